@@ -1,0 +1,280 @@
+//! The contract: what every cache client does.
+//!
+//! All methods are required, so that a wrapper cannot bypass the client inside it by forgetting one.
+//! Sugar lives in [`CacheClientExt`](crate::CacheClientExt).
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::{CacheError, Entry, InvalidationSource, Ttl};
+
+/// A cache, used as `Arc<dyn CacheClient>`.
+///
+/// # Keys and values
+///
+/// A key is not empty and at most [`MAX_KEY_LEN`](crate::MAX_KEY_LEN) bytes long; anything else is
+/// [`CacheError::InvalidInput`] without I/O. A value is any bytes, also none; the largest is up to the
+/// backend, and a larger one is [`CacheError::InvalidInput`] with nothing stored.
+///
+/// # Errors
+///
+/// Besides what a method names, every method that does I/O may answer [`CacheError::Timeout`],
+/// [`CacheError::Unavailable`], [`CacheError::Unauthorized`], [`CacheError::Denied`] and, after
+/// [`close`](CacheClient::close), [`CacheError::Closed`].
+///
+/// # Cancel safety
+///
+/// Every method is cancel safe: dropping its future leaves the client usable and never lets another
+/// call see its reply. A write whose future is dropped may or may not have been carried out.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::Arc;
+/// use cache_core::{CacheClient, CacheError, MemoryCache, Ttl};
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+/// let cache: Arc<dyn CacheClient> = Arc::new(MemoryCache::default());
+///
+/// assert!(matches!(cache.get("greeting").await, Err(CacheError::Miss)));
+/// cache.set("greeting", "hello".into(), Ttl::secs(60)).await?;
+/// assert_eq!(cache.get("greeting").await?, "hello");
+/// # Ok::<(), CacheError>(())
+/// # }).unwrap();
+/// ```
+#[async_trait]
+pub trait CacheClient: Debug + Send + Sync + 'static {
+    /// Reads the value of `key`.
+    ///
+    /// # Errors
+    ///
+    /// [`CacheError::Miss`] where there is none or it has expired; [`CacheError::Rejected`] where the
+    /// key holds something other than bytes.
+    async fn get(&self, key: &str) -> Result<Bytes, CacheError>;
+
+    /// Reads the value of `key` and what is left of its life, in one round trip.
+    ///
+    /// # Behaviour
+    ///
+    /// Where the backend tracks reads ([`invalidations`](CacheClient::invalidations)), this one is
+    /// tracked, and [`Entry::tracked`] says so.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](CacheClient::get).
+    async fn get_entry(&self, key: &str) -> Result<Entry, CacheError>;
+
+    /// Reads many keys, in any slots: one round trip per node, all nodes at once.
+    ///
+    /// # Behaviour
+    ///
+    /// The answer has one place per key, in the order of `keys`; a miss is `None`; a key given twice is
+    /// answered twice. An empty list does no I/O.
+    ///
+    /// # Errors
+    ///
+    /// One failing key fails the call; an invalid key fails it before anything is sent.
+    async fn get_many<'a>(&self, keys: &[&'a str]) -> Result<Vec<Option<Bytes>>, CacheError>;
+
+    /// Stores `value` under `key`, replacing both an older value and its life.
+    ///
+    /// # Errors
+    ///
+    /// [`CacheError::InvalidInput`] for a `ttl` beyond [`Ttl::MAX`].
+    async fn set(&self, key: &str, value: Bytes, ttl: Ttl) -> Result<(), CacheError>;
+
+    /// Stores many values, in any slots: one round trip per node, all nodes at once.
+    ///
+    /// # Behaviour
+    ///
+    /// Each entry is stored atomically, the list is not: after an error some may have been stored. Of a
+    /// key given twice the last value stays. An empty list does no I/O.
+    ///
+    /// # Errors
+    ///
+    /// As [`set`](CacheClient::set); an invalid entry fails the call before anything is sent.
+    async fn set_many<'a>(&self, entries: &[(&'a str, Bytes)], ttl: Ttl) -> Result<(), CacheError>;
+
+    /// Stores `value` only where `key` holds nothing; whether it did. Atomic.
+    ///
+    /// # Errors
+    ///
+    /// As [`set`](CacheClient::set). After an error whose [`outcome`](CacheError::outcome) is unknown the
+    /// value may have been stored; this call is never repeated on its own in that case.
+    async fn set_if_absent(&self, key: &str, value: Bytes, ttl: Ttl) -> Result<bool, CacheError>;
+
+    /// Replaces the value of `key` by `value` only where it equals `expected`, byte by byte; whether it
+    /// did. Atomic. A missing key is no match. The life becomes `ttl`.
+    ///
+    /// # Errors
+    ///
+    /// As [`set_if_absent`](CacheClient::set_if_absent).
+    async fn compare_and_set(
+        &self,
+        key: &str,
+        expected: &[u8],
+        value: Bytes,
+        ttl: Ttl,
+    ) -> Result<bool, CacheError>;
+
+    /// Deletes `key` only where its value equals `expected`, byte by byte; whether it did. Atomic.
+    ///
+    /// # Errors
+    ///
+    /// As [`set_if_absent`](CacheClient::set_if_absent).
+    async fn compare_and_delete(&self, key: &str, expected: &[u8]) -> Result<bool, CacheError>;
+
+    /// Deletes keys, in any slots; how many of them existed.
+    ///
+    /// # Behaviour
+    ///
+    /// None of them existing is fine. A key given twice counts once. An empty list does no I/O. Where the
+    /// client had to repeat the call after a lost reply, keys that the first try deleted are not counted.
+    ///
+    /// # Errors
+    ///
+    /// As the trait says; after an error some of the keys may be gone.
+    async fn del<'a>(&self, keys: &[&'a str]) -> Result<u64, CacheError>;
+
+    /// How many of `keys`, in any slots, exist. A key given twice counts twice, as the server counts.
+    /// An empty list does no I/O.
+    ///
+    /// # Errors
+    ///
+    /// As the trait says.
+    async fn exists<'a>(&self, keys: &[&'a str]) -> Result<u64, CacheError>;
+
+    /// Adds one to the integer at `key`, atomically; the new value.
+    ///
+    /// # Behaviour
+    ///
+    /// A missing key counts as 0, and one made by this call never expires. The life of an existing key
+    /// stays as it is. An integer is what the server takes for one: decimal, no leading zeros, no spaces,
+    /// within `i64`.
+    ///
+    /// # Errors
+    ///
+    /// [`CacheError::Rejected`] where the value is no integer or would overflow; the value is unchanged.
+    /// Never repeated on its own where the outcome of a try is unknown.
+    async fn incr(&self, key: &str) -> Result<i64, CacheError>;
+
+    /// Adds `delta` (which may be negative) to the integer at `key`, atomically; the new value.
+    ///
+    /// # Behaviour
+    ///
+    /// As [`incr`](CacheClient::incr), and the key gets the life `ttl` where it has none: when this call
+    /// creates it, and when it lost its life otherwise. A life that runs is left alone, so a window that
+    /// was opened by the first call ends on time. [`Ttl::Forever`] leaves lives alone altogether.
+    ///
+    /// # Errors
+    ///
+    /// As [`incr`](CacheClient::incr).
+    async fn incr_by(&self, key: &str, delta: i64, ttl: Ttl) -> Result<i64, CacheError>;
+
+    /// Sets the life of `key` anew, counted from now; [`Ttl::Forever`] takes its expiry away. Whether the
+    /// key exists.
+    ///
+    /// # Errors
+    ///
+    /// [`CacheError::InvalidInput`] for a `ttl` beyond [`Ttl::MAX`].
+    async fn expire(&self, key: &str, ttl: Ttl) -> Result<bool, CacheError>;
+
+    /// What is left of the life of `key`.
+    ///
+    /// # Errors
+    ///
+    /// [`CacheError::Miss`] where the key does not exist.
+    async fn ttl(&self, key: &str) -> Result<Ttl, CacheError>;
+
+    /// Where changes made elsewhere can be heard; `None` where the backend does not report them.
+    ///
+    /// Each layer translates keys on the way up, undoing what it does to them on the way down.
+    fn invalidations(&self) -> Option<Arc<dyn InvalidationSource>>;
+
+    /// One round trip to every primary in use.
+    ///
+    /// # Errors
+    ///
+    /// As the trait says, where any of them does not answer.
+    async fn ping(&self) -> Result<(), CacheError>;
+
+    /// Closes the client: calls in flight end with an error, later ones are [`CacheError::Closed`].
+    /// Closing again is fine.
+    ///
+    /// # Errors
+    ///
+    /// None at present; a client that has something to hand in before it closes may fail to.
+    async fn close(&self) -> Result<(), CacheError>;
+}
+
+macro_rules! forward_to_the_client_inside {
+    ($pointer:ident) => {
+        #[async_trait]
+        #[deny(clippy::missing_trait_methods)]
+        impl<C: CacheClient + ?Sized> CacheClient for $pointer<C> {
+            async fn get(&self, key: &str) -> Result<Bytes, CacheError> {
+                (**self).get(key).await
+            }
+            async fn get_entry(&self, key: &str) -> Result<Entry, CacheError> {
+                (**self).get_entry(key).await
+            }
+            async fn get_many<'a>(&self, keys: &[&'a str]) -> Result<Vec<Option<Bytes>>, CacheError> {
+                (**self).get_many(keys).await
+            }
+            async fn set(&self, key: &str, value: Bytes, ttl: Ttl) -> Result<(), CacheError> {
+                (**self).set(key, value, ttl).await
+            }
+            async fn set_many<'a>(&self, entries: &[(&'a str, Bytes)], ttl: Ttl) -> Result<(), CacheError> {
+                (**self).set_many(entries, ttl).await
+            }
+            async fn set_if_absent(&self, key: &str, value: Bytes, ttl: Ttl) -> Result<bool, CacheError> {
+                (**self).set_if_absent(key, value, ttl).await
+            }
+            async fn compare_and_set(
+                &self,
+                key: &str,
+                expected: &[u8],
+                value: Bytes,
+                ttl: Ttl,
+            ) -> Result<bool, CacheError> {
+                (**self).compare_and_set(key, expected, value, ttl).await
+            }
+            async fn compare_and_delete(&self, key: &str, expected: &[u8]) -> Result<bool, CacheError> {
+                (**self).compare_and_delete(key, expected).await
+            }
+            async fn del<'a>(&self, keys: &[&'a str]) -> Result<u64, CacheError> {
+                (**self).del(keys).await
+            }
+            async fn exists<'a>(&self, keys: &[&'a str]) -> Result<u64, CacheError> {
+                (**self).exists(keys).await
+            }
+            async fn incr(&self, key: &str) -> Result<i64, CacheError> {
+                (**self).incr(key).await
+            }
+            async fn incr_by(&self, key: &str, delta: i64, ttl: Ttl) -> Result<i64, CacheError> {
+                (**self).incr_by(key, delta, ttl).await
+            }
+            async fn expire(&self, key: &str, ttl: Ttl) -> Result<bool, CacheError> {
+                (**self).expire(key, ttl).await
+            }
+            async fn ttl(&self, key: &str) -> Result<Ttl, CacheError> {
+                (**self).ttl(key).await
+            }
+            fn invalidations(&self) -> Option<Arc<dyn InvalidationSource>> {
+                (**self).invalidations()
+            }
+            async fn ping(&self) -> Result<(), CacheError> {
+                (**self).ping().await
+            }
+            async fn close(&self) -> Result<(), CacheError> {
+                (**self).close().await
+            }
+        }
+    };
+}
+
+forward_to_the_client_inside!(Arc);
+forward_to_the_client_inside!(Box);

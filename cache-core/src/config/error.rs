@@ -1,0 +1,59 @@
+//! What is wrong with a configuration: every problem at once, each by the name of its variable.
+
+use std::fmt;
+
+/// Everything that is wrong with a configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    problems: Vec<Problem>,
+}
+
+/// One thing that is wrong with a configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The variable (or the setting of the file) that is wrong.
+    pub variable: String,
+    /// What is wrong with it and what is accepted; never a secret's value.
+    pub message: String,
+}
+
+impl ConfigError {
+    /// An error of these problems.
+    #[must_use]
+    pub const fn new(problems: Vec<Problem>) -> Self {
+        Self { problems }
+    }
+
+    /// An error of one problem.
+    #[must_use]
+    pub fn one(variable: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::new(vec![Problem { variable: variable.into(), message: message.into() }])
+    }
+
+    /// All problems, in the order of the reference table.
+    #[must_use]
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.variable, self.message)
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("wrong configuration: ")?;
+        for (index, problem) in self.problems.iter().enumerate() {
+            if index > 0 {
+                f.write_str("; ")?;
+            }
+            problem.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigError {}

@@ -1,0 +1,5 @@
+//! Builds keys. (being built)
+
+/// Builds keys.
+#[derive(Clone, Debug)]
+pub struct Keyspace;

@@ -1,0 +1,5 @@
+//! Glob patterns over keys. (being built)
+
+/// A glob pattern.
+#[derive(Clone, Debug)]
+pub struct Pattern;
