@@ -10,6 +10,9 @@ pub use tokio::time::Instant;
 #[must_use]
 #[inline]
 pub fn now() -> Instant {
-    #[expect(clippy::disallowed_methods, reason = "this is the clock that the ban points at")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the clock that the ban points at"
+    )]
     Instant::now()
 }

@@ -28,13 +28,21 @@ impl Credentials {
     /// Credentials that do not expire.
     #[must_use]
     pub const fn fixed(username: Option<String>, password: Secret) -> Self {
-        Self { username, password, valid_for: None }
+        Self {
+            username,
+            password,
+            valid_for: None,
+        }
     }
 
     /// Credentials on which a connection may live for `valid_for`.
     #[must_use]
     pub const fn expiring(username: Option<String>, password: Secret, valid_for: Duration) -> Self {
-        Self { username, password, valid_for: Some(valid_for) }
+        Self {
+            username,
+            password,
+            valid_for: Some(valid_for),
+        }
     }
 }
 

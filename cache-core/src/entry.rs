@@ -22,13 +22,21 @@ impl Entry {
     /// An entry that its backend does not track.
     #[must_use]
     pub const fn untracked(value: Bytes, remaining: Ttl) -> Self {
-        Self { value, remaining, tracked: false }
+        Self {
+            value,
+            remaining,
+            tracked: false,
+        }
     }
 
     /// An entry whose changes its backend reports.
     #[must_use]
     pub const fn tracked(value: Bytes, remaining: Ttl) -> Self {
-        Self { value, remaining, tracked: true }
+        Self {
+            value,
+            remaining,
+            tracked: true,
+        }
     }
 }
 

@@ -210,7 +210,10 @@ impl CacheError {
     #[must_use]
     pub const fn outcome(&self) -> Outcome {
         match self {
-            Self::Timeout { stage: Stage::Connect, .. } => Outcome::NotApplied,
+            Self::Timeout {
+                stage: Stage::Connect,
+                ..
+            } => Outcome::NotApplied,
             Self::Timeout { .. } => Outcome::Unknown,
             Self::Unavailable { outcome, .. } => *outcome,
             _ => Outcome::NotApplied,
@@ -252,14 +255,23 @@ mod tests {
     #[test]
     fn the_text_is_one_line_and_leaves_the_cause_to_source() {
         let error = lost(Outcome::Unknown);
-        assert_eq!(error.to_string(), "cache unavailable, connection lost: 10.0.0.1:6379");
+        assert_eq!(
+            error.to_string(),
+            "cache unavailable, connection lost: 10.0.0.1:6379"
+        );
         assert_eq!(error.source().unwrap().to_string(), "broken pipe");
     }
 
     #[test]
     fn only_what_may_pass_by_itself_is_transient() {
         assert!(lost(Outcome::NotApplied).is_transient());
-        assert!(CacheError::Timeout { stage: Stage::Reply, after: Duration::from_secs(3) }.is_transient());
+        assert!(
+            CacheError::Timeout {
+                stage: Stage::Reply,
+                after: Duration::from_secs(3)
+            }
+            .is_transient()
+        );
         assert!(!CacheError::Miss.is_transient());
         assert!(!CacheError::Closed.is_transient());
         let certificate = CacheError::Unavailable {
@@ -273,7 +285,13 @@ mod tests {
 
     #[test]
     fn a_reply_that_never_came_leaves_the_outcome_open() {
-        let at = |stage| CacheError::Timeout { stage, after: Duration::from_millis(1) }.outcome();
+        let at = |stage| {
+            CacheError::Timeout {
+                stage,
+                after: Duration::from_millis(1),
+            }
+            .outcome()
+        };
         assert_eq!(at(Stage::Connect), Outcome::NotApplied);
         assert_eq!(at(Stage::Reply), Outcome::Unknown);
         assert_eq!(lost(Outcome::Unknown).outcome(), Outcome::Unknown);

@@ -52,7 +52,9 @@ pub trait CacheClientExt: CacheClient {
     ///
     /// [`CacheError::Corrupt`] where it is not UTF-8.
     async fn find_string(&self, key: &str) -> Result<Option<String>, CacheError> {
-        let Some(value) = self.find(key).await? else { return Ok(None) };
+        let Some(value) = self.find(key).await? else {
+            return Ok(None);
+        };
         match String::from_utf8(value.into()) {
             Ok(text) => Ok(Some(text)),
             Err(error) => Err(CacheError::Corrupt {
@@ -77,17 +79,21 @@ pub trait CacheClientExt: CacheClient {
     ///
     /// [`CacheError::Corrupt`] where it is not the JSON of a `T`; the text names the place, not the value.
     async fn find_json<T: DeserializeOwned + Send>(&self, key: &str) -> Result<Option<T>, CacheError> {
-        let Some(value) = self.find(key).await? else { return Ok(None) };
-        serde_json::from_slice(&value).map(Some).map_err(|error| CacheError::Corrupt {
-            detail: format!(
-                "the value is not the JSON of a {} (line {}, column {})",
-                std::any::type_name::<T>(),
-                error.line(),
-                error.column()
-            )
-            .into(),
-            source: None,
-        })
+        let Some(value) = self.find(key).await? else {
+            return Ok(None);
+        };
+        serde_json::from_slice(&value)
+            .map(Some)
+            .map_err(|error| CacheError::Corrupt {
+                detail: format!(
+                    "the value is not the JSON of a {} (line {}, column {})",
+                    std::any::type_name::<T>(),
+                    error.line(),
+                    error.column()
+                )
+                .into(),
+                source: None,
+            })
     }
 
     /// Stores `value` as JSON.

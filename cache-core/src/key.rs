@@ -13,7 +13,10 @@ pub const MAX_KEY_LEN: usize = 64 * 1024;
 #[inline]
 pub fn check_key(key: &str) -> Result<(), CacheError> {
     if key.is_empty() {
-        return Err(CacheError::InvalidInput { argument: "key", reason: "empty; a key has at least one byte".into() });
+        return Err(CacheError::InvalidInput {
+            argument: "key",
+            reason: "empty; a key has at least one byte".into(),
+        });
     }
     if key.len() > MAX_KEY_LEN {
         return Err(CacheError::InvalidInput {
@@ -34,6 +37,9 @@ mod tests {
         assert!(check_key(&"k".repeat(MAX_KEY_LEN)).is_ok());
         assert!(check_key("").is_err());
         let error = check_key(&"k".repeat(MAX_KEY_LEN + 1)).unwrap_err();
-        assert_eq!(error.to_string(), "invalid key: 65537 bytes long; a key has at most 65536");
+        assert_eq!(
+            error.to_string(),
+            "invalid key: 65537 bytes long; a key has at most 65536"
+        );
     }
 }

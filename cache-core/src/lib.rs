@@ -21,13 +21,16 @@ mod secret;
 mod ttl;
 
 pub mod credentials;
+pub mod slot;
 
 pub use client::CacheClient;
 pub use config::{CacheConfig, ConfigError};
 pub use entry::Entry;
 pub use error::{CacheError, Outcome, Source as ErrorSource, Stage, Unavailability};
 pub use ext::CacheClientExt;
-pub use invalidation::{Invalidation, InvalidationListener, InvalidationSource, Subscription, TrackingStatus};
+pub use invalidation::{
+    Invalidation, InvalidationListener, InvalidationSource, Subscription, TrackingStatus,
+};
 pub use key::{MAX_KEY_LEN, check_key};
 pub use keyspace::Keyspace;
 pub use memory::MemoryCache;

@@ -67,6 +67,9 @@ mod tests {
     #[test]
     fn a_secret_shows_stars_only() {
         let secret = Secret::from("s3cr3t");
-        assert_eq!(format!("{secret} {secret:?} {secret:#?} {:?}", Some(&secret)), "*** *** *** Some(***)");
+        assert_eq!(
+            format!("{secret} {secret:?} {secret:#?} {:?}", Some(&secret)),
+            "*** *** *** Some(***)"
+        );
     }
 }

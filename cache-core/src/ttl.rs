@@ -37,13 +37,21 @@ impl Ttl {
     /// A life of `secs` seconds; zero is [`Ttl::Forever`].
     #[must_use]
     pub const fn secs(secs: u64) -> Self {
-        if secs == 0 { Self::Forever } else { Self::After(Duration::from_secs(secs)) }
+        if secs == 0 {
+            Self::Forever
+        } else {
+            Self::After(Duration::from_secs(secs))
+        }
     }
 
     /// A life of `millis` milliseconds; zero is [`Ttl::Forever`].
     #[must_use]
     pub const fn millis(millis: u64) -> Self {
-        if millis == 0 { Self::Forever } else { Self::After(Duration::from_millis(millis)) }
+        if millis == 0 {
+            Self::Forever
+        } else {
+            Self::After(Duration::from_millis(millis))
+        }
     }
 
     /// The life in whole milliseconds, rounded up; `None` is forever. This is what goes to a server.
@@ -52,7 +60,9 @@ impl Ttl {
     ///
     /// [`CacheError::InvalidInput`] for a life longer than [`Ttl::MAX`].
     pub fn as_millis(self) -> Result<Option<u64>, CacheError> {
-        Ok(self.as_duration()?.map(|life| u64::try_from(life.as_millis()).unwrap_or(u64::MAX)))
+        Ok(self
+            .as_duration()?
+            .map(|life| u64::try_from(life.as_millis()).unwrap_or(u64::MAX)))
     }
 
     /// The life as a whole number of milliseconds, rounded up; `None` is forever.
@@ -69,7 +79,9 @@ impl Ttl {
             }),
             Self::After(life) => {
                 let millis = life.as_nanos().div_ceil(1_000_000);
-                Ok(Some(Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))))
+                Ok(Some(Duration::from_millis(
+                    u64::try_from(millis).unwrap_or(u64::MAX),
+                )))
             }
         }
     }
@@ -96,7 +108,11 @@ impl Ttl {
 
 impl From<Duration> for Ttl {
     fn from(life: Duration) -> Self {
-        if life.is_zero() { Self::Forever } else { Self::After(life) }
+        if life.is_zero() {
+            Self::Forever
+        } else {
+            Self::After(life)
+        }
     }
 }
 
@@ -129,7 +145,10 @@ mod tests {
     #[test]
     fn what_is_shorter_than_a_millisecond_rounds_up() {
         assert_eq!(Ttl::After(Duration::from_nanos(1)).as_millis().unwrap(), Some(1));
-        assert_eq!(Ttl::After(Duration::from_micros(1_001)).as_millis().unwrap(), Some(2));
+        assert_eq!(
+            Ttl::After(Duration::from_micros(1_001)).as_millis().unwrap(),
+            Some(2)
+        );
         assert_eq!(Ttl::After(Duration::from_millis(7)).as_millis().unwrap(), Some(7));
     }
 
@@ -138,7 +157,10 @@ mod tests {
         assert!(Ttl::After(Ttl::MAX).as_millis().is_ok());
         for life in [Ttl::MAX + Duration::from_nanos(1), Duration::MAX] {
             let error = Ttl::from(life).as_millis().unwrap_err();
-            assert!(matches!(error, CacheError::InvalidInput { argument: "ttl", .. }), "{error}");
+            assert!(
+                matches!(error, CacheError::InvalidInput { argument: "ttl", .. }),
+                "{error}"
+            );
         }
     }
 

@@ -27,7 +27,10 @@ impl ConfigError {
     /// An error of one problem.
     #[must_use]
     pub fn one(variable: impl Into<String>, message: impl Into<String>) -> Self {
-        Self::new(vec![Problem { variable: variable.into(), message: message.into() }])
+        Self::new(vec![Problem {
+            variable: variable.into(),
+            message: message.into(),
+        }])
     }
 
     /// All problems, in the order of the reference table.

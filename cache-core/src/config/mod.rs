@@ -55,7 +55,10 @@ pub struct MemoryConfig {
 
 impl Default for MemoryConfig {
     fn default() -> Self {
-        Self { max_bytes: 64 * 1024 * 1024, max_entries: 1_000_000 }
+        Self {
+            max_bytes: 64 * 1024 * 1024,
+            max_entries: 1_000_000,
+        }
     }
 }
 

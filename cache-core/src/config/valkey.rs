@@ -88,7 +88,10 @@ pub struct Address {
 impl Address {
     /// The address `host`:`port`; `host` is without brackets.
     pub fn new(host: impl Into<String>, port: u16) -> Self {
-        Self { host: host.into(), port }
+        Self {
+            host: host.into(),
+            port,
+        }
     }
 }
 
