@@ -1,0 +1,58 @@
+//! How long to wait before trying again: exponential, with jitter, bounded.
+//!
+//! "Equal jitter": half of the step is certain, half is drawn, so that a fleet that lost the same
+//! server does not come back in step (Brooker, "Exponential Backoff and Jitter", 2015).
+
+use std::time::Duration;
+
+use rand::Rng;
+
+/// A row of growing waits.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Backoff {
+    base: Duration,
+    cap: Duration,
+}
+
+impl Backoff {
+    /// Between the tries of one call.
+    pub(crate) const CALL: Self = Self {
+        base: Duration::from_millis(8),
+        cap: Duration::from_millis(256),
+    };
+
+    /// Between the tries to connect to a server that is down. The cap bounds how long after a server's
+    /// return it is noticed.
+    pub(crate) const CONNECT: Self = Self {
+        base: Duration::from_millis(20),
+        cap: Duration::from_millis(1_000),
+    };
+
+    /// The wait before try number `attempt`, the first retry being 0.
+    pub(crate) fn delay(&self, attempt: u32) -> Duration {
+        let step = self.base.saturating_mul(1 << attempt.min(16)).min(self.cap);
+        step / 2 + (step / 2).mul_f64(rand::rng().random::<f64>())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_up_to_the_cap_and_never_beyond() {
+        let backoff = Backoff {
+            base: Duration::from_millis(10),
+            cap: Duration::from_millis(100),
+        };
+        for attempt in 0..80 {
+            let step = Duration::from_millis(10)
+                .saturating_mul(1 << attempt.min(10))
+                .min(backoff.cap);
+            for _ in 0..20 {
+                let delay = backoff.delay(attempt);
+                assert!(delay >= step / 2 && delay <= step, "attempt {attempt}: {delay:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! The cluster router. (being built)

@@ -1,0 +1,141 @@
+//! One command: its name, its arguments, the key that routes it, and what a retry may do with it.
+//!
+//! Arguments are borrowed from the caller, so that a retry costs no copy. Not in here: which commands
+//! make up an operation; that is the client's and the scripts' business.
+
+/// One command with borrowed arguments.
+#[derive(Clone)]
+pub(crate) struct Command<'a> {
+    name: &'static str,
+    arguments: Vec<Argument<'a>>,
+    key: Option<&'a [u8]>,
+    effect: Effect,
+}
+
+/// One argument.
+#[derive(Clone, Copy)]
+pub(crate) enum Argument<'a> {
+    Bytes(&'a [u8]),
+    Int(i64),
+}
+
+/// What a command does to the server, and so whether it may be sent twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// Reads only: any node of the shard may answer, and it may be repeated.
+    Read,
+    /// Writes, and doing it twice is doing it once.
+    Write,
+    /// Writes, and doing it twice is different: never repeated while the outcome of a try is unknown.
+    WriteOnce,
+}
+
+impl<'a> Command<'a> {
+    /// A command that reads.
+    pub(crate) const fn read(name: &'static str) -> Self {
+        Self::new(name, Effect::Read)
+    }
+
+    /// A command that writes, and may be repeated.
+    pub(crate) const fn write(name: &'static str) -> Self {
+        Self::new(name, Effect::Write)
+    }
+
+    /// A command that writes, and must not be done twice.
+    pub(crate) const fn write_once(name: &'static str) -> Self {
+        Self::new(name, Effect::WriteOnce)
+    }
+
+    const fn new(name: &'static str, effect: Effect) -> Self {
+        Self {
+            name,
+            arguments: Vec::new(),
+            key: None,
+            effect,
+        }
+    }
+
+    /// Appends a key. The first one routes the command.
+    pub(crate) fn key(mut self, key: &'a [u8]) -> Self {
+        self.key.get_or_insert(key);
+        self.arg(key)
+    }
+
+    /// Appends an argument.
+    pub(crate) fn arg(mut self, bytes: &'a (impl AsRef<[u8]> + ?Sized)) -> Self {
+        self.push(Argument::Bytes(bytes.as_ref()));
+        self
+    }
+
+    /// Appends an integer.
+    pub(crate) fn int(mut self, value: i64) -> Self {
+        self.push(Argument::Int(value));
+        self
+    }
+
+    /// Appends a life in milliseconds. A life is at most [`Ttl::MAX`](cache_core::Ttl::MAX), far within `i64`.
+    pub(crate) fn millis(self, millis: u64) -> Self {
+        self.int(i64::try_from(millis).unwrap_or(i64::MAX))
+    }
+
+    /// Appends `PX millis`, or nothing for an entry that never expires.
+    pub(crate) fn px(self, life: Option<u64>) -> Self {
+        match life {
+            Some(millis) => self.arg("PX").millis(millis),
+            None => self,
+        }
+    }
+
+    fn push(&mut self, argument: Argument<'a>) {
+        if self.arguments.is_empty() {
+            self.arguments.reserve_exact(4);
+        }
+        self.arguments.push(argument);
+    }
+
+    pub(crate) const fn name(&self) -> &'static str {
+        self.name
+    }
+
+    pub(crate) fn arguments(&self) -> &[Argument<'a>] {
+        &self.arguments
+    }
+
+    /// The key that routes it.
+    pub(crate) const fn routing_key(&self) -> Option<&'a [u8]> {
+        self.key
+    }
+
+    pub(crate) const fn effect(&self) -> Effect {
+        self.effect
+    }
+
+    /// Whether any node of the shard may answer it.
+    pub(crate) fn reads(&self) -> bool {
+        self.effect == Effect::Read
+    }
+}
+
+impl std::fmt::Debug for Command<'_> {
+    /// Shows the name only: arguments are keys and values.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_key_routes_and_nothing_of_the_arguments_is_shown() {
+        let command = Command::write("SET").key(b"first").arg("value").px(Some(5));
+        assert_eq!(command.routing_key(), Some(&b"first"[..]));
+        assert_eq!(command.arguments().len(), 4);
+        assert_eq!(format!("{command:?}"), "SET");
+        assert_eq!(
+            Command::read("MGET").key(b"a").key(b"b").routing_key(),
+            Some(&b"a"[..])
+        );
+    }
+}

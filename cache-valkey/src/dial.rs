@@ -1,0 +1,357 @@
+//! Makes connections: name, TCP, TLS, handshake; each step with its own clear error.
+//!
+//! Names are resolved anew for every connection, and every address of a name is tried, so that a
+//! configuration endpoint with several addresses works while some of them are gone. When to connect, and
+//! how often to try, is the node's business.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cache_core::config::{Address, ValkeyConfig};
+use cache_core::credentials::CredentialsSource;
+use cache_core::{CacheError, ConfigError, Outcome, Unavailability};
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+
+use crate::command::Command;
+use crate::deadline::Deadline;
+use crate::error::{accept, from_server};
+use crate::reply::Reply;
+use crate::resolve::Resolve;
+use crate::tls::{self, Tls};
+use crate::wire::{Connection, Events, Handshake, HandshakeError};
+
+/// Makes connections as a [`ValkeyConfig`] says.
+pub(crate) struct Dialer {
+    tls: Option<Tls>,
+    credentials: Arc<dyn CredentialsSource>,
+    resolve: Arc<dyn Resolve>,
+    db: u32,
+    limits: Limits,
+}
+
+/// How much, and how long.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Connections per node.
+    pub(crate) connections: usize,
+    /// For making one.
+    pub(crate) dial_timeout: Duration,
+    /// How long a connection with requests in flight may be silent before it is looked into.
+    pub(crate) silence: Duration,
+}
+
+/// A connection that is ready for use.
+pub(crate) struct Dialed {
+    pub(crate) connection: Connection,
+    pub(crate) greeting: Greeting,
+    /// When it must authenticate again.
+    pub(crate) valid_for: Option<Duration>,
+}
+
+/// What a server says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Greeting {
+    pub(crate) server: String,
+    pub(crate) version: String,
+    /// Whether it is a replica.
+    pub(crate) replica: bool,
+}
+
+/// What to tell the server besides who we are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Reads and writes.
+    Primary,
+    /// Reads only, also of slots that a cluster's replica only copies.
+    Replica,
+}
+
+impl Dialer {
+    /// A dialer to the data nodes of `config`.
+    pub(crate) fn new(
+        config: &ValkeyConfig,
+        db: u32,
+        credentials: Arc<dyn CredentialsSource>,
+        resolve: Arc<dyn Resolve>,
+    ) -> Result<Self, CacheError> {
+        let silence = (config.read_timeout.min(config.write_timeout) / 3).clamp(SILENCE.0, SILENCE.1);
+        Ok(Self {
+            tls: config.tls.as_ref().map(Tls::new).transpose()?,
+            credentials,
+            resolve,
+            db,
+            limits: Limits {
+                connections: usize::try_from(config.pool_size).unwrap_or(usize::MAX).max(1),
+                dial_timeout: config.dial_timeout,
+                silence,
+            },
+        })
+    }
+
+    pub(crate) const fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// The credentials for a connection that is opened or renewed now.
+    pub(crate) fn credentials(&self) -> &dyn CredentialsSource {
+        &*self.credentials
+    }
+
+    /// Connects to `address`. The whole takes at most the dial timeout.
+    pub(crate) async fn dial(
+        &self,
+        address: &Address,
+        mode: Mode,
+        events: Arc<dyn Events>,
+    ) -> Result<Dialed, CacheError> {
+        let deadline = Deadline::after(self.limits.dial_timeout);
+        let work = async {
+            let stream = self.connect(address, deadline).await?;
+            match &self.tls {
+                Some(tls) => {
+                    let stream = tls.secure(&address.host, stream).await?;
+                    self.greet(address, mode, stream, events).await
+                }
+                None => self.greet(address, mode, stream, events).await,
+            }
+        };
+        match tokio::time::timeout_at(deadline.at(), work).await {
+            Ok(result) => result,
+            Err(_) => Err(unreachable(
+                address,
+                Unavailability::Connect,
+                "no answer within the dial timeout",
+                None,
+            )),
+        }
+    }
+
+    async fn connect(&self, address: &Address, deadline: Deadline) -> Result<TcpStream, CacheError> {
+        let targets = self
+            .resolve
+            .resolve(&address.host, address.port)
+            .await
+            .map_err(|error| {
+                unreachable(
+                    address,
+                    Unavailability::Resolve,
+                    "check CACHE_ADDRS and the name service",
+                    Some(error),
+                )
+            })?;
+        let mut last = None;
+        for (index, target) in targets.iter().enumerate() {
+            // What is left is shared out, so that one silent address leaves time for the others.
+            let left = u32::try_from(targets.len() - index).unwrap_or(u32::MAX);
+            let share = deadline.remaining() / left;
+            match tokio::time::timeout(share, open(*target)).await {
+                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Err(error)) => last = Some(error),
+                Err(_) => last = Some(io::Error::from(io::ErrorKind::TimedOut)),
+            }
+        }
+        Err(match last {
+            Some(error) => {
+                let detail = error.kind().to_string();
+                unreachable(address, Unavailability::Connect, &detail, Some(error))
+            }
+            None => unreachable(address, Unavailability::Resolve, "the name has no address", None),
+        })
+    }
+
+    async fn greet<S>(
+        &self,
+        address: &Address,
+        mode: Mode,
+        stream: S,
+        events: Arc<dyn Events>,
+    ) -> Result<Dialed, CacheError>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let credentials = self.credentials.credentials().await?;
+        let handshake = Handshake {
+            username: credentials.as_ref().and_then(|known| known.username.as_deref()),
+            password: credentials.as_ref().map(|known| known.password.expose().as_str()),
+        };
+        let connection = Connection::open(stream, &handshake, events)
+            .await
+            .map_err(|error| self.refused(address, error))?;
+        let db = i64::from(self.db);
+        let hello = Command::read("HELLO");
+        let select = Command::read("SELECT").int(db);
+        let readonly = Command::read("READONLY");
+        let mut setup = vec![&hello];
+        if db != 0 {
+            setup.push(&select);
+        }
+        if mode == Mode::Replica {
+            setup.push(&readonly);
+        }
+        let mut replies = connection.send_batch(&setup).await?.into_iter();
+        let greeting = replies
+            .next()
+            .map(|reply| Greeting::read(&reply))
+            .unwrap_or_default();
+        for (command, reply) in setup[1..].iter().zip(replies) {
+            self.settled(command, reply)?;
+        }
+        Ok(Dialed {
+            connection,
+            greeting,
+            valid_for: credentials.and_then(|known| known.valid_for),
+        })
+    }
+
+    fn settled(&self, command: &Command<'_>, reply: Reply) -> Result<(), CacheError> {
+        match (command.name(), reply) {
+            ("SELECT", Reply::Error(error)) if error.code == "ERR" => {
+                Err(CacheError::Config(ConfigError::one(
+                    "CACHE_DB",
+                    format!("the server has no database {}: {}", self.db, error.detail),
+                )))
+            }
+            // A server that is no cluster knows no READONLY, and its replicas serve reads without it.
+            ("READONLY", Reply::Error(error)) if error.code == "ERR" => Ok(()),
+            (name, reply) => accept(reply, name).map(drop),
+        }
+    }
+
+    fn refused(&self, address: &Address, error: HandshakeError) -> CacheError {
+        match error {
+            HandshakeError::Refused(error) if error.code == "ERR" || error.code == "NOPROTO" => {
+                CacheError::Unsupported {
+                    detail: format!(
+                        "{address} refused the handshake ({}); RESP3 is needed: Valkey, or Redis from 6.0 on",
+                        from_server(&error, "HELLO")
+                    )
+                    .into(),
+                }
+            }
+            HandshakeError::Refused(error) => from_server(&error, "HELLO"),
+            HandshakeError::Ended(source) | HandshakeError::NotTheProtocol(source) => {
+                if let Some(detail) = tls::explain(&*source, &address.host) {
+                    return tls::insecure(detail, Some(source));
+                }
+                let hint = match self.tls {
+                    Some(_) => "the server ended the connection during the handshake",
+                    None => {
+                        "the server does not shake hands as Valkey does; if this is a TLS port, set \
+                             CACHE_TLS_ENABLED=true"
+                    }
+                };
+                CacheError::Unavailable {
+                    reason: Unavailability::Connect,
+                    detail: format!("{address}: {hint}").into(),
+                    outcome: Outcome::NotApplied,
+                    source: Some(source),
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Dialer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dialer")
+            .field("tls", &self.tls.is_some())
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Greeting {
+    fn read(reply: &Reply) -> Self {
+        let text = |name| {
+            reply
+                .field(name)
+                .and_then(Reply::as_text)
+                .unwrap_or_default()
+                .to_owned()
+        };
+        Self {
+            server: text("server"),
+            version: text("version"),
+            replica: text("role") == "replica",
+        }
+    }
+
+    /// Whether the server is Valkey of at least this version.
+    pub(crate) fn is_valkey_from(&self, major: u32, minor: u32) -> bool {
+        let mut numbers = self
+            .version
+            .split('.')
+            .map(|part| part.parse::<u32>().unwrap_or(0));
+        let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+        self.server == "valkey" && version >= (major, minor)
+    }
+}
+
+/// The least and the most silence that a connection with requests in flight is granted.
+const SILENCE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+/// How long the system keeps sending to a peer that acknowledges nothing.
+const USER_TIMEOUT: Duration = Duration::from_secs(10);
+
+async fn open(target: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(target).await?;
+    stream.set_nodelay(true)?;
+    let socket = SockRef::from(&stream);
+    let keepalive = TcpKeepalive::new()
+        .with_time(Duration::from_secs(15))
+        .with_interval(Duration::from_secs(5));
+    socket.set_tcp_keepalive(&keepalive)?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
+    Ok(stream)
+}
+
+fn unreachable(
+    address: &Address,
+    reason: Unavailability,
+    detail: &str,
+    error: Option<io::Error>,
+) -> CacheError {
+    CacheError::Unavailable {
+        reason,
+        detail: format!("{address}, {detail}").into(),
+        outcome: Outcome::NotApplied,
+        source: error.map(|error| Arc::new(error) as cache_core::ErrorSource),
+    }
+}
+
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_greeting_tells_server_version_and_role() {
+        let pair = |name: &str, value: &str| {
+            (
+                Reply::Bulk(name.to_owned().into()),
+                Reply::Bulk(value.to_owned().into()),
+            )
+        };
+        let hello = Reply::Map(vec![
+            pair("server", "valkey"),
+            pair("version", "8.1.4"),
+            pair("role", "replica"),
+        ]);
+        let greeting = Greeting::read(&hello);
+        assert!(greeting.replica);
+        assert!(greeting.is_valkey_from(8, 0) && greeting.is_valkey_from(8, 1));
+        assert!(!greeting.is_valkey_from(8, 2) && !greeting.is_valkey_from(9, 0));
+        let redis = Greeting {
+            server: "redis".into(),
+            version: "9.9.9".into(),
+            replica: false,
+        };
+        assert!(!redis.is_valkey_from(8, 0));
+    }
+}

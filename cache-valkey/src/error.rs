@@ -1,0 +1,149 @@
+//! The one table that turns a server's refusals into the contract's errors.
+//!
+//! Failures of the transport are told apart where they happen: `dial.rs`, `tls.rs`, `wire`.
+
+use std::borrow::Cow;
+
+use cache_core::{CacheError, ConfigError, Outcome, Unavailability};
+
+use crate::reply::{Reply, ServerError};
+
+/// What a server's refusal means to the caller of `command`.
+///
+/// | code | becomes |
+/// |---|---|
+/// | `LOADING` `MASTERDOWN` `CLUSTERDOWN` `TRYAGAIN` `BUSY` `READONLY` `FAILOVER` `UNBLOCKED` `NOREPLICAS` | `Unavailable`, not ready, not applied |
+/// | `NOAUTH` `WRONGPASS` | `Unauthorized` |
+/// | `NOPERM` | `Denied` |
+/// | `MOVED` `ASK` outside of cluster mode | `Config`, naming `CACHE_MODE` |
+/// | anything else, such as `WRONGTYPE` `OOM` `ERR` | `Rejected` with the server's code |
+pub(crate) fn from_server(error: &ServerError, command: &'static str) -> CacheError {
+    let detail = words(&error.detail);
+    match error.code.as_str() {
+        "LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN" | "BUSY" | "READONLY" | "FAILOVER" | "NOREPLICAS" => {
+            CacheError::Unavailable {
+                reason: Unavailability::NotReady,
+                detail: format!("{} {detail}", error.code).into(),
+                outcome: Outcome::NotApplied,
+                source: None,
+            }
+        }
+        "WRONGPASS" => CacheError::Unauthorized {
+            detail: "the server refused the user name or the password, or the user is disabled (WRONGPASS); \
+                     check CACHE_USERNAME and CACHE_PASSWORD"
+                .into(),
+            source: None,
+        },
+        "NOAUTH" => CacheError::Unauthorized {
+            detail: "the server asks for a password (NOAUTH); set CACHE_PASSWORD, and CACHE_USERNAME for an ACL user"
+                .into(),
+            source: None,
+        },
+        "NOPERM" => CacheError::Denied { command: command.into(), detail: detail.into_owned().into() },
+        "MOVED" | "ASK" => CacheError::Config(ConfigError::one(
+            "CACHE_MODE",
+            "the server is part of a cluster and this key lives on another node; set CACHE_MODE=cluster",
+        )),
+        code => CacheError::Rejected { code: code.to_owned().into(), detail: detail.into_owned().into() },
+    }
+}
+
+/// The reply, unless it is a refusal.
+pub(crate) fn accept(reply: Reply, command: &'static str) -> Result<Reply, CacheError> {
+    match reply {
+        Reply::Error(error) => Err(from_server(&error, command)),
+        reply => Ok(reply),
+    }
+}
+
+/// The server's words, in one line and without the caller's arguments, which some of its messages repeat.
+fn words(detail: &str) -> Cow<'_, str> {
+    let end = ["with args beginning with", "Use the "]
+        .iter()
+        .filter_map(|tail| detail.find(tail))
+        .min()
+        .unwrap_or(detail.len());
+    let text = detail[..end].trim_end_matches([' ', ',', '.']);
+    if text.contains(['\r', '\n']) {
+        text.replace(['\r', '\n'], " ").into()
+    } else {
+        text.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(code: &str, detail: &str) -> CacheError {
+        from_server(
+            &ServerError {
+                code: code.into(),
+                detail: detail.into(),
+            },
+            "GET",
+        )
+    }
+
+    #[test]
+    fn a_server_that_cannot_serve_now_is_unavailable_and_transient() {
+        for code in [
+            "LOADING",
+            "MASTERDOWN",
+            "CLUSTERDOWN",
+            "TRYAGAIN",
+            "BUSY",
+            "READONLY",
+        ] {
+            let error = refusal(code, "wait");
+            assert!(error.is_transient(), "{code}");
+            assert_eq!(error.outcome(), Outcome::NotApplied, "{code}");
+            assert!(error.to_string().contains(code));
+        }
+    }
+
+    #[test]
+    fn who_we_are_and_what_we_may_are_told_apart() {
+        assert!(matches!(
+            refusal("WRONGPASS", ""),
+            CacheError::Unauthorized { .. }
+        ));
+        assert!(matches!(refusal("NOAUTH", ""), CacheError::Unauthorized { .. }));
+        let denied = refusal("NOPERM", "User app has no permissions to run the 'get' command");
+        assert!(
+            matches!(&denied, CacheError::Denied { command, .. } if command == "GET"),
+            "{denied}"
+        );
+    }
+
+    #[test]
+    fn what_the_server_rejects_keeps_its_code() {
+        let error = refusal("OOM", "command not allowed when used memory > 'maxmemory'.");
+        assert_eq!(
+            error.to_string(),
+            "rejected by the server, OOM: command not allowed when used memory > 'maxmemory'"
+        );
+        assert!(!error.is_transient());
+    }
+
+    #[test]
+    fn a_redirect_outside_of_cluster_mode_names_the_variable() {
+        assert!(
+            refusal("MOVED", "3999 127.0.0.1:6381")
+                .to_string()
+                .contains("CACHE_MODE=cluster")
+        );
+    }
+
+    #[test]
+    fn arguments_that_a_server_repeats_are_cut_off() {
+        let error = refusal(
+            "ERR",
+            "unknown command 'FOO', with args beginning with: 'key' 'hunter2' ",
+        );
+        assert_eq!(
+            error.to_string(),
+            "rejected by the server, ERR: unknown command 'FOO'"
+        );
+    }
+}

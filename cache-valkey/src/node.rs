@@ -1,0 +1,254 @@
+//! One server: its connections, and whether it can be used at the moment.
+//!
+//! Callers share a few multiplexed connections and never queue for one. A keeper task in the background
+//! does everything that takes time: it connects, grows the number of connections under load, replaces
+//! what went silent, renews credentials, and backs off while the server is down. Callers only look at
+//! what it found: a server that is known to be down fails them at once.
+//!
+//! Not in here: which server a command belongs to, and whether to try again.
+
+mod keeper;
+mod link;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use cache_core::clock::{self, Instant};
+use cache_core::config::Address;
+use cache_core::{CacheError, Outcome, Stage, Unavailability};
+use tokio::sync::{Notify, watch};
+
+use crate::command::Command;
+use crate::deadline::Deadline;
+use crate::dial::{Dialer, Greeting, Mode};
+use crate::reply::Reply;
+use link::Link;
+
+/// Requests in flight on the least busy connection from which on another connection is opened.
+///
+/// Measured: sharing pays, because requests that travel together cost fewer system calls; a second
+/// connection gains only where one driver task is busy all the time.
+const GROW_AT: u32 = 192;
+
+/// How long a call waits for a connection that is being made before it fails: long enough for a
+/// reconnect across regions, short enough that a black hole does not eat every call's deadline.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// One server.
+pub(crate) struct Node {
+    address: Address,
+    mode: Mode,
+    dialer: Arc<Dialer>,
+    links: ArcSwap<Vec<Arc<Link>>>,
+    health: watch::Sender<Health>,
+    greeting: ArcSwap<Greeting>,
+    /// Wakes the keeper; shared with it so that it can wait without keeping the node alive.
+    work: Arc<Notify>,
+    kept: AtomicBool,
+    wants_more: AtomicBool,
+}
+
+/// Whether a server can be used.
+#[derive(Clone, Debug)]
+enum Health {
+    /// Never used so far.
+    Idle,
+    /// The first try to connect since it was last used is under way.
+    Connecting { since: Instant },
+    /// There is a connection.
+    Up,
+    /// The last try failed; the next one is on its way.
+    Down(CacheError),
+    /// We are done with it.
+    Closed,
+}
+
+impl Node {
+    /// The server at `address`. Nothing is connected before the first use.
+    pub(crate) fn new(address: Address, mode: Mode, dialer: Arc<Dialer>) -> Arc<Self> {
+        Arc::new(Self {
+            address,
+            mode,
+            dialer,
+            links: ArcSwap::default(),
+            health: watch::Sender::new(Health::Idle),
+            greeting: ArcSwap::default(),
+            work: Arc::new(Notify::new()),
+            kept: AtomicBool::new(false),
+            wants_more: AtomicBool::new(false),
+        })
+    }
+
+    /// Waits for a connection, for as long as the first try to make one takes.
+    pub(crate) async fn connect(self: &Arc<Self>, deadline: Deadline) -> Result<(), CacheError> {
+        self.wait_for_link(deadline, Duration::MAX).await.map(drop)
+    }
+
+    /// Sends one command. Errors are of the transport; a refusal is [`Reply::Error`].
+    pub(crate) async fn send(
+        self: &Arc<Self>,
+        command: &Command<'_>,
+        deadline: Deadline,
+    ) -> Result<Reply, CacheError> {
+        let link = match self.pick() {
+            Some(link) => link,
+            None => self.wait_for_link(deadline, PATIENCE).await?,
+        };
+        match tokio::time::timeout_at(deadline.at(), link.connection.send(command)).await {
+            Ok(result) => result.map_err(|error| self.name(error)),
+            Err(_) => Err(deadline.passed(Stage::Reply)),
+        }
+    }
+
+    /// Sends commands as one pipeline on one connection; a reply for each, in order, refusals in their
+    /// places.
+    pub(crate) async fn send_batch(
+        self: &Arc<Self>,
+        commands: &[&Command<'_>],
+        deadline: Deadline,
+    ) -> Result<Vec<Reply>, CacheError> {
+        let link = match self.pick() {
+            Some(link) => link,
+            None => self.wait_for_link(deadline, PATIENCE).await?,
+        };
+        match tokio::time::timeout_at(deadline.at(), link.connection.send_batch(commands)).await {
+            Ok(result) => result.map_err(|error| self.name(error)),
+            Err(_) => Err(deadline.passed(Stage::Reply)),
+        }
+    }
+
+    /// Whether it is known that the server cannot be used: calls fail at once.
+    pub(crate) fn is_down(&self) -> bool {
+        matches!(&*self.health.borrow(), Health::Down(_) | Health::Closed)
+    }
+
+    pub(crate) const fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// What the server said of itself when it was last connected to.
+    pub(crate) fn greeting(&self) -> Arc<Greeting> {
+        self.greeting.load_full()
+    }
+
+    /// Gives up all connections; calls in flight fail, later ones are [`CacheError::Closed`].
+    pub(crate) fn close(&self) {
+        self.health.send_replace(Health::Closed);
+        self.links.store(Arc::default());
+        self.work.notify_one();
+    }
+
+    /// The least busy connection.
+    fn pick(&self) -> Option<Arc<Link>> {
+        let links = self.links.load();
+        let best = match links.as_slice() {
+            [only] if !only.connection.is_closed() => only,
+            [] | [_] => return None,
+            many => many
+                .iter()
+                .filter(|link| !link.connection.is_closed())
+                .min_by_key(|link| link.connection.traffic().in_flight())?,
+        };
+        if best.connection.traffic().in_flight() >= GROW_AT
+            && links.len() < self.dialer.limits().connections
+            && !self.wants_more.swap(true, Ordering::Relaxed)
+        {
+            self.work.notify_one();
+        }
+        Some(Arc::clone(best))
+    }
+
+    async fn wait_for_link(
+        self: &Arc<Self>,
+        deadline: Deadline,
+        patience: Duration,
+    ) -> Result<Arc<Link>, CacheError> {
+        self.start_keeper();
+        let mut health = self.health.subscribe();
+        let asked = clock::now();
+        loop {
+            let since = match &*health.borrow_and_update() {
+                Health::Down(error) => return Err(error.clone()),
+                Health::Closed => return Err(CacheError::Closed),
+                Health::Up => match self.pick() {
+                    Some(link) => return Ok(link),
+                    // Lost a moment ago; the keeper is about to say so.
+                    None => asked,
+                },
+                Health::Idle => asked,
+                Health::Connecting { since } => *since,
+            };
+            let until = since
+                .checked_add(patience)
+                .map_or(deadline.at(), |end| end.min(deadline.at()));
+            if tokio::time::timeout_at(until, health.changed()).await.is_err() {
+                return Err(if until < deadline.at() {
+                    self.still_connecting()
+                } else {
+                    deadline.passed(Stage::Connect)
+                });
+            }
+        }
+    }
+
+    fn start_keeper(self: &Arc<Self>) {
+        if !self.kept.swap(true, Ordering::AcqRel) {
+            tokio::spawn(keeper::keep(Arc::downgrade(self), Arc::clone(&self.work)));
+        }
+    }
+
+    fn still_connecting(&self) -> CacheError {
+        CacheError::Unavailable {
+            reason: Unavailability::Connect,
+            detail: format!("{}, still connecting after {}", self.address, humantime(PATIENCE)).into(),
+            outcome: Outcome::NotApplied,
+            source: None,
+        }
+    }
+
+    /// Names this server in an error of its connection.
+    fn name(&self, error: CacheError) -> CacheError {
+        match error {
+            CacheError::Unavailable {
+                reason: Unavailability::Lost,
+                outcome,
+                source,
+                ..
+            } => {
+                if matches!(&*self.health.borrow(), Health::Closed) {
+                    return CacheError::Closed;
+                }
+                CacheError::Unavailable {
+                    reason: Unavailability::Lost,
+                    detail: self.address.to_string().into(),
+                    outcome,
+                    source,
+                }
+            }
+            other => other,
+        }
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.work.notify_one();
+    }
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node")
+            .field("address", &self.address.to_string())
+            .field("mode", &self.mode)
+            .field("connections", &self.links.load().len())
+            .finish_non_exhaustive()
+    }
+}
+
+fn humantime(duration: Duration) -> String {
+    format!("{} ms", duration.as_millis())
+}

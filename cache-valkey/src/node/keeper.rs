@@ -1,0 +1,229 @@
+//! The task that keeps a node's connections: makes them, grows them, replaces them, backs off.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use cache_core::clock;
+use cache_core::{CacheError, Outcome, Unavailability};
+use tokio::sync::Notify;
+
+use super::link::{Link, LinkEvents};
+use super::{Health, Node};
+use crate::backoff::Backoff;
+use crate::command::Command;
+use crate::dial::Dialed;
+use crate::error::accept;
+
+/// How long renewed credentials are left alone after a renewal failed.
+const RENEW_AGAIN: Duration = Duration::from_secs(10);
+
+/// Keeps `node` until it is closed or dropped.
+pub(super) async fn keep(node: Weak<Node>, work: Arc<Notify>) {
+    let mut failures = 0;
+    loop {
+        let pause = {
+            let Some(node) = node.upgrade() else { return };
+            if matches!(&*node.health.borrow(), Health::Closed) {
+                return;
+            }
+            node.forget_closed_links();
+            if node.links.load().is_empty() {
+                match node.reconnect().await {
+                    Ok(()) => {
+                        failures = 0;
+                        continue;
+                    }
+                    Err(delay_after) => {
+                        let delay = Backoff::CONNECT.delay(failures);
+                        failures += 1;
+                        delay.max(delay_after)
+                    }
+                }
+            } else {
+                node.grow_if_asked().await;
+                node.renew_if_due().await;
+                node.replace_if_silent().await;
+                node.dialer.limits().silence / 2
+            }
+        };
+        // Without the node in hand, so that whoever drops it ends this task.
+        let _ = tokio::time::timeout(pause, work.notified()).await;
+    }
+}
+
+impl Node {
+    fn forget_closed_links(&self) {
+        let links = self.links.load();
+        if links.iter().any(|link| link.connection.is_closed()) {
+            let open = links
+                .iter()
+                .filter(|link| !link.connection.is_closed())
+                .cloned()
+                .collect();
+            self.links.store(Arc::new(open));
+        }
+    }
+
+    /// One try to connect, with the outcome made known. `Err` is the least pause before the next one.
+    async fn reconnect(self: &Arc<Self>) -> Result<(), Duration> {
+        // While the server is known to be down, callers keep failing at once: only the first try after a
+        // loss is one that they wait for.
+        self.health.send_if_modified(|health| match health {
+            Health::Idle | Health::Up => {
+                *health = Health::Connecting { since: clock::now() };
+                true
+            }
+            _ => false,
+        });
+        match self.dial().await {
+            Ok(link) => {
+                let was_down = matches!(&*self.health.borrow(), Health::Down(_));
+                self.add(link);
+                if was_down {
+                    tracing::info!(node = %self.address, "connected again");
+                }
+                Ok(())
+            }
+            Err(error) => {
+                self.mark_down(error);
+                Err(Duration::ZERO)
+            }
+        }
+    }
+
+    fn add(&self, link: Link) {
+        let mut links = self.links.load().as_ref().clone();
+        links.push(Arc::new(link));
+        self.links.store(Arc::new(links));
+        let open = self.health.send_if_modified(|health| match health {
+            Health::Closed => false,
+            _ => {
+                *health = Health::Up;
+                true
+            }
+        });
+        if !open {
+            self.links.store(Arc::default());
+        }
+    }
+
+    fn mark_down(&self, error: CacheError) {
+        self.health.send_if_modified(|health| match health {
+            Health::Closed => false,
+            Health::Down(known) => {
+                *known = error;
+                false
+            }
+            _ => {
+                tracing::warn!(node = %self.address, %error, "cannot be reached; calls to it fail at once until it is back");
+                *health = Health::Down(error);
+                true
+            }
+        });
+    }
+
+    async fn dial(self: &Arc<Self>) -> Result<Link, CacheError> {
+        let events = Arc::new(LinkEvents(Arc::downgrade(self)));
+        let Dialed {
+            connection,
+            greeting,
+            valid_for,
+        } = self.dialer.dial(&self.address, self.mode, events).await?;
+        self.greeting.store(Arc::new(greeting));
+        Ok(Link::new(connection, valid_for))
+    }
+
+    async fn grow_if_asked(self: &Arc<Self>) {
+        if !self.wants_more.load(std::sync::atomic::Ordering::Relaxed) {
+            return;
+        }
+        if self.links.load().len() < self.dialer.limits().connections {
+            match self.dial().await {
+                Ok(link) => self.add(link),
+                Err(error) => tracing::debug!(node = %self.address, %error, "no further connection"),
+            }
+        }
+        self.wants_more.store(false, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// Looks into connections whose requests have waited for longer than the limit without a sign of
+    /// life: a fresh connection tells a dead server from a dead connection.
+    async fn replace_if_silent(self: &Arc<Self>) {
+        let limit = self.dialer.limits().silence;
+        let links = self.links.load_full();
+        let silent: Vec<_> = links.iter().filter(|link| link.silence() >= limit).collect();
+        if silent.is_empty() {
+            return;
+        }
+        match tokio::time::timeout(limit, self.dial()).await {
+            Ok(Ok(fresh)) => {
+                // The server lives. What is still silent by now is a connection that only looks alive.
+                let dead: Vec<_> = silent
+                    .into_iter()
+                    .filter(|link| link.silence() >= limit)
+                    .collect();
+                if dead.is_empty() {
+                    return;
+                }
+                tracing::warn!(node = %self.address, connections = dead.len(), "replaced connections that went silent");
+                for link in dead {
+                    link.connection.close();
+                }
+                self.forget_closed_links();
+                self.add(fresh);
+            }
+            failed => {
+                // It may have answered in the meantime; then it was slow, not dead.
+                if links.iter().any(|link| link.silence() < limit) {
+                    return;
+                }
+                self.mark_down(match failed {
+                    Ok(Err(error)) => error,
+                    _ => self.stalled(),
+                });
+                self.links.store(Arc::default());
+                for link in links.iter() {
+                    link.connection.close();
+                }
+            }
+        }
+    }
+
+    fn stalled(&self) -> CacheError {
+        CacheError::Unavailable {
+            reason: Unavailability::Connect,
+            detail: format!("{}, which accepts connections but does not answer", self.address).into(),
+            outcome: Outcome::NotApplied,
+            source: None,
+        }
+    }
+
+    /// Authenticates connections again whose credentials are about to run out.
+    async fn renew_if_due(&self) {
+        for link in self.links.load_full().iter().filter(|link| link.is_due()) {
+            let renewed = async {
+                let Some(credentials) = self.dialer.credentials().credentials().await? else {
+                    return Ok(None);
+                };
+                let mut auth = Command::read("AUTH");
+                if let Some(username) = &credentials.username {
+                    auth = auth.arg(username);
+                }
+                let auth = auth.arg(credentials.password.expose());
+                accept(link.connection.send(&auth).await?, "AUTH")?;
+                Ok::<_, CacheError>(credentials.valid_for)
+            };
+            match tokio::time::timeout(self.dialer.limits().dial_timeout, renewed).await {
+                Ok(Ok(valid_for)) => link.renewed(valid_for),
+                failed => {
+                    let reason = match failed {
+                        Ok(Err(error)) => error.to_string(),
+                        _ => "no answer in time".to_owned(),
+                    };
+                    tracing::warn!(node = %self.address, %reason, "could not renew the credentials of a connection");
+                    link.renewed(Some(RENEW_AGAIN));
+                }
+            }
+        }
+    }
+}

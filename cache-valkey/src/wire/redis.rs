@@ -1,0 +1,274 @@
+//! The wire by the `redis` crate: its codec and its pipelining driver, over a stream of our own making.
+//!
+//! The stream is opened, secured and watched by us; the crate does the handshake, encodes, decodes and
+//! matches replies to requests.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use cache_core::{CacheError, Outcome, Unavailability};
+use redis::aio::MultiplexedConnection;
+use redis::{
+    AsyncConnectionConfig, Cmd, ErrorKind, Pipeline, ProtocolVersion, PushInfo, PushKind,
+    RedisConnectionInfo, RedisError, Value,
+};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::AbortHandle;
+
+use super::gather::{Gather, Traffic};
+use super::{Events, Handshake, HandshakeError};
+use crate::command::{Argument, Command};
+use crate::reply::{Reply, ServerError};
+
+/// Requests that may wait for the driver; beyond it callers wait, which is the back-pressure.
+const QUEUE: usize = 1024;
+
+/// Bytes the driver gathers before it must write.
+const WRITE_BUFFER: usize = 64 * 1024;
+
+/// One connection to one server, shared by any number of callers.
+pub(crate) struct Connection {
+    inner: MultiplexedConnection,
+    traffic: Arc<Traffic>,
+    closed: Arc<AtomicBool>,
+    driver: AbortHandle,
+}
+
+impl Connection {
+    /// Shakes hands over `stream` and starts the connection's driver on the current runtime.
+    pub(crate) async fn open<S>(
+        stream: S,
+        handshake: &Handshake<'_>,
+        events: Arc<dyn Events>,
+    ) -> Result<Self, HandshakeError>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let mut info = RedisConnectionInfo::default()
+            .set_protocol(ProtocolVersion::RESP3)
+            .set_lib_name("cache-valkey", env!("CARGO_PKG_VERSION"));
+        if let Some(username) = handshake.username {
+            info = info.set_username(username);
+        }
+        if let Some(password) = handshake.password {
+            info = info.set_password(password);
+        }
+        let pushes = Arc::clone(&events);
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(None)
+            .set_response_timeout(None)
+            .set_pipeline_buffer_size(QUEUE)
+            .set_write_backpressure_boundary(WRITE_BUFFER)
+            .set_push_sender(move |push| deliver(&*pushes, push));
+        let traffic = Arc::new(Traffic::default());
+        let stream = Gather::new(stream, Arc::clone(&traffic));
+        let (inner, driver) = MultiplexedConnection::new_with_config(&info, stream, config)
+            .await
+            .map_err(handshake_error)?;
+        let closed = Arc::new(AtomicBool::new(false));
+        let end = End {
+            closed: Arc::clone(&closed),
+            events,
+        };
+        let driver = tokio::spawn(async move {
+            let _end = end;
+            driver.await;
+        })
+        .abort_handle();
+        Ok(Self {
+            inner,
+            traffic,
+            closed,
+            driver,
+        })
+    }
+
+    /// Sends one command and waits for its reply. Cancel safe.
+    pub(crate) async fn send(&self, command: &Command<'_>) -> Result<Reply, CacheError> {
+        self.refuse_if_closed()?;
+        let _in_flight = self.traffic.enter();
+        // A handle of our own, because the crate asks for `&mut`; it is a few reference counts.
+        let mut inner = self.inner.clone();
+        match inner.send_packed_command(&pack(command)).await {
+            Ok(value) => Ok(reply(value)),
+            Err(error) => Err(ended(error)),
+        }
+    }
+
+    /// Sends commands as one pipeline, back to back, and waits for all replies. Cancel safe.
+    pub(crate) async fn send_batch(&self, commands: &[&Command<'_>]) -> Result<Vec<Reply>, CacheError> {
+        if commands.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.refuse_if_closed()?;
+        let _in_flight = self.traffic.enter();
+        let mut pipeline = Pipeline::with_capacity(commands.len());
+        for command in commands {
+            pipeline.add_command(pack(command));
+        }
+        let mut inner = self.inner.clone();
+        match inner.send_packed_commands(&pipeline, 0, commands.len()).await {
+            Ok(values) if values.len() == commands.len() => Ok(values.into_iter().map(reply).collect()),
+            Ok(values) => Err(CacheError::Corrupt {
+                detail: format!(
+                    "the server gave {} replies to {} commands",
+                    values.len(),
+                    commands.len()
+                )
+                .into(),
+                source: None,
+            }),
+            Err(error) => Err(ended(error)),
+        }
+    }
+
+    /// Subscribes to a channel; its messages arrive as [`Events::on_push`].
+    pub(crate) async fn subscribe(&self, channel: &str) -> Result<(), CacheError> {
+        self.refuse_if_closed()?;
+        self.inner.clone().subscribe(channel).await.map_err(ended)
+    }
+
+    /// Ends the connection at once; requests in flight get an error.
+    pub(crate) fn close(&self) {
+        self.driver.abort();
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// What is known of the connection's traffic.
+    pub(crate) fn traffic(&self) -> &Traffic {
+        &self.traffic
+    }
+
+    fn refuse_if_closed(&self) -> Result<(), CacheError> {
+        if self.is_closed() {
+            Err(lost(Outcome::NotApplied, None))
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection")
+            .field("in_flight", &self.traffic.in_flight())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Tells of the end when the driver is gone, however it went.
+struct End {
+    closed: Arc<AtomicBool>,
+    events: Arc<dyn Events>,
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.closed.store(true, Ordering::Release);
+        self.events.on_closed();
+    }
+}
+
+fn deliver(events: &dyn Events, push: PushInfo) -> Result<(), std::convert::Infallible> {
+    // The end is told by the driver's guard, once and last.
+    if push.kind != PushKind::Disconnection {
+        events.on_push(&push.kind.to_string(), push.data.into_iter().map(reply).collect());
+    }
+    Ok(())
+}
+
+fn pack(command: &Command<'_>) -> Cmd {
+    let name = command.name();
+    let arguments = command.arguments();
+    let bytes = arguments.iter().map(|argument| match argument {
+        Argument::Bytes(bytes) => bytes.len(),
+        Argument::Int(_) => 20,
+    });
+    let mut cmd = Cmd::with_capacity(arguments.len() + 1, name.len() + bytes.sum::<usize>());
+    cmd.arg(name);
+    let mut digits = itoa::Buffer::new();
+    for argument in arguments {
+        match argument {
+            Argument::Bytes(bytes) => cmd.arg(*bytes),
+            Argument::Int(value) => cmd.arg(digits.format(*value).as_bytes()),
+        };
+    }
+    cmd
+}
+
+fn reply(value: Value) -> Reply {
+    match value {
+        Value::Nil => Reply::Nil,
+        Value::Int(value) => Reply::Int(value),
+        Value::BulkString(bytes) => Reply::Bulk(Bytes::from(bytes)),
+        Value::Okay => Reply::Status("OK".to_owned()),
+        Value::SimpleString(text) => Reply::Status(text),
+        Value::VerbatimString { text, .. } => Reply::Bulk(text.into()),
+        Value::BigNumber(digits) => Reply::Bulk(digits.into()),
+        Value::Boolean(value) => Reply::Bool(value),
+        Value::Double(value) => Reply::Double(value),
+        Value::Array(items) | Value::Set(items) | Value::Push { data: items, .. } => {
+            Reply::Array(items.into_iter().map(reply).collect())
+        }
+        Value::Map(pairs) => Reply::Map(
+            pairs
+                .into_iter()
+                .map(|(key, value)| (reply(key), reply(value)))
+                .collect(),
+        ),
+        Value::Attribute { data, .. } => reply(*data),
+        Value::ServerError(error) => Reply::Error(server_error(error.code(), error.details())),
+        // The crate may learn of new types; none of our commands is answered by one.
+        _ => Reply::Nil,
+    }
+}
+
+fn server_error(code: &str, detail: Option<&str>) -> ServerError {
+    ServerError {
+        code: code.to_owned(),
+        detail: detail.unwrap_or_default().to_owned(),
+    }
+}
+
+fn handshake_error(error: RedisError) -> HandshakeError {
+    if let Some(code) = error.code() {
+        return HandshakeError::Refused(server_error(code, error.detail()));
+    }
+    match error.kind() {
+        ErrorKind::Parse | ErrorKind::RESP3NotSupported => HandshakeError::NotTheProtocol(Arc::new(error)),
+        _ => HandshakeError::Ended(Arc::new(error)),
+    }
+}
+
+/// The error of a request whose connection ended under it.
+fn ended(error: RedisError) -> CacheError {
+    if let Some(code) = error.code() {
+        return crate::error::from_server(&server_error(code, error.detail()), "the connection");
+    }
+    if error.kind() == ErrorKind::Parse {
+        return CacheError::Corrupt {
+            detail: "the server sent what is not the Redis protocol; the connection was given up".into(),
+            source: Some(Arc::new(error)),
+        };
+    }
+    lost(Outcome::Unknown, Some(error))
+}
+
+fn lost(outcome: Outcome, error: Option<RedisError>) -> CacheError {
+    CacheError::Unavailable {
+        reason: Unavailability::Lost,
+        detail: "the server or the network ended it".into(),
+        outcome,
+        source: error.map(|error| Arc::new(error) as cache_core::ErrorSource),
+    }
+}
