@@ -32,9 +32,9 @@ pub use invalidation::{
     Invalidation, InvalidationListener, InvalidationSource, Subscription, TrackingStatus,
 };
 pub use key::{MAX_KEY_LEN, check_key};
-pub use keyspace::Keyspace;
+pub use keyspace::{ConfigDigest, Keyspace, KeyspaceBuilder};
 pub use memory::MemoryCache;
-pub use pattern::Pattern;
+pub use pattern::{Pattern, PatternBuilder};
 pub use secret::Secret;
 pub use ttl::Ttl;
 

@@ -1,5 +1,0 @@
-//! Builds keys. (being built)
-
-/// Builds keys.
-#[derive(Clone, Debug)]
-pub struct Keyspace;

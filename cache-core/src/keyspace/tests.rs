@@ -1,0 +1,296 @@
+//! The promises of a keyspace, over parts made to collide.
+
+use std::collections::HashMap;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::MAX_KEY_LEN;
+use crate::slot::slot_of;
+
+/// Text out of the characters that a key gives a meaning to.
+fn text() -> impl Strategy<Value = String> {
+    let character = proptest::sample::select(
+        &[
+            'a', ':', '%', '3', 'A', '{', '}', '@', '+', '~', '#', '*', 'v', '1', 'é',
+        ][..],
+    );
+    proptest::collection::vec(character, 0..5).prop_map(|characters| characters.into_iter().collect())
+}
+
+fn parts() -> impl Strategy<Value = Vec<String>> {
+    proptest::collection::vec(text(), 0..4)
+}
+
+/// What tells one keyspace from another.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Identity {
+    service: String,
+    version: u32,
+    digest: Option<ConfigDigest>,
+    generation: Option<u64>,
+    tenant: Option<(String, bool)>,
+    tenant_generation: Option<u64>,
+}
+
+impl Identity {
+    fn keyspace(&self) -> Keyspace {
+        let mut builder = Keyspace::builder(&*self.service).wire_version(self.version);
+        if let Some(digest) = self.digest {
+            builder = builder.digest(digest);
+        }
+        let mut keys = builder.build().unwrap();
+        if let Some(generation) = self.generation {
+            keys = keys.generation(generation);
+        }
+        if let Some((tenant, spread)) = &self.tenant {
+            keys = if *spread {
+                keys.tenant_spread(tenant)
+            } else {
+                keys.tenant(tenant)
+            }
+            .unwrap();
+            if let Some(generation) = self.tenant_generation {
+                keys = keys.generation(generation);
+            }
+        }
+        keys
+    }
+}
+
+fn identity() -> impl Strategy<Value = Identity> {
+    let name = text().prop_filter("not empty", |name| !name.is_empty());
+    let digest = proptest::option::of((0..2_u8).prop_map(|n| ConfigDigest::of([[n]]).unwrap()));
+    let generation = || proptest::option::of(0..2_u64);
+    let tenant = proptest::option::of((
+        text().prop_filter("not empty", |name| !name.is_empty()),
+        any::<bool>(),
+    ));
+    (name, 1..3_u32, digest, generation(), tenant, generation()).prop_map(
+        |(service, version, digest, generation, tenant, tenant_generation)| Identity {
+            service,
+            version,
+            digest,
+            generation,
+            tenant_generation: tenant_generation.filter(|_| tenant.is_some()),
+            tenant,
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn different_keyspaces_or_parts_never_give_the_same_key(all in proptest::collection::vec((identity(), parts()), 2..60)) {
+        let mut seen = HashMap::new();
+        for named in all {
+            let key = named.0.keyspace().key(&named.1);
+            if let Some(other) = seen.insert(key.clone(), named.clone()) {
+                prop_assert_eq!(other, named, "both are {}", key);
+            }
+        }
+    }
+
+    #[test]
+    fn different_lists_never_give_the_same_key(all in proptest::collection::vec(parts(), 2..200)) {
+        let keys = Keyspace::new("s").unwrap();
+        let mut seen = HashMap::new();
+        for list in all {
+            let key = keys.key(&list);
+            if let Some(other) = seen.insert(key.clone(), list.clone()) {
+                prop_assert_eq!(other, list, "both are {}", key);
+            }
+        }
+    }
+
+    #[test]
+    fn a_pattern_matches_its_own_keys_and_no_other_tenants(one in identity(), two in identity(), parts in parts()) {
+        let (own, other) = (one.keyspace(), two.keyspace());
+        let key = own.key(&parts);
+        prop_assert!(own.pattern_all().matches(key.as_bytes()));
+        prop_assert!(own.pattern_service().matches(key.as_bytes()));
+        let one_wildcard_at_the_end = own.prefix() + "*";
+        prop_assert_eq!(own.pattern_all().to_string(), one_wildcard_at_the_end);
+        if one.tenant.is_some() && two.tenant.is_some() && one.tenant != two.tenant {
+            prop_assert!(!other.pattern_all().matches(key.as_bytes()));
+        }
+        if one.service != two.service {
+            prop_assert!(!other.pattern_service().matches(key.as_bytes()));
+        }
+        if let Some((tenant, spread)) = &two.tenant {
+            let all = if *spread { other.pattern_tenant_spread(tenant) } else { other.pattern_tenant(tenant) }.unwrap();
+            prop_assert_eq!(all.matches(key.as_bytes()), one.service == two.service && one.tenant == two.tenant);
+        }
+    }
+
+    #[test]
+    fn the_keys_of_a_tenant_share_the_slot_that_its_pattern_pins(one in identity(), lists in proptest::collection::vec(parts(), 1..5)) {
+        let keys = one.keyspace();
+        if let Some((_, false)) = one.tenant {
+            let slot = keys.pattern_all().slot();
+            prop_assert!(slot.is_some());
+            for list in lists {
+                prop_assert_eq!(Some(slot_of(keys.key(&list).as_bytes())), slot);
+            }
+        } else {
+            prop_assert_eq!(keys.pattern_all().slot(), None);
+        }
+    }
+
+    #[test]
+    fn no_key_is_longer_than_the_limit_and_hashed_ones_differ(lens in proptest::collection::vec(0..700_usize, 1..5), tenant in 1..300_usize) {
+        let keys = Keyspace::builder("s".repeat(128))
+            .wire_version(u32::MAX)
+            .digest(ConfigDigest::of(["x"]).unwrap())
+            .max_key_len(Keyspace::MIN_MAX_KEY_LEN)
+            .build()
+            .unwrap()
+            .generation(u64::MAX)
+            .tenant(&"t".repeat(tenant))
+            .unwrap()
+            .generation(u64::MAX);
+        let parts: Vec<_> = lens.iter().map(|&len| "p".repeat(len)).collect();
+        let mut longer = parts.clone();
+        longer.push(String::new());
+        let (key, other) = (keys.key(&parts), keys.key(&longer));
+        prop_assert!(key.len() <= Keyspace::MIN_MAX_KEY_LEN, "{}", key.len());
+        prop_assert_ne!(&key, &other);
+        prop_assert!(keys.pattern_all().matches(key.as_bytes()));
+        if let Ok(under) = keys.pattern_under(&parts[..1]) {
+            prop_assert_eq!(under.matches(key.as_bytes()), parts.len() > 1);
+        }
+    }
+}
+
+#[test]
+fn keys_are_readable_in_the_common_case() {
+    let billing = Keyspace::new("billing").unwrap();
+    assert_eq!(billing.key(["plans"]), "billing:v1:plans");
+    assert_eq!(billing.key([] as [&str; 0]), "billing:v1:");
+    assert_eq!(
+        billing.tenant("acme").unwrap().key(["settings", "eu"]),
+        "billing:v1:{acme}:settings:eu"
+    );
+    assert_eq!(
+        billing.tenant_spread("acme").unwrap().key(["x"]),
+        "billing:v1:@acme:x"
+    );
+    let deep = billing.generation(7).tenant("acme").unwrap().generation(2);
+    assert_eq!(deep.key(["x"]), "billing:v1:+7:{acme}:+2:x");
+    assert_eq!(
+        deep.generation(3).key(["x"]),
+        "billing:v1:+7:{acme}:+3:x",
+        "a generation replaces the former"
+    );
+    assert_eq!(format!("{deep:?}"), "Keyspace(billing:v1:+7:{acme}:+2:)");
+}
+
+#[test]
+fn a_tenant_named_like_a_wildcard_or_with_braces_reaches_only_its_own() {
+    let billing = Keyspace::new("billing").unwrap();
+    let acme = billing.tenant("acme").unwrap().key(["x"]);
+    for name in [
+        "*", "?cme", "[a]cme", "a*", "acme}", "{acme}", "}:{acme", "acme}:*", "a%63me",
+    ] {
+        let odd = billing.tenant(name).unwrap();
+        assert!(!odd.pattern_all().matches(acme.as_bytes()), "{name}");
+        assert!(
+            !billing.pattern_tenant(name).unwrap().matches(acme.as_bytes()),
+            "{name}"
+        );
+        let key = odd.key(["x"]);
+        assert!(odd.pattern_all().matches(key.as_bytes()), "{name}");
+        assert_eq!(odd.pattern_all().slot(), Some(slot_of(key.as_bytes())), "{name}");
+    }
+}
+
+#[test]
+fn another_wire_version_or_digest_is_another_key() {
+    let key = |version, digest: &str| {
+        let digest = ConfigDigest::of([digest]).unwrap();
+        Keyspace::builder("s")
+            .wire_version(version)
+            .digest(digest)
+            .build()
+            .unwrap()
+            .key(["k"])
+    };
+    assert_eq!(key(1, "a"), key(1, "a"));
+    assert_ne!(key(1, "a"), key(2, "a"));
+    assert_ne!(key(1, "a"), key(1, "b"));
+}
+
+#[test]
+fn an_absent_digest_fails_closed() {
+    let error = Keyspace::builder("s").digest(None).build().unwrap_err();
+    assert!(
+        matches!(
+            error,
+            CacheError::InvalidInput {
+                argument: "digest",
+                ..
+            }
+        ),
+        "{error}"
+    );
+    assert!(Keyspace::builder("s").require_digest().build().is_err());
+    let digest = ConfigDigest::of(["a"]).unwrap();
+    assert!(
+        Keyspace::builder("s")
+            .require_digest()
+            .digest(digest)
+            .build()
+            .is_ok()
+    );
+    assert!(
+        Keyspace::builder("s")
+            .digest(digest)
+            .require_digest()
+            .build()
+            .is_ok()
+    );
+    assert!(
+        Keyspace::builder("s")
+            .digest(digest)
+            .digest(None)
+            .build()
+            .is_err()
+    );
+}
+
+#[test]
+fn what_makes_no_keyspace_is_refused() {
+    assert!(Keyspace::new("").is_err());
+    assert!(Keyspace::new(&"s".repeat(128)).is_ok());
+    assert!(Keyspace::new(&"s".repeat(129)).is_err());
+    assert!(Keyspace::builder("s").max_key_len(511).build().is_err());
+    assert!(
+        Keyspace::builder("s")
+            .max_key_len(MAX_KEY_LEN + 1)
+            .build()
+            .is_err()
+    );
+    let keys = Keyspace::new("s").unwrap();
+    assert!(keys.tenant("").is_err());
+    assert!(keys.pattern_tenant("").is_err());
+    assert!(keys.tenant("a").unwrap().tenant("b").is_err());
+    assert!(keys.pattern_under(["x".repeat(2_000)]).is_err());
+}
+
+#[test]
+fn a_long_key_keeps_the_leading_parts_that_fit_and_hashes_the_rest() {
+    let keys = Keyspace::builder("s").max_key_len(512).build().unwrap();
+    let long = "x".repeat(500);
+    let key = keys.key(["reports", "2026", &long]);
+    assert_eq!(key, format!("s:v1:reports:2026:#{:x}", Sha256::digest(&long)));
+    assert!(keys.pattern_under(["reports"]).unwrap().matches(key.as_bytes()));
+    assert_ne!(
+        key,
+        keys.key(["reports", "2026", &key["s:v1:reports:2026:".len()..]])
+    );
+
+    let at_the_limit = "x".repeat(512 - "s:v1:".len());
+    assert_eq!(keys.key([&at_the_limit]), format!("s:v1:{at_the_limit}"));
+    assert!(keys.key([at_the_limit + "x"]).starts_with("s:v1:#"));
+}
