@@ -1,0 +1,149 @@
+//! Moving slots from one primary to another: key by key, half way, or atomically.
+
+use anyhow::{Context as _, Result, bail};
+
+use super::{AGREE, Cluster, topology};
+use crate::wait::until;
+
+/// Keys asked for and sent at a time.
+const BATCH: usize = 100;
+
+impl Cluster {
+    /// Moves a slot key by key, as cluster tools do, and waits until all nodes know the new owner.
+    ///
+    /// # Errors
+    ///
+    /// When `from` does not own the slot, or a node refuses a step.
+    pub async fn move_slot(&self, slot: u16, from: usize, to: usize) -> Result<()> {
+        self.begin_move(slot, from, to).await?;
+        while self.migrate_keys(slot, from, to, BATCH).await? > 0 {}
+        self.end_move(slot, from, to).await
+    }
+
+    /// The first step of [`move_slot`](Self::move_slot): marks the slot as migrating and importing. From here
+    /// on, keys that are missing on `from` are answered by `ASK`, and mixed lists of keys by `TRYAGAIN`.
+    ///
+    /// # Errors
+    ///
+    /// When `from` does not own the slot.
+    pub async fn begin_move(&self, slot: u16, from: usize, to: usize) -> Result<()> {
+        let slot = slot.to_string();
+        self.node(to)
+            .call(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", self.id(from)])
+            .await?;
+        self.node(from)
+            .call(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", self.id(to)])
+            .await?;
+        Ok(())
+    }
+
+    /// The second step, once: sends at most `limit` keys of the slot over. Returns how many went. Call it
+    /// less often than it takes to leave the move half way.
+    ///
+    /// # Errors
+    ///
+    /// When a node refuses.
+    pub async fn migrate_keys(&self, slot: u16, from: usize, to: usize, limit: usize) -> Result<usize> {
+        let mut source = self.node(from).connect().await?;
+        let keys = source
+            .call(&["CLUSTER", "GETKEYSINSLOT", &slot.to_string(), &limit.to_string()])
+            .await?;
+        if keys.items().is_empty() {
+            return Ok(0);
+        }
+        let target = self.node(to);
+        let mut command: Vec<Vec<u8>> = [
+            "MIGRATE",
+            &target.host().to_string(),
+            &target.port().to_string(),
+            "",
+            "0",
+            "5000",
+        ]
+        .iter()
+        .map(|word| word.as_bytes().to_vec())
+        .collect();
+        if let Some([user, password]) = target.options().peer_login() {
+            command.extend(["AUTH2", user, password].map(|word| word.as_bytes().to_vec()));
+        }
+        command.push(b"KEYS".to_vec());
+        for key in keys.items() {
+            let crate::Reply::Bulk(key) = key else {
+                bail!("a key is no byte string")
+            };
+            command.push(key.clone());
+        }
+        source.call(&command).await?;
+        Ok(keys.items().len())
+    }
+
+    /// The last step: gives the slot to `to` and waits until all nodes know.
+    ///
+    /// # Errors
+    ///
+    /// When keys are left on `from`, or the nodes do not come to agree.
+    pub async fn end_move(&self, slot: u16, from: usize, to: usize) -> Result<()> {
+        for node in [to, from] {
+            self.node(node)
+                .call(&["CLUSTER", "SETSLOT", &slot.to_string(), "NODE", self.id(to)])
+                .await?;
+        }
+        self.wait_for_owner(slot, to).await
+    }
+
+    /// Moves the slots `first` to `last` in one step (`CLUSTER MIGRATESLOTS`, Valkey 9) and waits until all
+    /// nodes know the new owner. Clients never see `ASK`.
+    ///
+    /// # Errors
+    ///
+    /// On older servers, when `from` does not own the slots, or the migration fails.
+    pub async fn move_slots_atomically(&self, first: u16, last: u16, from: usize, to: usize) -> Result<()> {
+        let (start, end) = (first.to_string(), last.to_string());
+        let source = self.node(from);
+        source
+            .call(&[
+                "CLUSTER",
+                "MIGRATESLOTS",
+                "SLOTSRANGE",
+                &start,
+                &end,
+                "NODE",
+                self.id(to),
+            ])
+            .await?;
+        let range = format!("{start}-{end}");
+        let outcome = until(AGREE, "the slot migration to end", || async {
+            let jobs = source.call(&["CLUSTER", "GETSLOTMIGRATIONS"]).await?;
+            // The latest job stands first.
+            let job = jobs
+                .items()
+                .iter()
+                .find(|job| job.field("slot_ranges").as_ref() == Some(&range));
+            let state = job
+                .and_then(|job| job.field("state"))
+                .context("no such slot migration")?;
+            Ok(matches!(state.as_str(), "success" | "failed" | "cancelled").then_some(state))
+        })
+        .await?;
+        if outcome != "success" {
+            bail!("the slot migration ended as {outcome}");
+        }
+        self.wait_for_owner(first, to).await
+    }
+
+    async fn wait_for_owner(&self, slot: u16, owner: usize) -> Result<()> {
+        until(AGREE, "all nodes to know the slot's new owner", || async {
+            for node in self.nodes() {
+                let topology = topology::of(node).await?;
+                if topology
+                    .owner(slot)
+                    .is_none_or(|member| member.id != self.id(owner))
+                {
+                    return Ok(None);
+                }
+            }
+            Ok(Some(()))
+        })
+        .await
+    }
+}
