@@ -20,7 +20,8 @@ pub(crate) enum Argument<'a> {
 }
 
 /// What a command does to the server, and so whether it may be sent twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The order is that of care: the effect of a batch is the greatest of its commands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Effect {
     /// Reads only: any node of the shard may answer, and it may be repeated.
     Read,
@@ -46,7 +47,8 @@ impl<'a> Command<'a> {
         Self::new(name, Effect::WriteOnce)
     }
 
-    const fn new(name: &'static str, effect: Effect) -> Self {
+    /// A command with this effect.
+    pub(crate) const fn new(name: &'static str, effect: Effect) -> Self {
         Self {
             name,
             arguments: Vec::new(),

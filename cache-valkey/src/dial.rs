@@ -280,16 +280,6 @@ impl Greeting {
             replica: text("role") == "replica",
         }
     }
-
-    /// Whether the server is Valkey of at least this version.
-    pub(crate) fn is_valkey_from(&self, major: u32, minor: u32) -> bool {
-        let mut numbers = self
-            .version
-            .split('.')
-            .map(|part| part.parse::<u32>().unwrap_or(0));
-        let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-        self.server == "valkey" && version >= (major, minor)
-    }
 }
 
 /// The least and the most silence that a connection with requests in flight is granted.
@@ -325,7 +315,6 @@ fn unreachable(
     }
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -345,13 +334,9 @@ mod tests {
         ]);
         let greeting = Greeting::read(&hello);
         assert!(greeting.replica);
-        assert!(greeting.is_valkey_from(8, 0) && greeting.is_valkey_from(8, 1));
-        assert!(!greeting.is_valkey_from(8, 2) && !greeting.is_valkey_from(9, 0));
-        let redis = Greeting {
-            server: "redis".into(),
-            version: "9.9.9".into(),
-            replica: false,
-        };
-        assert!(!redis.is_valkey_from(8, 0));
+        assert_eq!(
+            (greeting.server.as_str(), greeting.version.as_str()),
+            ("valkey", "8.1.4")
+        );
     }
 }

@@ -1,19 +1,29 @@
 //! The Valkey client (any server of the Redis protocol from Redis 6 on) behind the cache contract.
 //!
 //! [`ValkeyClient`] speaks to a single server, a cluster or a primary that sentinels watch, as a
-//! [`ValkeyConfig`](cache_core::config::ValkeyConfig) says. No type of the wire crate crosses this API.
+//! [`ValkeyConfig`](cache_core::config::ValkeyConfig) says. [`admin`] is the door for tools that work on
+//! each primary by itself. No type of the wire crate crosses this API.
 
+pub mod admin;
 mod backoff;
+mod client;
 mod cluster;
 mod command;
+mod connect;
 mod deadline;
 mod dial;
 mod error;
+mod follow;
 mod node;
 mod reply;
 mod resolve;
 mod retry;
+mod router;
+mod script;
+mod sentinel;
+mod single;
 mod tls;
 mod wire;
 
+pub use client::{Builder, MAX_VALUE_LEN, ValkeyClient};
 pub use resolve::Resolve;

@@ -1,0 +1,106 @@
+//! What administration needs of the servers: who is there, and each primary by itself.
+//!
+//! Work of this kind is long and comes in bursts, so it runs over connections of its own, taken from a
+//! pool, and never stands in front of a `get`. What to do with the keys is not decided here.
+
+mod pool;
+mod primary;
+mod view;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cache_core::CacheError;
+
+pub use primary::{Primary, ScanPage, Unlinked};
+pub use view::{NodeView, Role, TopologyView};
+
+use crate::command::Command;
+use crate::deadline::Deadline;
+use crate::dial::Dialer;
+use crate::error::accept;
+use crate::node::Node;
+use crate::router::Router;
+use crate::single::Single;
+use pool::Pools;
+
+/// The door to administration of the servers behind one client.
+#[derive(Clone, Debug)]
+pub struct Administration {
+    router: Router,
+    pools: Arc<Pools>,
+    timeout: Duration,
+}
+
+impl Administration {
+    pub(crate) fn new(router: Router, dialer: Arc<Dialer>, timeout: Duration) -> Self {
+        Self {
+            router,
+            pools: Arc::new(Pools::new(dialer)),
+            timeout,
+        }
+    }
+
+    /// Who is there, looked up anew: every node, its role, its slots, and slots that nobody serves.
+    ///
+    /// # Errors
+    ///
+    /// As any call where nobody can be asked. A node that cannot be reached is no error but is shown as
+    /// such.
+    pub async fn topology(&self) -> Result<TopologyView, CacheError> {
+        let deadline = Deadline::after(self.timeout);
+        match &self.router {
+            Router::Single(single) => single_view(single, deadline).await,
+            Router::Cluster(cluster) => {
+                cluster.refresh(deadline).await?;
+                Ok(cluster.view())
+            }
+        }
+    }
+
+    /// Each primary by itself, as the topology is now.
+    ///
+    /// # Errors
+    ///
+    /// As [`topology`](Self::topology).
+    pub async fn primaries(&self) -> Result<Vec<Primary>, CacheError> {
+        let view = self.topology().await?;
+        let primaries = view.nodes.into_iter().filter(|node| node.role == Role::Primary);
+        Ok(primaries
+            .map(|node| Primary::new(node.address, node.slots, Arc::clone(&self.pools), self.timeout))
+            .collect())
+    }
+
+    pub(crate) fn close(&self) {
+        self.pools.close();
+    }
+}
+
+async fn single_view(single: &Single, deadline: Deadline) -> Result<TopologyView, CacheError> {
+    let primary = single.primary()?;
+    let ping = Command::read("PING");
+    accept(primary.send(&ping, deadline).await?, ping.name())?;
+    let look = |node: &Arc<Node>, role, of| {
+        let greeting = node.greeting();
+        NodeView {
+            address: node.address().clone(),
+            role,
+            slots: Vec::new(),
+            primary: of,
+            server: greeting.server.clone(),
+            version: greeting.version.clone(),
+            reachable: !node.is_down(),
+        }
+    };
+    let mut nodes = vec![look(&primary, Role::Primary, None)];
+    for replica in single.replicas().iter() {
+        let _ = replica.send(&ping, deadline).await;
+        nodes.push(look(replica, Role::Replica, Some(primary.address().clone())));
+    }
+    Ok(TopologyView {
+        cluster: false,
+        epoch: None,
+        nodes,
+        uncovered: Vec::new(),
+    })
+}

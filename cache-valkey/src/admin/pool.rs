@@ -1,0 +1,128 @@
+//! Connections for work that needs one of its own, by `deadpool`.
+//!
+//! The pool is `deadpool` itself with a manager of ours, not its Redis flavour: so these connections are
+//! made by the same dialer as all others, with fresh credentials, the same TLS and the same errors.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use cache_core::CacheError;
+use cache_core::config::Address;
+use deadpool::managed::{self, Metrics, Pool, PoolError, RecycleError, RecycleResult, Timeouts};
+
+use crate::command::Command;
+use crate::dial::{Dialer, Mode};
+use crate::reply::Reply;
+use crate::wire::{Connection, Events};
+
+/// Connections per node that administration uses at most, so that it leaves the server to its callers.
+const PER_NODE: usize = 4;
+
+/// A connection on loan.
+pub(super) type Loan = managed::Object<Manager>;
+
+/// A pool for each node.
+pub(super) struct Pools {
+    dialer: Arc<Dialer>,
+    by_node: Mutex<HashMap<Address, Pool<Manager>>>,
+}
+
+impl Pools {
+    pub(super) fn new(dialer: Arc<Dialer>) -> Self {
+        Self {
+            dialer,
+            by_node: Mutex::new(HashMap::new()),
+        }
+    }
+
+    /// A connection to `address`, for as long as the loan is held.
+    pub(super) async fn get(&self, address: &Address) -> Result<Loan, CacheError> {
+        let pool = self.pool(address)?;
+        pool.get().await.map_err(|error| match error {
+            PoolError::Backend(error) => error,
+            PoolError::Closed => CacheError::Closed,
+            _ => CacheError::Timeout {
+                stage: cache_core::Stage::Connect,
+                after: self.dialer.limits().dial_timeout,
+            },
+        })
+    }
+
+    pub(super) fn close(&self) {
+        for pool in self
+            .by_node
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+        {
+            pool.close();
+        }
+    }
+
+    fn pool(&self, address: &Address) -> Result<Pool<Manager>, CacheError> {
+        let mut pools = self.by_node.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pool) = pools.get(address) {
+            return Ok(pool.clone());
+        }
+        let limit = Some(self.dialer.limits().dial_timeout);
+        let manager = Manager {
+            dialer: Arc::clone(&self.dialer),
+            address: address.clone(),
+        };
+        let pool = Pool::builder(manager)
+            .max_size(PER_NODE)
+            .timeouts(Timeouts {
+                wait: limit,
+                create: limit,
+                recycle: limit,
+            })
+            .runtime(deadpool::Runtime::Tokio1)
+            .build()
+            .map_err(|error| CacheError::Unsupported {
+                detail: error.to_string().into(),
+            })?;
+        pools.insert(address.clone(), pool.clone());
+        Ok(pool)
+    }
+}
+
+impl std::fmt::Debug for Pools {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Pools")
+    }
+}
+
+/// Makes the connections of one pool.
+pub(super) struct Manager {
+    dialer: Arc<Dialer>,
+    address: Address,
+}
+
+impl managed::Manager for Manager {
+    type Type = Connection;
+    type Error = CacheError;
+
+    async fn create(&self) -> Result<Connection, CacheError> {
+        Ok(self
+            .dialer
+            .dial(&self.address, Mode::Primary, Arc::new(Unheard))
+            .await?
+            .connection)
+    }
+
+    async fn recycle(&self, connection: &mut Connection, _: &Metrics) -> RecycleResult<CacheError> {
+        match connection.send(&Command::read("PING")).await {
+            Ok(Reply::Error(_)) => Err(RecycleError::message("the server refused PING")),
+            Ok(_) => Ok(()),
+            Err(error) => Err(RecycleError::Backend(error)),
+        }
+    }
+}
+
+/// Pushes and ends that nobody listens to: the loan's holder sees the end by itself.
+struct Unheard;
+
+impl Events for Unheard {
+    fn on_push(&self, _kind: &str, _data: Vec<Reply>) {}
+    fn on_closed(&self) {}
+}

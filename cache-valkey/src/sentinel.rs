@@ -1,0 +1,281 @@
+//! Asks sentinels who the primary is, and hears from them when that changes.
+//!
+//! As the sentinel client guidelines ask: any sentinel that answers will do, the others are tried in
+//! turn, and what they name is checked before it is used (`follow.rs`).
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use cache_core::config::Address;
+use cache_core::{CacheError, ConfigError, Outcome, Unavailability};
+use tokio::sync::Notify;
+
+use crate::command::Command;
+use crate::deadline::Deadline;
+use crate::dial::{Dialer, Mode};
+use crate::error::accept;
+use crate::reply::Reply;
+use crate::wire::{Connection, Events};
+
+/// How long one sentinel may take before the next one is asked.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Sentinels that watch one primary.
+#[derive(Debug)]
+pub(crate) struct Sentinels {
+    addresses: Vec<Address>,
+    master: String,
+    dialer: Dialer,
+    /// The connection to the sentinel that answered last; it is subscribed to switches.
+    current: Mutex<Option<Arc<Connection>>>,
+    first: AtomicUsize,
+    news: Arc<News>,
+}
+
+/// What sentinels announced.
+#[derive(Debug, Default)]
+struct News {
+    switching: AtomicBool,
+    arrived: Notify,
+}
+
+/// Who is who, as a sentinel says.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub(crate) primary: Address,
+    pub(crate) replicas: Vec<Address>,
+}
+
+impl Sentinels {
+    pub(crate) fn new(addresses: Vec<Address>, master: String, dialer: Dialer) -> Self {
+        let news = Arc::new(News::default());
+        Self {
+            addresses,
+            master,
+            dialer,
+            current: Mutex::new(None),
+            first: AtomicUsize::new(0),
+            news,
+        }
+    }
+
+    /// Waits until a sentinel announces another primary, or the connection to it is lost.
+    pub(crate) async fn switched(&self) {
+        self.news.arrived.notified().await;
+    }
+
+    /// Whether a switch was announced that has not been followed yet.
+    pub(crate) fn is_switching(&self) -> bool {
+        self.news.switching.load(Ordering::Acquire)
+    }
+
+    /// Notes that the announced switch has been followed.
+    pub(crate) fn settled(&self) {
+        self.news.switching.store(false, Ordering::Release);
+    }
+
+    /// The error for a primary that does not say it is one yet.
+    pub(crate) fn not_yet(address: &Address) -> CacheError {
+        CacheError::Unavailable {
+            reason: Unavailability::NotReady,
+            detail: format!("the sentinels name {address} as the primary, which is still a replica").into(),
+            outcome: Outcome::NotApplied,
+            source: None,
+        }
+    }
+
+    /// Asks for the primary, and for the replicas where they are wanted; the first answer counts.
+    pub(crate) async fn locate(&self, with_replicas: bool, deadline: Deadline) -> Result<Found, CacheError> {
+        let kept = self
+            .current
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        if let Some(connection) = kept.filter(|connection| !connection.is_closed()) {
+            let asked = tokio::time::timeout(PATIENCE, self.ask(&connection, with_replicas)).await;
+            if let Ok(Ok(found)) = asked {
+                return Ok(found);
+            }
+        }
+        self.keep(None);
+        let first = self.first.load(Ordering::Relaxed);
+        let mut last = None;
+        for step in 0..self.addresses.len() {
+            let index = (first + step) % self.addresses.len();
+            let limit = PATIENCE.min(deadline.remaining());
+            match tokio::time::timeout(limit, self.try_one(&self.addresses[index], with_replicas)).await {
+                Ok(Ok(found)) => {
+                    self.first.store(index, Ordering::Relaxed);
+                    return Ok(found);
+                }
+                Ok(Err(error)) => last = Some(error),
+                Err(_) => {
+                    last.get_or_insert_with(|| unreachable_sentinel(&self.addresses[index]));
+                }
+            }
+        }
+        Err(last.unwrap_or_else(|| CacheError::Config(ConfigError::one("CACHE_ADDRS", "names no sentinel"))))
+    }
+
+    async fn try_one(&self, address: &Address, with_replicas: bool) -> Result<Found, CacheError> {
+        let events = Arc::new(Announcements {
+            master: self.master.clone(),
+            news: Arc::clone(&self.news),
+        });
+        let connection = self
+            .dialer
+            .dial(address, Mode::Primary, events)
+            .await
+            .map_err(of_the_sentinel)?
+            .connection;
+        let found = self.ask(&connection, with_replicas).await?;
+        // Announcements only shorten the wait; where a sentinel does not allow them, looking again does.
+        if let Err(error) = connection.subscribe("+switch-master").await {
+            tracing::debug!(sentinel = %address, %error, "no announcements from this sentinel");
+        }
+        self.keep(Some(Arc::new(connection)));
+        Ok(found)
+    }
+
+    async fn ask(&self, connection: &Connection, with_replicas: bool) -> Result<Found, CacheError> {
+        let primary = Command::read("SENTINEL")
+            .arg("GET-MASTER-ADDR-BY-NAME")
+            .arg(&self.master);
+        let replicas = Command::read("SENTINEL").arg("REPLICAS").arg(&self.master);
+        let mut questions = vec![&primary];
+        if with_replicas {
+            questions.push(&replicas);
+        }
+        let mut replies = connection.send_batch(&questions).await?.into_iter();
+        let primary = accept(replies.next().unwrap_or(Reply::Nil), "SENTINEL")?;
+        let primary = read_address(&primary).ok_or_else(|| {
+            CacheError::Config(ConfigError::one(
+                "CACHE_SENTINEL_MASTER",
+                format!("the sentinels watch no primary of the name {}", self.master),
+            ))
+        })?;
+        let replicas = match replies.next() {
+            Some(reply) => read_replicas(&accept(reply, "SENTINEL")?),
+            None => Vec::new(),
+        };
+        Ok(Found { primary, replicas })
+    }
+
+    fn keep(&self, connection: Option<Arc<Connection>>) {
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = connection;
+    }
+}
+
+/// Hears announcements of one sentinel.
+struct Announcements {
+    master: String,
+    news: Arc<News>,
+}
+
+impl Events for Announcements {
+    fn on_push(&self, kind: &str, data: Vec<Reply>) {
+        // message, channel, "<master> <old host> <old port> <new host> <new port>"
+        let text = data.last().and_then(Reply::as_text).unwrap_or_default();
+        if kind == "message" && text.split(' ').next() == Some(&self.master) {
+            self.news.switching.store(true, Ordering::Release);
+            self.news.arrived.notify_one();
+        }
+    }
+
+    fn on_closed(&self) {
+        self.news.arrived.notify_one();
+    }
+}
+
+fn read_address(reply: &Reply) -> Option<Address> {
+    let Reply::Array(fields) = reply else { return None };
+    Some(Address::new(
+        fields.first()?.as_text()?,
+        fields.get(1)?.as_text()?.parse().ok()?,
+    ))
+}
+
+/// The replicas that are up, of a sentinel's list.
+fn read_replicas(reply: &Reply) -> Vec<Address> {
+    let Reply::Array(replicas) = reply else {
+        return Vec::new();
+    };
+    replicas
+        .iter()
+        .filter(|replica| {
+            let flags = replica
+                .field("flags")
+                .and_then(Reply::as_text)
+                .unwrap_or_default();
+            !flags
+                .split(',')
+                .any(|flag| matches!(flag, "s_down" | "o_down" | "disconnected"))
+        })
+        .filter_map(|replica| {
+            let host = replica.field("ip")?.as_text()?;
+            let port = replica.field("port")?.as_text()?.parse().ok()?;
+            Some(Address::new(host, port))
+        })
+        .collect()
+}
+
+/// A sentinel has a password of its own; say which variable carries it.
+fn of_the_sentinel(error: CacheError) -> CacheError {
+    match error {
+        CacheError::Unauthorized { source, .. } => CacheError::Unauthorized {
+            detail: "the sentinel refused the password, or asks for one; check CACHE_SENTINEL_PASSWORD"
+                .into(),
+            source,
+        },
+        other => other,
+    }
+}
+
+fn unreachable_sentinel(address: &Address) -> CacheError {
+    CacheError::Unavailable {
+        reason: Unavailability::Connect,
+        detail: format!("the sentinel {address} did not answer in time").into(),
+        outcome: Outcome::NotApplied,
+        source: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(text: &str) -> Reply {
+        Reply::Bulk(text.to_owned().into())
+    }
+
+    #[test]
+    fn replicas_that_are_down_are_left_out() {
+        let replica = |port, flags| {
+            Reply::Map(vec![
+                (text("ip"), text("10.0.0.2")),
+                (text("port"), text(port)),
+                (text("flags"), text(flags)),
+            ])
+        };
+        let list = Reply::Array(vec![
+            replica("1", "slave"),
+            replica("2", "s_down,slave,disconnected"),
+        ]);
+        assert_eq!(read_replicas(&list), [Address::new("10.0.0.2", 1)]);
+    }
+
+    #[test]
+    fn only_a_switch_of_our_primary_is_news() {
+        let news = Arc::new(News::default());
+        let announcements = Announcements {
+            master: "cache".into(),
+            news: Arc::clone(&news),
+        };
+        let say = |line: &str| announcements.on_push("message", vec![text("+switch-master"), text(line)]);
+        say("other 10.0.0.1 1 10.0.0.2 2");
+        assert!(!news.switching.load(Ordering::Acquire));
+        say("cache 10.0.0.1 1 10.0.0.2 2");
+        assert!(news.switching.load(Ordering::Acquire));
+    }
+}

@@ -1,0 +1,197 @@
+//! One primary and its replicas: where a command goes, and whether it goes again.
+//!
+//! Who the primary is may be fixed or may change (sentinels); `follow.rs` finds out and puts it in here.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use cache_core::config::ReadFrom;
+use cache_core::{CacheError, Outcome, Unavailability};
+use tokio::sync::Notify;
+
+use crate::backoff::Backoff;
+use crate::command::{Command, Effect};
+use crate::deadline::Deadline;
+use crate::error::from_server;
+use crate::node::Node;
+use crate::reply::Reply;
+use crate::retry::may_repeat;
+
+/// One primary and its replicas.
+#[derive(Debug)]
+pub(crate) struct Single {
+    primary: ArcSwapOption<Node>,
+    replicas: ArcSwap<Vec<Arc<Node>>>,
+    read_from: ReadFrom,
+    max_retries: u32,
+    turn: AtomicUsize,
+    /// Asks for a new look at who is who.
+    pub(crate) doubt: Arc<Notify>,
+}
+
+impl Single {
+    pub(crate) fn new(primary: Option<Arc<Node>>, read_from: ReadFrom, max_retries: u32) -> Self {
+        Self {
+            primary: ArcSwapOption::new(primary),
+            replicas: ArcSwap::default(),
+            read_from,
+            max_retries,
+            turn: AtomicUsize::new(0),
+            doubt: Arc::new(Notify::new()),
+        }
+    }
+
+    /// Sends a command to where it belongs, again where that is allowed. A refusal that is final stays a
+    /// [`Reply::Error`].
+    pub(crate) async fn send(&self, command: &Command<'_>, deadline: Deadline) -> Result<Reply, CacheError> {
+        let mut attempt = 0;
+        loop {
+            let node = self.node_for(command.effect())?;
+            let error = match node.send(command, deadline).await {
+                Ok(Reply::Error(refusal)) => {
+                    let error = from_server(&refusal, command.name());
+                    if !error.is_transient() {
+                        return Ok(Reply::Error(refusal));
+                    }
+                    error
+                }
+                Ok(reply) => return Ok(reply),
+                Err(error) => error,
+            };
+            self.pause_before_repeating(command.effect(), error, &mut attempt, deadline)
+                .await?;
+        }
+    }
+
+    /// Sends commands as one pipeline. Refusals stay in their places; a pipeline that was lost goes again
+    /// where every command of it may.
+    pub(crate) async fn send_batch(
+        &self,
+        commands: &[Command<'_>],
+        deadline: Deadline,
+    ) -> Result<Vec<Reply>, CacheError> {
+        let effect = commands.iter().map(Command::effect).max().unwrap_or(Effect::Read);
+        let borrowed: Vec<_> = commands.iter().collect();
+        let mut attempt = 0;
+        loop {
+            let node = self.node_for(effect)?;
+            let error = match node.send_batch(&borrowed, deadline).await {
+                Ok(replies) => match first_transient(&replies, &borrowed) {
+                    Some(error) => error,
+                    None => return Ok(replies),
+                },
+                Err(error) => error,
+            };
+            self.pause_before_repeating(effect, error, &mut attempt, deadline)
+                .await?;
+        }
+    }
+
+    /// Waits before the next try, or ends the call with `error`.
+    async fn pause_before_repeating(
+        &self,
+        effect: Effect,
+        error: CacheError,
+        attempt: &mut u32,
+        deadline: Deadline,
+    ) -> Result<(), CacheError> {
+        self.doubt.notify_one();
+        let delay = Backoff::CALL.delay(*attempt);
+        if *attempt >= self.max_retries || !may_repeat(effect, &error) || delay >= deadline.remaining() {
+            return Err(error);
+        }
+        *attempt += 1;
+        tokio::time::sleep(delay).await;
+        Ok(())
+    }
+
+    fn node_for(&self, effect: Effect) -> Result<Arc<Node>, CacheError> {
+        match (effect, self.read_from) {
+            (Effect::Read, ReadFrom::Replica) => self.replica().ok_or_else(no_replica),
+            (Effect::Read, ReadFrom::PreferReplica) => self.replica().map_or_else(|| self.primary(), Ok),
+            _ => self.primary(),
+        }
+    }
+
+    /// The primary, as far as is known.
+    pub(crate) fn primary(&self) -> Result<Arc<Node>, CacheError> {
+        self.primary.load_full().ok_or_else(no_primary)
+    }
+
+    /// The replicas, as far as is known.
+    pub(crate) fn replicas(&self) -> Arc<Vec<Arc<Node>>> {
+        self.replicas.load_full()
+    }
+
+    /// The next replica that is not known to be down.
+    fn replica(&self) -> Option<Arc<Node>> {
+        let replicas = self.replicas.load();
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        (0..replicas.len())
+            .map(|step| &replicas[(turn + step) % replicas.len()])
+            .find(|node| !node.is_down())
+            .map(Arc::clone)
+    }
+
+    /// Puts another primary in place. Calls in flight on the old one end as they end.
+    pub(crate) fn set_primary(&self, node: Arc<Node>) {
+        self.primary.store(Some(node));
+    }
+
+    /// Puts other replicas in place.
+    pub(crate) fn set_replicas(&self, nodes: Vec<Arc<Node>>) {
+        self.replicas.store(Arc::new(nodes));
+    }
+
+    /// One round trip to the primary.
+    pub(crate) async fn ping(&self, deadline: Deadline) -> Result<(), CacheError> {
+        let ping = Command::read("PING");
+        crate::error::accept(self.primary()?.send(&ping, deadline).await?, ping.name()).map(drop)
+    }
+
+    pub(crate) fn close(&self) {
+        if let Some(primary) = self.primary.load_full() {
+            primary.close();
+        }
+        for replica in self.replicas.load().iter() {
+            replica.close();
+        }
+        self.doubt.notify_one();
+    }
+
+    pub(crate) const fn read_from(&self) -> ReadFrom {
+        self.read_from
+    }
+}
+
+fn first_transient(replies: &[Reply], commands: &[&Command<'_>]) -> Option<CacheError> {
+    replies
+        .iter()
+        .zip(commands)
+        .find_map(|(reply, command)| match reply {
+            Reply::Error(refusal) => {
+                Some(from_server(refusal, command.name())).filter(CacheError::is_transient)
+            }
+            _ => None,
+        })
+}
+
+fn no_primary() -> CacheError {
+    CacheError::Unavailable {
+        reason: Unavailability::NotReady,
+        detail: "no primary is known at the moment".into(),
+        outcome: Outcome::NotApplied,
+        source: None,
+    }
+}
+
+fn no_replica() -> CacheError {
+    CacheError::Unavailable {
+        reason: Unavailability::NotReady,
+        detail: "no replica can be reached; CACHE_READ_FROM=prefer-replica reads from the primary then"
+            .into(),
+        outcome: Outcome::NotApplied,
+        source: None,
+    }
+}
