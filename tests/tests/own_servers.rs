@@ -1,13 +1,14 @@
 //! The library that starts servers, tried on itself: what it promises about starting, hurting and stopping.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use tests::{
     Certificates, Cluster, ClusterOptions, Connection, Proxy, Reply, SentinelOptions, SentinelSet, Server,
     ServerOptions, Tls, Version, until,
 };
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 const LIMIT: Duration = Duration::from_secs(10);
 
@@ -54,6 +55,29 @@ async fn a_dropped_server_is_gone_with_its_files() -> Result<()> {
     assert!(!runs(process) && !folder.exists());
     assert!(Connection::open(&address).await.is_err());
     Ok(())
+}
+
+/// The runner starts servers as any test process does, so it is the process to kill.
+#[tokio::test]
+async fn servers_end_when_the_process_that_started_them_is_killed() -> Result<()> {
+    let mut starter = tokio::process::Command::new(env!("CARGO_BIN_EXE_xtask"))
+        .args(["servers", "single"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()?;
+    let mut lines = BufReader::new(starter.stdout.take().context("no output")?).lines();
+    let line = lines.next_line().await?.context("no line")?;
+    let address = line.strip_prefix("export CACHE_ADDRS=").context("no address")?;
+    let folder = Connection::open(address)
+        .await?
+        .call(&["CONFIG", "GET", "dir"])
+        .await?;
+    let folder = PathBuf::from(folder.field("dir").context("no folder")?);
+    assert!(folder.join("server.conf").exists());
+    starter.kill().await?; // SIGKILL
+    until(LIMIT, "the server to end and its folder to go", || async {
+        Ok((Connection::open(address).await.is_err() && !folder.exists()).then_some(()))
+    })
+    .await
 }
 
 #[tokio::test]

@@ -22,8 +22,7 @@ echo "$server"
 read -r word
 kill -9 "$server" 2>/dev/null
 wait "$server" 2>/dev/null
-echo gone
-[ "$word" = kill ] && read -r word
+if [ "$word" = kill ]; then echo gone; read -r word; fi
 [ "$word" = keep ] || rm -rf "$folder"
 "#;
 
