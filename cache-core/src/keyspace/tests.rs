@@ -163,6 +163,50 @@ proptest! {
     }
 }
 
+/// Every keyspace and list of parts out of words that look like segments, each against all others.
+#[test]
+fn in_a_whole_small_world_no_two_share_a_key() {
+    let words = ["a", "@a", "+1", "{a}", "~", "#", "", "%"];
+    let mut lists = vec![vec![]];
+    for at in 0.. {
+        if lists[at].len() == 3 {
+            break;
+        }
+        lists.extend(words.map(|word| [&lists[at][..], &[word]].concat()));
+    }
+    let mut seen = HashMap::new();
+    for tenant in [
+        None,
+        Some(("a", false)),
+        Some(("a", true)),
+        Some(("+1", true)),
+        Some(("@a", false)),
+    ] {
+        for (generation, tenant_generation) in
+            [(None, None), (Some(1), None), (None, Some(1)), (Some(1), Some(1))]
+        {
+            if tenant.is_none() && tenant_generation.is_some() {
+                continue;
+            }
+            let identity = Identity {
+                service: "s".into(),
+                version: 1,
+                digest: None,
+                generation,
+                tenant: tenant.map(|(name, spread)| (name.to_owned(), spread)),
+                tenant_generation,
+            };
+            let keys = identity.keyspace();
+            for list in &lists {
+                let key = keys.key(list);
+                if let Some(other) = seen.insert(key.clone(), (identity.clone(), list.clone())) {
+                    panic!("{key} is both {other:?} and {:?}", (identity, list));
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn keys_are_readable_in_the_common_case() {
     let billing = Keyspace::new("billing").unwrap();

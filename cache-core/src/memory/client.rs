@@ -1,0 +1,275 @@
+//! The contract, as the embedded client keeps it.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::task::consume_budget;
+
+use super::changes::News;
+use super::shard::Stored;
+use super::{Change, MemoryCache, integer};
+use crate::clock::Instant;
+use crate::{CacheClient, CacheError, Entry, InvalidationSource, Ttl, check_key};
+
+/// After so many keys of one call the task's budget is asked again.
+const KEYS_PER_BUDGET: usize = 32;
+
+impl MemoryCache {
+    fn delete(&self, key: &str, news: &mut News<'_>) -> Result<bool, CacheError> {
+        self.change(key, news, |stored, _| match stored {
+            Some(_) => Ok((Change::Delete, true)),
+            None => Ok((Change::Keep, false)),
+        })
+    }
+
+    fn store(
+        &self,
+        key: &str,
+        value: Bytes,
+        life: Option<Duration>,
+        news: &mut News<'_>,
+    ) -> Result<(), CacheError> {
+        self.change(key, news, |_, now| {
+            Ok((
+                Change::Put {
+                    value,
+                    expires: deadline(now, life),
+                },
+                (),
+            ))
+        })
+    }
+
+    fn add(&self, key: &str, delta: i64, life: Option<Duration>) -> Result<i64, CacheError> {
+        self.change_and_tell(key, |stored, now| {
+            let sum = stored.map_or(Ok(delta), |stored| integer::add(&stored.value, delta))?;
+            let expires = stored
+                .and_then(|stored| stored.expires)
+                .or_else(|| deadline(now, life));
+            Ok((
+                Change::Put {
+                    value: integer::format(sum),
+                    expires,
+                },
+                sum,
+            ))
+        })
+    }
+
+    /// [`change`](MemoryCache::change) of a single key, announced whatever comes of it.
+    fn change_and_tell<R>(
+        &self,
+        key: &str,
+        decide: impl FnOnce(Option<&Stored>, Instant) -> Result<(Change, R), CacheError>,
+    ) -> Result<R, CacheError> {
+        self.telling(|news| self.change(key, news, decide))
+    }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl CacheClient for MemoryCache {
+    async fn get(&self, key: &str) -> Result<Bytes, CacheError> {
+        check_key(key)?;
+        consume_budget().await;
+        let read = |stored: &Stored, _: Option<Instant>| {
+            stored.mark();
+            stored.value.clone()
+        };
+        self.look_up(key, read)?.ok_or(CacheError::Miss)
+    }
+
+    async fn get_entry(&self, key: &str) -> Result<Entry, CacheError> {
+        check_key(key)?;
+        consume_budget().await;
+        // Asked before the value is read: who listened then hears of whatever comes after the read.
+        let tracked = self.changes.is_heard();
+        let read = |stored: &Stored, now: Option<Instant>| {
+            stored.mark();
+            let mut entry = Entry::untracked(stored.value.clone(), remaining(stored, now));
+            entry.tracked = tracked;
+            entry
+        };
+        self.look_up(key, read)?.ok_or(CacheError::Miss)
+    }
+
+    async fn get_many<'a>(&self, keys: &[&'a str]) -> Result<Vec<Option<Bytes>>, CacheError> {
+        self.check_open()?;
+        keys.iter().try_for_each(|key| check_key(key))?;
+        let mut values = Vec::with_capacity(keys.len());
+        for some in keys.chunks(KEYS_PER_BUDGET) {
+            consume_budget().await;
+            for key in some {
+                values.push(self.look_up(key, |stored, _| {
+                    stored.mark();
+                    stored.value.clone()
+                })?);
+            }
+        }
+        Ok(values)
+    }
+
+    async fn set(&self, key: &str, value: Bytes, ttl: Ttl) -> Result<(), CacheError> {
+        check_key(key)?;
+        let life = ttl.as_duration()?;
+        consume_budget().await;
+        self.telling(|news| self.store(key, value, life, news))
+    }
+
+    async fn set_many<'a>(&self, entries: &[(&'a str, Bytes)], ttl: Ttl) -> Result<(), CacheError> {
+        self.check_open()?;
+        let life = ttl.as_duration()?;
+        for (key, value) in entries {
+            check_key(key)?;
+            self.bounds.check(key.len(), value.len())?;
+        }
+        for some in entries.chunks(KEYS_PER_BUDGET) {
+            consume_budget().await;
+            self.telling(|news| {
+                some.iter()
+                    .try_for_each(|(key, value)| self.store(key, value.clone(), life, news))
+            })?;
+        }
+        Ok(())
+    }
+
+    async fn set_if_absent(&self, key: &str, value: Bytes, ttl: Ttl) -> Result<bool, CacheError> {
+        check_key(key)?;
+        let life = ttl.as_duration()?;
+        self.bounds.check(key.len(), value.len())?;
+        consume_budget().await;
+        self.change_and_tell(key, |stored, now| match stored {
+            Some(_) => Ok((Change::Keep, false)),
+            None => Ok((
+                Change::Put {
+                    value,
+                    expires: deadline(now, life),
+                },
+                true,
+            )),
+        })
+    }
+
+    async fn compare_and_set(
+        &self,
+        key: &str,
+        expected: &[u8],
+        value: Bytes,
+        ttl: Ttl,
+    ) -> Result<bool, CacheError> {
+        check_key(key)?;
+        let life = ttl.as_duration()?;
+        self.bounds.check(key.len(), value.len())?;
+        consume_budget().await;
+        self.change_and_tell(key, |stored, now| match stored {
+            Some(stored) if stored.value == expected => Ok((
+                Change::Put {
+                    value,
+                    expires: deadline(now, life),
+                },
+                true,
+            )),
+            _ => Ok((Change::Keep, false)),
+        })
+    }
+
+    async fn compare_and_delete(&self, key: &str, expected: &[u8]) -> Result<bool, CacheError> {
+        check_key(key)?;
+        consume_budget().await;
+        self.change_and_tell(key, |stored, _| match stored {
+            Some(stored) if stored.value == expected => Ok((Change::Delete, true)),
+            _ => Ok((Change::Keep, false)),
+        })
+    }
+
+    async fn del<'a>(&self, keys: &[&'a str]) -> Result<u64, CacheError> {
+        self.check_open()?;
+        keys.iter().try_for_each(|key| check_key(key))?;
+        let mut deleted = 0;
+        for some in keys.chunks(KEYS_PER_BUDGET) {
+            consume_budget().await;
+            self.telling(|news| {
+                for key in some {
+                    deleted += u64::from(self.delete(key, news)?);
+                }
+                Ok::<(), CacheError>(())
+            })?;
+        }
+        Ok(deleted)
+    }
+
+    async fn exists<'a>(&self, keys: &[&'a str]) -> Result<u64, CacheError> {
+        self.check_open()?;
+        keys.iter().try_for_each(|key| check_key(key))?;
+        let mut there = 0;
+        for some in keys.chunks(KEYS_PER_BUDGET) {
+            consume_budget().await;
+            for key in some {
+                there += u64::from(self.look_up(key, |_, _| ())?.is_some());
+            }
+        }
+        Ok(there)
+    }
+
+    async fn incr(&self, key: &str) -> Result<i64, CacheError> {
+        check_key(key)?;
+        consume_budget().await;
+        self.add(key, 1, None)
+    }
+
+    async fn incr_by(&self, key: &str, delta: i64, ttl: Ttl) -> Result<i64, CacheError> {
+        check_key(key)?;
+        let life = ttl.as_duration()?;
+        consume_budget().await;
+        self.add(key, delta, life)
+    }
+
+    async fn expire(&self, key: &str, ttl: Ttl) -> Result<bool, CacheError> {
+        check_key(key)?;
+        let life = ttl.as_duration()?;
+        consume_budget().await;
+        self.change_and_tell(key, |stored, now| match stored {
+            Some(_) => Ok((Change::Expire(deadline(now, life)), true)),
+            None => Ok((Change::Keep, false)),
+        })
+    }
+
+    async fn ttl(&self, key: &str) -> Result<Ttl, CacheError> {
+        check_key(key)?;
+        consume_budget().await;
+        self.look_up(key, remaining)?.ok_or(CacheError::Miss)
+    }
+
+    fn invalidations(&self) -> Option<Arc<dyn InvalidationSource>> {
+        Some(Arc::<super::Changes>::clone(&self.changes))
+    }
+
+    async fn ping(&self) -> Result<(), CacheError> {
+        consume_budget().await;
+        self.check_open()
+    }
+
+    async fn close(&self) -> Result<(), CacheError> {
+        if !self.closed.swap(true, Ordering::AcqRel) {
+            self.drop_everything();
+            self.changes.end();
+        }
+        Ok(())
+    }
+}
+
+/// When a life that begins now ends. One that ends after the end of the clock does not end.
+fn deadline(now: Instant, life: Option<Duration>) -> Option<Instant> {
+    now.checked_add(life?)
+}
+
+/// What is left of the life of an entry that has not expired by `now`.
+fn remaining(stored: &Stored, now: Option<Instant>) -> Ttl {
+    match (stored.expires, now) {
+        (Some(expires), Some(now)) => Ttl::After(expires.duration_since(now)),
+        _ => Ttl::Forever,
+    }
+}

@@ -1,0 +1,95 @@
+//! What the server takes for an integer, and what it answers where there is none.
+
+use bytes::Bytes;
+
+use crate::CacheError;
+
+/// The integer that `value` is: decimal, perhaps a minus sign, no leading zero, no `-0`, no space, no
+/// plus sign, within `i64`.
+pub(super) fn parse(value: &[u8]) -> Option<i64> {
+    match value.strip_prefix(b"-").unwrap_or(value) {
+        [b'0'] if value.len() == 1 => Some(0),
+        [b'1'..=b'9', rest @ ..] if rest.iter().all(u8::is_ascii_digit) => {
+            str::from_utf8(value).ok()?.parse().ok()
+        }
+        _ => None,
+    }
+}
+
+/// `value`, read as an integer, plus `delta`.
+pub(super) fn add(value: &[u8], delta: i64) -> Result<i64, CacheError> {
+    let number = parse(value).ok_or_else(|| rejected("value is not an integer or out of range"))?;
+    number
+        .checked_add(delta)
+        .ok_or_else(|| rejected("increment or decrement would overflow"))
+}
+
+/// The integer as it is stored.
+pub(super) fn format(number: i64) -> Bytes {
+    Bytes::from(number.to_string())
+}
+
+fn rejected(detail: &'static str) -> CacheError {
+    CacheError::Rejected {
+        code: "ERR".into(),
+        detail: detail.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As a server (Valkey 9.1) answers INCR.
+    #[test]
+    fn an_integer_is_what_the_server_takes_for_one() {
+        for (text, number) in [
+            ("0", 0),
+            ("7", 7),
+            ("-1", -1),
+            ("10", 10),
+            ("9223372036854775807", i64::MAX),
+            ("-9223372036854775808", i64::MIN),
+        ] {
+            assert_eq!(parse(text.as_bytes()), Some(number), "{text}");
+            assert_eq!(format(number), text);
+        }
+        for text in [
+            "",
+            "-",
+            "-0",
+            "00",
+            "01",
+            "-01",
+            "+1",
+            " 1",
+            "1 ",
+            "1\n",
+            "1e3",
+            "1.0",
+            "0x1",
+            "abc",
+            "1\0",
+            "--1",
+            "9223372036854775808",
+            "-9223372036854775809",
+            "99999999999999999999999",
+        ] {
+            assert_eq!(parse(text.as_bytes()), None, "{text:?}");
+        }
+        assert_eq!(parse("１".as_bytes()), None, "a full-width digit");
+    }
+
+    #[test]
+    fn no_integer_and_an_overflow_are_rejected_in_the_servers_words() {
+        let text = |result: Result<i64, CacheError>| result.unwrap_err().to_string();
+        assert_eq!(
+            text(add(b"x", 1)),
+            "rejected by the server, ERR: value is not an integer or out of range"
+        );
+        let overflow = "rejected by the server, ERR: increment or decrement would overflow";
+        assert_eq!(text(add(b"9223372036854775807", 1)), overflow);
+        assert_eq!(text(add(b"-1", i64::MIN)), overflow);
+        assert_eq!(add(b"0", i64::MIN).unwrap(), i64::MIN);
+    }
+}
