@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::reference;
+
 /// Everything that is wrong with a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
@@ -31,6 +33,15 @@ impl ConfigError {
             variable: variable.into(),
             message: message.into(),
         }])
+    }
+
+    /// The problems as an error, or no error where there are none.
+    pub(super) fn unless_empty(mut problems: Vec<Problem>) -> Result<(), Self> {
+        if problems.is_empty() {
+            return Ok(());
+        }
+        problems.sort_by_key(|problem| reference::position(&problem.variable));
+        Err(Self::new(problems))
     }
 
     /// All problems, in the order of the reference table.

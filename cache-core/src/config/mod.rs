@@ -1,18 +1,39 @@
 //! What a cache client needs to know, as data.
 //!
-//! [`CacheConfig`] is made by its builder, or from defaults, an optional file and the environment.
-//! Where values come from is the business of the files beside this one; nothing here reads anything.
+//! [`CacheConfig`] is made by its builder, or from defaults, an optional file and the environment:
+//! `settings` gathers what is written and where, `values` reads it, `assemble` puts it together and
+//! `check` says whether it holds. Only `env` reads the environment. [`VARIABLES`] lists every setting.
+//!
+//! Not in here: connecting to anything.
 
+mod address;
+mod alias;
+mod assemble;
+mod builder;
+mod check;
+mod describe;
+mod env;
 mod error;
+mod file;
+mod form;
+mod loaded;
+mod pem;
+mod reference;
+mod settings;
 mod valkey;
+mod values;
 
 use std::time::Duration;
 
+pub use address::{Address, AddressError};
+pub use builder::CacheConfigBuilder;
 pub use error::{ConfigError, Problem};
-pub use valkey::{Address, Authentication, ClientIdentity, ReadFrom, TlsConfig, Topology, ValkeyConfig};
+pub use loaded::{Loaded, Origin, Setting, Warning};
+pub use reference::{VARIABLES, Variable, markdown, markdown_of_aliases, variable};
+pub use valkey::{Authentication, ClientIdentity, ReadFrom, TlsConfig, Topology, ValkeyConfig};
 
 /// What a cache client needs to know.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CacheConfig {
     /// The backend and what it needs. Default: [`Backend::Memory`].
@@ -29,11 +50,53 @@ pub struct CacheConfig {
     pub near: Option<NearConfig>,
     /// Encryption of values. Default: none.
     pub encryption: Option<EncryptionConfig>,
+    /// The ARN of the secret that supplies what the Valkey backend's configuration leaves open.
+    /// Default: none.
+    pub secret_arn: Option<String>,
+}
+
+impl CacheConfig {
+    /// Starts from the defaults.
+    pub fn builder() -> CacheConfigBuilder {
+        CacheConfigBuilder::default()
+    }
+
+    /// Whether a client can be made of this.
+    ///
+    /// # Errors
+    ///
+    /// Every problem at once, each by the name of the variable that would set the value.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let mut problems = Vec::new();
+        match (&self.backend, &self.secret_arn) {
+            (Backend::Memory(memory), None) => check::memory(memory, &mut problems),
+            (Backend::DynamoDb(dynamodb), None) => check::dynamodb(dynamodb, &mut problems),
+            (Backend::Valkey(valkey), None) => {
+                check::valkey(valkey, check::Addresses::Required, &mut problems);
+            }
+            (Backend::Valkey(valkey), Some(_)) => {
+                check::valkey(valkey, check::Addresses::SuppliedLater, &mut problems);
+            }
+            (_, Some(_)) => {
+                let message = "is for CACHE_TYPE=valkey only".to_owned();
+                problems.push(Problem {
+                    variable: reference::SECRET_ARN.name.to_owned(),
+                    message,
+                });
+            }
+        }
+        check::around(self, &mut problems);
+        ConfigError::unless_empty(problems)
+    }
 }
 
 /// Which backend holds the entries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one in a process, and no box in the public type is worth more"
+)]
 pub enum Backend {
     /// The embedded client: in this process, gone with it.
     Memory(MemoryConfig),
@@ -41,6 +104,12 @@ pub enum Backend {
     Valkey(ValkeyConfig),
     /// A DynamoDB table.
     DynamoDb(DynamoDbConfig),
+}
+
+impl Default for Backend {
+    fn default() -> Self {
+        Self::Memory(MemoryConfig::default())
+    }
 }
 
 /// The bounds of the embedded client.
@@ -51,6 +120,17 @@ pub struct MemoryConfig {
     pub max_bytes: u64,
     /// At most this many entries. Default: 1,000,000.
     pub max_entries: u64,
+}
+
+impl MemoryConfig {
+    /// At most `max_bytes` bytes and `max_entries` entries.
+    #[must_use]
+    pub const fn new(max_bytes: u64, max_entries: u64) -> Self {
+        Self {
+            max_bytes,
+            max_entries,
+        }
+    }
 }
 
 impl Default for MemoryConfig {
@@ -68,6 +148,13 @@ impl Default for MemoryConfig {
 pub struct DynamoDbConfig {
     /// The table's name.
     pub table: String,
+}
+
+impl DynamoDbConfig {
+    /// The table `table`.
+    pub fn new(table: impl Into<String>) -> Self {
+        Self { table: table.into() }
+    }
 }
 
 /// What to do when the backend cannot be reached at start.
@@ -98,6 +185,14 @@ pub struct NearConfig {
     pub max_bytes: u64,
     /// The longest life of a near entry.
     pub ttl: Duration,
+}
+
+impl NearConfig {
+    /// At most `max_bytes` bytes, none of it older than `ttl`.
+    #[must_use]
+    pub const fn new(max_bytes: u64, ttl: Duration) -> Self {
+        Self { max_bytes, ttl }
+    }
 }
 
 /// How values are encrypted.

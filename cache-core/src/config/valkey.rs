@@ -1,8 +1,10 @@
 //! What the Valkey client needs to know.
+//!
+//! Not in here: what makes a configuration acceptable (`check`), how the environment becomes one.
 
-use std::fmt;
 use std::time::Duration;
 
+use super::{Address, ConfigError, check};
 use crate::Secret;
 
 /// What the Valkey client needs to know.
@@ -45,6 +47,73 @@ impl ValkeyConfig {
             read_from: ReadFrom::Primary,
         }
     }
+
+    /// Who the client is. Default: the server's default user without a password.
+    #[must_use]
+    pub fn with_authentication(mut self, authentication: Authentication) -> Self {
+        self.authentication = authentication;
+        self
+    }
+
+    /// Connects by TLS. Default: no TLS.
+    #[must_use]
+    pub fn with_tls(mut self, tls: TlsConfig) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// Connections per node at most. Default: 10.
+    #[must_use]
+    pub const fn with_pool_size(mut self, connections: u32) -> Self {
+        self.pool_size = connections;
+        self
+    }
+
+    /// Tries after the first, on transient failures only. Default: 3.
+    #[must_use]
+    pub const fn with_max_retries(mut self, retries: u32) -> Self {
+        self.max_retries = retries;
+        self
+    }
+
+    /// How long making a connection may take: TCP, TLS, authentication. Default: 5 s.
+    #[must_use]
+    pub const fn with_dial_timeout(mut self, timeout: Duration) -> Self {
+        self.dial_timeout = timeout;
+        self
+    }
+
+    /// The deadline of a call that reads, retries included. Default: 3 s.
+    #[must_use]
+    pub const fn with_read_timeout(mut self, timeout: Duration) -> Self {
+        self.read_timeout = timeout;
+        self
+    }
+
+    /// The deadline of a call that writes, retries included. Default: 3 s.
+    #[must_use]
+    pub const fn with_write_timeout(mut self, timeout: Duration) -> Self {
+        self.write_timeout = timeout;
+        self
+    }
+
+    /// Which nodes answer reads. Default: [`ReadFrom::Primary`].
+    #[must_use]
+    pub const fn with_read_from(mut self, read_from: ReadFrom) -> Self {
+        self.read_from = read_from;
+        self
+    }
+
+    /// Whether a client can be made of this.
+    ///
+    /// # Errors
+    ///
+    /// Every problem at once, each by the name of the variable that would set it.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let mut problems = Vec::new();
+        check::valkey(self, check::Addresses::Required, &mut problems);
+        ConfigError::unless_empty(problems)
+    }
 }
 
 /// Where the servers are and how they belong together.
@@ -76,31 +145,40 @@ pub enum Topology {
     },
 }
 
-/// A host and a port.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Address {
-    /// A host name, an IPv4 address, or an IPv6 address without brackets.
-    pub host: String,
-    /// The port.
-    pub port: u16,
-}
-
-impl Address {
-    /// The address `host`:`port`; `host` is without brackets.
-    pub fn new(host: impl Into<String>, port: u16) -> Self {
-        Self {
-            host: host.into(),
-            port,
+impl Topology {
+    /// One server at `address`, database 0.
+    #[must_use]
+    pub fn single(address: Address) -> Self {
+        Self::Single {
+            addresses: vec![address],
+            db: 0,
         }
     }
-}
 
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "{}:{}", self.host, self.port)
+    /// A cluster that the servers at `seeds` know.
+    pub fn cluster(seeds: impl IntoIterator<Item = Address>) -> Self {
+        Self::Cluster {
+            seeds: seeds.into_iter().collect(),
+        }
+    }
+
+    /// The primary that `sentinels` watch under the name `master`, database 0, without a password for them.
+    pub fn sentinel(sentinels: impl IntoIterator<Item = Address>, master: impl Into<String>) -> Self {
+        Self::Sentinel {
+            sentinels: sentinels.into_iter().collect(),
+            master: master.into(),
+            password: None,
+            db: 0,
+        }
+    }
+
+    /// The addresses that the client starts from.
+    #[must_use]
+    pub fn addresses(&self) -> &[Address] {
+        match self {
+            Self::Single { addresses, .. } => addresses,
+            Self::Cluster { seeds } => seeds,
+            Self::Sentinel { sentinels, .. } => sentinels,
         }
     }
 }
@@ -138,6 +216,31 @@ pub struct TlsConfig {
     pub ca_pem: Option<Vec<u8>>,
     /// What the client shows the server. Default: nothing.
     pub identity: Option<ClientIdentity>,
+}
+
+impl TlsConfig {
+    /// TLS with the system's authorities, and nothing shown to the server.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            ca_pem: None,
+            identity: None,
+        }
+    }
+
+    /// The only authorities to trust, as PEM. Default: the system's.
+    #[must_use]
+    pub fn with_ca_pem(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.ca_pem = Some(pem.into());
+        self
+    }
+
+    /// What the client shows the server. Default: nothing.
+    #[must_use]
+    pub fn with_identity(mut self, identity: ClientIdentity) -> Self {
+        self.identity = Some(identity);
+        self
+    }
 }
 
 /// A client certificate and its key.

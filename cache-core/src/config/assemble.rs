@@ -1,0 +1,361 @@
+//! How written settings fit together, and the configuration they make.
+//!
+//! In here are the rules that the types of [`CacheConfig`] rule out and only written settings can
+//! break; bounds and forms are in `check`.
+
+use std::time::Duration;
+
+use super::reference::{self as var, Scope, VARIABLES, Variable};
+use super::settings::Settings;
+use super::values::{Kind, Mode, Values};
+use super::{
+    Authentication, Backend, CacheConfig, ClientIdentity, DynamoDbConfig, EncryptionConfig, MemoryConfig,
+    NearConfig, ReadFrom, TlsConfig, Topology, ValkeyConfig, check,
+};
+
+const DEFAULT_NEAR_LIFE: Duration = Duration::from_secs(60);
+
+/// The configuration that `settings` make; what is wrong with it is among their problems.
+pub(super) fn assemble(settings: &mut Settings) -> CacheConfig {
+    let mut values = Values::read(settings);
+    let mut assembly = Assembly { settings };
+    let kind = assembly.kind(&values);
+    assembly.scopes(values.kind, kind);
+    let backends = Backends {
+        memory: memory(&values),
+        dynamodb: DynamoDbConfig::new(values.dynamodb_table.take().unwrap_or_default()),
+        valkey: assembly.valkey(kind, &mut values),
+    };
+    let near = assembly.near(&values);
+    let encryption = assembly.encryption(&mut values);
+    let mut problems = Vec::new();
+    backends.check(assembly.settings, kind, &mut problems);
+    let config = CacheConfig {
+        backend: backends.choose(kind),
+        key_prefix: values.key_prefix,
+        startup: values.startup.unwrap_or_default(),
+        on_error: values.on_error.unwrap_or_default(),
+        op_timeout: values.op_timeout,
+        near,
+        encryption,
+        secret_arn: values.secret_arn,
+    };
+    check::around(&config, &mut problems);
+    for problem in problems {
+        assembly.settings.refuse_problem(problem);
+    }
+    config
+}
+
+/// All three, so that what is written for one that is not chosen is checked, too.
+struct Backends {
+    memory: MemoryConfig,
+    valkey: ValkeyConfig,
+    dynamodb: DynamoDbConfig,
+}
+
+impl Backends {
+    fn check(&self, settings: &Settings, kind: Kind, problems: &mut Vec<super::Problem>) {
+        check::memory(&self.memory, problems);
+        let complete = kind == Kind::Valkey && !settings.is_set(&var::SECRET_ARN);
+        let addresses = if complete {
+            check::Addresses::Required
+        } else {
+            check::Addresses::SuppliedLater
+        };
+        check::valkey(&self.valkey, addresses, problems);
+        if kind == Kind::DynamoDb || settings.is_set(&var::DYNAMODB_TABLE) {
+            check::dynamodb(&self.dynamodb, problems);
+        }
+    }
+
+    fn choose(self, kind: Kind) -> Backend {
+        match kind {
+            Kind::Memory => Backend::Memory(self.memory),
+            Kind::Valkey => Backend::Valkey(self.valkey),
+            Kind::DynamoDb => Backend::DynamoDb(self.dynamodb),
+        }
+    }
+}
+
+fn memory(values: &Values) -> MemoryConfig {
+    let default = MemoryConfig::default();
+    MemoryConfig {
+        max_bytes: values.memory_max_bytes.unwrap_or(default.max_bytes),
+        max_entries: values.memory_max_entries.unwrap_or(default.max_entries),
+    }
+}
+
+struct Assembly<'a> {
+    settings: &'a mut Settings,
+}
+
+impl Assembly<'_> {
+    fn refuse(&mut self, variable: &'static Variable, others: &[&Variable], message: impl Into<String>) {
+        self.settings.refuse(variable, others, message);
+    }
+
+    /// Refuses `variable` where it is set.
+    fn refuse_set(&mut self, variable: &'static Variable, others: &[&Variable], message: &str) {
+        if self.settings.is_set(variable) {
+            self.refuse(variable, others, message);
+        }
+    }
+
+    /// The backend: the one that is asked for, else the one that has an address.
+    fn kind(&self, values: &Values) -> Kind {
+        let has_address = |variable| self.settings.is_set(variable) || self.settings.is_broken(variable);
+        match values.kind {
+            Some(kind) => kind,
+            None if has_address(&var::ADDRS) || has_address(&var::SECRET_ARN) => Kind::Valkey,
+            None => Kind::Memory,
+        }
+    }
+
+    /// What is set for another backend than the one in use.
+    ///
+    /// Older names may stay beside newer ones for as long as a way back is wanted, so they only warn.
+    fn scopes(&mut self, asked: Option<Kind>, kind: Kind) {
+        if self.settings.is_broken(&var::TYPE) {
+            return;
+        }
+        let own = match kind {
+            Kind::Memory => Scope::Memory,
+            Kind::Valkey => Scope::Valkey,
+            Kind::DynamoDb => Scope::DynamoDb,
+        };
+        let set = VARIABLES
+            .iter()
+            .copied()
+            .filter(|variable| self.settings.is_set(variable));
+        let foreign = set.filter(|variable| variable.scope != Scope::Any && variable.scope != own);
+        for variable in foreign.collect::<Vec<_>>() {
+            let is_table = variable.scope == Scope::DynamoDb;
+            let names_backend = is_table || [var::ADDRS.name, var::SECRET_ARN.name].contains(&variable.name);
+            let unused = format!("has no effect with CACHE_TYPE={}", kind.name());
+            if asked.is_none() && kind == Kind::Memory {
+                if is_table {
+                    self.refuse(variable, &[], "needs CACHE_TYPE=dynamodb");
+                } else if self.settings.is_alias(variable) {
+                    self.settings
+                        .unused(variable, "has no effect without CACHE_ADDRS");
+                } else {
+                    let message =
+                        "needs CACHE_ADDRS, or CACHE_TYPE=memory where the embedded client is meant";
+                    self.refuse(variable, &[&var::ADDRS], message);
+                }
+            } else if names_backend && !self.settings.is_alias(variable) {
+                self.refuse(variable, &[], format!("contradicts CACHE_TYPE={}", kind.name()));
+            } else {
+                self.settings.unused(variable, unused);
+            }
+        }
+    }
+
+    fn valkey(&mut self, kind: Kind, values: &mut Values) -> ValkeyConfig {
+        if kind == Kind::Valkey {
+            self.topology_rules(values);
+            self.authentication_rules(values);
+            self.tls_rules(values);
+        }
+        let mut config = ValkeyConfig::new(topology(kind, values));
+        // What a valid configuration needs is asked for only where it is used.
+        if kind == Kind::Valkey {
+            config.authentication = authentication(values);
+        }
+        // Where the switch cannot be read, nothing is said about what depends on it.
+        let with_tls = values.tls == Some(true) || self.settings.is_broken(&var::TLS_ENABLED);
+        config.tls = with_tls.then(|| tls(values));
+        config.read_from = values.read_from.unwrap_or_default();
+        let set = |target: &mut Duration, value: Option<Duration>| *target = value.unwrap_or(*target);
+        set(&mut config.dial_timeout, values.dial_timeout);
+        set(&mut config.read_timeout, values.read_timeout);
+        set(&mut config.write_timeout, values.write_timeout);
+        config.pool_size = values.pool_size.unwrap_or(config.pool_size);
+        config.max_retries = values.max_retries.unwrap_or(config.max_retries);
+        config
+    }
+
+    fn topology_rules(&mut self, values: &Values) {
+        let mode = values.mode.unwrap_or_default();
+        let addresses = values.addresses.as_deref().unwrap_or_default();
+        if addresses.is_empty() && !self.settings.is_set(&var::SECRET_ARN) {
+            let message = format!(
+                "with CACHE_TYPE=valkey it {}, or CACHE_SECRET_ARN must be set",
+                var::ADDRS.must_be()
+            );
+            self.refuse(&var::ADDRS, &[&var::SECRET_ARN], message);
+        }
+        if mode == Mode::Cluster && values.db.is_some_and(|db| db != 0) {
+            self.refuse(
+                &var::DB,
+                &[&var::MODE],
+                "must be 0 with CACHE_MODE=cluster: a cluster has one database",
+            );
+        }
+        if mode != Mode::Sentinel {
+            self.refuse_set(&var::SENTINEL_MASTER, &[&var::MODE], "needs CACHE_MODE=sentinel");
+            self.refuse_set(
+                &var::SENTINEL_PASSWORD,
+                &[&var::MODE],
+                "needs CACHE_MODE=sentinel",
+            );
+        }
+        if mode == Mode::Single && !self.settings.is_broken(&var::MODE) {
+            match (values.read_from.unwrap_or_default(), addresses.len()) {
+                (ReadFrom::Replica, 1) => self.refuse(
+                    &var::READ_FROM,
+                    &[],
+                    "replica needs the replicas' addresses in CACHE_ADDRS after the primary's, or CACHE_MODE=cluster or sentinel",
+                ),
+                (ReadFrom::Primary, 2..) => self.settings.caution(
+                    &var::ADDRS,
+                    "only the first address is used: for a cluster set CACHE_MODE=cluster, for replicas that answer reads set CACHE_READ_FROM",
+                ),
+                _ => {}
+            }
+        }
+    }
+
+    fn authentication_rules(&mut self, values: &Values) {
+        let set = |settings: &Settings, variable| settings.is_set(variable) || settings.is_broken(variable);
+        match values.iam {
+            Some(true) => {
+                let message =
+                    "must not be set with CACHE_IAM_ENABLED=true, which makes a token for every connection";
+                self.refuse_set(&var::PASSWORD, &[], message);
+            }
+            None if !self.settings.is_broken(&var::IAM_ENABLED) => {
+                self.refuse_set(&var::IAM_CACHE_NAME, &[], "needs CACHE_IAM_ENABLED=true");
+                if values.iam_serverless == Some(true) {
+                    self.refuse(&var::IAM_SERVERLESS, &[], "needs CACHE_IAM_ENABLED=true");
+                }
+            }
+            _ => {}
+        }
+        if values.iam != Some(true) && !set(self.settings, &var::PASSWORD) {
+            let message = "needs CACHE_PASSWORD or CACHE_IAM_ENABLED=true";
+            self.refuse_set(&var::USERNAME, &[&var::IAM_ENABLED], message);
+        }
+    }
+
+    fn tls_rules(&mut self, values: &Values) {
+        if values.tls.is_none() {
+            for variable in [
+                &var::CA_CERT_BASE64,
+                &var::CLIENT_CERT_BASE64,
+                &var::CLIENT_KEY_BASE64,
+            ] {
+                self.refuse_set(variable, &[&var::TLS_ENABLED], "needs CACHE_TLS_ENABLED=true");
+            }
+        }
+        let set = |variable| self.settings.is_set(variable) || self.settings.is_broken(variable);
+        match (set(&var::CLIENT_CERT_BASE64), set(&var::CLIENT_KEY_BASE64)) {
+            (true, false) => self.refuse(&var::CLIENT_CERT_BASE64, &[], "needs CACHE_CLIENT_KEY_BASE64"),
+            (false, true) => self.refuse(&var::CLIENT_KEY_BASE64, &[], "needs CACHE_CLIENT_CERT_BASE64"),
+            _ => {}
+        }
+    }
+
+    fn near(&mut self, values: &Values) -> Option<NearConfig> {
+        if !self.settings.is_set(&var::L1_MAX_BYTES) {
+            self.refuse_set(&var::L1_TTL, &[&var::L1_MAX_BYTES], "needs CACHE_L1_MAX_BYTES");
+        }
+        let ttl = values.near_ttl.unwrap_or(DEFAULT_NEAR_LIFE);
+        match values.near_max_bytes {
+            Some(max_bytes) => Some(NearConfig { max_bytes, ttl }),
+            // Only to have the life's bounds checked: there is a problem already.
+            None => values.near_ttl.map(|ttl| NearConfig { max_bytes: 1, ttl }),
+        }
+    }
+
+    fn encryption(&mut self, values: &mut Values) -> Option<EncryptionConfig> {
+        let parts = [
+            &var::ENCRYPTION_KEYSET_URI,
+            &var::ENCRYPTION_KMS_ENVELOPE_KEY_URI,
+            &var::ENCRYPTION_KEYSET_FILE,
+        ];
+        match values.encryption {
+            None => {
+                for variable in parts {
+                    self.refuse_set(
+                        variable,
+                        &[&var::ENCRYPTION_ENABLED],
+                        "needs CACHE_ENCRYPTION_ENABLED=true",
+                    );
+                }
+                return None;
+            }
+            Some(false) => return None,
+            Some(true) => {}
+        }
+        let envelope = (values.keyset_uri.take(), values.kms_key_uri.take());
+        match (values.keyset_file.take(), envelope) {
+            (Some(path), (None, None)) => return Some(EncryptionConfig::File { path: path.into() }),
+            (Some(_), _) => self.refuse(
+                &var::ENCRYPTION_KEYSET_FILE,
+                &[],
+                "must not be set together with CACHE_ENCRYPTION_KEYSET_URI or CACHE_ENCRYPTION_KMS_ENVELOPE_KEY_URI",
+            ),
+            (None, (Some(keyset_uri), Some(kms_key_uri))) => {
+                return Some(EncryptionConfig::Envelope { keyset_uri, kms_key_uri });
+            }
+            (None, (Some(_), None)) => {
+                self.refuse(&var::ENCRYPTION_KEYSET_URI, &[], "needs CACHE_ENCRYPTION_KMS_ENVELOPE_KEY_URI");
+            }
+            (None, (None, Some(_))) => {
+                self.refuse(&var::ENCRYPTION_KMS_ENVELOPE_KEY_URI, &[], "needs CACHE_ENCRYPTION_KEYSET_URI");
+            }
+            (None, (None, None)) => self.refuse(
+                &var::ENCRYPTION_ENABLED,
+                &[],
+                "needs CACHE_ENCRYPTION_KEYSET_URI and CACHE_ENCRYPTION_KMS_ENVELOPE_KEY_URI, or CACHE_ENCRYPTION_KEYSET_FILE",
+            ),
+        }
+        None
+    }
+}
+
+fn topology(kind: Kind, values: &mut Values) -> Topology {
+    let addresses = values.addresses.take().unwrap_or_default();
+    let db = values.db.unwrap_or_default();
+    match values.mode.unwrap_or_default() {
+        Mode::Sentinel if kind == Kind::Valkey => Topology::Sentinel {
+            sentinels: addresses,
+            master: values.sentinel_master.take().unwrap_or_default(),
+            password: values.sentinel_password.take(),
+            db,
+        },
+        Mode::Cluster => Topology::Cluster { seeds: addresses },
+        Mode::Single | Mode::Sentinel => Topology::Single { addresses, db },
+    }
+}
+
+fn authentication(values: &mut Values) -> Authentication {
+    match (values.iam, values.password.take()) {
+        (Some(true), _) => Authentication::Iam {
+            username: values.username.take().unwrap_or_default(),
+            cache_name: values.iam_cache_name.take().unwrap_or_default(),
+            serverless: values.iam_serverless.unwrap_or_default(),
+        },
+        (_, Some(password)) => Authentication::Password {
+            username: values.username.take(),
+            password,
+        },
+        (_, None) => Authentication::None,
+    }
+}
+
+fn tls(values: &mut Values) -> TlsConfig {
+    let identity = match (values.client_certificate.take(), values.client_key.take()) {
+        (Some(certificate_pem), Some(key_pem)) => Some(ClientIdentity {
+            certificate_pem,
+            key_pem,
+        }),
+        _ => None,
+    };
+    TlsConfig {
+        ca_pem: values.ca.take(),
+        identity,
+    }
+}

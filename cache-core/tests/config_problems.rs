@@ -1,0 +1,423 @@
+//! Wrong configuration: every problem at once, by name, without a secret.
+
+#![expect(clippy::expect_used, reason = "a test ends where its preparations fail")]
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use cache_core::config::Loaded;
+use cache_core::{CacheConfig, ConfigError};
+
+/// Part of every secret, and of every wrong value, in here.
+const SEEN: &str = "s3cr3t";
+
+fn load(variables: &[(&str, &str)]) -> Result<Loaded, ConfigError> {
+    CacheConfig::from_vars(
+        variables
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+    )
+}
+
+fn refused(variables: &[(&str, &str)]) -> ConfigError {
+    let error = load(variables).expect_err("the configuration is wrong");
+    for text in [error.to_string(), format!("{error:?}"), format!("{error:#?}")] {
+        assert!(!text.contains(SEEN), "{text}");
+    }
+    error
+}
+
+/// The names of the problems, in order.
+fn names(variables: &[(&str, &str)]) -> Vec<String> {
+    refused(variables)
+        .problems()
+        .iter()
+        .map(|problem| problem.variable.clone())
+        .collect()
+}
+
+/// The only problem, in words.
+fn only(variables: &[(&str, &str)]) -> String {
+    let error = refused(variables);
+    assert_eq!(error.problems().len(), 1, "{variables:?}: {error}");
+    error.problems()[0].to_string()
+}
+
+fn pem(label: &str) -> String {
+    let body = STANDARD.encode(format!("{SEEN}{SEEN}"));
+    STANDARD.encode(format!(
+        "-----BEGIN {label}-----\n{body}\n-----END {label}-----\n"
+    ))
+}
+
+#[test]
+fn wrong_configuration_of_every_kind_prints_every_problem_and_no_secret() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("cache.toml");
+    let text =
+        "max_retries = \"s3cr3t\"\npool_sise = \"s3cr3t\"\nread_from = 1.5\n[tls]\npassword = \"s3cr3t\"\n";
+    std::fs::write(&file, text).unwrap();
+    let key_as_certificate = pem("PRIVATE KEY");
+    let certificate_as_key = pem("CERTIFICATE");
+    let raw_pem = format!("-----BEGIN CERTIFICATE-----\n{SEEN}\n-----END CERTIFICATE-----");
+    let wrong = [
+        ("CACHE_CONFIG_FILE", file.to_str().unwrap()),
+        ("CACHE_TYPE", "valkey"),
+        ("CACHE_MODE", SEEN),
+        ("CACHE_ADDRS", "redis://user:s3cr3t@cache:6379,,::1:6379,cache:0"),
+        ("CACHE_USERNAME", "s3cr3t user"),
+        ("CACHE_PASSWORD", SEEN),
+        ("CACHE_PASSWORD_FILE", "/nowhere/s3cr3t"),
+        ("CACHE_TLS_ENABLED", SEEN),
+        ("CACHE_CA_CERT_BASE64", raw_pem.as_str()),
+        ("CACHE_CLIENT_CERT_BASE64", key_as_certificate.as_str()),
+        ("CACHE_CLIENT_KEY_BASE64", certificate_as_key.as_str()),
+        ("CACHE_POOL_SIZE", "0"),
+        ("CACHE_DIAL_TIMEOUT", "0s"),
+        ("CACHE_READ_TIMEOUT", "5"),
+        ("CACHE_WRITE_TIMEOUT", SEEN),
+        ("REDIS_DB", "-1"),
+        ("CACHE_SENTINEL_PASSWORD_FILE", "/nowhere/s3cr3t"),
+        ("CACHE_KEY_PREFIX", "{s3cr3t}"),
+        ("CACHE_STARTUP", SEEN),
+        ("CACHE_ON_ERROR", SEEN),
+        ("CACHE_OP_TIMEOUT", "2h"),
+        ("CACHE_MEMORY_MAX_BYTES", "64 parsecs"),
+        ("CACHE_MEMORY_MAX_ENTRIES", "0"),
+        ("CACHE_L1_TTL", "0ms"),
+        ("CACHE_ENCRYPTION_ENABLED", "true"),
+        ("CACHE_IAM_ENABLED", "true"),
+        ("CACHE_IAM_CACHE_NAME", "s3cr3t.example.com"),
+        ("CACHE_IAM_SERVERLESS", SEEN),
+        ("CACHE_SECRET_ARN", SEEN),
+        ("CACHE_DYNAMODB_TABLE", "s3cr3t table"),
+        ("CACHE_ADRESSES", SEEN),
+    ];
+    assert_eq!(
+        names(&wrong),
+        [
+            "CACHE_MODE",
+            "CACHE_ADDRS",
+            "CACHE_USERNAME",
+            "CACHE_PASSWORD",
+            "CACHE_TLS_ENABLED",
+            "CACHE_CA_CERT_BASE64",
+            "CACHE_CLIENT_CERT_BASE64",
+            "CACHE_CLIENT_KEY_BASE64",
+            "CACHE_POOL_SIZE",
+            "max_retries in the file of CACHE_CONFIG_FILE",
+            "CACHE_DIAL_TIMEOUT",
+            "CACHE_READ_TIMEOUT",
+            "CACHE_WRITE_TIMEOUT",
+            "REDIS_DB",
+            "CACHE_SENTINEL_PASSWORD_FILE",
+            "read_from in the file of CACHE_CONFIG_FILE",
+            "CACHE_KEY_PREFIX",
+            "CACHE_STARTUP",
+            "CACHE_ON_ERROR",
+            "CACHE_OP_TIMEOUT",
+            "CACHE_MEMORY_MAX_BYTES",
+            "CACHE_MEMORY_MAX_ENTRIES",
+            "CACHE_L1_TTL",
+            "CACHE_ENCRYPTION_ENABLED",
+            "CACHE_IAM_CACHE_NAME",
+            "CACHE_IAM_SERVERLESS",
+            "CACHE_SECRET_ARN",
+            "CACHE_DYNAMODB_TABLE",
+            "tls in the file of CACHE_CONFIG_FILE",
+            "pool_sise in the file of CACHE_CONFIG_FILE",
+            "CACHE_ADRESSES",
+        ]
+    );
+}
+
+#[test]
+fn each_entry_of_a_wrong_address_list_is_named_by_its_place() {
+    let problem = only(&[("CACHE_ADDRS", "a:1, ,b,[::1]:70000")]);
+    let parts = [
+        "CACHE_ADDRS: ",
+        "entry 2: it is empty",
+        "entry 3: the port is missing",
+        "entry 4: the port must",
+    ];
+    for part in parts {
+        assert!(problem.contains(part), "{problem}");
+    }
+    assert!(
+        problem.ends_with("must be host:port, several separated by commas, IPv6 in brackets"),
+        "{problem}"
+    );
+    assert!(!problem.contains("entry 1"), "{problem}");
+}
+
+#[test]
+fn the_accepted_form_stands_beside_the_name() {
+    for (name, value, form) in [
+        ("CACHE_TYPE", "disk", "memory, valkey or dynamodb"),
+        ("CACHE_STARTUP", "maybe", "fail or degrade"),
+        ("CACHE_ON_ERROR", "ignore", "fail or bypass"),
+        (
+            "CACHE_OP_TIMEOUT",
+            "0s",
+            "a duration with its unit, from 1ms to 1h, such as 500ms or 3s",
+        ),
+        (
+            "CACHE_OP_TIMEOUT",
+            "250",
+            "a duration with its unit, from 1ms to 1h, such as 500ms or 3s",
+        ),
+        (
+            "CACHE_MEMORY_MAX_BYTES",
+            "1.5GiB",
+            "a number of bytes above 0, plain or with KiB, MiB or GiB",
+        ),
+        (
+            "CACHE_L1_MAX_BYTES",
+            "0",
+            "a number of bytes above 0, plain or with KiB, MiB or GiB",
+        ),
+    ] {
+        assert_eq!(only(&[(name, value)]), format!("{name}: must be {form}"));
+    }
+}
+
+#[test]
+fn an_unknown_name_is_reported_with_the_nearest_known_one() {
+    for (unknown, nearest) in [
+        ("CACHE_ADDRESS", "CACHE_ADDRS"),
+        ("CACHE_POOLSIZE", "CACHE_POOL_SIZE"),
+        ("CACHE_TLS", "CACHE_TLS_ENABLED"),
+        ("CACHE_SENTINAL_MASTER", "CACHE_SENTINEL_MASTER"),
+        ("CACHE_IAM_CACHENAME", "CACHE_IAM_CACHE_NAME"),
+        ("CACHE_USERNAME_FILE", "CACHE_USERNAME"),
+    ] {
+        let problem = only(&[(unknown, SEEN)]);
+        assert_eq!(
+            problem,
+            format!("{unknown}: is not known; the nearest known name is {nearest}")
+        );
+    }
+}
+
+#[test]
+fn what_kubernetes_sets_for_a_service_called_cache_is_nobodys_mistake() {
+    let links = [
+        ("CACHE_SERVICE_HOST", "10.0.0.1"),
+        ("CACHE_SERVICE_PORT", "6379"),
+        ("CACHE_SERVICE_PORT_TLS", "6380"),
+        ("CACHE_PORT", "tcp://10.0.0.1:6379"),
+        ("CACHE_PORT_6379_TCP", "tcp://10.0.0.1:6379"),
+        ("CACHE_PORT_6379_TCP_ADDR", "10.0.0.1"),
+        ("CACHE_MAIN_SERVICE_HOST", "10.0.0.2"),
+        ("CACHE_MAIN_PORT", "tcp://10.0.0.2:6379"),
+        ("REDIS_PORT", "tcp://10.0.0.1:6379"),
+    ];
+    let loaded = load(&links).unwrap();
+    assert_eq!(loaded.config, CacheConfig::default());
+    assert_eq!(loaded.warnings, []);
+}
+
+#[test]
+fn settings_that_do_not_fit_together_are_refused() {
+    let valkey = ("CACHE_ADDRS", "cache:6379");
+    let cluster = ("CACHE_MODE", "cluster");
+    let sentinel = ("CACHE_MODE", "sentinel");
+    let tls = ("CACHE_TLS_ENABLED", "true");
+    let user = ("CACHE_USERNAME", "app");
+    let password = ("CACHE_PASSWORD", SEEN);
+    let iam = ("CACHE_IAM_ENABLED", "true");
+    let name = ("CACHE_IAM_CACHE_NAME", "main");
+    let certificate = pem("CERTIFICATE");
+    let key = pem("PRIVATE KEY");
+    let ca = ("CACHE_CA_CERT_BASE64", certificate.as_str());
+    let certificate = ("CACHE_CLIENT_CERT_BASE64", certificate.as_str());
+    let key = ("CACHE_CLIENT_KEY_BASE64", key.as_str());
+    let arn = (
+        "CACHE_SECRET_ARN",
+        "arn:aws:secretsmanager:eu-west-1:123456789012:secret:cache",
+    );
+    let table = ("CACHE_DYNAMODB_TABLE", "tokens");
+    let encryption = ("CACHE_ENCRYPTION_ENABLED", "true");
+    let keyset = ("CACHE_ENCRYPTION_KEYSET_URI", "aws-secretsmanager://keyset");
+    let kms = ("CACHE_ENCRYPTION_KMS_ENVELOPE_KEY_URI", SEEN);
+    let keyset_file = ("CACHE_ENCRYPTION_KEYSET_FILE", "keyset.json");
+    let cases: &[(&[(&str, &str)], &str)] = &[
+        (
+            &[("CACHE_TYPE", "valkey")],
+            "CACHE_ADDRS: with CACHE_TYPE=valkey it must be host:port",
+        ),
+        (
+            &[("CACHE_TYPE", "memory"), valkey],
+            "CACHE_ADDRS: contradicts CACHE_TYPE=memory",
+        ),
+        (
+            &[("CACHE_TYPE", "memory"), arn],
+            "CACHE_SECRET_ARN: contradicts CACHE_TYPE=memory",
+        ),
+        (
+            &[("CACHE_TYPE", "dynamodb")],
+            "CACHE_DYNAMODB_TABLE: must be a table name",
+        ),
+        (&[table], "CACHE_DYNAMODB_TABLE: needs CACHE_TYPE=dynamodb"),
+        (
+            &[("INSTALLATION_TOKEN_TABLE_NAME", "tokens")],
+            "INSTALLATION_TOKEN_TABLE_NAME: needs CACHE_TYPE=dynamodb",
+        ),
+        (
+            &[valkey, table],
+            "CACHE_DYNAMODB_TABLE: contradicts CACHE_TYPE=valkey",
+        ),
+        (&[cluster], "CACHE_MODE: needs CACHE_ADDRS"),
+        (&[password], "CACHE_PASSWORD: needs CACHE_ADDRS"),
+        (
+            &[valkey, cluster, ("CACHE_DB", "3")],
+            "CACHE_DB: must be 0 with CACHE_MODE=cluster",
+        ),
+        (
+            &[valkey, sentinel],
+            "CACHE_SENTINEL_MASTER: with CACHE_MODE=sentinel it must be the name",
+        ),
+        (
+            &[valkey, ("CACHE_SENTINEL_MASTER", "main")],
+            "CACHE_SENTINEL_MASTER: needs CACHE_MODE=sentinel",
+        ),
+        (
+            &[valkey, ("CACHE_SENTINEL_PASSWORD", SEEN)],
+            "CACHE_SENTINEL_PASSWORD: needs CACHE_MODE=sentinel",
+        ),
+        (
+            &[valkey, user],
+            "CACHE_USERNAME: needs CACHE_PASSWORD or CACHE_IAM_ENABLED=true",
+        ),
+        (
+            &[valkey, iam, name, user],
+            "CACHE_IAM_ENABLED: needs CACHE_TLS_ENABLED=true",
+        ),
+        (
+            &[valkey, iam, name, tls],
+            "CACHE_USERNAME: with CACHE_IAM_ENABLED=true it must be a user name",
+        ),
+        (
+            &[valkey, iam, tls, user],
+            "CACHE_IAM_CACHE_NAME: with CACHE_IAM_ENABLED=true it must be the cache's name",
+        ),
+        (
+            &[valkey, iam, name, tls, user, password],
+            "CACHE_PASSWORD: must not be set with CACHE_IAM_ENABLED=true",
+        ),
+        (
+            &[valkey, name],
+            "CACHE_IAM_CACHE_NAME: needs CACHE_IAM_ENABLED=true",
+        ),
+        (
+            &[valkey, ("CACHE_IAM_SERVERLESS", "true")],
+            "CACHE_IAM_SERVERLESS: needs CACHE_IAM_ENABLED=true",
+        ),
+        (
+            &[valkey, ca],
+            "CACHE_CA_CERT_BASE64: needs CACHE_TLS_ENABLED=true",
+        ),
+        (
+            &[valkey, tls, certificate],
+            "CACHE_CLIENT_CERT_BASE64: needs CACHE_CLIENT_KEY_BASE64",
+        ),
+        (
+            &[valkey, tls, key],
+            "CACHE_CLIENT_KEY_BASE64: needs CACHE_CLIENT_CERT_BASE64",
+        ),
+        (
+            &[valkey, ("CACHE_READ_FROM", "replica")],
+            "CACHE_READ_FROM: replica needs the replicas' addresses",
+        ),
+        (
+            &[("CACHE_L1_TTL", "1m")],
+            "CACHE_L1_TTL: needs CACHE_L1_MAX_BYTES",
+        ),
+        (
+            &[encryption],
+            "CACHE_ENCRYPTION_ENABLED: needs CACHE_ENCRYPTION_KEYSET_URI and",
+        ),
+        (
+            &[keyset],
+            "CACHE_ENCRYPTION_KEYSET_URI: needs CACHE_ENCRYPTION_ENABLED=true",
+        ),
+        (
+            &[encryption, keyset],
+            "CACHE_ENCRYPTION_KEYSET_URI: needs CACHE_ENCRYPTION_KMS_ENVELOPE_KEY_URI",
+        ),
+        (
+            &[encryption, kms],
+            "CACHE_ENCRYPTION_KMS_ENVELOPE_KEY_URI: needs CACHE_ENCRYPTION_KEYSET_URI",
+        ),
+        (
+            &[encryption, keyset, keyset_file],
+            "CACHE_ENCRYPTION_KEYSET_FILE: must not be set together",
+        ),
+        (
+            &[encryption, keyset, kms],
+            "CACHE_ENCRYPTION_KMS_ENVELOPE_KEY_URI: must be a URI",
+        ),
+    ];
+    for (variables, expected) in cases {
+        let problem = only(variables);
+        assert!(problem.starts_with(expected), "{problem}");
+    }
+}
+
+#[test]
+fn a_switch_that_is_off_allows_what_depends_on_it() {
+    let certificate = pem("CERTIFICATE");
+    let off = [
+        ("CACHE_ADDRS", "cache:6379"),
+        ("CACHE_TLS_ENABLED", "false"),
+        ("CACHE_CA_CERT_BASE64", certificate.as_str()),
+        ("CACHE_IAM_ENABLED", "no"),
+        ("CACHE_IAM_CACHE_NAME", "main"),
+        ("CACHE_ENCRYPTION_ENABLED", "0"),
+        ("CACHE_ENCRYPTION_KEYSET_FILE", "keyset.json"),
+    ];
+    let loaded = load(&off).unwrap();
+    assert_eq!(loaded.config.backend.to_string(), "Valkey(single, cache:6379)");
+    assert_eq!(loaded.config.encryption, None);
+}
+
+#[test]
+fn a_setting_that_cannot_be_read_has_no_other_problem_in_its_wake() {
+    let valkey = ("CACHE_ADDRS", "cache:6379");
+    let user = ("CACHE_USERNAME", "app");
+    let iam = [("CACHE_IAM_ENABLED", "true"), ("CACHE_IAM_CACHE_NAME", "main")];
+    let cases: &[(&[(&str, &str)], &str)] = &[
+        (
+            &[
+                valkey,
+                ("CACHE_MODE", SEEN),
+                ("CACHE_DB", "2"),
+                ("CACHE_SENTINEL_MASTER", "m"),
+            ],
+            "CACHE_MODE: ",
+        ),
+        (
+            &[valkey, ("CACHE_TLS_ENABLED", SEEN), user, iam[0], iam[1]],
+            "CACHE_TLS_ENABLED: ",
+        ),
+        (
+            &[valkey, ("CACHE_IAM_ENABLED", SEEN), user, iam[1]],
+            "CACHE_IAM_ENABLED: ",
+        ),
+        (
+            &[("CACHE_ADDRS", SEEN), user, ("CACHE_PASSWORD", SEEN)],
+            "CACHE_ADDRS: ",
+        ),
+        (
+            &[valkey, user, ("CACHE_PASSWORD_FILE", "/nowhere/s3cr3t")],
+            "CACHE_PASSWORD_FILE: ",
+        ),
+        (
+            &[("CACHE_TYPE", SEEN), valkey, ("CACHE_DYNAMODB_TABLE", "tokens")],
+            "CACHE_TYPE: ",
+        ),
+    ];
+    for (variables, expected) in cases {
+        let problem = only(variables);
+        assert!(problem.starts_with(expected), "{problem}");
+    }
+}
