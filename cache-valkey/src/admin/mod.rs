@@ -53,7 +53,7 @@ impl Administration {
             Router::Single(single) => single_view(single, deadline).await,
             Router::Cluster(cluster) => {
                 cluster.refresh(deadline).await?;
-                Ok(cluster.view())
+                Ok(cluster.view(deadline).await)
             }
         }
     }

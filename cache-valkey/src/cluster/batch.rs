@@ -1,0 +1,120 @@
+//! Many commands at once: one pipeline per node, all nodes in parallel, replies in the order asked for.
+//!
+//! What a node sends elsewhere, or loses, is sent again alone and the rest of its replies stands.
+
+use std::sync::Arc;
+
+use cache_core::CacheError;
+use cache_core::slot::slot_of;
+use futures::future::{self, try_join_all};
+
+use super::Cluster;
+use super::journey::Setback;
+use crate::command::Command;
+use crate::deadline::Deadline;
+use crate::node::Node;
+use crate::reply::Reply;
+
+/// The commands for one node, by their places in the batch.
+struct Group {
+    node: Arc<Node>,
+    places: Vec<usize>,
+}
+
+impl Cluster {
+    /// Sends commands, each to the node that serves its key: a pipeline per node, all at once; a reply for
+    /// each, in order, refusals in their places.
+    ///
+    /// Commands for one node are carried out in their order, except for those that have to be sent again:
+    /// whoever writes a key twice in a batch cannot rely on which write is last.
+    ///
+    /// Fails as a whole with the first command that has no reply; others may have been carried out.
+    pub(crate) async fn send_batch(
+        &self,
+        commands: &[Command<'_>],
+        deadline: Deadline,
+    ) -> Result<Vec<Reply>, CacheError> {
+        let groups = self.split(commands)?;
+        if let [only] = groups.as_slice() {
+            return self.send_group(commands, only, deadline).await;
+        }
+        let parts = try_join_all(
+            groups
+                .iter()
+                .map(|group| self.send_group(commands, group, deadline)),
+        )
+        .await?;
+        let mut replies = vec![Reply::Nil; commands.len()];
+        for (group, part) in groups.iter().zip(parts) {
+            for (place, reply) in group.places.iter().zip(part) {
+                replies[*place] = reply;
+            }
+        }
+        Ok(replies)
+    }
+
+    /// Groups commands by node in one pass; fails where one has no node, before anything is sent.
+    fn split(&self, commands: &[Command<'_>]) -> Result<Vec<Group>, CacheError> {
+        const NONE: usize = usize::MAX;
+        let table = self.table.load();
+        // Two places per shard: reads may go to another node than writes.
+        let mut group_of = vec![NONE; table.shards().len() * 2];
+        let mut groups: Vec<Group> = Vec::new();
+        for (place, command) in commands.iter().enumerate() {
+            let slot = command.routing_key().map_or(0, slot_of);
+            let Some(shard) = table.shard(slot) else {
+                return Err(self.nobody(Some(slot)));
+            };
+            let group = &mut group_of[table.index(slot) * 2 + usize::from(command.reads())];
+            if *group == NONE {
+                let node = self.choose(shard, command.reads(), false)?;
+                *group = groups
+                    .iter()
+                    .position(|known| Arc::ptr_eq(&known.node, &node))
+                    .unwrap_or(groups.len());
+                if *group == groups.len() {
+                    let places = Vec::with_capacity(commands.len() / table.shards().len() + 1);
+                    groups.push(Group { node, places });
+                }
+            }
+            groups[*group].places.push(place);
+        }
+        Ok(groups)
+    }
+
+    async fn send_group(
+        &self,
+        commands: &[Command<'_>],
+        group: &Group,
+        deadline: Deadline,
+    ) -> Result<Vec<Reply>, CacheError> {
+        let chosen: Vec<&Command<'_>> = group.places.iter().map(|place| &commands[*place]).collect();
+        let again =
+            |command, result| Box::pin(self.recover(command, deadline, Arc::clone(&group.node), result));
+        match group.node.send_batch(&chosen, deadline).await {
+            Ok(mut replies) => {
+                let address = group.node.address();
+                let mut strays = Vec::new();
+                for (place, reply) in replies.iter_mut().enumerate() {
+                    let is_stray =
+                        matches!(reply, Reply::Error(error) if Setback::of_refusal(error, address).is_some());
+                    if is_stray {
+                        let refusal = std::mem::replace(reply, Reply::Nil);
+                        let command = chosen[place];
+                        strays.push(
+                            async move { again(command, Ok(refusal)).await.map(|reply| (place, reply)) },
+                        );
+                    }
+                }
+                for (place, reply) in try_join_all(strays).await? {
+                    replies[place] = reply;
+                }
+                Ok(replies)
+            }
+            Err(error) => {
+                let retries = chosen.iter().map(|command| again(command, Err(error.clone())));
+                future::try_join_all(retries).await
+            }
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! The routing table: from a slot to the shard that serves it, in one look.
+//!
+//! Immutable; a change makes a new table that shares the shards with the old one. When tables change is
+//! in `state.rs`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use cache_core::config::Address;
+use cache_core::slot::SLOTS;
+
+use super::topology::{ClusterShard, ClusterTopology, merge};
+
+/// Marks a slot that no shard serves.
+const NOBODY: u16 = u16::MAX;
+
+/// From a slot to its shard. `N` is what a call is sent to.
+#[derive(Debug)]
+pub(super) struct Table<N> {
+    epoch: u64,
+    shards: Vec<Arc<Shard<N>>>,
+    owners: Box<[u16; SLOTS as usize]>,
+}
+
+/// A primary and its replicas.
+#[derive(Debug)]
+pub(super) struct Shard<N> {
+    primary: (Address, N),
+    replicas: Vec<(Address, N)>,
+    /// Whose turn it is among the replicas.
+    turn: AtomicUsize,
+}
+
+impl<N: Clone> Table<N> {
+    /// The table in which nobody serves anything.
+    pub(super) fn empty() -> Self {
+        Self {
+            epoch: 0,
+            shards: Vec::new(),
+            owners: Box::new([NOBODY; SLOTS as usize]),
+        }
+    }
+
+    /// The table of `topology`; `member` gives what stands for an address, and is told whether it is a
+    /// replica.
+    pub(super) fn new(topology: &ClusterTopology, mut member: impl FnMut(&Address, bool) -> N) -> Self {
+        let mut table = Self::empty();
+        table.epoch = topology.epoch;
+        for shard in &topology.shards {
+            let mut with = |address: &Address, replica| (address.clone(), member(address, replica));
+            let index = table.push(Shard {
+                primary: with(&shard.primary, false),
+                replicas: shard.replicas.iter().map(|address| with(address, true)).collect(),
+                turn: AtomicUsize::new(0),
+            });
+            for slot in shard.slots.iter().cloned().flatten() {
+                table.owners[usize::from(slot)] = index;
+            }
+        }
+        table
+    }
+
+    /// The shard that serves `slot`.
+    #[inline]
+    pub(super) fn shard(&self, slot: u16) -> Option<&Arc<Shard<N>>> {
+        self.shards.get(self.index(slot))
+    }
+
+    /// The place in [`shards`](Self::shards) of the shard that serves `slot`; beyond them where nobody
+    /// does.
+    #[inline]
+    pub(super) fn index(&self, slot: u16) -> usize {
+        usize::from(self.owners[usize::from(slot % SLOTS)])
+    }
+
+    /// All shards. After a redirection there may be some that serve nothing.
+    pub(super) fn shards(&self) -> &[Arc<Shard<N>>] {
+        &self.shards
+    }
+
+    /// The shards that serve slots.
+    pub(super) fn serving(&self) -> impl Iterator<Item = &Arc<Shard<N>>> {
+        let mut serves = vec![false; self.shards.len()];
+        for &owner in self.owners.iter() {
+            if let Some(serves) = serves.get_mut(usize::from(owner)) {
+                *serves = true;
+            }
+        }
+        self.shards
+            .iter()
+            .zip(serves)
+            .filter_map(|(shard, serves)| serves.then_some(shard))
+    }
+
+    /// Whether every slot has somebody who serves it.
+    pub(super) fn is_complete(&self) -> bool {
+        !self.owners.contains(&NOBODY)
+    }
+
+    pub(super) const fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// The table after `slot` was learned to be served by `to`; `None` where that is known already.
+    ///
+    /// A replica that serves a slot of its own shard has been promoted, and takes all of them along: after
+    /// a failover one redirection is enough, not one for each slot.
+    pub(super) fn moved(&self, slot: u16, to: &Address, member: impl FnOnce() -> N) -> Option<Self> {
+        let from = self.shard(slot);
+        if from.is_some_and(|shard| shard.primary.0 == *to) {
+            return None;
+        }
+        let mut table = Self {
+            epoch: self.epoch,
+            shards: self.shards.clone(),
+            owners: self.owners.clone(),
+        };
+        if let Some(shard) = from.filter(|shard| shard.replicas.iter().any(|(address, _)| address == to)) {
+            let rest = shard.replicas.iter().filter(|(address, _)| address != to);
+            table.shards[self.index(slot)] = Arc::new(Shard {
+                primary: (to.clone(), member()),
+                replicas: rest.cloned().collect(),
+                turn: AtomicUsize::new(0),
+            });
+            return Some(table);
+        }
+        let known = table.shards.iter().position(|shard| shard.primary.0 == *to);
+        table.owners[usize::from(slot % SLOTS)] = match known.and_then(|index| u16::try_from(index).ok()) {
+            Some(index) => index,
+            None => table.push(Shard {
+                primary: (to.clone(), member()),
+                replicas: Vec::new(),
+                turn: AtomicUsize::new(0),
+            }),
+        };
+        Some(table)
+    }
+
+    /// What this table says, without the shards that serve nothing.
+    pub(super) fn topology(&self) -> ClusterTopology {
+        let mut slots = vec![Vec::new(); self.shards.len()];
+        for slot in 0..SLOTS {
+            if let Some(list) = slots.get_mut(self.index(slot)) {
+                list.push(slot);
+            }
+        }
+        let mut shards: Vec<_> = self
+            .shards
+            .iter()
+            .zip(slots)
+            .filter(|(_, slots)| !slots.is_empty())
+            .map(|(shard, slots)| {
+                let replicas = shard.replicas.iter().map(|(address, _)| address.clone());
+                ClusterShard::new(
+                    shard.primary.0.clone(),
+                    replicas.collect(),
+                    merge(slots.into_iter()),
+                )
+            })
+            .collect();
+        shards.sort_unstable_by(|a, b| a.primary.cmp(&b.primary));
+        ClusterTopology {
+            epoch: self.epoch,
+            shards,
+        }
+    }
+
+    fn push(&mut self, shard: Shard<N>) -> u16 {
+        // A cluster has at most as many primaries as slots; beyond that nothing is lost but the shard.
+        let index = u16::try_from(self.shards.len()).unwrap_or(NOBODY);
+        self.shards.push(Arc::new(shard));
+        index
+    }
+}
+
+impl<N> Shard<N> {
+    pub(super) const fn primary(&self) -> &N {
+        &self.primary.1
+    }
+
+    pub(super) fn replicas(&self) -> impl Iterator<Item = &N> {
+        self.replicas.iter().map(|(_, node)| node)
+    }
+
+    /// The next replica in turn that is `usable`.
+    pub(super) fn replica(&self, usable: impl Fn(&N) -> bool) -> Option<&N> {
+        let count = self.replicas.len();
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        (0..count)
+            .map(|step| &self.replicas[turn.wrapping_add(step) % count].1)
+            .find(|node| usable(node))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(port: u16) -> Address {
+        Address::new("n", port)
+    }
+
+    fn table() -> Table<u16> {
+        let topology = ClusterTopology {
+            epoch: 3,
+            shards: vec![
+                ClusterShard::new(at(1), vec![at(11), at(12)], vec![0..=99]),
+                ClusterShard::new(at(2), vec![at(21)], vec![100..=199, 300..=301]),
+            ],
+        };
+        Table::new(&topology, |address, _| address.port)
+    }
+
+    fn owner(table: &Table<u16>, slot: u16) -> Option<u16> {
+        table.shard(slot).map(|shard| *shard.primary())
+    }
+
+    #[test]
+    fn every_slot_leads_to_its_shard_and_the_table_says_what_it_was_made_of() {
+        let table = table();
+        assert_eq!(owner(&table, 0), Some(1));
+        assert_eq!(owner(&table, 301), Some(2));
+        assert_eq!(owner(&table, 200), None);
+        assert_eq!(owner(&Table::<u16>::empty(), 0), None);
+        let again = Table::new(&table.topology(), |address, _| address.port);
+        assert_eq!(again.topology(), table.topology());
+        assert_eq!(table.topology().shards[1].slots, [100..=199, 300..=301]);
+    }
+
+    #[test]
+    fn a_slot_that_moved_is_patched_alone() {
+        let table = table().moved(50, &at(2), || 2).unwrap();
+        assert_eq!(owner(&table, 50), Some(2));
+        assert_eq!(owner(&table, 51), Some(1));
+        assert!(table.moved(50, &at(2), || 2).is_none(), "known already");
+        let table = table.moved(200, &at(9), || 9).unwrap();
+        assert_eq!(owner(&table, 200), Some(9));
+        let primaries =
+            |table: &Table<u16>| table.serving().map(|shard| *shard.primary()).collect::<Vec<_>>();
+        assert_eq!(primaries(&table), [1, 2, 9]);
+        let table = table.moved(200, &at(1), || 1).unwrap();
+        assert_eq!(
+            primaries(&table),
+            [1, 2],
+            "what serves nothing any more is no primary in use"
+        );
+        assert!(!table.is_complete());
+    }
+
+    #[test]
+    fn a_promoted_replica_takes_all_slots_of_its_shard() {
+        let table = table().moved(50, &at(12), || 12).unwrap();
+        assert_eq!((owner(&table, 0), owner(&table, 99)), (Some(12), Some(12)));
+        assert_eq!(owner(&table, 100), Some(2));
+        let shard = table.shard(0).unwrap();
+        assert_eq!(shard.replicas().copied().collect::<Vec<_>>(), [11]);
+    }
+
+    #[test]
+    fn replicas_take_turns_and_those_that_are_down_are_passed_over() {
+        let table = table();
+        let shard = table.shard(0).unwrap();
+        let mut seen: Vec<_> = (0..4).map(|_| *shard.replica(|_| true).unwrap()).collect();
+        seen.sort_unstable();
+        assert_eq!(seen, [11, 11, 12, 12]);
+        for _ in 0..3 {
+            assert_eq!(shard.replica(|node| *node != 11), Some(&12));
+        }
+        assert_eq!(shard.replica(|_| false), None);
+    }
+}

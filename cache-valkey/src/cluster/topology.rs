@@ -1,0 +1,97 @@
+//! What a cluster looks like: its shards, and which slots each of them serves.
+//!
+//! Plain data. How it is asked for is in `survey.rs`; what calls are routed by is `table.rs`; what the
+//! world outside gets to see is in `view.rs`.
+
+use std::ops::RangeInclusive;
+
+use cache_core::config::Address;
+use cache_core::slot::SLOTS;
+
+/// What a cluster looks like.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct ClusterTopology {
+    /// The cluster's own count of its changes; 0 where the user may not ask for it.
+    pub(super) epoch: u64,
+    /// The shards that serve slots, in the order of their primaries' addresses.
+    pub(super) shards: Vec<ClusterShard>,
+}
+
+/// A primary, its replicas, and the slots they serve.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct ClusterShard {
+    /// The node that takes writes.
+    pub(super) primary: Address,
+    /// The nodes that copy it, in the order of their addresses.
+    pub(super) replicas: Vec<Address>,
+    /// The slots, in order; neighbouring ranges are one.
+    pub(super) slots: Vec<RangeInclusive<u16>>,
+}
+
+impl ClusterTopology {
+    /// The shard that serves `slot`.
+    #[cfg(test)]
+    pub(super) fn shard_of(&self, slot: u16) -> Option<&ClusterShard> {
+        self.shards
+            .iter()
+            .find(|shard| shard.slots.iter().any(|range| range.contains(&slot)))
+    }
+
+    /// The slots that no shard serves, in order.
+    pub(super) fn unserved(&self) -> Vec<RangeInclusive<u16>> {
+        let mut served = vec![false; usize::from(SLOTS)];
+        for range in self.shards.iter().flat_map(|shard| &shard.slots) {
+            for slot in range.clone() {
+                if let Some(place) = served.get_mut(usize::from(slot)) {
+                    *place = true;
+                }
+            }
+        }
+        merge((0..SLOTS).filter(|&slot| !served[usize::from(slot)]))
+    }
+}
+
+impl ClusterShard {
+    pub(super) fn new(primary: Address, mut replicas: Vec<Address>, slots: Vec<RangeInclusive<u16>>) -> Self {
+        replicas.sort_unstable();
+        replicas.dedup();
+        Self {
+            primary,
+            replicas,
+            slots,
+        }
+    }
+}
+
+/// Slots in rising order as ranges.
+pub(super) fn merge(slots: impl Iterator<Item = u16>) -> Vec<RangeInclusive<u16>> {
+    let mut ranges: Vec<RangeInclusive<u16>> = Vec::new();
+    for slot in slots {
+        match ranges.last_mut() {
+            Some(last) if last.end() + 1 == slot => *last = *last.start()..=slot,
+            _ => ranges.push(slot..=slot),
+        }
+    }
+    ranges
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_that_nobody_serves_are_named_as_ranges() {
+        let shard = |port, slots| ClusterShard::new(Address::new("a", port), Vec::new(), slots);
+        let topology = ClusterTopology {
+            epoch: 1,
+            shards: vec![
+                shard(1, vec![0..=9, 20..=29]),
+                shard(2, vec![10..=18, 31..=16_383]),
+            ],
+        };
+        assert_eq!(topology.unserved(), [19..=19, 30..=30]);
+        assert_eq!(topology.shard_of(18).map(|shard| shard.primary.port), Some(2));
+        assert_eq!(topology.shard_of(19), None);
+        assert_eq!(ClusterTopology::default().unserved(), [0..=16_383]);
+    }
+}

@@ -1,0 +1,55 @@
+//! The cluster for whoever administers it: every node, who it is, and whether it can be reached.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+
+use super::Cluster;
+use crate::admin::{NodeView, Role, TopologyView};
+use crate::deadline::Deadline;
+
+/// How long a node has to show that it can be reached.
+const LIMIT: Duration = Duration::from_secs(1);
+
+impl Cluster {
+    /// The nodes as they are known, each greeted where that is possible in time.
+    pub(crate) async fn view(&self, deadline: Deadline) -> TopologyView {
+        let table = self.table.load_full();
+        let topology = table.topology();
+        let mut shards: Vec<_> = topology.shards.iter().collect();
+        shards.sort_unstable_by_key(|shard| shard.slots.first().map(|range| *range.start()));
+        let (mut primaries, mut replicas) = (Vec::new(), Vec::new());
+        for shard in shards {
+            let slot = shard.slots.first().map_or(0, |range| *range.start());
+            let Some(nodes) = table.shard(slot) else { continue };
+            primaries.push((nodes.primary(), Role::Primary, shard));
+            replicas.extend(nodes.replicas().map(|replica| (replica, Role::Replica, shard)));
+        }
+        primaries.append(&mut replicas);
+        let limit = Deadline::after(LIMIT.min(deadline.remaining()));
+        let nodes = primaries.into_iter().map(|(node, role, shard)| async move {
+            let reachable = node.connect(limit).await.is_ok();
+            let greeting = node.greeting();
+            let is_primary = role == Role::Primary;
+            NodeView {
+                address: node.address().clone(),
+                role,
+                slots: if is_primary {
+                    shard.slots.clone()
+                } else {
+                    Vec::new()
+                },
+                primary: (!is_primary).then(|| shard.primary.clone()),
+                server: greeting.server.clone(),
+                version: greeting.version.clone(),
+                reachable,
+            }
+        });
+        TopologyView {
+            cluster: true,
+            epoch: (topology.epoch != 0).then_some(topology.epoch),
+            nodes: join_all(nodes).await,
+            uncovered: topology.unserved(),
+        }
+    }
+}
