@@ -325,10 +325,6 @@ fn settings_that_do_not_fit_together_are_refused() {
             "CACHE_CLIENT_KEY_BASE64: needs CACHE_CLIENT_CERT_BASE64",
         ),
         (
-            &[valkey, ("CACHE_READ_FROM", "replica")],
-            "CACHE_READ_FROM: replica needs the replicas' addresses",
-        ),
-        (
             &[("CACHE_L1_TTL", "1m")],
             "CACHE_L1_TTL: needs CACHE_L1_MAX_BYTES",
         ),

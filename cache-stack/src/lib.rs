@@ -1,1 +1,23 @@
-//! (being built)
+//! The composition root: from a configuration to a ready cache client in one call.
+//!
+//! [`from_env`] is the usual way in; [`connect`] takes a configuration that is at hand already, and
+//! [`connect_with`] a source of credentials, too. What comes out is an
+//! [`Arc<dyn CacheClient>`](cache_core::CacheClient): the caller depends on the contract and not on what is
+//! behind it. `refusal` says no to what is configured and cannot be done; nothing is left out silently.
+//!
+//! Not in here: backends, layers, and what a configuration means.
+//!
+//! ```
+//! use cache_core::{CacheClientExt, CacheConfig};
+//!
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+//! let cache = cache_stack::connect(&CacheConfig::default()).await?;
+//! assert_eq!(cache.find("greeting").await?, None);
+//! # Ok::<(), cache_core::CacheError>(())
+//! # }).unwrap();
+//! ```
+
+mod connect;
+mod refusal;
+
+pub use connect::{connect, connect_with, describe, from_env};

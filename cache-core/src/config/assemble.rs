@@ -201,19 +201,12 @@ impl Assembly<'_> {
                 "needs CACHE_MODE=sentinel",
             );
         }
-        if mode == Mode::Single && !self.settings.is_broken(&var::MODE) {
-            match (values.read_from.unwrap_or_default(), addresses.len()) {
-                (ReadFrom::Replica, 1) => self.refuse(
-                    &var::READ_FROM,
-                    &[],
-                    "replica needs the replicas' addresses in CACHE_ADDRS after the primary's, or CACHE_MODE=cluster or sentinel",
-                ),
-                (ReadFrom::Primary, 2..) => self.settings.caution(
-                    &var::ADDRS,
-                    "only the first address is used: for a cluster set CACHE_MODE=cluster, for replicas that answer reads set CACHE_READ_FROM",
-                ),
-                _ => {}
-            }
+        let primary_only = values.read_from.unwrap_or_default() == ReadFrom::Primary;
+        if mode == Mode::Single && primary_only && addresses.len() > 1 {
+            self.settings.caution(
+                &var::ADDRS,
+                "only the first address is used: for a cluster set CACHE_MODE=cluster, for replicas that answer reads set CACHE_READ_FROM",
+            );
         }
     }
 

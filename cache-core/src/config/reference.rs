@@ -93,7 +93,7 @@ variables! {
     }
     ADDRS {
         form: "host:port, several separated by commas, IPv6 in brackets",
-        meaning: "the servers: in mode `single` the primary first and then its replicas, in `cluster` any nodes, in `sentinel` the sentinels",
+        meaning: "the servers: in mode `single` the primary first and then replicas (found by asking it where none is given), in `cluster` any nodes, in `sentinel` the sentinels",
         aliases: &["VALKEY_ADDRESS", "REDIS_HOST", "REDIS_PORT"],
         scope: Scope::Valkey,
     }

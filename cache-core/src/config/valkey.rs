@@ -122,7 +122,8 @@ impl ValkeyConfig {
 pub enum Topology {
     /// One primary, and perhaps replicas of it.
     Single {
-        /// The primary first; further addresses are replicas that may answer reads.
+        /// The primary first; further addresses are replicas that may answer reads. Where there are none,
+        /// and reads may go to replicas, the primary is asked for them.
         addresses: Vec<Address>,
         /// The database to select. Default: 0.
         db: u32,

@@ -1,0 +1,139 @@
+//! Putting a client together.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cache_core::config::{Backend, ConfigError, ValkeyConfig};
+use cache_core::credentials::CredentialsSource;
+use cache_core::{CacheClient, CacheConfig, CacheError, MemoryCache};
+use cache_valkey::ValkeyClient;
+
+use crate::refusal;
+
+/// A ready client, as the environment says; see [`CacheConfig::from_env`].
+///
+/// Without any setting it is the embedded client.
+///
+/// # Errors
+///
+/// As [`connect`]; [`CacheError::Config`] with every problem of the environment at once.
+///
+/// # Examples
+///
+/// ```no_run
+/// use std::sync::Arc;
+/// use cache_core::{CacheClient, CacheError};
+///
+/// # async fn run() -> Result<(), CacheError> {
+/// let cache: Arc<dyn CacheClient> = cache_stack::from_env().await?;
+/// # Ok(())
+/// # }
+/// ```
+pub async fn from_env() -> Result<Arc<dyn CacheClient>, CacheError> {
+    connect(&CacheConfig::from_env()?).await
+}
+
+/// A ready client, as `config` says.
+///
+/// Credentials are those of the configuration. `op_timeout` lowers the Valkey client's deadlines for reads
+/// and writes where it is shorter; the embedded client never waits and needs none.
+///
+/// # Errors
+///
+/// [`CacheError::Config`] for a configuration that does not hold or asks for what this version cannot do,
+/// every problem at once and by name. With [`Startup::Fail`](cache_core::config::Startup::Fail)
+/// [`CacheError::Unavailable`], [`CacheError::Timeout`] and [`CacheError::Unauthorized`] for a server that
+/// cannot be used; with [`Startup::Degrade`](cache_core::config::Startup::Degrade) only for what waiting
+/// does not mend.
+///
+/// # Cancel safety
+///
+/// Dropping the future drops the connections that were opened.
+pub async fn connect(config: &CacheConfig) -> Result<Arc<dyn CacheClient>, CacheError> {
+    assemble(config, None).await
+}
+
+/// A ready client, as `config` says, that asks `credentials` for every connection it opens.
+///
+/// This is where short-lived tokens come in. The embedded client asks for none.
+///
+/// # Errors
+///
+/// As [`connect`], and what `credentials` answers.
+///
+/// # Cancel safety
+///
+/// As [`connect`].
+pub async fn connect_with(
+    config: &CacheConfig,
+    credentials: Arc<dyn CredentialsSource>,
+) -> Result<Arc<dyn CacheClient>, CacheError> {
+    assemble(config, Some(credentials)).await
+}
+
+/// What [`connect`] makes of `config`, in one line for people, without a secret.
+///
+/// ```
+/// use cache_core::CacheConfig;
+///
+/// assert_eq!(cache_stack::describe(&CacheConfig::default()), "Memory(64MiB, 1000000 entries)");
+/// ```
+#[must_use]
+pub fn describe(config: &CacheConfig) -> String {
+    let mut line = config.backend.to_string();
+    if let (Backend::Valkey(_), Some(timeout)) = (&config.backend, config.op_timeout) {
+        line.push_str(&format!(" within {timeout:?}"));
+    }
+    line
+}
+
+async fn assemble(
+    config: &CacheConfig,
+    credentials: Option<Arc<dyn CredentialsSource>>,
+) -> Result<Arc<dyn CacheClient>, CacheError> {
+    config.validate()?;
+    refusal::check(config, credentials.is_some())?;
+    let client: Arc<dyn CacheClient> = match &config.backend {
+        Backend::Memory(memory) => Arc::new(MemoryCache::from(memory)),
+        Backend::Valkey(valkey) => {
+            let valkey = within(valkey, config.op_timeout);
+            let mut client = ValkeyClient::builder(&valkey).startup(config.startup);
+            if let Some(credentials) = credentials {
+                client = client.credentials(credentials);
+            }
+            Arc::new(client.connect().await?)
+        }
+        // `refusal` knows the same backends; this is for the one that is added to core first.
+        _ => return Err(ConfigError::one("CACHE_TYPE", "must be memory or valkey in this version").into()),
+    };
+    tracing::info!(cache = %describe(config), "the cache client is ready");
+    Ok(client)
+}
+
+/// `config` with deadlines no later than `op_timeout`.
+fn within(config: &ValkeyConfig, op_timeout: Option<Duration>) -> ValkeyConfig {
+    let mut config = config.clone();
+    if let Some(timeout) = op_timeout {
+        config.read_timeout = config.read_timeout.min(timeout);
+        config.write_timeout = config.write_timeout.min(timeout);
+    }
+    config
+}
+
+#[cfg(test)]
+mod tests {
+    use cache_core::config::Topology;
+
+    use super::*;
+
+    #[test]
+    fn the_deadline_of_a_call_only_ever_lowers_the_clients_own() {
+        let server = Topology::single("cache:6379".parse().unwrap());
+        let config = ValkeyConfig::new(server).with_read_timeout(Duration::from_millis(100));
+        let lowered = within(&config, Some(Duration::from_secs(1)));
+        assert_eq!(lowered.read_timeout, Duration::from_millis(100));
+        assert_eq!(lowered.write_timeout, Duration::from_secs(1));
+        assert_eq!(lowered.dial_timeout, config.dial_timeout);
+        assert_eq!(within(&config, None), config);
+    }
+}

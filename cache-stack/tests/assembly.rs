@@ -1,0 +1,155 @@
+//! A configuration becomes a client that does what the configuration says.
+
+#![expect(clippy::unwrap_used, reason = "a test ends where its preparations fail")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use cache_core::config::{Address, Startup, Topology, ValkeyConfig};
+use cache_core::credentials::{Credentials, CredentialsSource};
+use cache_core::{CacheClient, CacheConfig, CacheError, Secret, Ttl};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// A server that takes connections and never answers.
+async fn silent_server() -> (TcpListener, ValkeyConfig) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let config = ValkeyConfig::new(Topology::single(Address::new("127.0.0.1", port)));
+    (listener, config)
+}
+
+#[tokio::test]
+async fn the_embedded_client_keeps_the_bounds_of_the_configuration() {
+    let loaded = CacheConfig::from_vars([
+        ("CACHE_MEMORY_MAX_BYTES".to_owned(), "64KiB".to_owned()),
+        ("CACHE_MEMORY_MAX_ENTRIES".to_owned(), "10".to_owned()),
+    ]);
+    let cache = cache_stack::connect(&loaded.unwrap().config).await.unwrap();
+    for number in 0..50 {
+        cache
+            .set(&format!("key:{number}"), "value".into(), Ttl::Forever)
+            .await
+            .unwrap();
+    }
+    let keys: Vec<String> = (0..50).map(|number| format!("key:{number}")).collect();
+    let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+    assert!((1..=10).contains(&cache.exists(&keys).await.unwrap()));
+    let too_large = cache.set("large", vec![0; 128 * 1024].into(), Ttl::Forever).await;
+    assert!(matches!(too_large, Err(CacheError::InvalidInput { .. })));
+}
+
+#[tokio::test]
+async fn a_configuration_that_does_not_hold_is_refused_before_anything_is_opened() {
+    let (listener, valkey) = silent_server().await;
+    let mut config = CacheConfig::builder().valkey(valkey.with_pool_size(0)).build();
+    assert!(config.is_err());
+    let (_, valkey) = silent_server().await;
+    config = CacheConfig::builder().valkey(valkey).key_prefix("shop:").build();
+    let error = cache_stack::connect(&config.unwrap()).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "wrong configuration: CACHE_KEY_PREFIX: is not supported by this version"
+    );
+    let nobody = tokio::time::timeout(Duration::from_millis(50), listener.accept()).await;
+    assert!(nobody.is_err());
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_an_error_at_start_unless_that_is_tolerated() {
+    let (listener, valkey) = silent_server().await;
+    drop(listener);
+    let config = CacheConfig::builder()
+        .valkey(valkey)
+        .op_timeout(Duration::from_millis(200));
+    let error = cache_stack::connect(&config.clone().build().unwrap())
+        .await
+        .unwrap_err();
+    assert!(error.is_transient(), "{error}");
+    let degraded = config.startup(Startup::Degrade).build().unwrap();
+    let cache = cache_stack::connect(&degraded).await.unwrap();
+    let error = tokio::time::timeout(LIMIT, cache.get("key"))
+        .await
+        .unwrap()
+        .unwrap_err();
+    assert!(error.is_transient(), "{error}");
+}
+
+/// Greets as a server does, takes what sets a connection up, and never answers a GET.
+async fn answer_all_but_get(listener: TcpListener) {
+    let greeting = "%3\r\n+proto\r\n:3\r\n+version\r\n+8.1.0\r\n+role\r\n+master\r\n";
+    loop {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        tokio::spawn(async move {
+            let mut chunk = [0; 4096];
+            while let Ok(length @ 1..) = socket.read(&mut chunk).await {
+                let requests = String::from_utf8_lossy(&chunk[..length]).into_owned();
+                for request in requests.split('*').skip(1) {
+                    let reply = match request {
+                        request if request.contains("HELLO") => greeting,
+                        request if request.contains("GET") => continue,
+                        _ => "+OK\r\n",
+                    };
+                    socket.write_all(reply.as_bytes()).await.unwrap();
+                }
+            }
+        });
+    }
+}
+
+#[tokio::test]
+async fn the_deadline_of_a_call_ends_a_call_that_nobody_answers() {
+    let (listener, valkey) = silent_server().await;
+    let server = tokio::spawn(answer_all_but_get(listener));
+    let deadline = Duration::from_millis(150);
+    let config = CacheConfig::builder()
+        .valkey(valkey)
+        .op_timeout(deadline)
+        .build()
+        .unwrap();
+    let cache = cache_stack::connect(&config).await.unwrap();
+    let error = tokio::time::timeout(LIMIT, cache.get("key"))
+        .await
+        .unwrap()
+        .unwrap_err();
+    assert!(
+        matches!(error, CacheError::Timeout { after, .. } if after <= deadline),
+        "{error}"
+    );
+    server.abort();
+}
+
+#[derive(Debug)]
+struct Tokens;
+
+#[async_trait]
+impl CredentialsSource for Tokens {
+    async fn credentials(&self) -> Result<Option<Credentials>, CacheError> {
+        Ok(Some(Credentials::fixed(
+            Some("app".to_owned()),
+            Secret::from("token-of-today"),
+        )))
+    }
+}
+
+#[tokio::test]
+async fn a_source_of_credentials_is_asked_for_what_the_server_sees() {
+    let (listener, valkey) = silent_server().await;
+    let valkey = valkey.with_dial_timeout(Duration::from_millis(500));
+    let config = CacheConfig::builder().valkey(valkey).build().unwrap();
+    let server = tokio::spawn(async move {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        let mut seen = Vec::new();
+        while !String::from_utf8_lossy(&seen).contains("token-of-today") {
+            assert_ne!(socket.read_buf(&mut seen).await.unwrap(), 0);
+        }
+        String::from_utf8_lossy(&seen).into_owned()
+    });
+    let client = cache_stack::connect_with(&config, Arc::new(Tokens)).await;
+    assert!(client.is_err(), "the server never answers");
+    let seen = tokio::time::timeout(LIMIT, server).await.unwrap().unwrap();
+    assert!(seen.contains("app"), "{seen}");
+}
