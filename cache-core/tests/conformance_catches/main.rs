@@ -1,0 +1,180 @@
+//! The suite catches a client that breaks the contract: for every scenario there is a defect that makes
+//! it fail, and a client without a defect passes.
+
+#[cfg(test)]
+mod contract;
+mod defect;
+mod defective;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use cache_core::MemoryCache;
+use cache_core::conformance::{Outage, SCENARIOS, Subject, Time, run};
+
+use defect::Defect;
+use defective::{Defective, LARGEST_VALUE};
+
+struct Switch(Arc<AtomicBool>);
+
+#[async_trait]
+impl Outage for Switch {
+    async fn begin(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    async fn end(&self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+async fn subject(defect: Defect) -> Subject {
+    let gone = Arc::new(AtomicBool::new(false));
+    let switch = Switch(Arc::clone(&gone));
+    Subject::new(Defective::new(defect, gone))
+        .with_largest_value(LARGEST_VALUE)
+        .with_load(50, 200)
+        .with_drops(5_000)
+        .with_patience(Duration::from_secs(2))
+        .with_outage(switch)
+}
+
+/// The defects, and every scenario that has to see each of them.
+macro_rules! catches {
+    ($($defect:ident: $($scenario:ident)+;)+) => {
+        const CAUGHT: &[(Defect, &[&str])] = &[$((Defect::$defect, &[$(stringify!($scenario)),+])),+];
+
+        mod the_suite_catches {
+            mod a_client_where {
+                $(
+                    #[test]
+                    #[expect(non_snake_case, reason = "the test has its defect's name")]
+                    fn $defect() {
+                        crate::caught(crate::Defect::$defect);
+                    }
+                )+
+            }
+        }
+    };
+}
+
+catches! {
+    MissIsAnEmptyValue: a_missing_key_is_a_miss del_counts_the_keys_that_were_there;
+    EmptyValueIsAMiss: a_value_is_any_bytes an_overwrite_replaces_the_value;
+    EntryIsEmpty: a_stored_value_is_read_back mixed_calls_of_many_tasks_agree_with_a_model;
+    ValuesAreText: a_value_is_any_bytes compare_and_set_replaces_only_what_is_equal;
+    ValuesStopAtALineBreak: a_value_is_any_bytes;
+    FirstValueStays: an_overwrite_replaces_the_value mixed_calls_of_many_tasks_agree_with_a_model;
+    KeysAreTrimmed: odd_keys_are_kept_apart_and_stand_for_themselves;
+    KeysIgnoreCase: odd_keys_are_kept_apart_and_stand_for_themselves;
+    DelOfAStarDeletesAll: odd_keys_are_kept_apart_and_stand_for_themselves;
+    DelCountsKeysAsked: del_counts_the_keys_that_were_there a_key_given_twice_is_answered_twice;
+    DelCountsKeysTwice: a_key_given_twice_is_answered_twice;
+    ExistsCountsKeysOnce: a_key_given_twice_is_answered_twice;
+    GetManySortsByKey: get_many_keeps_the_order_and_tells_misses;
+    GetManyLeavesMissesOut: get_many_keeps_the_order_and_tells_misses a_key_given_twice_is_answered_twice;
+    GetManyStopsAtAHundred: a_thousand_keys_in_one_call_are_all_answered;
+    SetManyForgetsTheLife: set_many_stores_every_entry_with_its_life an_overwrite_replaces_the_life;
+    SetManyKeepsTheFirst: a_key_given_twice_is_answered_twice;
+    EmptyListGoesToTheServer: an_empty_list_does_no_io;
+    ExpiredIsStillThere: an_expired_key_is_a_missing_key;
+    ExpiresEarly: an_entry_lives_as_long_as_it_was_told the_rest_of_a_life_counts_down incr_keeps_the_life;
+    RestOfLifeIsTheWhole: the_rest_of_a_life_counts_down expire_sets_the_life_anew;
+    RestOfLifeInSeconds: the_rest_of_a_life_counts_down;
+    EntryHasNoLife: the_rest_of_a_life_counts_down mixed_calls_of_many_tasks_agree_with_a_model;
+    SetKeepsTheLife: an_overwrite_replaces_the_life;
+    ExpireMakesKeys: expire_of_a_missing_key_is_false an_expired_key_is_a_missing_key;
+    ExpireOfMissingIsTrue: expire_of_a_missing_key_is_false an_expired_key_is_a_missing_key;
+    ExpireOnlyShortens: expire_sets_the_life_anew a_zero_life_is_no_expiry;
+    TinyLifeIsNone: a_life_below_a_millisecond_is_a_millisecond;
+    TinyLifeDeletes: a_life_below_a_millisecond_is_a_millisecond;
+    ZeroLifeDeletes: a_zero_life_is_no_expiry;
+    LongLifeWraps: a_life_beyond_the_limit_is_refused_by_every_method;
+    LongestLifeIsRefused: the_longest_life_is_taken;
+    IncrStartsAtZero: a_counter_starts_at_one_and_never_expires increments_of_many_tasks_add_up;
+    IncrForgetsTheLife: incr_keeps_the_life;
+    IncrExpires: a_counter_starts_at_one_and_never_expires;
+    IncrTakesAnyText: what_is_no_integer_is_rejected_and_stays;
+    IncrOverwritesText: what_is_no_integer_is_rejected_and_stays;
+    IncrWraps: an_overflow_is_rejected_and_the_count_stays;
+    IncrIsNotAtomic: increments_of_many_tasks_add_up;
+    IncrByIsUnsigned: an_integer_is_counted_up_and_down;
+    IncrByResetsTheLife: incr_by_gives_a_life_once incr_by_forever_leaves_lives_alone;
+    IncrByHealsNothing: incr_by_heals_a_counter_that_lost_its_life;
+    IncrByForeverTakesTheLife: incr_by_forever_leaves_lives_alone;
+    AbsentRenewsTheLife: set_if_absent_stores_over_nothing_only;
+    AbsentIsNotAtomic: one_of_a_hundred_tasks_stores_where_absent;
+    CompareTakesAPrefix: compare_and_set_replaces_only_what_is_equal;
+    CompareMatchesTheMissing: compare_and_set_replaces_only_what_is_equal;
+    CompareKeepsTheLife: compare_and_set_replaces_only_what_is_equal an_overwrite_replaces_the_life;
+    CompareIsNotAtomic: compare_and_set_of_many_tasks_loses_no_update;
+    CompareAndDeleteTakesAPrefix: compare_and_delete_deletes_only_what_is_equal;
+    CompareAndDeleteIsNotAtomic: one_of_many_tasks_deletes_what_is_equal;
+    EmptyKeyIsTaken: an_illegal_key_is_refused_by_every_method;
+    IllegalKeyGoesToTheServer: an_illegal_key_is_refused_by_every_method;
+    BatchesSkipIllegalKeys: an_illegal_key_is_refused_by_every_method;
+    KeysAreUnescaped: different_parts_never_share_an_entry;
+    DigestsAreCutOut: another_digest_or_wire_version_is_a_miss;
+    LongKeysAreCut: the_longest_key_is_taken;
+    LargeValuesAreCut: a_value_over_the_limit_is_refused_and_nothing_stored;
+    LargestValueIsRefused: the_largest_value_is_taken;
+    CloseIsForgotten: every_call_after_close_is_closed close_is_idempotent;
+    CloseTwiceFails: close_is_idempotent;
+    CloseLeavesCallsHanging: calls_in_flight_end_when_the_client_closes every_call_after_close_is_closed;
+    CloseForgetsOneMethod: every_call_after_close_is_closed;
+    RepliesCross: no_call_sees_the_reply_of_a_dropped_one;
+    DropBreaksTheClient: dropped_futures_leave_the_client_usable;
+    EveryHundredthSetIsLost: mixed_calls_of_many_tasks_agree_with_a_model;
+    PingFails: ping_answers ping_fails_while_a_primary_is_gone;
+    PingIsNeverSent: ping_fails_while_a_primary_is_gone;
+}
+
+/// Sees each scenario that has to catch `defect` fail.
+fn caught(defect: Defect) {
+    let Some((_, scenarios)) = CAUGHT.iter().find(|(caught, _)| *caught == defect) else {
+        panic!("nothing is said to catch {defect:?}");
+    };
+    for scenario in *scenarios {
+        let passed = catch_unwind(AssertUnwindSafe(|| run(scenario, Time::Virtual, subject(defect))));
+        let Err(panic) = passed else {
+            panic!("{scenario} does not catch {defect:?}")
+        };
+        let text = panic.downcast_ref::<String>().map_or("", String::as_str);
+        assert!(
+            text.starts_with("expected "),
+            "{scenario} says what it expected of {defect:?}, not: {text}"
+        );
+    }
+}
+
+#[test]
+fn every_scenario_catches_some_defect() {
+    let caught: Vec<&str> = CAUGHT
+        .iter()
+        .flat_map(|(_, scenarios)| *scenarios)
+        .copied()
+        .collect();
+    for scenario in SCENARIOS {
+        assert!(
+            caught.contains(&scenario.name),
+            "{} has been seen to fail for no defect",
+            scenario.name
+        );
+    }
+}
+
+#[test]
+fn a_subject_that_cannot_lose_a_primary_is_told_so_and_nothing_is_skipped() {
+    let alone = async { Subject::new(MemoryCache::default()) };
+    let run = || run("ping_fails_while_a_primary_is_gone", Time::Virtual, alone);
+    let panic = catch_unwind(AssertUnwindSafe(run)).unwrap_err();
+    let text = panic.downcast_ref::<&str>().map_or("", |text| *text);
+    assert!(text.contains("with_outage"), "{text}");
+}
+
+cache_core::conformance_tests! {
+    mod a_client_without_a_defect in virtual time with outage = subject(Defect::Nothing);
+}

@@ -1,0 +1,212 @@
+//! Short ways to say what a [`MockCacheClient`] is to be asked. Each stands for exactly one call.
+
+use bytes::Bytes;
+use cache_core::{CacheError, Entry, Ttl};
+
+use crate::MockCacheClient;
+
+/// Short expectations: one call each, with these arguments and no others.
+impl MockCacheClient {
+    /// A client whose every call fails with `error`, as often as it is made: a cache that is down.
+    ///
+    /// ```
+    /// use cache_core::{CacheClient, CacheError};
+    /// use cache_mock::MockCacheClient;
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// let cache = MockCacheClient::failing(&CacheError::Closed);
+    /// assert!(matches!(cache.incr("visits").await, Err(CacheError::Closed)));
+    /// # });
+    /// ```
+    #[must_use]
+    pub fn failing(error: &CacheError) -> Self {
+        let mut mock = Self::new();
+        macro_rules! fail {
+            ($($expect:ident($($argument:pat),*);)+) => {$(
+                let failure = error.clone();
+                mock.$expect().returning(move |$($argument),*| Err(failure.clone()));
+            )+};
+        }
+        fail! {
+            expect_get(_);
+            expect_get_entry(_);
+            expect_get_many(_);
+            expect_set(_, _, _);
+            expect_set_many(_, _);
+            expect_set_if_absent(_, _, _);
+            expect_compare_and_set(_, _, _, _);
+            expect_compare_and_delete(_, _);
+            expect_del(_);
+            expect_exists(_);
+            expect_incr(_);
+            expect_incr_by(_, _, _);
+            expect_expire(_, _);
+            expect_ttl(_);
+            expect_ping();
+            expect_close();
+        }
+        mock.expect_invalidations().returning(|| None);
+        mock
+    }
+
+    /// Expects a `get` of `key`, which finds `value`.
+    pub fn expect_hit(&mut self, key: impl Into<String>, value: impl Into<Bytes>) {
+        self.expect_get_to(key, Ok(value.into()));
+    }
+
+    /// Expects a `get` of `key`, which finds nothing.
+    pub fn expect_miss(&mut self, key: impl Into<String>) {
+        self.expect_get_to(key, Err(CacheError::Miss));
+    }
+
+    /// Expects a `get` of `key`, which fails.
+    pub fn expect_failing_get(&mut self, key: impl Into<String>, error: CacheError) {
+        self.expect_get_to(key, Err(error));
+    }
+
+    /// Expects a `get_entry` of `key`, which finds `value` with this much of its life left.
+    pub fn expect_entry(&mut self, key: impl Into<String>, value: impl Into<Bytes>, remaining: Ttl) {
+        let (key, entry) = (key.into(), Entry::untracked(value.into(), remaining));
+        self.expect_get_entry()
+            .withf(move |asked| asked == key)
+            .times(1)
+            .return_once(move |_| Ok(entry));
+    }
+
+    /// Expects a `get_many` of these keys in this order, which finds these values and misses.
+    ///
+    /// ```
+    /// # use cache_core::CacheClient;
+    /// # use cache_mock::MockCacheClient;
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// let mut cache = MockCacheClient::new();
+    /// cache.expect_get_many_of([("a", Some("1")), ("b", None)]);
+    /// assert_eq!(cache.get_many(&["a", "b"]).await.unwrap(), [Some("1".into()), None]);
+    /// # });
+    /// ```
+    pub fn expect_get_many_of<K, V>(&mut self, places: impl IntoIterator<Item = (K, Option<V>)>)
+    where
+        K: Into<String>,
+        V: Into<Bytes>,
+    {
+        let (keys, values): (Vec<String>, Vec<Option<Bytes>>) = places
+            .into_iter()
+            .map(|(key, value)| (key.into(), value.map(Into::into)))
+            .unzip();
+        self.expect_get_many()
+            .withf(move |asked| *asked == keys)
+            .times(1)
+            .return_once(move |_| Ok(values));
+    }
+
+    /// Expects a `set` of `key` to `value` with the life `ttl`, which succeeds.
+    pub fn expect_set_of(&mut self, key: impl Into<String>, value: impl Into<Bytes>, ttl: Ttl) {
+        self.expect_set_to(key, value, ttl, Ok(()));
+    }
+
+    /// Expects a `set` of `key` to `value` with the life `ttl`, which fails.
+    pub fn expect_failing_set(
+        &mut self,
+        key: impl Into<String>,
+        value: impl Into<Bytes>,
+        ttl: Ttl,
+        error: CacheError,
+    ) {
+        self.expect_set_to(key, value, ttl, Err(error));
+    }
+
+    /// Expects a `set_many` of these entries in this order with the life `ttl`, which succeeds.
+    pub fn expect_set_many_of<K, V>(&mut self, entries: impl IntoIterator<Item = (K, V)>, ttl: Ttl)
+    where
+        K: Into<String>,
+        V: Into<Bytes>,
+    {
+        let entries: Vec<(String, Bytes)> = entries
+            .into_iter()
+            .map(|(key, value)| (key.into(), value.into()))
+            .collect();
+        let same = move |given: &[(&str, Bytes)]| {
+            given
+                .iter()
+                .map(|(key, value)| (*key, value))
+                .eq(entries.iter().map(|(key, value)| (&**key, value)))
+        };
+        self.expect_set_many()
+            .withf(move |given, life| same(given) && *life == ttl)
+            .times(1)
+            .return_once(|_, _| Ok(()));
+    }
+
+    /// Expects a `set_if_absent` of `key` to `value` with the life `ttl`, which answers `stored`.
+    pub fn expect_set_if_absent_of(
+        &mut self,
+        key: impl Into<String>,
+        value: impl Into<Bytes>,
+        ttl: Ttl,
+        stored: bool,
+    ) {
+        let (key, value) = (key.into(), value.into());
+        self.expect_set_if_absent()
+            .withf(move |asked, given, life| asked == key && *given == value && *life == ttl)
+            .times(1)
+            .return_once(move |_, _, _| Ok(stored));
+    }
+
+    /// Expects a `del` of these keys in this order, which answers that `deleted` of them existed.
+    pub fn expect_del_of<K: Into<String>>(&mut self, keys: impl IntoIterator<Item = K>, deleted: u64) {
+        let keys: Vec<String> = keys.into_iter().map(Into::into).collect();
+        self.expect_del()
+            .withf(move |asked| *asked == keys)
+            .times(1)
+            .return_once(move |_| Ok(deleted));
+    }
+
+    /// Expects an `incr` of `key`, which answers `count`.
+    pub fn expect_incr_to(&mut self, key: impl Into<String>, count: i64) {
+        let key = key.into();
+        self.expect_incr()
+            .withf(move |asked| asked == key)
+            .times(1)
+            .return_once(move |_| Ok(count));
+    }
+
+    /// Expects an `incr_by` of `key` by `delta` with the life `ttl`, which answers `count`.
+    pub fn expect_incr_by_to(&mut self, key: impl Into<String>, delta: i64, ttl: Ttl, count: i64) {
+        let key = key.into();
+        self.expect_incr_by()
+            .withf(move |asked, by, life| asked == key && *by == delta && *life == ttl)
+            .times(1)
+            .return_once(move |_, _, _| Ok(count));
+    }
+
+    /// Expects an `expire` of `key` to the life `ttl`, which answers whether it `existed`.
+    pub fn expect_expire_of(&mut self, key: impl Into<String>, ttl: Ttl, existed: bool) {
+        let key = key.into();
+        self.expect_expire()
+            .withf(move |asked, life| asked == key && *life == ttl)
+            .times(1)
+            .return_once(move |_, _| Ok(existed));
+    }
+
+    fn expect_get_to(&mut self, key: impl Into<String>, answer: Result<Bytes, CacheError>) {
+        let key = key.into();
+        self.expect_get()
+            .withf(move |asked| asked == key)
+            .times(1)
+            .return_once(move |_| answer);
+    }
+
+    fn expect_set_to(
+        &mut self,
+        key: impl Into<String>,
+        value: impl Into<Bytes>,
+        ttl: Ttl,
+        answer: Result<(), CacheError>,
+    ) {
+        let (key, value) = (key.into(), value.into());
+        self.expect_set()
+            .withf(move |asked, given, life| asked == key && *given == value && *life == ttl)
+            .times(1)
+            .return_once(move |_, _, _| answer);
+    }
+}

@@ -1,0 +1,146 @@
+//! When which call goes wrong, and what was called: the handle that a test keeps of a faulty client.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::{Fault, Operation, RandomFaults};
+
+/// The faults of one [`FaultyCache`](super::FaultyCache), to be scripted and looked at while the client is
+/// in use. A clone is the same faults.
+///
+/// Of several faults that a call might have, the scripted one comes first, then a standing one, then
+/// chance.
+#[derive(Clone, Debug, Default)]
+pub struct Faults(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// By operation and by the number of the call among those of its operation.
+    script: HashMap<(Operation, u64), Fault>,
+    standing: HashMap<Operation, Fault>,
+    random: Option<RandomFaults>,
+    calls: HashMap<Operation, u64>,
+    injected: HashMap<Operation, u64>,
+}
+
+impl Faults {
+    /// The next call of `operation` goes wrong. Said again, the one after it does: a queue.
+    ///
+    /// ```
+    /// # use cache_core::{CacheClient, CacheError, MemoryCache, Ttl};
+    /// # use cache_mock::{Fault, FaultyCache, Operation};
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    /// let cache = FaultyCache::new(MemoryCache::default());
+    /// cache.faults().next(Operation::Set, Fault::connection_lost());
+    ///
+    /// assert!(cache.set("key", "value".into(), Ttl::Forever).await.unwrap_err().is_transient());
+    /// assert!(cache.set("key", "value".into(), Ttl::Forever).await.is_ok());
+    /// # });
+    /// ```
+    pub fn next(&self, operation: Operation, fault: Fault) {
+        let mut state = self.state();
+        let mut call = state.calls(operation) + 1;
+        while state.script.contains_key(&(operation, call)) {
+            call += 1;
+        }
+        state.script.insert((operation, call), fault);
+    }
+
+    /// The `number`th call of `operation` from now on goes wrong; 1 is the next.
+    ///
+    /// # Panics
+    ///
+    /// Where `number` is 0: that call has been made.
+    pub fn nth(&self, number: u64, operation: Operation, fault: Fault) {
+        assert!(number > 0, "the next call is number 1");
+        let mut state = self.state();
+        let call = state.calls(operation) + number;
+        state.script.insert((operation, call), fault);
+    }
+
+    /// Every call of these operations goes wrong from now on, until [`heal`](Faults::heal).
+    ///
+    /// ```
+    /// # use cache_core::{CacheClient, CacheError, MemoryCache};
+    /// # use cache_mock::{Fault, FaultyCache, Operation};
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    /// let cache = FaultyCache::new(MemoryCache::default());
+    /// let faults = cache.faults().clone();
+    ///
+    /// faults.always(Operation::ALL, &Fault::connection_lost());
+    /// assert!(cache.ping().await.is_err());
+    ///
+    /// faults.heal();
+    /// assert!(cache.ping().await.is_ok());
+    /// # });
+    /// ```
+    pub fn always(&self, operations: &[Operation], fault: &Fault) {
+        let mut state = self.state();
+        for operation in operations {
+            state.standing.insert(*operation, fault.clone());
+        }
+    }
+
+    /// Calls go wrong by chance from now on, until [`heal`](Faults::heal).
+    pub fn at_random(&self, faults: RandomFaults) {
+        self.state().random = Some(faults);
+    }
+
+    /// From now on nothing goes wrong: ends what stands, what is scripted and what is random. A call that
+    /// hangs stays as it is.
+    pub fn heal(&self) {
+        let mut state = self.state();
+        state.script.clear();
+        state.standing.clear();
+        state.random = None;
+    }
+
+    /// How often `operation` was called, whether it went wrong or not.
+    #[must_use]
+    pub fn calls(&self, operation: Operation) -> u64 {
+        self.state().calls(operation)
+    }
+
+    /// How often anything was called.
+    #[must_use]
+    pub fn all_calls(&self) -> u64 {
+        self.state().calls.values().sum()
+    }
+
+    /// How many calls of `operation` a fault was done to.
+    #[must_use]
+    pub fn injected(&self, operation: Operation) -> u64 {
+        self.state().injected.get(&operation).copied().unwrap_or(0)
+    }
+
+    /// How many scripted faults wait for their call. A test whose script ran ends with 0.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.state().script.len()
+    }
+
+    /// Counts a call, and says what is to go wrong with it. One that does no I/O is never wrong.
+    pub(super) fn of_call(&self, operation: Operation, does_io: bool) -> Option<Fault> {
+        let mut state = self.state();
+        let calls = state.calls.entry(operation).or_default();
+        *calls += 1;
+        let call = *calls;
+        let scripted = state.script.remove(&(operation, call));
+        let fault = scripted
+            .or_else(|| state.standing.get(&operation).cloned())
+            .or_else(|| state.random.as_mut().and_then(|random| random.draw(operation)))
+            .filter(|_| does_io)?;
+        *state.injected.entry(operation).or_default() += 1;
+        Some(fault)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn calls(&self, operation: Operation) -> u64 {
+        self.calls.get(&operation).copied().unwrap_or(0)
+    }
+}

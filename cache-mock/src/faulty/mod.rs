@@ -1,0 +1,260 @@
+//! Any client, with faults.
+
+mod fault;
+mod faults;
+mod random;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use cache_core::{CacheClient, CacheError, Entry, InvalidationSource, Stage, Ttl, check_key};
+use tokio::sync::watch;
+
+pub use fault::{Fault, Operation};
+pub use faults::Faults;
+pub use random::RandomFaults;
+
+/// A client over another one, whose calls go wrong as its [`Faults`] say. Without any it does what the
+/// client inside does.
+///
+/// Faults are the backend's: a call that would not reach one (an illegal key, a life beyond the limit, an
+/// empty list, a closed client) has its usual answer.
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::time::Duration;
+/// use cache_core::{CacheClient, CacheError, MemoryCache, Outcome};
+/// use cache_mock::{Fault, FaultyCache, Operation};
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap().block_on(async {
+/// let cache = FaultyCache::new(MemoryCache::default());
+/// let faults = cache.faults().clone();
+/// let cache: Arc<dyn CacheClient> = Arc::new(cache);
+///
+/// faults.next(Operation::Incr, Fault::LostReply(Duration::from_secs(3)));
+/// let error = cache.incr("visits").await.unwrap_err();
+/// assert_eq!(error.outcome(), Outcome::Unknown); // it was carried out, which the caller cannot know
+/// assert_eq!(cache.get("visits").await?, "1");
+/// assert_eq!(faults.calls(Operation::Incr), 1);
+/// # Ok::<(), CacheError>(())
+/// # }).unwrap();
+/// ```
+#[derive(Debug)]
+pub struct FaultyCache<C> {
+    inner: C,
+    faults: Faults,
+    closed: watch::Sender<bool>,
+}
+
+impl<C> FaultyCache<C> {
+    /// A client over `inner`, without faults.
+    pub fn new(inner: C) -> Self {
+        Self {
+            inner,
+            faults: Faults::default(),
+            closed: watch::Sender::new(false),
+        }
+    }
+
+    /// The client inside.
+    pub fn inner(&self) -> &C {
+        &self.inner
+    }
+
+    /// The faults; keep a clone of them where the client is handed on.
+    pub fn faults(&self) -> &Faults {
+        &self.faults
+    }
+
+    /// Does `call`, or what is to go wrong with it.
+    async fn call<T>(
+        &self,
+        operation: Operation,
+        does_io: bool,
+        call: impl Future<Output = Result<T, CacheError>> + Send,
+    ) -> Result<T, CacheError> {
+        match self.fault(operation, does_io) {
+            None => call.await,
+            Some(Fault::Partial { done, error }) => {
+                if operation.writes() && done > 0 {
+                    call.await?;
+                }
+                Err(error)
+            }
+            Some(fault) => self.suffer(fault, call).await,
+        }
+    }
+
+    /// What is to go wrong with this call.
+    fn fault(&self, operation: Operation, does_io: bool) -> Option<Fault> {
+        self.faults.of_call(operation, does_io && !*self.closed.borrow())
+    }
+
+    /// Does `call` as far as a fault that is the same for one key and for many lets it.
+    async fn suffer<T>(
+        &self,
+        fault: Fault,
+        call: impl Future<Output = Result<T, CacheError>> + Send,
+    ) -> Result<T, CacheError> {
+        match fault {
+            Fault::Error(error) | Fault::Partial { error, .. } => Err(error),
+            Fault::Delay(by) => {
+                self.wait(tokio::time::sleep(by)).await?;
+                call.await
+            }
+            Fault::LostRequest(after) => self.time_out(after).await,
+            Fault::LostReply(after) => {
+                // Whatever the reply is, it is lost; that it was given at all is the promise.
+                let _lost = call.await;
+                self.time_out(after).await
+            }
+            Fault::Hang => self.wait(std::future::pending()).await,
+        }
+    }
+
+    async fn time_out<T>(&self, after: Duration) -> Result<T, CacheError> {
+        self.wait(tokio::time::sleep(after)).await?;
+        Err(CacheError::Timeout {
+            stage: Stage::Reply,
+            after,
+        })
+    }
+
+    /// Waits, but not beyond the client's closing.
+    async fn wait<T>(&self, for_it: impl Future<Output = T> + Send) -> Result<T, CacheError> {
+        let mut closed = self.closed.subscribe();
+        tokio::select! {
+            biased;
+            _ = closed.wait_for(|closed| *closed) => Err(CacheError::Closed),
+            waited = for_it => Ok(waited),
+        }
+    }
+}
+
+fn legal(keys: &[&str]) -> bool {
+    !keys.is_empty() && keys.iter().all(|key| check_key(key).is_ok())
+}
+
+fn lives(ttl: Ttl) -> bool {
+    ttl.as_duration().is_ok()
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl<C: CacheClient> CacheClient for FaultyCache<C> {
+    async fn get(&self, key: &str) -> Result<Bytes, CacheError> {
+        self.call(Operation::Get, legal(&[key]), self.inner.get(key))
+            .await
+    }
+
+    async fn get_entry(&self, key: &str) -> Result<Entry, CacheError> {
+        self.call(Operation::GetEntry, legal(&[key]), self.inner.get_entry(key))
+            .await
+    }
+
+    async fn get_many<'a>(&self, keys: &[&'a str]) -> Result<Vec<Option<Bytes>>, CacheError> {
+        self.call(Operation::GetMany, legal(keys), self.inner.get_many(keys))
+            .await
+    }
+
+    async fn set(&self, key: &str, value: Bytes, ttl: Ttl) -> Result<(), CacheError> {
+        let does_io = legal(&[key]) && lives(ttl);
+        self.call(Operation::Set, does_io, self.inner.set(key, value, ttl))
+            .await
+    }
+
+    async fn set_many<'a>(&self, entries: &[(&'a str, Bytes)], ttl: Ttl) -> Result<(), CacheError> {
+        let keys: Vec<&str> = entries.iter().map(|(key, _)| *key).collect();
+        match self.fault(Operation::SetMany, legal(&keys) && lives(ttl)) {
+            None => self.inner.set_many(entries, ttl).await,
+            Some(Fault::Partial { done, error }) => {
+                self.inner
+                    .set_many(&entries[..done.min(entries.len())], ttl)
+                    .await?;
+                Err(error)
+            }
+            Some(fault) => self.suffer(fault, self.inner.set_many(entries, ttl)).await,
+        }
+    }
+
+    async fn set_if_absent(&self, key: &str, value: Bytes, ttl: Ttl) -> Result<bool, CacheError> {
+        let does_io = legal(&[key]) && lives(ttl);
+        self.call(
+            Operation::SetIfAbsent,
+            does_io,
+            self.inner.set_if_absent(key, value, ttl),
+        )
+        .await
+    }
+
+    async fn compare_and_set(
+        &self,
+        key: &str,
+        expected: &[u8],
+        value: Bytes,
+        ttl: Ttl,
+    ) -> Result<bool, CacheError> {
+        let does_io = legal(&[key]) && lives(ttl);
+        let call = self.inner.compare_and_set(key, expected, value, ttl);
+        self.call(Operation::CompareAndSet, does_io, call).await
+    }
+
+    async fn compare_and_delete(&self, key: &str, expected: &[u8]) -> Result<bool, CacheError> {
+        let call = self.inner.compare_and_delete(key, expected);
+        self.call(Operation::CompareAndDelete, legal(&[key]), call).await
+    }
+
+    async fn del<'a>(&self, keys: &[&'a str]) -> Result<u64, CacheError> {
+        match self.fault(Operation::Del, legal(keys)) {
+            None => self.inner.del(keys).await,
+            Some(Fault::Partial { done, error }) => {
+                self.inner.del(&keys[..done.min(keys.len())]).await?;
+                Err(error)
+            }
+            Some(fault) => self.suffer(fault, self.inner.del(keys)).await,
+        }
+    }
+
+    async fn exists<'a>(&self, keys: &[&'a str]) -> Result<u64, CacheError> {
+        self.call(Operation::Exists, legal(keys), self.inner.exists(keys))
+            .await
+    }
+
+    async fn incr(&self, key: &str) -> Result<i64, CacheError> {
+        self.call(Operation::Incr, legal(&[key]), self.inner.incr(key))
+            .await
+    }
+
+    async fn incr_by(&self, key: &str, delta: i64, ttl: Ttl) -> Result<i64, CacheError> {
+        let does_io = legal(&[key]) && lives(ttl);
+        self.call(Operation::IncrBy, does_io, self.inner.incr_by(key, delta, ttl))
+            .await
+    }
+
+    async fn expire(&self, key: &str, ttl: Ttl) -> Result<bool, CacheError> {
+        let does_io = legal(&[key]) && lives(ttl);
+        self.call(Operation::Expire, does_io, self.inner.expire(key, ttl))
+            .await
+    }
+
+    async fn ttl(&self, key: &str) -> Result<Ttl, CacheError> {
+        self.call(Operation::Ttl, legal(&[key]), self.inner.ttl(key))
+            .await
+    }
+
+    fn invalidations(&self) -> Option<Arc<dyn InvalidationSource>> {
+        self.inner.invalidations()
+    }
+
+    async fn ping(&self) -> Result<(), CacheError> {
+        self.call(Operation::Ping, true, self.inner.ping()).await
+    }
+
+    async fn close(&self) -> Result<(), CacheError> {
+        self.call(Operation::Close, true, self.inner.close()).await?;
+        self.closed.send_replace(true);
+        Ok(())
+    }
+}

@@ -1,0 +1,233 @@
+//! Each fault does what it says, when it was said to, and nothing else does.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cache_core::{CacheClient, CacheClientExt, CacheError, MemoryCache, Outcome, Stage, Ttl, clock};
+use cache_mock::{Fault, FaultyCache, Operation, RandomFaults};
+
+const DEADLINE: Duration = Duration::from_secs(3);
+const KEPT: Ttl = Ttl::secs(300);
+
+/// A cache with one entry.
+async fn cache() -> Result<FaultyCache<MemoryCache>, CacheError> {
+    let cache = FaultyCache::new(MemoryCache::default());
+    cache.inner().set("key", "value".into(), KEPT).await?;
+    Ok(cache)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_partial_write_does_the_first_keys_and_fails() {
+    let cache = cache().await.unwrap();
+    cache
+        .faults()
+        .next(Operation::SetMany, Fault::connection_lost_after(2));
+    let entries = [("a", "1".into()), ("b", "2".into()), ("c", "3".into())];
+    assert_eq!(
+        cache.set_many(&entries, KEPT).await.unwrap_err().outcome(),
+        Outcome::Unknown
+    );
+    assert_eq!(
+        cache.get_many(&["a", "b", "c"]).await.unwrap(),
+        [Some("1".into()), Some("2".into()), None]
+    );
+
+    cache
+        .faults()
+        .next(Operation::SetMany, Fault::connection_lost_after(99));
+    assert!(cache.set_many(&entries, KEPT).await.is_err());
+    assert_eq!(cache.exists(&["a", "b", "c"]).await.unwrap(), 3);
+
+    cache
+        .faults()
+        .next(Operation::Del, Fault::connection_lost_after(1));
+    assert!(cache.del(&["a", "b", "c"]).await.is_err());
+    assert_eq!(
+        cache.get_many(&["a", "b", "c"]).await.unwrap(),
+        [None, Some("2".into()), Some("3".into())]
+    );
+
+    cache
+        .faults()
+        .next(Operation::Incr, Fault::connection_lost_after(1));
+    assert!(cache.incr("count").await.is_err());
+    cache
+        .faults()
+        .next(Operation::Incr, Fault::connection_lost_after(0));
+    assert!(cache.incr("count").await.is_err());
+    assert_eq!(cache.get("count").await.unwrap(), "1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_third_call_of_its_kind_goes_wrong_and_no_other() {
+    let cache = cache().await.unwrap();
+    cache.get("key").await.unwrap();
+    cache
+        .faults()
+        .nth(3, Operation::Get, Fault::Error(CacheError::Miss));
+    let mut read = Vec::new();
+    for _ in 0..5 {
+        read.push(cache.find("key").await.unwrap().is_some());
+        cache.ping().await.unwrap();
+    }
+    assert_eq!(read, [true, true, false, true, true]);
+    let faults = cache.faults();
+    assert_eq!(
+        (
+            faults.calls(Operation::Get),
+            faults.calls(Operation::Ping),
+            faults.all_calls()
+        ),
+        (6, 5, 11)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_script_goes_before_what_stands_and_ends_when_healed() {
+    let cache = cache().await.unwrap();
+    let faults = cache.faults();
+    faults.always(&[Operation::Get], &Fault::Error(CacheError::Miss));
+    faults.next(Operation::Get, Fault::Delay(Duration::from_secs(1)));
+    let before = clock::now();
+    assert!(cache.get("key").await.is_ok());
+    assert_eq!(clock::now() - before, Duration::from_secs(1));
+    assert!(cache.get("key").await.unwrap_err().is_miss());
+    faults.next(Operation::Get, Fault::Hang);
+    faults.at_random(RandomFaults::new(1).errors(1.0));
+    faults.heal();
+    assert!(cache.get("key").await.is_ok());
+    assert_eq!(faults.pending(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_timeout_says_that_the_reply_did_not_come_and_after_how_long() {
+    let cache = cache().await.unwrap();
+    cache.faults().next(Operation::Set, Fault::LostRequest(DEADLINE));
+    let before = clock::now();
+    let error = cache.set("key", "other".into(), KEPT).await.unwrap_err();
+    assert!(
+        matches!(
+            error,
+            CacheError::Timeout {
+                stage: Stage::Reply,
+                after: DEADLINE
+            }
+        ),
+        "{error}"
+    );
+    assert_eq!(clock::now() - before, DEADLINE);
+    assert_eq!(cache.get("key").await.unwrap(), "value");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_hangs_ends_when_the_client_closes() {
+    let cache = Arc::new(cache().await.unwrap());
+    cache
+        .faults()
+        .always(&[Operation::Get, Operation::Set], &Fault::Hang);
+    let hanging = tokio::spawn({
+        let cache = Arc::clone(&cache);
+        async move { cache.get("key").await }
+    });
+    tokio::task::yield_now().await;
+    cache.close().await.unwrap();
+    assert!(matches!(hanging.await.unwrap(), Err(CacheError::Closed)));
+    assert!(matches!(cache.get("key").await, Err(CacheError::Closed)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_would_reach_no_backend_is_never_wrong() {
+    let cache = cache().await.unwrap();
+    cache.faults().always(Operation::ALL, &Fault::Hang);
+    assert!(matches!(
+        cache.get("").await,
+        Err(CacheError::InvalidInput { argument: "key", .. })
+    ));
+    assert!(matches!(
+        cache.del(&["a", ""]).await,
+        Err(CacheError::InvalidInput { argument: "key", .. })
+    ));
+    let beyond = Ttl::After(Duration::MAX);
+    assert!(matches!(
+        cache.expire("a", beyond).await,
+        Err(CacheError::InvalidInput { argument: "ttl", .. })
+    ));
+    assert!(cache.get_many(&[]).await.unwrap().is_empty());
+    assert_eq!(
+        Operation::ALL
+            .iter()
+            .map(|operation| cache.faults().injected(*operation))
+            .sum::<u64>(),
+        0
+    );
+}
+
+async fn outcomes(seed: u64) -> Result<Vec<(&'static str, Duration)>, CacheError> {
+    let cache = cache().await?;
+    let late = Duration::from_millis(1)..=Duration::from_millis(30);
+    let faults_of_all_kinds = RandomFaults::new(seed)
+        .errors(0.1)
+        .lost_requests(0.1)
+        .lost_replies(0.1)
+        .timing_out_after(Duration::from_millis(40))
+        .delays(0.2, late);
+    cache.faults().at_random(faults_of_all_kinds);
+    let mut outcomes = Vec::new();
+    for _ in 0..1_000 {
+        let before = clock::now();
+        let outcome = cache
+            .get("key")
+            .await
+            .map_or_else(|error| error.kind(), |_| "hit");
+        outcomes.push((outcome, clock::now() - before));
+    }
+    Ok(outcomes)
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_seed_gives_the_same_faults_and_the_rates_are_kept() {
+    let first = outcomes(42).await.unwrap();
+    assert_eq!(first, outcomes(42).await.unwrap());
+    assert_ne!(first, outcomes(43).await.unwrap());
+    let share = |wanted: &str| first.iter().filter(|(outcome, _)| *outcome == wanted).count();
+    assert!(
+        (60..=140).contains(&share("unavailable")),
+        "{} of 1,000 lost connections",
+        share("unavailable")
+    );
+    assert!(
+        (150..=250).contains(&share("timeout")),
+        "{} of 1,000 timeouts",
+        share("timeout")
+    );
+    let late = first
+        .iter()
+        .filter(|(outcome, took)| *outcome == "hit" && !took.is_zero())
+        .count();
+    assert!((150..=250).contains(&late), "{late} of 1,000 delays");
+}
+
+#[tokio::test(start_paused = true)]
+async fn faults_at_random_can_be_of_one_kind_and_never_hit_the_close() {
+    let cache = cache().await.unwrap();
+    let full = CacheError::Rejected {
+        code: "OOM".into(),
+        detail: "command not allowed".into(),
+    };
+    cache
+        .faults()
+        .at_random(RandomFaults::new(7).errors(1.0).failing_with(full));
+    assert!(matches!(cache.incr("n").await, Err(CacheError::Rejected { .. })));
+    cache.faults().at_random(RandomFaults::new(7).hangs(1.0));
+    assert!(tokio::time::timeout(DEADLINE, cache.ping()).await.is_err());
+    cache.close().await.unwrap();
+}
+
+#[test]
+fn an_operation_knows_whether_it_writes() {
+    let writes = Operation::ALL
+        .iter()
+        .filter(|operation| operation.writes())
+        .count();
+    assert_eq!((Operation::ALL.len(), writes), (16, 9));
+}

@@ -1,0 +1,159 @@
+//! How a caller uses its cache, said by expectations.
+
+#[cfg(test)]
+mod service;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use cache_core::{CacheClient, CacheError, Outcome, Ttl, Unavailability};
+use cache_mock::MockCacheClient;
+
+use service::{Database, KEPT, count_use, forget, plan};
+
+fn lost(outcome: Outcome) -> CacheError {
+    CacheError::Unavailable {
+        reason: Unavailability::Lost,
+        detail: "gone".into(),
+        outcome,
+        source: None,
+    }
+}
+
+#[tokio::test]
+async fn a_hit_is_served_without_the_database() {
+    let database = Database::default();
+    let mut cache = MockCacheClient::new();
+    cache.expect_hit("plan:acme", "team");
+    assert_eq!(plan(&cache, &database, "acme").await, "team");
+    assert_eq!(database.asked.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
+async fn a_miss_is_loaded_and_stored_for_the_next_caller() {
+    let database = Database::default();
+    let mut cache = MockCacheClient::new();
+    cache.expect_miss("plan:acme");
+    cache.expect_set_of("plan:acme", "plan of acme", KEPT);
+    cache.expect_hit("plan:acme", "plan of acme");
+    assert_eq!(plan(&cache, &database, "acme").await, "plan of acme");
+    assert_eq!(plan(&cache, &database, "acme").await, "plan of acme");
+    assert_eq!(database.asked.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn a_cache_that_fails_costs_a_load_and_no_error() {
+    let database = Database::default();
+    let mut cache = MockCacheClient::new();
+    cache.expect_failing_get("plan:acme", lost(Outcome::NotApplied));
+    cache.expect_failing_set("plan:acme", "plan of acme", KEPT, lost(Outcome::Unknown));
+    assert_eq!(plan(&cache, &database, "acme").await, "plan of acme");
+}
+
+#[tokio::test]
+async fn a_cache_that_is_down_altogether_is_survived() {
+    let database = Database::default();
+    let cache: Arc<dyn CacheClient> = Arc::new(MockCacheClient::failing(&lost(Outcome::NotApplied)));
+    assert_eq!(plan(&*cache, &database, "acme").await, "plan of acme");
+    assert!(count_use(&*cache, "acme").await.is_err());
+    assert!(forget(&*cache, &["acme"]).await.is_err());
+    assert!(
+        cache.ping().await.is_err() && cache.get_many(&["a"]).await.is_err() && cache.close().await.is_err()
+    );
+}
+
+#[tokio::test]
+async fn a_use_whose_outcome_is_unknown_is_not_counted_again() {
+    let mut cache = MockCacheClient::new();
+    // The mock panics at a second call: once is all that is expected.
+    cache
+        .expect_incr()
+        .times(1)
+        .returning(|_| Err(lost(Outcome::Unknown)));
+    assert!(count_use(&cache, "acme").await.is_err());
+
+    let mut cache = MockCacheClient::new();
+    cache
+        .expect_incr()
+        .times(1)
+        .returning(|_| Err(lost(Outcome::NotApplied)));
+    cache.expect_incr_to("uses:acme", 7);
+    assert_eq!(count_use(&cache, "acme").await.unwrap(), 7);
+}
+
+#[tokio::test]
+async fn many_keys_are_deleted_in_one_call() {
+    let mut cache = MockCacheClient::new();
+    cache.expect_del_of(["plan:acme", "plan:umbrella"], 1);
+    forget(&cache, &["acme", "umbrella"]).await.unwrap();
+}
+
+#[tokio::test]
+async fn every_short_expectation_answers_what_it_was_told() {
+    let mut cache = MockCacheClient::new();
+    cache.expect_entry("a", "1", Ttl::secs(5));
+    cache.expect_get_many_of([("a", Some("1")), ("b", None)]);
+    cache.expect_set_many_of([("a", "1"), ("b", "2")], KEPT);
+    cache.expect_set_if_absent_of("a", "2", KEPT, false);
+    cache.expect_incr_by_to("count", 5, KEPT, 12);
+    cache.expect_expire_of("a", Ttl::Forever, true);
+    assert_eq!(cache.get_entry("a").await.unwrap().remaining, Ttl::secs(5));
+    assert_eq!(
+        cache.get_many(&["a", "b"]).await.unwrap(),
+        [Some("1".into()), None]
+    );
+    cache
+        .set_many(&[("a", "1".into()), ("b", "2".into())], KEPT)
+        .await
+        .unwrap();
+    assert!(!cache.set_if_absent("a", "2".into(), KEPT).await.unwrap());
+    assert_eq!(cache.incr_by("count", 5, KEPT).await.unwrap(), 12);
+    assert!(cache.expire("a", Ttl::Forever).await.unwrap());
+}
+
+/// What a test with a wrong expectation ends with.
+fn failure(test: impl AsyncFnOnce(MockCacheClient)) -> String {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let run = || runtime.map(|runtime| runtime.block_on(test(MockCacheClient::new())));
+    match catch_unwind(AssertUnwindSafe(run)) {
+        Ok(_) => "no failure".to_owned(),
+        Err(panic) => panic.downcast_ref::<String>().cloned().unwrap_or_default(),
+    }
+}
+
+#[test]
+fn a_call_with_another_argument_fails_the_test() {
+    let wrong_key = failure(async |mut cache| {
+        cache.expect_hit("plan:acme", "team");
+        let _ = cache.get("plan:umbrella").await;
+    });
+    assert!(
+        wrong_key.contains("No matching expectation") && wrong_key.contains("plan:umbrella"),
+        "{wrong_key}"
+    );
+    let wrong_life = failure(async |mut cache| {
+        cache.expect_set_of("plan:acme", "team", KEPT);
+        let _ = cache.set("plan:acme", "team".into(), Ttl::Forever).await;
+    });
+    assert!(wrong_life.contains("No matching expectation"), "{wrong_life}");
+    let wrong_order = failure(async |mut cache| {
+        cache.expect_set_many_of([("a", "1"), ("b", "2")], KEPT);
+        let _ = cache
+            .set_many(&[("b", "2".into()), ("a", "1".into())], KEPT)
+            .await;
+    });
+    assert!(wrong_order.contains("No matching expectation"), "{wrong_order}");
+}
+
+#[test]
+fn a_call_too_many_and_a_call_too_few_fail_the_test() {
+    let again = failure(async |mut cache| {
+        cache.expect_miss("plan:acme");
+        let _ = cache.get("plan:acme").await;
+        let _ = cache.get("plan:acme").await;
+    });
+    assert!(again.contains("called 2 time"), "{again}");
+    let never = failure(async |mut cache| cache.expect_del_of(["plan:acme"], 1));
+    assert!(never.contains("called 0 time"), "{never}");
+}
