@@ -67,15 +67,20 @@ pub struct ValkeyClient {
     read_timeout: Duration,
     write_timeout: Duration,
     closed: AtomicBool,
-    native: Native,
 }
 
-/// Commands that newer servers have and older ones refuse, each believed in until a server refuses it.
-struct Native {
-    /// `SET ... IFEQ`, from Valkey 8.1 on.
-    set_if_equal: AtomicBool,
-    /// `DELIFEQ`, from Valkey 9.0 on.
-    delete_if_equal: AtomicBool,
+/// A command that newer servers have and older ones lack: the first version of Valkey that has it.
+///
+/// Older servers are not tried: their refusal of an unknown command repeats its arguments, which may be
+/// any bytes, and a reply that is no text ends the connection.
+#[derive(Clone, Copy)]
+struct Since(u32, u32);
+
+impl Since {
+    /// `SET ... IFEQ`.
+    const SET_IF_EQUAL: Self = Self(8, 1);
+    /// `DELIFEQ`.
+    const DELETE_IF_EQUAL: Self = Self(9, 0);
 }
 
 impl ValkeyClient {
@@ -162,27 +167,12 @@ impl ValkeyClient {
         }
     }
 
-    /// Tries a command that older servers lack; `None` where this one lacks it.
-    async fn try_native(
-        &self,
-        believed: &AtomicBool,
-        command: &Command<'_>,
-        deadline: Deadline,
-    ) -> Result<Option<Reply>, CacheError> {
-        if !believed.load(Ordering::Relaxed) {
-            return Ok(None);
-        }
-        match self.router.send(command, deadline).await? {
-            Reply::Error(error)
-                if error.code == "ERR"
-                    && (error.detail.starts_with("unknown command")
-                        || error.detail.starts_with("syntax error")) =>
-            {
-                believed.store(false, Ordering::Relaxed);
-                Ok(None)
-            }
-            reply => accept(reply, command.name()).map(Some),
-        }
+    /// Whether the server that serves `key` has the command.
+    fn has(&self, command: Since, key: &str) -> bool {
+        let Since(major, minor) = command;
+        self.router
+            .greeting(key.as_bytes())
+            .is_some_and(|server| server.is_valkey_from(major, minor))
     }
 
     /// Counts over `keys` of any slots by `name`: as few commands as the topology allows.
@@ -331,17 +321,14 @@ impl CacheClient for ValkeyClient {
         check_value(&value)?;
         let life = ttl.as_millis()?;
         let deadline = self.writing()?;
-        let native = Command::write_once("SET")
-            .key(key.as_bytes())
-            .arg(&value)
-            .arg("IFEQ")
-            .arg(expected)
-            .px(life);
-        if let Some(reply) = self
-            .try_native(&self.native.set_if_equal, &native, deadline)
-            .await?
-        {
-            return Ok(reply != Reply::Nil);
+        if self.has(Since::SET_IF_EQUAL, key) {
+            let command = Command::write_once("SET")
+                .key(key.as_bytes())
+                .arg(&value)
+                .arg("IFEQ")
+                .arg(expected)
+                .px(life);
+            return Ok(self.call(&command, deadline).await? != Reply::Nil);
         }
         let life = life.unwrap_or(0).to_string();
         let arguments: [&[u8]; 3] = [expected, &value, life.as_bytes()];
@@ -355,16 +342,12 @@ impl CacheClient for ValkeyClient {
     async fn compare_and_delete(&self, key: &str, expected: &[u8]) -> Result<bool, CacheError> {
         check_key(key)?;
         let deadline = self.writing()?;
-        let native = Command::write_once("DELIFEQ").key(key.as_bytes()).arg(expected);
-        let reply = match self
-            .try_native(&self.native.delete_if_equal, &native, deadline)
-            .await?
-        {
-            Some(reply) => reply,
-            None => {
-                self.run(&COMPARE_AND_DELETE, key, &[expected], Effect::WriteOnce, deadline)
-                    .await?
-            }
+        let reply = if self.has(Since::DELETE_IF_EQUAL, key) {
+            let command = Command::write_once("DELIFEQ").key(key.as_bytes()).arg(expected);
+            self.call(&command, deadline).await?
+        } else {
+            self.run(&COMPARE_AND_DELETE, key, &[expected], Effect::WriteOnce, deadline)
+                .await?
         };
         Ok(reply.into_int()? == 1)
     }
@@ -511,10 +494,6 @@ impl ValkeyClient {
             read_timeout: config.read_timeout,
             write_timeout: config.write_timeout,
             closed: AtomicBool::new(false),
-            native: Native {
-                set_if_equal: AtomicBool::new(true),
-                delete_if_equal: AtomicBool::new(true),
-            },
         }
     }
 }

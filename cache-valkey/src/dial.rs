@@ -280,6 +280,16 @@ impl Greeting {
             replica: text("role") == "replica",
         }
     }
+
+    /// Whether the server is Valkey of at least this version.
+    pub(crate) fn is_valkey_from(&self, major: u32, minor: u32) -> bool {
+        let mut numbers = self
+            .version
+            .split('.')
+            .map(|part| part.parse::<u32>().unwrap_or(0));
+        let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+        self.server == "valkey" && version >= (major, minor)
+    }
 }
 
 /// The least and the most silence that a connection with requests in flight is granted.

@@ -7,6 +7,7 @@ use cache_core::CacheError;
 use crate::cluster::Cluster;
 use crate::command::Command;
 use crate::deadline::Deadline;
+use crate::dial::Greeting;
 use crate::reply::Reply;
 use crate::single::Single;
 
@@ -38,6 +39,14 @@ impl Router {
         match self {
             Self::Single(single) => single.send_batch(commands, deadline).await,
             Self::Cluster(cluster) => cluster.send_batch(commands, deadline).await,
+        }
+    }
+
+    /// What the server that serves `key` said of itself, where it has been connected to.
+    pub(crate) fn greeting(&self, key: &[u8]) -> Option<Arc<Greeting>> {
+        match self {
+            Self::Single(single) => single.primary().ok().map(|node| node.greeting()),
+            Self::Cluster(cluster) => cluster.owner(key).map(|node| node.greeting()),
         }
     }
 

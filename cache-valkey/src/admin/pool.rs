@@ -103,11 +103,9 @@ impl managed::Manager for Manager {
     type Error = CacheError;
 
     async fn create(&self) -> Result<Connection, CacheError> {
-        Ok(self
-            .dialer
-            .dial(&self.address, Mode::Primary, Arc::new(Unheard))
-            .await?
-            .connection)
+        // Boxed: a dial carries a TLS handshake, and would make every future around it as large.
+        let dialed = Box::pin(self.dialer.dial(&self.address, Mode::Primary, Arc::new(Unheard))).await?;
+        Ok(dialed.connection)
     }
 
     async fn recycle(&self, connection: &mut Connection, _: &Metrics) -> RecycleResult<CacheError> {

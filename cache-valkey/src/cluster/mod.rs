@@ -154,6 +154,12 @@ impl Cluster {
         serving.map(|shard| Arc::clone(shard.primary())).collect()
     }
 
+    /// The primary that serves the slot of `key`, as far as is known.
+    pub(crate) fn owner(&self, key: &[u8]) -> Option<Arc<Node>> {
+        let table = self.table.load();
+        table.shard(slot_of(key)).map(|shard| Arc::clone(shard.primary()))
+    }
+
     /// Gives up all connections; calls in flight fail, later ones are [`CacheError::Closed`].
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Release);

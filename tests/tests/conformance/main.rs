@@ -1,0 +1,49 @@
+//! The conformance suite against every kind of server that the Valkey client speaks to.
+//!
+//! Each module is one backend; its tests are the promises of the contract by name. The servers are shared
+//! by all of them: each scenario works in a namespace of its own.
+
+mod backend;
+
+use backend::connect;
+use cache_core::conformance::Subject;
+use tests::Kind;
+
+cache_core::conformance_tests! {
+    mod single in real time = async { subject(Kind::Single).await };
+}
+
+cache_core::conformance_tests! {
+    mod single_tls in real time = async { subject(Kind::Tls).await };
+}
+
+cache_core::conformance_tests! {
+    mod sentinel in real time = async { subject(Kind::Sentinel).await };
+}
+
+cache_core::conformance_tests! {
+    mod cluster in real time = async { subject(Kind::Cluster).await };
+}
+
+cache_core::conformance_tests! {
+    mod cluster_tls in real time = async { subject(Kind::ClusterTls).await };
+}
+
+cache_core::conformance_tests! {
+    mod valkey_9 in real time = async { subject(Kind::Valkey9).await };
+}
+
+cache_core::conformance_tests! {
+    mod valkey_9_cluster in real time = async { subject(Kind::Valkey9Cluster).await };
+}
+
+cache_core::conformance_tests! {
+    mod redis_7 in real time = async { subject(Kind::Redis7).await };
+}
+
+/// A client of the shared servers, as every service has it: behind `Arc<dyn CacheClient>`.
+async fn subject(kind: Kind) -> Subject {
+    Subject::new(connect(kind).await)
+        .with_drops(10_000)
+        .with_load(50, 300)
+}
