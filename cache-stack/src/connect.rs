@@ -8,7 +8,7 @@ use cache_core::credentials::CredentialsSource;
 use cache_core::{CacheClient, CacheConfig, CacheError, MemoryCache};
 use cache_valkey::ValkeyClient;
 
-use crate::refusal;
+use crate::{Foundation, Stack, refusal};
 
 /// A ready client, as the environment says; see [`CacheConfig::from_env`].
 ///
@@ -50,7 +50,7 @@ pub async fn from_env() -> Result<Arc<dyn CacheClient>, CacheError> {
 ///
 /// Dropping the future drops the connections that were opened.
 pub async fn connect(config: &CacheConfig) -> Result<Arc<dyn CacheClient>, CacheError> {
-    assemble(config, None).await
+    Ok(assemble(config).await?.client)
 }
 
 /// A ready client, as `config` says, that asks `credentials` for every connection it opens.
@@ -68,7 +68,35 @@ pub async fn connect_with(
     config: &CacheConfig,
     credentials: Arc<dyn CredentialsSource>,
 ) -> Result<Arc<dyn CacheClient>, CacheError> {
-    assemble(config, Some(credentials)).await
+    Ok(put_together(config, Some(credentials)).await?.client)
+}
+
+/// As [`connect`], and hands out the backend besides: for administration in the same process.
+///
+/// # Errors
+///
+/// As [`connect`].
+///
+/// # Cancel safety
+///
+/// As [`connect`].
+///
+/// # Examples
+///
+/// ```
+/// use cache_core::CacheConfig;
+/// use cache_stack::Foundation;
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+/// let stack = cache_stack::assemble(&CacheConfig::default()).await?;
+/// if let Foundation::Memory(cache) = &stack.foundation {
+///     assert_eq!(cache.len(), 0);
+/// }
+/// # Ok::<(), cache_core::CacheError>(())
+/// # }).unwrap();
+/// ```
+pub async fn assemble(config: &CacheConfig) -> Result<Stack, CacheError> {
+    put_together(config, None).await
 }
 
 /// What [`connect`] makes of `config`, in one line for people, without a secret.
@@ -87,27 +115,30 @@ pub fn describe(config: &CacheConfig) -> String {
     line
 }
 
-async fn assemble(
+async fn put_together(
     config: &CacheConfig,
     credentials: Option<Arc<dyn CredentialsSource>>,
-) -> Result<Arc<dyn CacheClient>, CacheError> {
+) -> Result<Stack, CacheError> {
     config.validate()?;
     refusal::check(config, credentials.is_some())?;
-    let client: Arc<dyn CacheClient> = match &config.backend {
-        Backend::Memory(memory) => Arc::new(MemoryCache::from(memory)),
+    let foundation = match &config.backend {
+        Backend::Memory(memory) => Foundation::Memory(Arc::new(MemoryCache::from(memory))),
         Backend::Valkey(valkey) => {
             let valkey = within(valkey, config.op_timeout);
             let mut client = ValkeyClient::builder(&valkey).startup(config.startup);
             if let Some(credentials) = credentials {
                 client = client.credentials(credentials);
             }
-            Arc::new(client.connect().await?)
+            Foundation::Valkey(Arc::new(client.connect().await?))
         }
         // `refusal` knows the same backends; this is for the one that is added to core first.
         _ => return Err(ConfigError::one("CACHE_TYPE", "must be memory or valkey in this version").into()),
     };
     tracing::info!(cache = %describe(config), "the cache client is ready");
-    Ok(client)
+    Ok(Stack {
+        client: foundation.client(),
+        foundation,
+    })
 }
 
 /// `config` with deadlines no later than `op_timeout`.

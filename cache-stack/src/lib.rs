@@ -3,7 +3,7 @@
 //! [`from_env`] is the usual way in; [`connect`] takes a configuration that is at hand already, and
 //! [`connect_with`] a source of credentials, too. What comes out is an
 //! [`Arc<dyn CacheClient>`](cache_core::CacheClient): the caller depends on the contract and not on what is
-//! behind it. `refusal` says no to what is configured and cannot be done; nothing is left out silently.
+//! behind it. [`assemble`] hands out the backend besides, for administration. `refusal` says no to what is configured and cannot be done; nothing is left out silently.
 //!
 //! Not in here: backends, layers, and what a configuration means.
 //!
@@ -19,5 +19,7 @@
 
 mod connect;
 mod refusal;
+mod stack;
 
-pub use connect::{connect, connect_with, describe, from_env};
+pub use connect::{assemble, connect, connect_with, describe, from_env};
+pub use stack::{Foundation, Stack};
