@@ -4,8 +4,9 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use cache_core::config::Loaded;
+use cache_core::config::{Loaded, VARIABLES};
 use cache_core::{CacheConfig, ConfigError};
+use proptest::prelude::{any, prop, prop_assert, proptest};
 
 /// Part of every secret, and of every wrong value, in here.
 const SEEN: &str = "s3cr3t";
@@ -415,5 +416,22 @@ fn a_setting_that_cannot_be_read_has_no_other_problem_in_its_wake() {
     for (variables, expected) in cases {
         let problem = only(variables);
         assert!(problem.starts_with(expected), "{problem}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_value_of_any_setting_is_ever_told(
+        values in prop::collection::vec((any::<prop::sample::Index>(), ".{0,12}s3cr3t.{0,12}"), 1..12)
+    ) {
+        let names: Vec<String> = VARIABLES
+            .iter()
+            .flat_map(|variable| [&[variable.name][..], variable.aliases].concat())
+            .flat_map(|name| [name.to_owned(), format!("{name}_FILE")])
+            .collect();
+        let variables = values.into_iter().map(|(index, value)| (index.get(&names).clone(), value));
+        if let Err(error) = CacheConfig::from_vars(variables) {
+            prop_assert!(!error.to_string().contains(SEEN), "{}", error);
+        }
     }
 }

@@ -1,6 +1,10 @@
 //! Where settings come from: the environment, the file, files that hold one secret.
 
-#![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test ends where its preparations fail")]
+#![expect(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test ends where its preparations fail"
+)]
 
 use std::path::Path;
 use std::time::Duration;

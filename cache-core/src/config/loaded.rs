@@ -31,7 +31,8 @@ pub struct Warning {
 pub struct Setting {
     /// The variable's newest name.
     pub name: &'static str,
-    /// The value as written; `***` for a secret; what holds by default where nothing is written.
+    /// The value as written; `***` for a secret, the length of what is longer than 1 KiB; what holds by
+    /// default where nothing is written.
     pub value: String,
     /// Where the value comes from.
     pub origin: Origin,

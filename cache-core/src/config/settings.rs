@@ -9,6 +9,8 @@ use super::reference::{self as var, VARIABLES, Variable};
 use super::{Origin, Problem, Setting, Warning, alias, file};
 use crate::Secret;
 
+const LONGEST_SHOWN: usize = 1024;
+
 /// What is written for each setting, and what went wrong so far.
 #[derive(Debug, Default)]
 pub(super) struct Settings {
@@ -313,7 +315,7 @@ impl Settings {
         let settings = VARIABLES.iter().map(|variable| {
             let (value, origin) = match self.given.get(variable.name) {
                 Some(_) if variable.secret => ("***".to_owned(), self.given[variable.name].origin.clone()),
-                Some(given) => (given.text.expose().clone(), given.origin.clone()),
+                Some(given) => (shown(given.text.expose()), given.origin.clone()),
                 None => (variable.default.replace('`', ""), Origin::Default),
             };
             Setting {
@@ -324,6 +326,15 @@ impl Settings {
         });
         let settings = settings.collect();
         (self.problems, self.warnings, settings)
+    }
+}
+
+/// A value for people: of a certificate chain, how much there is of it.
+fn shown(text: &str) -> String {
+    if text.len() > LONGEST_SHOWN {
+        format!("{} bytes", text.len())
+    } else {
+        text.to_owned()
     }
 }
 
