@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::install::{self, Version};
+use crate::install::{self, Program, Version};
 use crate::skip::skip;
 
 /// The image's name and tag.
@@ -46,18 +46,9 @@ impl Docker {
     pub async fn valkey_image(&self) -> Result<(&'static str, &'static str)> {
         let [name, tag] = IMAGE;
         let reference = format!("{name}:{tag}");
-        let here = docker(["image", "inspect", &reference]).is_ok();
-        if !here && docker(["pull", "--quiet", &reference]).is_err() {
-            let program = install::program(Version::Valkey8).await?;
-            let context = tempfile::tempdir()?;
-            let command = program.command()?;
-            lay_out(&command, program.path(), context.path())?;
-            let folder = context
-                .path()
-                .to_str()
-                .context("the temporary folder's name is not text")?;
-            docker(["build", "--quiet", "--tag", &reference, folder])?;
-        }
+        let program = install::program(Version::Valkey8).await?;
+        let get = move || install::alone_do(|| get_image(&reference, &program));
+        tokio::task::spawn_blocking(get).await??;
         Ok((name, tag))
     }
 }
@@ -78,6 +69,19 @@ fn docker<const N: usize>(arguments: [&str; N]) -> Result<String> {
         );
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+fn get_image(reference: &str, program: &Program) -> Result<()> {
+    if docker(["image", "inspect", reference]).is_err() && docker(["pull", "--quiet", reference]).is_err() {
+        let context = tempfile::tempdir()?;
+        lay_out(&program.command()?, program.path(), context.path())?;
+        let folder = context
+            .path()
+            .to_str()
+            .context("the temporary folder's name is not text")?;
+        docker(["build", "--quiet", "--tag", reference, folder])?;
+    }
+    Ok(())
 }
 
 /// Puts the program, its loader and its libraries into `context`, with the recipe for an image of nothing

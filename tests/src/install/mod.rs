@@ -148,12 +148,8 @@ fn find_or_install(version: Version) -> Result<Program> {
     if let Some(program) = on_path(version) {
         return Ok(program);
     }
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.servers");
-    std::fs::create_dir_all(&root).context("make the folder .servers")?;
-    let root = root.canonicalize()?;
-    let lock = File::create(root.join("lock"))?;
-    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive)?;
-
+    let root = folder()?;
+    let _alone = alone(&root)?;
     let folder = root.join(version.folder());
     if let Some(program) = unpacked(&folder, version) {
         return Ok(program);
@@ -190,6 +186,26 @@ fn find_or_install(version: Version) -> Result<Program> {
         version.major(),
         failures.join("; ")
     )
+}
+
+/// The folder of everything that was brought here.
+fn folder() -> Result<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.servers");
+    std::fs::create_dir_all(&root).context("make the folder .servers")?;
+    Ok(root.canonicalize()?)
+}
+
+/// Waits until no other process brings something here; others wait until the answer is dropped.
+fn alone(root: &Path) -> Result<File> {
+    let lock = File::create(root.join("lock"))?;
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive)?;
+    Ok(lock)
+}
+
+/// Waits until no other process brings something to this machine, then does `work`.
+pub(crate) fn alone_do<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let _alone = alone(&folder()?)?;
+    work()
 }
 
 type Install = fn(Version, &Path) -> Result<()>;
