@@ -2,11 +2,12 @@
 //!
 //! What a node sends elsewhere, or loses, is sent again alone and the rest of its replies stands.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use cache_core::CacheError;
 use cache_core::slot::slot_of;
-use futures::future::{self, try_join_all};
+use futures::future::try_join_all;
 
 use super::Cluster;
 use super::journey::Setback;
@@ -21,12 +22,18 @@ struct Group {
     places: Vec<usize>,
 }
 
+/// A command of a group that has no result yet.
+struct Stray<'a> {
+    place: usize,
+    command: &'a Command<'a>,
+    first: Result<Reply, CacheError>,
+}
+
 impl Cluster {
     /// Sends commands, each to the node that serves its key: a pipeline per node, all at once; a reply for
     /// each, in order, refusals in their places.
     ///
-    /// Commands for one node are carried out in their order, except for those that have to be sent again:
-    /// whoever writes a key twice in a batch cannot rely on which write is last.
+    /// Commands of one key are carried out in their order. Those without a key go to one primary.
     ///
     /// Fails as a whole with the first command that has no reply; others may have been carried out.
     pub(crate) async fn send_batch(
@@ -89,32 +96,56 @@ impl Cluster {
         deadline: Deadline,
     ) -> Result<Vec<Reply>, CacheError> {
         let chosen: Vec<&Command<'_>> = group.places.iter().map(|place| &commands[*place]).collect();
-        let again =
-            |command, result| Box::pin(self.recover(command, deadline, Arc::clone(&group.node), result));
-        match group.node.send_batch(&chosen, deadline).await {
-            Ok(mut replies) => {
-                let address = group.node.address();
-                let mut strays = Vec::new();
-                for (place, reply) in replies.iter_mut().enumerate() {
-                    let is_stray =
-                        matches!(reply, Reply::Error(error) if Setback::of_refusal(error, address).is_some());
-                    if is_stray {
-                        let refusal = std::mem::replace(reply, Reply::Nil);
-                        let command = chosen[place];
-                        strays.push(
-                            async move { again(command, Ok(refusal)).await.map(|reply| (place, reply)) },
-                        );
-                    }
-                }
-                for (place, reply) in try_join_all(strays).await? {
-                    replies[place] = reply;
-                }
-                Ok(replies)
+        let node = &group.node;
+        let mut results: Vec<Result<Reply, CacheError>> = match node.send_batch(&chosen, deadline).await {
+            Ok(replies) => replies.into_iter().map(Ok).collect(),
+            Err(error) => chosen.iter().map(|_| Err(error.clone())).collect(),
+        };
+        let is_stray = |result: &Result<Reply, CacheError>| match result {
+            Ok(Reply::Error(refusal)) => Setback::of_refusal(refusal, node.address()).is_some(),
+            Ok(_) => false,
+            Err(_) => true,
+        };
+        if results.iter().any(is_stray) {
+            let mut strays: HashMap<Option<&[u8]>, Vec<Stray<'_>>> = HashMap::new();
+            for (place, result) in results
+                .iter_mut()
+                .enumerate()
+                .filter(|(_, result)| is_stray(result))
+            {
+                let first = std::mem::replace(result, Ok(Reply::Nil));
+                let command = chosen[place];
+                let stray = Stray {
+                    place,
+                    command,
+                    first,
+                };
+                strays.entry(command.routing_key()).or_default().push(stray);
             }
-            Err(error) => {
-                let retries = chosen.iter().map(|command| again(command, Err(error.clone())));
-                future::try_join_all(retries).await
+            let again = strays
+                .into_values()
+                .map(|strays| Box::pin(self.send_again(strays, node, deadline)));
+            for (place, reply) in try_join_all(again).await?.into_iter().flatten() {
+                results[place] = Ok(reply);
             }
         }
+        results.into_iter().collect()
+    }
+
+    /// Sees commands of one key through, one after the other, so that the last write stays the last.
+    async fn send_again(
+        &self,
+        strays: Vec<Stray<'_>>,
+        node: &Arc<Node>,
+        deadline: Deadline,
+    ) -> Result<Vec<(usize, Reply)>, CacheError> {
+        let mut replies = Vec::with_capacity(strays.len());
+        for stray in strays {
+            let reply = self
+                .recover(stray.command, deadline, Arc::clone(node), stray.first)
+                .await?;
+            replies.push((stray.place, reply));
+        }
+        Ok(replies)
     }
 }
