@@ -19,7 +19,7 @@ use redis::cluster_async::ClusterConnection;
 use crate::VALUE;
 
 /// A client under load. A call that fails ends the benchmark.
-pub trait Contender: Send + Sync + 'static {
+pub(crate) trait Contender: Send + Sync + 'static {
     /// Reads a key; the length of its value.
     fn get(&self, key: &str) -> impl Future<Output = usize> + Send;
     /// Writes a key.
@@ -27,7 +27,7 @@ pub trait Contender: Send + Sync + 'static {
 }
 
 /// This project, as services use it.
-pub struct Ours(pub Arc<dyn CacheClient>);
+pub(crate) struct Ours(pub(crate) Arc<dyn CacheClient>);
 
 impl Contender for Ours {
     async fn get(&self, key: &str) -> usize {
@@ -42,11 +42,11 @@ impl Contender for Ours {
 }
 
 /// The `redis` crate: one multiplexed connection for all tasks.
-pub struct Redis(MultiplexedConnection);
+pub(crate) struct Redis(MultiplexedConnection);
 
 impl Redis {
     /// Connects.
-    pub async fn connect(address: &Address) -> Result<Arc<Self>> {
+    pub(crate) async fn connect(address: &Address) -> Result<Arc<Self>> {
         let client = redis::Client::open(format!("redis://{address}/?protocol=resp3"))?;
         Ok(Arc::new(Self(client.get_multiplexed_async_connection().await?)))
     }
@@ -63,11 +63,11 @@ impl Contender for Redis {
 }
 
 /// The `redis` crate's cluster client.
-pub struct RedisCluster(ClusterConnection);
+pub(crate) struct RedisCluster(ClusterConnection);
 
 impl RedisCluster {
     /// Connects.
-    pub async fn connect(address: &Address) -> Result<Arc<Self>> {
+    pub(crate) async fn connect(address: &Address) -> Result<Arc<Self>> {
         let client = ClusterClient::new(vec![format!("redis://{address}/?protocol=resp3")])?;
         Ok(Arc::new(Self(client.get_async_connection().await?)))
     }
@@ -84,16 +84,16 @@ impl Contender for RedisCluster {
 }
 
 /// `fred`, one client for all tasks.
-pub struct Fred(Client);
+pub(crate) struct Fred(Client);
 
 impl Fred {
     /// Connects to a single server.
-    pub async fn single(address: &Address) -> Result<Arc<Self>> {
+    pub(crate) async fn single(address: &Address) -> Result<Arc<Self>> {
         Self::connect(&format!("redis://{address}")).await
     }
 
     /// Connects to a cluster.
-    pub async fn cluster(address: &Address) -> Result<Arc<Self>> {
+    pub(crate) async fn cluster(address: &Address) -> Result<Arc<Self>> {
         Self::connect(&format!("redis-cluster://{address}")).await
     }
 
@@ -115,11 +115,11 @@ impl Contender for Fred {
 }
 
 /// `deadpool-redis`, ten connections, one checked out for each call.
-pub struct Checkout(Pool);
+pub(crate) struct Checkout(Pool);
 
 impl Checkout {
     /// A pool of ten.
-    pub fn connect(address: &Address) -> Result<Arc<Self>> {
+    pub(crate) fn connect(address: &Address) -> Result<Arc<Self>> {
         let config = Config::from_url(format!("redis://{address}/"));
         Ok(Arc::new(Self(
             config.builder()?.max_size(10).runtime(Runtime::Tokio1).build()?,

@@ -10,7 +10,7 @@ use crate::key;
 const MANY: usize = 100;
 
 /// How many times faster one call for many keys is: the median over the rounds.
-pub async fn many_against_one_by_one(ours: &Ours, options: Options) -> f64 {
+pub(crate) async fn many_against_one_by_one(ours: &Ours, options: Options) -> f64 {
     let keys: Vec<_> = (0..MANY).map(|number| key(number * 97)).collect();
     let keys: Vec<_> = keys.iter().map(String::as_str).collect();
     let mut ratios = Vec::new();
