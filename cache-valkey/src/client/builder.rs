@@ -1,0 +1,98 @@
+//! Makes a client: what may be chosen beside the configuration.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use cache_core::config::{Authentication, Startup, ValkeyConfig};
+use cache_core::credentials::{Credentials, CredentialsSource, FixedCredentials};
+use cache_core::{CacheError, ConfigError};
+
+use super::ValkeyClient;
+use crate::admin::Administration;
+use crate::connect::connect;
+use crate::dial::Dialer;
+use crate::resolve::{Resolve, SystemResolver};
+use crate::router::Router;
+
+/// Chooses more than a [`ValkeyConfig`] says.
+#[derive(Debug)]
+pub struct Builder<'a> {
+    config: &'a ValkeyConfig,
+    startup: Startup,
+    credentials: Option<Arc<dyn CredentialsSource>>,
+    resolve: Arc<dyn Resolve>,
+}
+
+impl<'a> Builder<'a> {
+    pub(super) fn new(config: &'a ValkeyConfig) -> Self {
+        Self {
+            config,
+            startup: Startup::Fail,
+            credentials: None,
+            resolve: Arc::new(SystemResolver),
+        }
+    }
+
+    /// What to do when the server cannot be reached at start. Default: [`Startup::Fail`].
+    #[must_use]
+    pub fn startup(mut self, startup: Startup) -> Self {
+        self.startup = startup;
+        self
+    }
+
+    /// Where user names and passwords come from. Default: what the configuration holds.
+    #[must_use]
+    pub fn credentials(mut self, source: Arc<dyn CredentialsSource>) -> Self {
+        self.credentials = Some(source);
+        self
+    }
+
+    /// Who turns host names into addresses. Default: the system.
+    #[must_use]
+    pub fn resolver(mut self, resolve: Arc<dyn Resolve>) -> Self {
+        self.resolve = resolve;
+        self
+    }
+
+    /// Connects.
+    ///
+    /// # Errors
+    ///
+    /// As [`ValkeyClient::connect`]; with [`Startup::Degrade`] a server that cannot be reached is none.
+    pub async fn connect(self) -> Result<ValkeyClient, CacheError> {
+        let credentials = match self.credentials {
+            Some(source) => source,
+            None => from_config(&self.config.authentication)?,
+        };
+        let (router, dialer) = connect(self.config, credentials, self.resolve, self.startup).await?;
+        Ok(ValkeyClient::new(self.config, router, &dialer))
+    }
+}
+
+impl ValkeyClient {
+    fn new(config: &ValkeyConfig, router: Router, dialer: &Arc<Dialer>) -> Self {
+        Self {
+            administration: Administration::new(router.clone(), Arc::clone(dialer), config.read_timeout),
+            router,
+            read_timeout: config.read_timeout,
+            write_timeout: config.write_timeout,
+            closed: AtomicBool::new(false),
+        }
+    }
+}
+
+fn from_config(authentication: &Authentication) -> Result<Arc<dyn CredentialsSource>, CacheError> {
+    let fixed = match authentication {
+        Authentication::None => None,
+        Authentication::Password { username, password } => {
+            Some(Credentials::fixed(username.clone(), password.clone()))
+        }
+        _ => {
+            return Err(CacheError::Config(ConfigError::one(
+                "CACHE_IAM_ENABLED",
+                "tokens need a credentials source; pass one to the client's builder",
+            )));
+        }
+    };
+    Ok(Arc::new(FixedCredentials::new(fixed)))
+}
