@@ -10,6 +10,7 @@ mod view;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use cache_core::CacheError;
 
 pub use primary::{Primary, ScanPage, Unlinked};
@@ -64,11 +65,35 @@ impl Administration {
     ///
     /// As [`topology`](Self::topology).
     pub async fn primaries(&self) -> Result<Vec<Primary>, CacheError> {
-        let view = self.topology().await?;
-        let primaries = view.nodes.into_iter().filter(|node| node.role == Role::Primary);
-        Ok(primaries
-            .map(|node| Primary::new(node.address, node.slots, Arc::clone(&self.pools), self.timeout))
-            .collect())
+        Ok(self.primaries_of(&self.topology().await?))
+    }
+
+    /// The primaries of `view`, each by itself.
+    #[must_use]
+    pub fn primaries_of(&self, view: &TopologyView) -> Vec<Primary> {
+        let primaries = view.nodes.iter().filter(|node| node.role == Role::Primary);
+        primaries
+            .map(|node| {
+                let (address, slots) = (node.address.clone(), node.slots.clone());
+                Primary::new(address, slots, Arc::clone(&self.pools), self.timeout)
+            })
+            .collect()
+    }
+
+    /// Removes `keys`, of any slots, each wherever it lives now; how many existed. Redirections are
+    /// followed, also into a slot that moves at the moment.
+    ///
+    /// # Errors
+    ///
+    /// As any call; some of the keys may be gone all the same.
+    pub async fn unlink(&self, keys: &[Bytes]) -> Result<u64, CacheError> {
+        let deadline = Deadline::after(self.timeout);
+        let commands: Vec<_> = keys.iter().map(|key| Command::write("UNLINK").key(key)).collect();
+        let replies = self.router.send_batch(&commands, deadline).await?;
+        replies
+            .into_iter()
+            .map(|reply| accept(reply, "UNLINK")?.into_count())
+            .sum()
     }
 
     pub(crate) fn close(&self) {

@@ -38,7 +38,8 @@ impl Pools {
     /// A connection to `address`, for as long as the loan is held.
     pub(super) async fn get(&self, address: &Address) -> Result<Loan, CacheError> {
         let pool = self.pool(address)?;
-        pool.get().await.map_err(|error| match error {
+        // Making a connection is rare, and its future is large.
+        Box::pin(pool.get()).await.map_err(|error| match error {
             PoolError::Backend(error) => error,
             PoolError::Closed => CacheError::Closed,
             _ => CacheError::Timeout {

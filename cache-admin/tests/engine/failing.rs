@@ -1,0 +1,146 @@
+//! Primaries that cannot be reached: the outcome never claims more than was done.
+
+use std::time::Duration;
+
+use cache_admin::{Engine, GapReason, Options, Outcome};
+use cache_core::Pattern;
+
+use crate::simulated::{Change, Simulated};
+
+fn cluster() -> Simulated {
+    Simulated::cluster(3).with_keys((0..900).map(|number| format!("k:{number}")))
+}
+
+fn options() -> Options {
+    Options::default().with_page_size(10)
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unreachable_primary_makes_the_run_partial_with_its_slots() {
+    let cluster = cluster();
+    cluster.now(Change::Stop(1));
+    let before = cluster.sizes();
+    let report = Engine::new(cluster.clone())
+        .invalidate(&Pattern::all(), &options())
+        .await;
+
+    let Outcome::Partial { gaps } = &report.outcome else {
+        panic!("{report:?}")
+    };
+    assert_eq!(gaps.len(), 1);
+    assert_eq!(gaps[0].primary.as_deref(), Some("10.0.0.2:6379"));
+    assert_eq!(gaps[0].slots.as_ref().unwrap().to_string(), "5462-10923");
+    assert!(matches!(&gaps[0].reason, GapReason::Failed(error) if error.is_transient()));
+    assert_eq!(cluster.sizes(), [0, before[1], 0], "the others were worked off");
+    assert_eq!(
+        report.total().removed,
+        u64::try_from(before[0] + before[2]).unwrap()
+    );
+    let failed = report
+        .primaries
+        .iter()
+        .find(|primary| &*primary.address == "10.0.0.2:6379")
+        .unwrap();
+    assert!(failed.error.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_primary_that_stops_at_any_moment_is_never_called_complete_unless_it_was_done() {
+    for at in (1..400).step_by(7) {
+        let cluster = cluster().at(at, Change::Stop(2));
+        let options = options().with_patience(Duration::from_secs(2));
+        let report = Engine::new(cluster.clone())
+            .invalidate(&Pattern::all(), &options)
+            .await;
+        let gone = cluster.sizes()[2] == 0;
+        assert!(
+            gone || matches!(report.outcome, Outcome::Partial { .. }),
+            "at {at}: {report:?}"
+        );
+        let removed = 900 - cluster.sizes().iter().sum::<usize>();
+        assert_eq!(report.total().removed, u64::try_from(removed).unwrap(), "at {at}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_primary_that_comes_back_within_the_patience_is_worked_off() {
+    let cluster = cluster();
+    cluster.now(Change::Stop(1));
+    let later = cluster.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        later.now(Change::Start(1));
+    });
+    let report = Engine::new(cluster.clone())
+        .invalidate(&Pattern::all(), &options())
+        .await;
+    assert!(matches!(report.outcome, Outcome::Complete), "{report:?}");
+    assert_eq!(report.total().removed, 900);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_takes_over_within_the_patience_is_worked_off() {
+    let cluster = cluster().at(8, Change::Stop(1));
+    let later = cluster.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_secs(16)).await;
+        later.now(Change::FailOver(1));
+    });
+    let report = Engine::new(cluster.clone())
+        .invalidate(&Pattern::all(), &options())
+        .await;
+    assert!(matches!(report.outcome, Outcome::Complete), "{report:?}");
+    assert_eq!(report.total().removed, 900);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_is_not_waited_for() {
+    let cluster = cluster();
+    cluster.now(Change::Deny(0));
+    let report = Engine::new(cluster).invalidate(&Pattern::all(), &options()).await;
+    let Outcome::Partial { gaps } = &report.outcome else {
+        panic!("{report:?}")
+    };
+    assert!(matches!(&gaps[0].reason, GapReason::Failed(error) if error.kind() == "denied"));
+    assert!(report.elapsed < Duration::from_secs(5), "{:?}", report.elapsed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_reaches_nobody_has_failed() {
+    let cluster = cluster();
+    cluster.now(Change::Silence);
+    let report = Engine::new(cluster).invalidate(&Pattern::all(), &options()).await;
+    assert!(matches!(report.outcome, Outcome::Failed { .. }), "{report:?}");
+
+    let server = Simulated::single().with_keys(["k"]);
+    server.now(Change::Stop(0));
+    let report = Engine::new(server).invalidate(&Pattern::all(), &options()).await;
+    assert!(matches!(report.outcome, Outcome::Failed { .. }), "{report:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_layout_that_cannot_be_confirmed_at_the_end_is_partial() {
+    let cluster = cluster().at(2, Change::Silence);
+    let report = Engine::new(cluster.clone())
+        .invalidate(&Pattern::all(), &options())
+        .await;
+    assert!(matches!(report.outcome, Outcome::Partial { .. }), "{report:?}");
+    assert_eq!(report.total().removed, 900);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_single_server_that_dies_half_way_is_partial_without_slots() {
+    let server = Simulated::single()
+        .with_keys((0..900).map(|number| format!("k:{number}")))
+        .at(40, Change::Stop(0));
+    let report = Engine::new(server.clone())
+        .invalidate(&Pattern::all(), &options())
+        .await;
+    let Outcome::Partial { gaps } = &report.outcome else {
+        panic!("{report:?}")
+    };
+    assert!(gaps[0].slots.is_none());
+    let removed = 900 - server.sizes()[0];
+    assert!(removed > 0);
+    assert_eq!(report.total().removed, u64::try_from(removed).unwrap());
+}

@@ -1,0 +1,421 @@
+//! A cluster without servers: primaries, slots that move between them, and a script of what goes wrong
+//! when.
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use cache_admin::{Keys, Layout, ScanPage, Shard, SlotSet, Unlinked};
+use cache_core::slot::{SLOTS, slot_of};
+use cache_core::{CacheError, Outcome, Pattern, Unavailability};
+
+/// A cluster, or one server, that does what servers do to keys and slots.
+#[derive(Clone, Debug)]
+pub(crate) struct Simulated(Arc<Mutex<World>>);
+
+#[derive(Debug)]
+pub(crate) struct World {
+    nodes: Vec<Node>,
+    owners: Vec<Option<usize>>,
+    /// Slots that are handed over key by key, and to whom.
+    migrating: HashMap<u16, usize>,
+    clustered: bool,
+    /// Calls that were made: scans, removals, layouts.
+    pub(crate) calls: u64,
+    /// Primaries that were scanned, by address.
+    pub(crate) scanned: Vec<String>,
+    script: Vec<(u64, Change)>,
+    layouts_fail: bool,
+}
+
+#[derive(Debug)]
+struct Node {
+    address: String,
+    up: bool,
+    denies: bool,
+    /// By the place in this process's own order.
+    keys: BTreeMap<u64, Bytes>,
+    seed: u64,
+}
+
+/// Something that happens to the cluster.
+#[derive(Clone, Debug)]
+pub(crate) enum Change {
+    /// A slot changes its owner at once, keys and all.
+    Move { slot: u16, to: usize },
+    /// A slot begins to move key by key.
+    Begin { slot: u16, to: usize },
+    /// One key of a moving slot hops.
+    Hop { slot: u16, nth: usize },
+    /// The rest hops, and the slot has its new owner.
+    End { slot: u16 },
+    /// A primary stops answering.
+    Stop(usize),
+    /// It answers again.
+    Start(usize),
+    /// A replica with the same keys takes over, under another address and with an order of its own.
+    FailOver(usize),
+    /// The user may not scan there.
+    Deny(usize),
+    /// A key is written by somebody else.
+    Write(Bytes),
+    /// Nobody tells the layout any more.
+    Silence,
+}
+
+impl Node {
+    fn new(number: usize, seed: u64) -> Self {
+        let address = format!("10.0.0.{}:6379", number + 1);
+        Self {
+            address,
+            up: true,
+            denies: false,
+            keys: BTreeMap::new(),
+            seed,
+        }
+    }
+
+    fn place(&self, key: &[u8]) -> u64 {
+        BuildHasherDefault::<DefaultHasher>::default()
+            .hash_one((self.seed, key))
+            .max(1)
+    }
+
+    fn put(&mut self, key: Bytes) {
+        self.keys.insert(self.place(&key), key);
+    }
+
+    fn take(&mut self, key: &[u8]) -> Option<Bytes> {
+        self.keys.remove(&self.place(key))
+    }
+
+    fn of_slot(&self, slot: u16) -> Vec<Bytes> {
+        self.keys
+            .values()
+            .filter(|key| slot_of(key) == slot)
+            .cloned()
+            .collect()
+    }
+
+    fn answer(&self) -> Result<(), CacheError> {
+        if self.up {
+            return Ok(());
+        }
+        Err(CacheError::Unavailable {
+            reason: Unavailability::Connect,
+            detail: self.address.clone().into(),
+            outcome: Outcome::NotApplied,
+            source: None,
+        })
+    }
+}
+
+impl Simulated {
+    /// A cluster of `primaries`, slots shared out evenly.
+    pub(crate) fn cluster(primaries: usize) -> Self {
+        let share = usize::from(SLOTS).div_ceil(primaries);
+        let owners = (0..usize::from(SLOTS)).map(|slot| Some(slot / share)).collect();
+        Self::of(primaries, owners, true)
+    }
+
+    /// One server.
+    pub(crate) fn single() -> Self {
+        Self::of(1, vec![Some(0); usize::from(SLOTS)], false)
+    }
+
+    fn of(primaries: usize, owners: Vec<Option<usize>>, clustered: bool) -> Self {
+        let nodes = (0_u64..)
+            .zip(0..primaries)
+            .map(|(seed, number)| Node::new(number, seed))
+            .collect();
+        Self(Arc::new(Mutex::new(World {
+            nodes,
+            owners,
+            migrating: HashMap::new(),
+            clustered,
+            calls: 0,
+            scanned: Vec::new(),
+            script: Vec::new(),
+            layouts_fail: false,
+        })))
+    }
+
+    pub(crate) fn world(&self) -> MutexGuard<'_, World> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Stores `keys` where they belong.
+    pub(crate) fn with_keys<K: Into<Bytes>>(self, keys: impl IntoIterator<Item = K>) -> Self {
+        let mut world = self.world();
+        for key in keys {
+            world.write(key.into());
+        }
+        drop(world);
+        self
+    }
+
+    /// Stores a key with a primary that does not serve its slot.
+    pub(crate) fn with_orphan(self, node: usize, key: &'static str) -> Self {
+        self.world().nodes[node].put(Bytes::from(key));
+        self
+    }
+
+    /// Does `change` once `calls` calls were made.
+    pub(crate) fn at(self, calls: u64, change: Change) -> Self {
+        self.world().script.push((calls, change));
+        self
+    }
+
+    /// Does `change` now.
+    pub(crate) fn now(&self, change: Change) {
+        self.world().apply(change);
+    }
+
+    /// The keys that clients can reach, and those they could if all primaries answered.
+    pub(crate) fn reachable(&self) -> Vec<Bytes> {
+        let world = self.world();
+        let mut keys = Vec::new();
+        for (number, node) in world.nodes.iter().enumerate() {
+            for key in node.keys.values() {
+                let slot = slot_of(key);
+                if world.owners[usize::from(slot)] == Some(number)
+                    || world.migrating.get(&slot) == Some(&number)
+                {
+                    keys.push(key.clone());
+                }
+            }
+        }
+        keys.sort();
+        keys
+    }
+
+    /// How many keys each primary holds, reachable or not.
+    pub(crate) fn sizes(&self) -> Vec<usize> {
+        self.world().nodes.iter().map(|node| node.keys.len()).collect()
+    }
+
+    fn shard(&self, number: usize) -> Arc<dyn Shard> {
+        let address = self.world().nodes[number].address.clone();
+        Arc::new(OneNode {
+            world: self.clone(),
+            address,
+        })
+    }
+}
+
+impl World {
+    pub(crate) fn owner_of(&self, slot: u16) -> Option<usize> {
+        self.owners[usize::from(slot)]
+    }
+
+    fn write(&mut self, key: Bytes) {
+        if let Some(owner) = self.owner_of(slot_of(&key)) {
+            self.nodes[owner].put(key);
+        }
+    }
+
+    fn tick(&mut self) {
+        self.calls += 1;
+        let calls = self.calls;
+        let (now, later) = std::mem::take(&mut self.script)
+            .into_iter()
+            .partition(|(at, _)| *at <= calls);
+        self.script = later;
+        let now: Vec<(u64, Change)> = now;
+        for (_, change) in now {
+            self.apply(change);
+        }
+    }
+
+    fn apply(&mut self, change: Change) {
+        match change {
+            // One handover at a time: giving one up half-way would leave orphans, which no client can reach.
+            Change::Move { slot, .. } if self.migrating.contains_key(&slot) => {}
+            Change::Move { slot, to } => self.hand_over(slot, to),
+            Change::Begin { slot, to } => {
+                if self.owner_of(slot).is_some_and(|owner| owner != to) {
+                    self.migrating.entry(slot).or_insert(to);
+                }
+            }
+            Change::Hop { slot, nth } => {
+                if let (Some(from), Some(&to)) = (self.owner_of(slot), self.migrating.get(&slot)) {
+                    let keys = self.nodes[from].of_slot(slot);
+                    if !keys.is_empty() {
+                        self.hop(&keys[nth % keys.len()], from, to);
+                    }
+                }
+            }
+            Change::End { slot } => {
+                if let Some(to) = self.migrating.remove(&slot) {
+                    self.hand_over(slot, to);
+                }
+            }
+            Change::Stop(node) => self.nodes[node].up = false,
+            Change::Start(node) => self.nodes[node].up = true,
+            Change::FailOver(node) => {
+                let replica = Node::new(self.nodes.len() + 100, self.nodes[node].seed + 1_000);
+                let old = std::mem::replace(&mut self.nodes[node], replica);
+                for key in old.keys.into_values() {
+                    self.nodes[node].put(key);
+                }
+            }
+            Change::Deny(node) => self.nodes[node].denies = true,
+            Change::Write(key) => self.write(key),
+            Change::Silence => self.layouts_fail = true,
+        }
+    }
+
+    fn hop(&mut self, key: &Bytes, from: usize, to: usize) {
+        if let Some(key) = self.nodes[from].take(key) {
+            self.nodes[to].put(key);
+        }
+    }
+
+    fn hand_over(&mut self, slot: u16, to: usize) {
+        if let Some(from) = self.owner_of(slot) {
+            for key in self.nodes[from].of_slot(slot) {
+                self.hop(&key, from, to);
+            }
+        }
+        self.owners[usize::from(slot)] = Some(to);
+    }
+
+    fn node(&self, address: &str) -> Result<usize, CacheError> {
+        let number = self.nodes.iter().position(|node| node.address == address);
+        let gone = || CacheError::Unavailable {
+            reason: Unavailability::Connect,
+            detail: address.to_owned().into(),
+            outcome: Outcome::NotApplied,
+            source: None,
+        };
+        let number = number.ok_or_else(gone)?;
+        self.nodes[number].answer()?;
+        Ok(number)
+    }
+}
+
+#[async_trait]
+impl Keys for Simulated {
+    async fn layout(&self) -> Result<Layout, CacheError> {
+        tokio::task::yield_now().await;
+        let (clustered, slots) = {
+            let mut world = self.world();
+            world.tick();
+            if world.layouts_fail {
+                return Err(CacheError::Unavailable {
+                    reason: Unavailability::Connect,
+                    detail: "no node answers".into(),
+                    outcome: Outcome::NotApplied,
+                    source: None,
+                });
+            }
+            let mut slots = vec![SlotSet::new(); world.nodes.len()];
+            for (slot, owner) in (0..).zip(&world.owners) {
+                if let Some(owner) = owner {
+                    slots[*owner].insert(slot);
+                }
+            }
+            (world.clustered, slots)
+        };
+        if !clustered {
+            return Ok(Layout::Whole(self.shard(0)));
+        }
+        Ok(Layout::Slots(
+            slots
+                .into_iter()
+                .enumerate()
+                .map(|(number, slots)| (self.shard(number), slots))
+                .collect(),
+        ))
+    }
+
+    async fn unlink_anywhere(&self, keys: &[Bytes]) -> Result<u64, CacheError> {
+        tokio::task::yield_now().await;
+        let mut world = self.world();
+        world.tick();
+        let mut removed = 0;
+        for key in keys {
+            let slot = slot_of(key);
+            let Some(owner) = world.owner_of(slot) else {
+                continue;
+            };
+            world.nodes[owner].answer()?;
+            if world.nodes[owner].take(key).is_some() {
+                removed += 1;
+            } else if let Some(&to) = world.migrating.get(&slot) {
+                world.nodes[to].answer()?;
+                removed += u64::from(world.nodes[to].take(key).is_some());
+            }
+        }
+        Ok(removed)
+    }
+}
+
+#[derive(Debug)]
+struct OneNode {
+    world: Simulated,
+    address: String,
+}
+
+#[async_trait]
+impl Shard for OneNode {
+    fn address(&self) -> &str {
+        &self.address
+    }
+
+    async fn scan(&self, cursor: u64, pattern: &Pattern, count: u32) -> Result<ScanPage, CacheError> {
+        tokio::task::yield_now().await;
+        let mut world = self.world.world();
+        world.tick();
+        let number = world.node(&self.address)?;
+        world.scanned.push(self.address.clone());
+        let node = &world.nodes[number];
+        if node.denies {
+            return Err(CacheError::Denied {
+                command: "SCAN".into(),
+                detail: "no permission".into(),
+            });
+        }
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        let page: Vec<_> = node.keys.range(cursor..).take(count).collect();
+        let next = match page.last() {
+            Some((place, _)) if page.len() == count => place.checked_add(1).unwrap_or(0),
+            _ => 0,
+        };
+        let keys = page
+            .into_iter()
+            .map(|(_, key)| key)
+            .filter(|key| pattern.matches(key))
+            .cloned()
+            .collect();
+        Ok(ScanPage { cursor: next, keys })
+    }
+
+    async fn unlink(&self, keys: &[Bytes]) -> Result<Unlinked, CacheError> {
+        tokio::task::yield_now().await;
+        let mut world = self.world.world();
+        world.tick();
+        let number = world.node(&self.address)?;
+        let mut unlinked = Unlinked::default();
+        for key in keys {
+            let slot = slot_of(key);
+            if world.clustered && world.owner_of(slot) != Some(number) {
+                unlinked.moved.push(key.clone());
+            } else if world.nodes[number].take(key).is_some() {
+                unlinked.removed += 1;
+            } else if world.migrating.contains_key(&slot) {
+                unlinked.moved.push(key.clone());
+            }
+        }
+        Ok(unlinked)
+    }
+
+    async fn key_count(&self) -> Result<u64, CacheError> {
+        tokio::task::yield_now().await;
+        let world = self.world.world();
+        let number = world.node(&self.address)?;
+        Ok(u64::try_from(world.nodes[number].keys.len()).unwrap_or(u64::MAX))
+    }
+}
