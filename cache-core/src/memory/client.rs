@@ -8,9 +8,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::task::consume_budget;
 
+use super::access::Change;
 use super::changes::News;
 use super::shard::Stored;
-use super::{Change, MemoryCache, integer};
+use super::{MemoryCache, integer};
 use crate::clock::Instant;
 use crate::{CacheClient, CacheError, Entry, InvalidationSource, Ttl, check_key};
 

@@ -1,0 +1,126 @@
+//! Listing and purging by pattern, in steps that hold no lock between them.
+
+use super::MemoryCache;
+use super::access::{is_alive, read, write};
+use crate::{Pattern, clock};
+
+/// One step of a [`scan`](MemoryCache::scan).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ScanPage {
+    /// Where to go on; 0 is the end.
+    pub cursor: u64,
+    /// The keys found in this step; none of them is no sign of the end.
+    pub keys: Vec<String>,
+}
+
+/// How many slots are looked at under one lock.
+const PAGE: usize = 256;
+
+impl MemoryCache {
+    /// Deletes the entries whose keys match; how many there were.
+    ///
+    /// Works in steps and holds no lock between them, so other callers hardly notice; keys that are stored
+    /// meanwhile may or may not go. It does not give way to other tasks: of a large cache, run it where
+    /// blocking is fine.
+    pub fn invalidate(&self, pattern: &Pattern) -> u64 {
+        let mut removed = 0;
+        for shard in &self.shards {
+            let mut from = 0;
+            loop {
+                let (end, slots) = self.telling(|news| {
+                    let mut shard = write(shard);
+                    let now = clock::now();
+                    let end = shard.slots().min(from + PAGE);
+                    for slot in from..end {
+                        let Some(stored) = shard.at(slot) else { continue };
+                        if pattern.matches(stored.key.as_bytes()) {
+                            removed += u64::from(is_alive(stored, now));
+                            self.take(&mut shard, slot, news);
+                        }
+                    }
+                    (end, shard.slots())
+                });
+                if end == slots {
+                    break;
+                }
+                from = end;
+            }
+        }
+        removed
+    }
+
+    /// The keys that match, in steps: begin with cursor 0, go on with the cursor of the page, end when it
+    /// is 0 again. A step looks at about `count` entries (at least one), whatever matches.
+    ///
+    /// A key that is there from the first step to the last is returned exactly once; one that comes or
+    /// goes meanwhile may be. No lock is held between the steps, and nothing is kept for a scan that is
+    /// not finished.
+    ///
+    /// ```
+    /// # use cache_core::{CacheClient, CacheError, MemoryCache, Pattern, Ttl};
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    /// # let cache = MemoryCache::default();
+    /// # cache.set("app:1", "".into(), Ttl::Forever).await?;
+    /// # cache.set("other", "".into(), Ttl::Forever).await?;
+    /// let (pattern, mut cursor, mut keys) = (Pattern::new("app:*")?, 0, Vec::new());
+    /// loop {
+    ///     let page = cache.scan(&pattern, cursor, 1_000);
+    ///     keys.extend(page.keys);
+    ///     cursor = page.cursor;
+    ///     if cursor == 0 {
+    ///         break;
+    ///     }
+    /// }
+    /// assert_eq!(keys, ["app:1"]);
+    /// # Ok::<(), CacheError>(())
+    /// # }).unwrap();
+    /// ```
+    #[must_use]
+    pub fn scan(&self, pattern: &Pattern, cursor: u64, count: usize) -> ScanPage {
+        let mut keys = Vec::new();
+        let mut left = count.max(1);
+        let (mut number, mut from) = read_cursor(cursor);
+        while let Some(shard) = self.shards.get(number) {
+            let now = clock::now();
+            let shard = read(shard);
+            let end = shard.slots().min(from.saturating_add(left));
+            for slot in from..end {
+                let Some(stored) = shard.at(slot) else { continue };
+                if is_alive(stored, now) && pattern.matches(stored.key.as_bytes()) {
+                    keys.push(String::from(&*stored.key));
+                }
+            }
+            left = left.saturating_sub(end.saturating_sub(from));
+            if end < shard.slots() {
+                return ScanPage {
+                    cursor: make_cursor(number, end),
+                    keys,
+                };
+            }
+            (number, from) = (number + 1, 0);
+            if left == 0 && number < self.shards.len() {
+                return ScanPage {
+                    cursor: make_cursor(number, 0),
+                    keys,
+                };
+            }
+        }
+        ScanPage { cursor: 0, keys }
+    }
+}
+
+/// The shard in the low 16 bits, the slot above.
+fn make_cursor(shard: usize, slot: usize) -> u64 {
+    let [shard, slot] = [shard, slot].map(|number| u64::try_from(number).unwrap_or(u64::MAX));
+    slot << 16 | shard
+}
+
+/// The shard and the slot; whatever the cursor, they are safe to ask for.
+fn read_cursor(cursor: u64) -> (usize, usize) {
+    let [low, high, ..] = cursor.to_le_bytes();
+    (
+        usize::from(u16::from_le_bytes([low, high])),
+        usize::try_from(cursor >> 16).unwrap_or(usize::MAX),
+    )
+}
