@@ -11,6 +11,8 @@ cache_core::conformance_tests! {
         let shared: Arc<dyn CacheClient> = Arc::new(MemoryCache::default());
         subject(shared)
     };
+    // As it is used, and as servers are tested: nothing may hang on a clock that stands still.
+    mod memory_in_real_time in real time = async { subject(MemoryCache::default()) };
     mod memory_in_a_box in virtual time = async {
         let boxed: Box<dyn CacheClient> = Box::new(MemoryCache::default());
         subject(boxed)

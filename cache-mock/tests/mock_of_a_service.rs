@@ -132,18 +132,6 @@ fn a_call_with_another_argument_fails_the_test() {
         wrong_key.contains("No matching expectation") && wrong_key.contains("plan:umbrella"),
         "{wrong_key}"
     );
-    let wrong_life = failure(async |mut cache| {
-        cache.expect_set_of("plan:acme", "team", KEPT);
-        let _ = cache.set("plan:acme", "team".into(), Ttl::Forever).await;
-    });
-    assert!(wrong_life.contains("No matching expectation"), "{wrong_life}");
-    let wrong_order = failure(async |mut cache| {
-        cache.expect_set_many_of([("a", "1"), ("b", "2")], KEPT);
-        let _ = cache
-            .set_many(&[("b", "2".into()), ("a", "1".into())], KEPT)
-            .await;
-    });
-    assert!(wrong_order.contains("No matching expectation"), "{wrong_order}");
 }
 
 #[test]
@@ -156,4 +144,39 @@ fn a_call_too_many_and_a_call_too_few_fail_the_test() {
     assert!(again.contains("called 2 time"), "{again}");
     let never = failure(async |mut cache| cache.expect_del_of(["plan:acme"], 1));
     assert!(never.contains("called 0 time"), "{never}");
+}
+
+#[test]
+fn every_short_expectation_minds_each_of_its_arguments() {
+    macro_rules! mind {
+        ($($expect:ident($($expected:expr),*) not $method:ident($($given:expr),*);)+) => {$(
+            let failed = failure(async |mut cache| {
+                cache.$expect($($expected),*);
+                let _ = cache.$method($($given),*).await;
+            });
+            let wrong = stringify!($method($($given),*));
+            assert!(failed.contains("No matching expectation"), "{wrong}: {failed}");
+        )+};
+    }
+    mind! {
+        expect_miss("a") not get("b");
+        expect_failing_get("a", CacheError::Closed) not get("b");
+        expect_entry("a", "1", KEPT) not get_entry("b");
+        expect_get_many_of([("a", Some("1")), ("b", None)]) not get_many(&["b", "a"]);
+        expect_set_of("a", "1", KEPT) not set("b", "1".into(), KEPT);
+        expect_set_of("a", "1", KEPT) not set("a", "2".into(), KEPT);
+        expect_set_many_of([("a", "1")], KEPT) not set_many(&[("a", "1".into())], Ttl::Forever);
+        expect_set_many_of([("a", "1")], KEPT) not set_many(&[("a", "2".into())], KEPT);
+        expect_set_many_of([("a", "1")], KEPT) not set_many(&[("a", "1".into()), ("b", "1".into())], KEPT);
+        expect_set_if_absent_of("a", "1", KEPT, true) not set_if_absent("b", "1".into(), KEPT);
+        expect_set_if_absent_of("a", "1", KEPT, true) not set_if_absent("a", "2".into(), KEPT);
+        expect_set_if_absent_of("a", "1", KEPT, true) not set_if_absent("a", "1".into(), Ttl::Forever);
+        expect_del_of(["a", "b"], 2) not del(&["a"]);
+        expect_incr_to("a", 1) not incr("b");
+        expect_incr_by_to("a", 1, KEPT, 1) not incr_by("b", 1, KEPT);
+        expect_incr_by_to("a", 1, KEPT, 1) not incr_by("a", 2, KEPT);
+        expect_incr_by_to("a", 1, KEPT, 1) not incr_by("a", 1, Ttl::Forever);
+        expect_expire_of("a", KEPT, true) not expire("b", KEPT);
+        expect_expire_of("a", KEPT, true) not expire("a", Ttl::Forever);
+    }
 }
