@@ -4,8 +4,12 @@
 //! those: what a client sees then is what it sees of a cluster behind an address translation.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
+use async_trait::async_trait;
+use cache_core::conformance::{Outage, SCENARIOS, Subject};
+use cache_core::{CacheClient, CacheConfig};
 use testcontainers::core::{IntoContainerPort as _, WaitFor};
 use testcontainers::runners::AsyncRunner as _;
 use testcontainers::{ContainerAsync, ContainerRequest, GenericImage, ImageExt as _};
@@ -48,7 +52,7 @@ async fn address(container: &Container) -> Result<String> {
 
 /// Three primaries on a private network; gone when dropped.
 struct Cluster {
-    nodes: Vec<Container>,
+    nodes: Vec<Arc<Container>>,
 }
 
 impl Cluster {
@@ -57,13 +61,12 @@ impl Cluster {
         let mut nodes = Vec::new();
         for _ in 0..3 {
             let arguments = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"];
-            nodes.push(
-                server(docker, &arguments)
-                    .await?
-                    .with_network(&network)
-                    .start()
-                    .await?,
-            );
+            let node = server(docker, &arguments)
+                .await?
+                .with_network(&network)
+                .start()
+                .await?;
+            nodes.push(Arc::new(node));
         }
         let cluster = Self { nodes };
         cluster.assemble().await?;
@@ -145,6 +148,66 @@ fn announced(slots: &Reply) -> HashSet<String> {
             ))
         })
         .collect()
+}
+
+/// A container that stands still for a while, as a host does that is cut off.
+struct Pausing(Arc<Container>);
+
+#[async_trait]
+impl Outage for Pausing {
+    async fn begin(&self) {
+        self.0.pause().await.expect("the engine pauses a container");
+    }
+
+    async fn end(&self) {
+        self.0.unpause().await.expect("the engine resumes a container");
+    }
+}
+
+/// Connects as a service does, from variables.
+async fn connect(mode: &str, address: &str) -> Result<Arc<dyn CacheClient>> {
+    let variables = [
+        ("CACHE_MODE", mode),
+        ("CACHE_ADDRS", address),
+        ("CACHE_READ_TIMEOUT", "1s"),
+    ];
+    let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let loaded = CacheConfig::from_vars(variables)?;
+    Ok(cache_stack::connect(&loaded.config).await?)
+}
+
+/// Every scenario of the suite, one after the other against the same containers.
+async fn conform(mode: &str, address: &str, container: &Arc<Container>) -> Result<()> {
+    for scenario in SCENARIOS {
+        let subject = Subject::new(connect(mode, address).await?)
+            .with_drops(1_000)
+            .with_load(20, 100)
+            .with_outage(Pausing(Arc::clone(container)));
+        let run = tokio::time::timeout(LIMIT, (scenario.run)(&subject)).await;
+        run.with_context(|| format!("{} hangs", scenario.name))?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_in_a_container_keeps_the_promises_of_the_contract() -> Result<()> {
+    let Some(docker) = Docker::find_or_skip("a_server_in_a_container_keeps_the_promises_of_the_contract")
+    else {
+        return Ok(());
+    };
+    let container = Arc::new(server(&docker, &[]).await?.start().await?);
+    conform("single", &address(&container).await?, &container).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_on_a_private_network_keeps_the_promises_of_the_contract() -> Result<()> {
+    let Some(docker) =
+        Docker::find_or_skip("a_cluster_on_a_private_network_keeps_the_promises_of_the_contract")
+    else {
+        return Ok(());
+    };
+    let cluster = Cluster::start(&docker).await?;
+    conform("cluster", &cluster.addresses().await?[0], &cluster.nodes[1]).await
 }
 
 #[tokio::test]

@@ -77,9 +77,11 @@ impl Tree {
         Ok(seen.into_iter().map(|id| self.names[id].as_str()).collect())
     }
 
-    /// The members that name a crate themselves.
+    /// The members that name a crate themselves; the benchmarks, which compare with it, do not count.
     fn users_of(&self, name: &str) -> BTreeSet<&str> {
-        let uses = |id: &&String| self.needs[*id].iter().any(|next| self.names[next] == name);
+        let uses = |id: &&String| {
+            self.names[*id] != "benches" && self.needs[*id].iter().any(|next| self.names[next] == name)
+        };
         self.members
             .iter()
             .filter(uses)
