@@ -38,11 +38,12 @@ use crate::config::MemoryConfig;
 /// # Bounds
 ///
 /// It never holds more than its bounds once a write has answered. An entry counts for its key, its value
-/// and 192 bytes of book-keeping. When there is no room, expired entries go first, then those that were
-/// not read since they came or since the eviction last looked at them (the SIEVE algorithm). An entry
-/// that would not fit even alone is [`CacheError::InvalidInput`], and what its key holds stays.
+/// and 192 bytes of book-keeping. When there is no room, expired entries go first (those in the same one
+/// of the cache's parts, each with a lock of its own), then those that were not read since they came or
+/// since the eviction last looked at them (the SIEVE algorithm). An entry
+/// that would not fit even alone is [`CacheError::InvalidInput`](crate::CacheError::InvalidInput), and what its key holds stays.
 ///
-/// A value is kept as the [`Bytes`] that were given: a small slice of a large buffer keeps the whole
+/// A value is kept as the [`Bytes`](crate::Bytes) that were given: a small slice of a large buffer keeps the whole
 /// buffer alive and counts for the slice only. Copy such a slice before you store it.
 ///
 /// # Expiry
