@@ -23,3 +23,14 @@ mod stack;
 
 pub use connect::{assemble, connect, connect_with, describe, from_env};
 pub use stack::{Foundation, Stack};
+
+/// The code in the pages at the root is compiled and run with the documentation of this crate, which sees
+/// all that a service sees.
+#[cfg(doctest)]
+mod pages {
+    #[doc = include_str!("../../README.md")]
+    struct Readme;
+
+    #[doc = include_str!("../../MIGRATION.md")]
+    struct Migration;
+}

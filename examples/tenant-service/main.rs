@@ -1,2 +1,113 @@
-//! (being built)
-fn main() {}
+//! A small HTTP service as a SaaS back end would have it: several tenants, API keys and settings read through
+//! a cache, requests counted, its cache flushed by pattern.
+//!
+//! `cargo run` starts it on the embedded cache. With `CACHE_ADDRS` (and `CACHE_MODE=cluster`) it uses
+//! servers; nothing else changes.
+//!
+//! Here everything is put together. What the service does is in `tenants.rs`, how it reads through its
+//! cache in `read_through.rs`, what its keys are called in `keys.rs`, and what it says over HTTP in
+//! `routes/`.
+
+mod answer;
+mod caller;
+mod credential;
+mod flush;
+mod keys;
+mod options;
+mod read_through;
+mod routes;
+mod shutdown;
+mod store;
+mod tenants;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use cache_core::{CacheClient as _, CacheConfig};
+use clap::Parser as _;
+use tokio::net::TcpListener;
+use tracing_subscriber::EnvFilter;
+
+use crate::flush::Flush;
+use crate::options::Options;
+use crate::store::Store;
+use crate::tenants::Tenants;
+
+/// How slow the stand-in for a database is.
+const DATABASE_LATENCY: Duration = Duration::from_millis(150);
+
+/// How long requests that are under way may take to end once the service is asked to stop.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// What the routes work on.
+#[derive(Clone, Debug)]
+struct App {
+    tenants: Arc<Tenants>,
+    flush: Flush,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let options = Options::parse();
+    let filter =
+        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,tenant_service=info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+
+    let config = CacheConfig::from_env()?;
+    let stack = cache_stack::assemble(&config).await.context("set up the cache")?;
+    let store = Store::with_demo_tenants(DATABASE_LATENCY);
+    let app = App {
+        tenants: Arc::new(Tenants::new(Arc::clone(&stack.client), store)?),
+        flush: Flush::of(&stack.foundation),
+    };
+
+    let address = options.address();
+    let listener = TcpListener::bind(address)
+        .await
+        .with_context(|| format!("listen on {address}; set PORT to another port, 0 picks a free one"))?;
+    greet(listener.local_addr()?, &cache_stack::describe(&config));
+    serve(listener, app).await?;
+    stack.client.close().await?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Serves until the process is asked to stop, and then lets requests end that are under way.
+async fn serve(listener: TcpListener, app: App) -> anyhow::Result<()> {
+    let (stopping, mut stopped) = tokio::sync::watch::channel(());
+    let server = axum::serve(listener, routes::router(app)).with_graceful_shutdown(async move {
+        shutdown::requested().await;
+        tracing::info!("stopping");
+        drop(stopping);
+    });
+    let overdue = async {
+        // Ends when the other half is dropped.
+        let _ = stopped.changed().await;
+        tokio::time::sleep(DRAIN).await;
+    };
+    tokio::select! {
+        served = server => served.context("serve"),
+        () = overdue => {
+            tracing::warn!("requests were cut off after {DRAIN:?}");
+            Ok(())
+        }
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "for the person at the terminal")]
+fn greet(address: SocketAddr, cache: &str) {
+    println!("tenant-service listens on http://{address}, its cache is {cache}");
+    println!("try in another terminal:");
+    println!("  curl -H 'x-api-key: demo-acme' {address}/settings");
+    println!("  curl -H 'x-api-key: demo-acme' {address}/settings     (and once more: from the cache)");
+    println!("  curl -H 'x-api-key: demo-acme' {address}/usage");
+    println!(
+        "  curl -X DELETE -H 'x-api-key: demo-operator' '{address}/admin/cache?pattern=tenant-service:v1:*'"
+    );
+    println!("  curl {address}/health/ready");
+}

@@ -1,0 +1,44 @@
+//! What the service itself needs to be told. How to reach the cache is told by `CACHE_*`, which
+//! `cache-stack` reads.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use clap::Parser;
+
+/// A small multi-tenant HTTP service that caches API keys and settings.
+///
+/// Uses the embedded cache unless CACHE_ADDRS names servers.
+#[derive(Clone, Debug, Parser)]
+#[command(version, max_term_width = 100)]
+pub(crate) struct Options {
+    /// The port on loopback; 0 picks a free one
+    #[arg(long, env = "PORT", default_value_t = 8080)]
+    port: u16,
+
+    /// The address and port to listen on, for example 0.0.0.0:8080; wins over the port alone
+    #[arg(long, env = "LISTEN", value_name = "HOST:PORT")]
+    listen: Option<SocketAddr>,
+}
+
+impl Options {
+    /// Where to listen.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.listen
+            .unwrap_or_else(|| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), self.port))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_address_wins_over_a_port_on_loopback() {
+        let address = |arguments: &[&str]| Options::parse_from(arguments).address().to_string();
+        assert_eq!(address(&["tenant-service", "--port", "81"]), "127.0.0.1:81");
+        assert_eq!(
+            address(&["tenant-service", "--port", "81", "--listen", "[::1]:82"]),
+            "[::1]:82"
+        );
+    }
+}

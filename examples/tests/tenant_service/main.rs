@@ -1,0 +1,7 @@
+//! The example service as its users meet it: a process that is started, asked over HTTP, and stopped.
+
+mod http;
+mod readme;
+mod service;
+mod tenants;
+mod without_cache;
