@@ -3,6 +3,8 @@
 //! Clients come from the machine outside, through published ports, so the nodes of the cluster announce
 //! those: what a client sees then is what it sees of a cluster behind an address translation.
 
+#![expect(clippy::expect_used, reason = "an engine that fails ends the test")]
+
 use std::collections::HashSet;
 use std::sync::Arc;
 

@@ -232,16 +232,16 @@ fn unpacked(folder: &Path, version: Version) -> Option<Program> {
         .iter()
         .map(|bin| folder.join(bin).join(name));
     let path = path.into_iter().find(|path| path.exists())?;
-    let libraries = ["usr/lib", "lib"]
+    let libraries: Vec<PathBuf> = ["usr/lib", "lib"]
         .iter()
         .flat_map(|lib| library_folders(&folder.join(lib)))
         .collect();
     // A container's file system brings its own C library, which must be started by its own loader.
-    let loader = [
-        folder.join("lib64/ld-linux-x86-64.so.2"),
-        folder.join("lib/ld-linux-aarch64.so.1"),
-    ];
-    let loader = loader.into_iter().find(|loader| loader.exists());
+    let loader = ["ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1"];
+    let mut loader = loader
+        .iter()
+        .flat_map(|name| libraries.iter().map(move |folder| folder.join(name)));
+    let loader = loader.find(|loader| loader.exists());
     let program = Program {
         loader,
         path,
