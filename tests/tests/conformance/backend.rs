@@ -1,5 +1,7 @@
 //! Clients of the shared servers.
 
+#![expect(clippy::expect_used, reason = "servers that are not there end the test")]
+
 use std::sync::Arc;
 
 use cache_core::CacheClient;
@@ -8,7 +10,7 @@ use cache_valkey::ValkeyClient;
 use tests::{Kind, Shared, shared};
 
 /// Connects to the shared servers of that kind. A cluster is given by ONE address.
-pub async fn connect(kind: Kind) -> Arc<dyn CacheClient> {
+pub(crate) async fn connect(kind: Kind) -> Arc<dyn CacheClient> {
     let servers = shared(kind).await.expect("the shared servers start");
     let client = ValkeyClient::connect(&config(kind, &servers))
         .await
