@@ -381,7 +381,7 @@ fn the_commands_of_the_readme_exist() -> Result<()> {
     {
         let words: Vec<&str> = line
             .split_whitespace()
-            .map(|word| word.trim_matches(['`', '.', ',', ')']))
+            .map(|word| word.trim_matches(['`', '.', ',', ':', ')']))
             .collect();
         for (at, _) in words
             .iter()
