@@ -229,7 +229,13 @@ mod tests {
         let ask = Setback::Ask {
             to: Some(Address::new("a", 1)),
         };
-        assert_eq!(refusal("ASK", "7 a:1"), Some(ask));
+        assert_eq!(refusal("ASK", "7 a:1").as_ref(), Some(&ask));
+        let followed = Step::Follow {
+            to: Address::new("a", 1),
+            asking: true,
+            pause: Duration::ZERO,
+        };
+        assert_eq!(Journey::new(Effect::Read, false, 0).next(&ask), followed);
         assert_eq!(refusal("WRONGTYPE", "no"), None);
     }
 

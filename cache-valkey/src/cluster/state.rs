@@ -200,7 +200,8 @@ mod tests {
         let start = clock::now();
         state.learned(&topology(5, &[(1, 0..=9), (2, 10..=19)]), start, start);
         state.moved(3, &at(7), start + MS);
-        assert_eq!(owner(&state, 3), 7);
+        state.learned(&topology(5, &[(1, 0..=9), (2, 10..=19)]), start, start + 2 * MS);
+        assert_eq!(owner(&state, 3), 7, "asked before anybody could have named it");
         state.learned(
             &topology(6, &[(1, 0..=9), (2, 10..=19)]),
             start + 2 * MS,

@@ -252,6 +252,11 @@ mod tests {
         let table = table().moved(50, &at(12), || 12).unwrap();
         assert_eq!((owner(&table, 0), owner(&table, 99)), (Some(12), Some(12)));
         assert_eq!(owner(&table, 100), Some(2));
+        let table = table.moved(301, &at(21), || 21).unwrap();
+        assert_eq!(
+            [0, 100, 300].map(|slot| owner(&table, slot)),
+            [Some(12), Some(21), Some(21)]
+        );
         let shard = table.shard(0).unwrap();
         assert_eq!(shard.replicas().copied().collect::<Vec<_>>(), [11]);
     }

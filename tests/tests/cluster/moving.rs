@@ -35,6 +35,15 @@ async fn a_slot_that_is_half_way_is_read_and_written_on_both_sides() -> Result<(
             .await?
     );
     assert!(matches!(client.get("{half}:absent").await, Err(CacheError::Miss)));
+    let twice: Vec<_> = (0..20)
+        .map(|write| ("{half}:twice", write.to_string().into()))
+        .collect();
+    client.set_many(&twice, Ttl::Forever).await?;
+    assert_eq!(
+        client.get("{half}:twice").await?,
+        "19",
+        "the last write of a list must stay the last"
+    );
     assert_eq!(client.del(&["{half}:0", "{half}:39", "{half}:absent"]).await?, 2);
 
     while cluster.migrate_keys(slot, from, to, 100).await? > 0 {}
