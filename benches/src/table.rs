@@ -4,7 +4,9 @@ use std::fmt;
 
 use crate::Sample;
 
-/// Contenders by columns; the first contender is the baseline.
+/// Contenders by columns; the first contender is the baseline. A cell holds the rate (the ratio of the
+/// rates, for all but the baseline), the median and the 99th percentile of the time of a call in
+/// microseconds, and what this process spent on a call in microseconds of a core.
 #[derive(Debug)]
 pub struct Table {
     title: String,
@@ -62,7 +64,7 @@ impl fmt::Display for Table {
             .max(self.title.len());
         write!(f, "{:width$}", self.title)?;
         for column in &self.columns {
-            write!(f, " | {column:>19}")?;
+            write!(f, " | {column:>24}")?;
         }
         writeln!(f)?;
         for (row, name) in self.contenders.iter().enumerate() {
@@ -79,8 +81,9 @@ impl fmt::Display for Table {
                 } else {
                     format!("{:.2}", self.ratio(row, 0, column))
                 };
+                let cpu = median(samples.iter().map(|sample| sample.cpu));
                 let times = format!("{p50:.0}/{p99:.0}");
-                write!(f, " | {head:>7} {times:>11}")?;
+                write!(f, " | {head:>7} {times:>11} {cpu:>4.1}")?;
             }
             writeln!(f)?;
         }

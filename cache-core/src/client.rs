@@ -4,6 +4,7 @@
 //! Sugar lives in [`CacheClientExt`](crate::CacheClientExt).
 
 use std::fmt::Debug;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -210,71 +211,58 @@ pub trait CacheClient: Debug + Send + Sync + 'static {
     async fn close(&self) -> Result<(), CacheError>;
 }
 
-macro_rules! forward_to_the_client_inside {
-    ($pointer:ident) => {
-        #[async_trait]
-        #[deny(clippy::missing_trait_methods)]
-        impl<C: CacheClient + ?Sized> CacheClient for $pointer<C> {
-            async fn get(&self, key: &str) -> Result<Bytes, CacheError> {
-                (**self).get(key).await
-            }
-            async fn get_entry(&self, key: &str) -> Result<Entry, CacheError> {
-                (**self).get_entry(key).await
-            }
-            async fn get_many<'a>(&self, keys: &[&'a str]) -> Result<Vec<Option<Bytes>>, CacheError> {
-                (**self).get_many(keys).await
-            }
-            async fn set(&self, key: &str, value: Bytes, ttl: Ttl) -> Result<(), CacheError> {
-                (**self).set(key, value, ttl).await
-            }
-            async fn set_many<'a>(&self, entries: &[(&'a str, Bytes)], ttl: Ttl) -> Result<(), CacheError> {
-                (**self).set_many(entries, ttl).await
-            }
-            async fn set_if_absent(&self, key: &str, value: Bytes, ttl: Ttl) -> Result<bool, CacheError> {
-                (**self).set_if_absent(key, value, ttl).await
-            }
-            async fn compare_and_set(
-                &self,
-                key: &str,
-                expected: &[u8],
-                value: Bytes,
-                ttl: Ttl,
-            ) -> Result<bool, CacheError> {
-                (**self).compare_and_set(key, expected, value, ttl).await
-            }
-            async fn compare_and_delete(&self, key: &str, expected: &[u8]) -> Result<bool, CacheError> {
-                (**self).compare_and_delete(key, expected).await
-            }
-            async fn del<'a>(&self, keys: &[&'a str]) -> Result<u64, CacheError> {
-                (**self).del(keys).await
-            }
-            async fn exists<'a>(&self, keys: &[&'a str]) -> Result<u64, CacheError> {
-                (**self).exists(keys).await
-            }
-            async fn incr(&self, key: &str) -> Result<i64, CacheError> {
-                (**self).incr(key).await
-            }
-            async fn incr_by(&self, key: &str, delta: i64, ttl: Ttl) -> Result<i64, CacheError> {
-                (**self).incr_by(key, delta, ttl).await
-            }
-            async fn expire(&self, key: &str, ttl: Ttl) -> Result<bool, CacheError> {
-                (**self).expire(key, ttl).await
-            }
-            async fn ttl(&self, key: &str) -> Result<Ttl, CacheError> {
-                (**self).ttl(key).await
-            }
-            fn invalidations(&self) -> Option<Arc<dyn InvalidationSource>> {
-                (**self).invalidations()
-            }
-            async fn ping(&self) -> Result<(), CacheError> {
-                (**self).ping().await
-            }
-            async fn close(&self) -> Result<(), CacheError> {
-                (**self).close().await
-            }
+/// What a method of an `#[async_trait]` returns.
+type Answer<'f, T> = Pin<Box<dyn Future<Output = Result<T, CacheError>> + Send + 'f>>;
+
+// The lifetimes stand in the order in which `#[async_trait]` puts them: `'a` of the method itself, then
+// `self`, then the arguments, then the future.
+macro_rules! forward {
+    ($name:ident($($argument:ident: $type:ty),*) -> $output:ty; 'a, 'k) => {
+        #[inline]
+        fn $name<'a, 's, 'k, 'f>(&'s self, $($argument: $type),*) -> Answer<'f, $output>
+        where 'a: 'f, 's: 'f, 'k: 'f, Self: 'f {
+            (**self).$name($($argument),*)
+        }
+    };
+    ($name:ident($($argument:ident: $type:ty),*) -> $output:ty; $($life:lifetime),*) => {
+        #[inline]
+        fn $name<'s, $($life,)* 'f>(&'s self, $($argument: $type),*) -> Answer<'f, $output>
+        where 's: 'f, $($life: 'f,)* Self: 'f {
+            (**self).$name($($argument),*)
         }
     };
 }
 
-forward_to_the_client_inside!(Arc);
-forward_to_the_client_inside!(Box);
+// Every call through an `Arc<dyn CacheClient>` comes through here. `#[async_trait]` would put the future of
+// the client inside into a second box; so its signatures are written out, and the future is handed on.
+macro_rules! forward_to_the_client_inside {
+    ($($pointer:ident),*) => { $(
+        #[deny(clippy::missing_trait_methods)]
+        impl<C: CacheClient + ?Sized> CacheClient for $pointer<C> {
+            forward! { get(key: &'k str) -> Bytes; 'k }
+            forward! { get_entry(key: &'k str) -> Entry; 'k }
+            forward! { get_many(keys: &'k [&'a str]) -> Vec<Option<Bytes>>; 'a, 'k }
+            forward! { set(key: &'k str, value: Bytes, ttl: Ttl) -> (); 'k }
+            forward! { set_many(entries: &'k [(&'a str, Bytes)], ttl: Ttl) -> (); 'a, 'k }
+            forward! { set_if_absent(key: &'k str, value: Bytes, ttl: Ttl) -> bool; 'k }
+            forward! {
+                compare_and_set(key: &'k str, expected: &'e [u8], value: Bytes, ttl: Ttl) -> bool; 'k, 'e
+            }
+            forward! { compare_and_delete(key: &'k str, expected: &'e [u8]) -> bool; 'k, 'e }
+            forward! { del(keys: &'k [&'a str]) -> u64; 'a, 'k }
+            forward! { exists(keys: &'k [&'a str]) -> u64; 'a, 'k }
+            forward! { incr(key: &'k str) -> i64; 'k }
+            forward! { incr_by(key: &'k str, delta: i64, ttl: Ttl) -> i64; 'k }
+            forward! { expire(key: &'k str, ttl: Ttl) -> bool; 'k }
+            forward! { ttl(key: &'k str) -> Ttl; 'k }
+            forward! { ping() -> (); }
+            forward! { close() -> (); }
+
+            fn invalidations(&self) -> Option<Arc<dyn InvalidationSource>> {
+                (**self).invalidations()
+            }
+        }
+    )* };
+}
+
+forward_to_the_client_inside!(Arc, Box);
