@@ -43,7 +43,5 @@ cache_core::conformance_tests! {
 
 /// A client of the shared servers, as every service has it: behind `Arc<dyn CacheClient>`.
 async fn subject(kind: Kind) -> Subject {
-    Subject::new(connect(kind).await)
-        .with_drops(10_000)
-        .with_load(50, 300)
+    Subject::new(connect(kind).await).with_drops(10_000)
 }
