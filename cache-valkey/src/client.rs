@@ -89,7 +89,7 @@ impl ValkeyClient {
     /// # Errors
     ///
     /// [`CacheError::Config`] for certificates that cannot be read and for IAM authentication, which needs
-    /// a [`CredentialsSource`]; [`CacheError::Unavailable`] and [`CacheError::Unauthorized`] for a server
+    /// a [`CredentialsSource`](cache_core::credentials::CredentialsSource); [`CacheError::Unavailable`] and [`CacheError::Unauthorized`] for a server
     /// that cannot be used.
     pub async fn connect(config: &ValkeyConfig) -> Result<Self, CacheError> {
         Self::builder(config).connect().await
