@@ -28,7 +28,8 @@ pub type Source = Arc<dyn Error + Send + Sync + 'static>;
 /// | `Miss` | was done, there is nothing | no, load the value |
 /// | `Timeout`, `Unavailable` | see [`outcome`](CacheError::outcome) | yes, see [`is_transient`](CacheError::is_transient) |
 /// | `Unauthorized`, `Denied`, `Config`, `Unsupported` | was not done | no, an operator has to act |
-/// | `Rejected`, `InvalidInput`, `Corrupt` | was not done | no, the caller has to act |
+/// | `Rejected`, `InvalidInput` | was not done | no, the caller has to act |
+/// | `Corrupt` | may have been done, its answer cannot be read | no, the caller has to act |
 /// | `Closed` | was not done | no |
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -216,6 +217,7 @@ impl CacheError {
             } => Outcome::NotApplied,
             Self::Timeout { .. } => Outcome::Unknown,
             Self::Unavailable { outcome, .. } => *outcome,
+            Self::Corrupt { .. } => Outcome::Unknown,
             _ => Outcome::NotApplied,
         }
     }

@@ -3,6 +3,8 @@
 //! Arguments are borrowed from the caller, so that a retry costs no copy. Not in here: which commands
 //! make up an operation; that is the client's and the scripts' business.
 
+use crate::reply::Reply;
+
 /// One command with borrowed arguments.
 #[derive(Clone)]
 pub(crate) struct Command<'a> {
@@ -112,6 +114,23 @@ impl<'a> Command<'a> {
         self.effect
     }
 
+    /// Whether `reply` may be this command's: a refusal always may, and of commands that answer in one
+    /// shape it must have that shape.
+    pub(crate) fn is_answered_by(&self, reply: &Reply) -> bool {
+        match (self.name, reply) {
+            (_, Reply::Error(_)) => true,
+            ("GET", _) => matches!(reply, Reply::Bulk(_) | Reply::Nil),
+            ("MGET", _) => matches!(reply, Reply::Array(_)),
+            ("SET", _) => matches!(reply, Reply::Status(_) | Reply::Nil),
+            ("PING", _) => matches!(reply, Reply::Status(_)),
+            (
+                "INCR" | "INCRBY" | "UNLINK" | "EXISTS" | "PEXPIRE" | "PTTL" | "DELIFEQ" | "EVAL" | "EVALSHA",
+                _,
+            ) => matches!(reply, Reply::Int(_)),
+            _ => true,
+        }
+    }
+
     /// Whether any node of the shard may answer it.
     pub(crate) fn reads(&self) -> bool {
         self.effect == Effect::Read
@@ -128,6 +147,20 @@ impl std::fmt::Debug for Command<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_reply_of_another_shape_cannot_be_the_commands_own() {
+        let get = Command::read("GET");
+        assert!(get.is_answered_by(&Reply::Nil) && get.is_answered_by(&Reply::Bulk("x".into())));
+        assert!(!get.is_answered_by(&Reply::Status("OK".into())));
+        assert!(!Command::write("SET").is_answered_by(&Reply::Bulk("x".into())));
+        assert!(!Command::write_once("INCR").is_answered_by(&Reply::Nil));
+        let refusal = Reply::Error(crate::reply::ServerError {
+            code: "ERR".into(),
+            detail: "no".into(),
+        });
+        assert!(get.is_answered_by(&refusal));
+    }
 
     #[test]
     fn the_first_key_routes_and_nothing_of_the_arguments_is_shown() {

@@ -1,6 +1,7 @@
 //! From a configuration to a router that is ready.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use cache_core::config::{Address, ReadFrom, Startup, Topology, ValkeyConfig};
 use cache_core::credentials::{Credentials, CredentialsSource, FixedCredentials};
@@ -15,6 +16,10 @@ use crate::resolve::Resolve;
 use crate::router::Router;
 use crate::sentinel::Sentinels;
 use crate::single::Single;
+
+/// How much longer a start waits than a try to connect may take: so that it ends with what the try found
+/// out, and not at the same moment with less to say.
+const VERDICT: Duration = Duration::from_millis(250);
 
 /// Connects as `config` says; the dialer is for the data nodes.
 pub(crate) async fn connect(
@@ -78,7 +83,9 @@ async fn single(
     ));
     tolerate(
         startup,
-        primary.connect(Deadline::after(config.dial_timeout)).await,
+        primary
+            .connect(Deadline::after(config.dial_timeout + VERDICT))
+            .await,
     )?;
     if config.read_from == ReadFrom::Primary {
         return Ok(single);

@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cache_core::clock::{self, Instant};
 use cache_core::config::{Address, ValkeyConfig};
 use cache_core::credentials::CredentialsSource;
 use cache_core::{CacheError, ConfigError, Outcome, Unavailability};
@@ -43,6 +44,9 @@ pub(crate) struct Limits {
     pub(crate) dial_timeout: Duration,
     /// How long a connection with requests in flight may be silent before it is looked into.
     pub(crate) silence: Duration,
+    /// How long requests may be in flight without any being answered before the connection is given up:
+    /// as long as the most patient call waits.
+    pub(crate) fruitless: Duration,
 }
 
 /// A connection that is ready for use.
@@ -89,6 +93,7 @@ impl Dialer {
                 connections: usize::try_from(config.pool_size).unwrap_or(usize::MAX).max(1),
                 dial_timeout: config.dial_timeout,
                 silence,
+                fruitless: config.read_timeout.max(config.write_timeout),
             },
         })
     }
@@ -110,58 +115,66 @@ impl Dialer {
         events: Arc<dyn Events>,
     ) -> Result<Dialed, CacheError> {
         let deadline = Deadline::after(self.limits.dial_timeout);
-        let work = async {
-            let stream = self.connect(address, deadline).await?;
-            match &self.tls {
-                Some(tls) => {
-                    let stream = tls.secure(&address.host, stream).await?;
-                    self.greet(address, mode, stream, events).await
-                }
-                None => self.greet(address, mode, stream, events).await,
-            }
-        };
-        match tokio::time::timeout_at(deadline.at(), work).await {
-            Ok(result) => result,
-            Err(_) => Err(unreachable(
-                address,
-                Unavailability::Connect,
-                "no answer within the dial timeout",
-                None,
-            )),
-        }
-    }
-
-    async fn connect(&self, address: &Address, deadline: Deadline) -> Result<TcpStream, CacheError> {
-        let targets = self
-            .resolve
-            .resolve(&address.host, address.port)
-            .await
-            .map_err(|error| {
-                unreachable(
-                    address,
-                    Unavailability::Resolve,
-                    "check CACHE_ADDRS and the name service",
-                    Some(error),
-                )
-            })?;
+        let found = tokio::time::timeout_at(deadline.at(), self.look_up(address)).await;
+        let targets = found.unwrap_or_else(|_| {
+            let detail = "no answer of the name service within the dial timeout";
+            Err(unreachable(address, Unavailability::Resolve, detail, None))
+        })?;
         let mut last = None;
         for (index, target) in targets.iter().enumerate() {
             // What is left is shared out, so that one silent address leaves time for the others.
             let left = u32::try_from(targets.len() - index).unwrap_or(u32::MAX);
-            let share = deadline.remaining() / left;
-            match tokio::time::timeout(share, open(*target)).await {
-                Ok(Ok(stream)) => return Ok(stream),
-                Ok(Err(error)) => last = Some(error),
-                Err(_) => last = Some(io::Error::from(io::ErrorKind::TimedOut)),
+            let until = clock::now() + deadline.remaining() / left;
+            // On the heap: what a handshake keeps on the way is large, and connecting is rare.
+            match Box::pin(self.reach(address, *target, until, mode, Arc::clone(&events))).await {
+                // What no waiting mends is wrong at the other addresses, too.
+                Err(error) if error.is_transient() => last = Some(error),
+                result => return result,
             }
         }
-        Err(match last {
-            Some(error) => {
+        Err(last.unwrap_or_else(|| {
+            unreachable(address, Unavailability::Resolve, "the name has no address", None)
+        }))
+    }
+
+    async fn look_up(&self, address: &Address) -> Result<Vec<SocketAddr>, CacheError> {
+        let found = self.resolve.resolve(&address.host, address.port).await;
+        found.map_err(|error| {
+            let detail = "check CACHE_ADDRS and the name service";
+            unreachable(address, Unavailability::Resolve, detail, Some(error))
+        })
+    }
+
+    /// Connects to one of the addresses of `address`. What takes too long is told by its step.
+    async fn reach(
+        &self,
+        address: &Address,
+        target: SocketAddr,
+        until: Instant,
+        mode: Mode,
+        events: Arc<dyn Events>,
+    ) -> Result<Dialed, CacheError> {
+        let late = |detail| unreachable(address, Unavailability::Connect, detail, None);
+        let stream = match tokio::time::timeout_at(until, open(target)).await {
+            Ok(opened) => opened.map_err(|error| {
                 let detail = error.kind().to_string();
                 unreachable(address, Unavailability::Connect, &detail, Some(error))
+            })?,
+            Err(_) => return Err(late("no answer within the dial timeout")),
+        };
+        let greeted = match &self.tls {
+            Some(tls) => {
+                let secured = tokio::time::timeout_at(until, tls.secure(&address.host, stream)).await;
+                let stream = secured.unwrap_or_else(|_| {
+                    Err(late(
+                        "which accepts connections but does not answer the TLS handshake; is it a TLS port?",
+                    ))
+                })?;
+                tokio::time::timeout_at(until, self.greet(address, mode, stream, events)).await
             }
-            None => unreachable(address, Unavailability::Resolve, "the name has no address", None),
-        })
+            None => tokio::time::timeout_at(until, self.greet(address, mode, stream, events)).await,
+        };
+        greeted.unwrap_or_else(|_| Err(late("which accepts connections but does not answer")))
     }
 
     async fn greet<S>(
@@ -223,6 +236,7 @@ impl Dialer {
     }
 
     fn refused(&self, address: &Address, error: HandshakeError) -> CacheError {
+        let parsed = !matches!(error, HandshakeError::NotTheProtocol(_));
         match error {
             HandshakeError::Refused(error) if error.code == "ERR" || error.code == "NOPROTO" => {
                 CacheError::Unsupported {
@@ -235,14 +249,20 @@ impl Dialer {
             }
             HandshakeError::Refused(error) => from_server(&error, "HELLO"),
             HandshakeError::Ended(source) | HandshakeError::NotTheProtocol(source) => {
-                if let Some(detail) = tls::explain(&*source, &address.host) {
+                if let Some(tls) = &self.tls
+                    && let Some(detail) = tls.explain(&*source, &address.host)
+                {
                     return tls::insecure(detail, Some(source));
                 }
-                let hint = match self.tls {
-                    Some(_) => "the server ended the connection during the handshake",
-                    None => {
-                        "the server does not shake hands as Valkey does; if this is a TLS port, set \
-                             CACHE_TLS_ENABLED=true"
+                let hint = match (parsed, &self.tls) {
+                    (true, Some(_)) => "the server ended the connection during the handshake",
+                    (true, None) => {
+                        "the server ended the connection during the handshake; if this is a TLS port, set \
+                         CACHE_TLS_ENABLED=true"
+                    }
+                    (false, _) => {
+                        "what answers there does not speak the Redis protocol; check CACHE_ADDRS, and \
+                         CACHE_TLS_ENABLED if this is a TLS port"
                     }
                 };
                 CacheError::Unavailable {

@@ -58,7 +58,7 @@ pub(crate) async fn look(
     Ok(())
 }
 
-/// Looks again and again, until `single` is gone.
+/// Looks again and again, until `single` is closed or gone.
 pub(crate) async fn follow(single: Weak<Single>, guide: Guide, dialer: Arc<Dialer>) {
     loop {
         let (doubt, pause) = {
@@ -82,6 +82,9 @@ pub(crate) async fn follow(single: Weak<Single>, guide: Guide, dialer: Arc<Diale
             }
         }
         let Some(single) = single.upgrade() else { return };
+        if single.is_closed() {
+            return;
+        }
         if let Err(error) = look(
             &single,
             &guide,
@@ -91,6 +94,11 @@ pub(crate) async fn follow(single: Weak<Single>, guide: Guide, dialer: Arc<Diale
         .await
         {
             tracing::debug!(%error, "could not look up the primary and its replicas");
+        }
+        if single.is_closed() {
+            // What was found in the meantime must not outlive the rest.
+            single.close();
+            return;
         }
         drop(single);
         // Doubt comes with every failing call; one look answers all that came meanwhile.

@@ -98,6 +98,7 @@ impl Node {
             None => self.wait_for_link(deadline, PATIENCE).await?,
         };
         match tokio::time::timeout_at(deadline.at(), link.connection.send(command)).await {
+            Ok(Ok(reply)) if !command.is_answered_by(&reply) => Err(self.give_up(&link, command, &reply)),
             Ok(result) => result.map_err(|error| self.name(error)),
             Err(_) => Err(deadline.passed(Stage::Reply)),
         }
@@ -115,8 +116,39 @@ impl Node {
             None => self.wait_for_link(deadline, PATIENCE).await?,
         };
         match tokio::time::timeout_at(deadline.at(), link.connection.send_batch(commands)).await {
-            Ok(result) => result.map_err(|error| self.name(error)),
+            Ok(Ok(replies)) => {
+                let stray = commands
+                    .iter()
+                    .zip(&replies)
+                    .find(|(command, reply)| !command.is_answered_by(reply));
+                match stray {
+                    Some((command, reply)) => Err(self.give_up(&link, command, reply)),
+                    None => Ok(replies),
+                }
+            }
+            Ok(Err(error)) => Err(self.name(error)),
             Err(_) => Err(deadline.passed(Stage::Reply)),
+        }
+    }
+
+    /// Ends a connection on which a command got a reply that cannot be its own: if replies have shifted,
+    /// the next one might look right and be another call's.
+    fn give_up(&self, link: &Link, command: &Command<'_>, reply: &Reply) -> CacheError {
+        tracing::warn!(
+            node = %self.address,
+            command = command.name(),
+            ?reply,
+            "a reply does not belong to its command; the connection is given up"
+        );
+        link.connection.close();
+        CacheError::Corrupt {
+            detail: format!(
+                "{} answered {} with {reply:?}; the connection was given up",
+                self.address,
+                command.name()
+            )
+            .into(),
+            source: None,
         }
     }
 
@@ -137,7 +169,9 @@ impl Node {
     /// Gives up all connections; calls in flight fail, later ones are [`CacheError::Closed`].
     pub(crate) fn close(&self) {
         self.health.send_replace(Health::Closed);
-        self.links.store(Arc::default());
+        for link in self.links.swap(Arc::default()).iter() {
+            link.connection.close();
+        }
         self.work.notify_one();
     }
 

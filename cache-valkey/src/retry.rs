@@ -1,15 +1,70 @@
 //! Which failed command may be sent again.
 
-use cache_core::{CacheError, Outcome, Unavailability};
+use std::time::Duration;
 
+use cache_core::{CacheError, Outcome, Stage, Unavailability};
+
+use crate::backoff::Backoff;
 use crate::command::Effect;
+
+/// The tries of one call, and what is known of them.
+#[derive(Debug, Default)]
+pub(crate) struct Tries {
+    repeated: u32,
+    /// Whether one of them may have been carried out although it has no result.
+    may_be_done: bool,
+}
+
+impl Tries {
+    /// How long to wait before the next try after one that failed with `error`; or the error that ends
+    /// the call.
+    pub(crate) fn next(
+        &mut self,
+        effect: Effect,
+        error: CacheError,
+        max_retries: u32,
+        time_left: Duration,
+    ) -> Result<Duration, CacheError> {
+        let error = self.end(error);
+        self.may_be_done |= error.outcome() == Outcome::Unknown;
+        let delay = Backoff::CALL.delay(self.repeated);
+        if self.repeated >= max_retries || !may_repeat(effect, &error) || delay >= time_left {
+            return Err(error);
+        }
+        self.repeated += 1;
+        Ok(delay)
+    }
+
+    /// What `error` is as the end of the call: an earlier try that may have been carried out is not
+    /// undone by a later one that was not.
+    pub(crate) fn end(&self, error: CacheError) -> CacheError {
+        match error {
+            CacheError::Unavailable {
+                reason,
+                detail,
+                source,
+                ..
+            } if self.may_be_done => CacheError::Unavailable {
+                reason,
+                detail,
+                outcome: Outcome::Unknown,
+                source,
+            },
+            CacheError::Timeout { after, .. } if self.may_be_done => CacheError::Timeout {
+                stage: Stage::Call,
+                after,
+            },
+            other => other,
+        }
+    }
+}
 
 /// Whether a command that failed with `error` may be sent again.
 ///
 /// Only what may have passed by the next try: a connection that was lost under it, a server that is not
 /// ready. A server that is known to be down is no reason to wait, and a passed deadline leaves no time.
 /// What must not be done twice is sent again only where it certainly was not done.
-pub(crate) fn may_repeat(effect: Effect, error: &CacheError) -> bool {
+fn may_repeat(effect: Effect, error: &CacheError) -> bool {
     let passing = matches!(
         error,
         CacheError::Unavailable {
@@ -22,10 +77,6 @@ pub(crate) fn may_repeat(effect: Effect, error: &CacheError) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use cache_core::Stage;
-
     use super::*;
 
     fn unavailable(reason: Unavailability, outcome: Outcome) -> CacheError {
@@ -47,6 +98,35 @@ mod tests {
             Effect::WriteOnce,
             &unavailable(Unavailability::NotReady, Outcome::NotApplied)
         ));
+    }
+
+    #[test]
+    fn what_may_have_been_done_stays_open_although_the_next_try_was_not_even_sent() {
+        let second = Duration::from_secs(1);
+        let mut tries = Tries::default();
+        let lost = unavailable(Unavailability::Lost, Outcome::Unknown);
+        assert!(tries.next(Effect::Write, lost, 3, second).is_ok());
+        let down = || unavailable(Unavailability::Connect, Outcome::NotApplied);
+        assert_eq!(tries.end(down()).outcome(), Outcome::Unknown);
+        let error = tries.next(Effect::Write, down(), 3, second).unwrap_err();
+        assert_eq!(error.outcome(), Outcome::Unknown);
+        assert_eq!(Tries::default().end(down()).outcome(), Outcome::NotApplied);
+    }
+
+    #[test]
+    fn tries_end_with_their_number_and_with_the_time() {
+        let second = Duration::from_secs(1);
+        let passing = || unavailable(Unavailability::NotReady, Outcome::NotApplied);
+        let mut tries = Tries::default();
+        for _ in 0..3 {
+            assert!(tries.next(Effect::Read, passing(), 3, second).is_ok());
+        }
+        assert!(tries.next(Effect::Read, passing(), 3, second).is_err());
+        assert!(
+            Tries::default()
+                .next(Effect::Read, passing(), 3, Duration::ZERO)
+                .is_err()
+        );
     }
 
     #[test]

@@ -3,20 +3,19 @@
 //! Who the primary is may be fixed or may change (sentinels); `follow.rs` finds out and puts it in here.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use cache_core::config::ReadFrom;
 use cache_core::{CacheError, Outcome, Unavailability};
 use tokio::sync::Notify;
 
-use crate::backoff::Backoff;
 use crate::command::{Command, Effect};
 use crate::deadline::Deadline;
 use crate::error::from_server;
 use crate::node::Node;
 use crate::reply::Reply;
-use crate::retry::may_repeat;
+use crate::retry::Tries;
 
 /// One primary and its replicas.
 #[derive(Debug)]
@@ -26,6 +25,7 @@ pub(crate) struct Single {
     read_from: ReadFrom,
     max_retries: u32,
     turn: AtomicUsize,
+    closed: AtomicBool,
     /// Asks for a new look at who is who.
     pub(crate) doubt: Arc<Notify>,
 }
@@ -38,6 +38,7 @@ impl Single {
             read_from,
             max_retries,
             turn: AtomicUsize::new(0),
+            closed: AtomicBool::new(false),
             doubt: Arc::new(Notify::new()),
         }
     }
@@ -45,9 +46,11 @@ impl Single {
     /// Sends a command to where it belongs, again where that is allowed. A refusal that is final stays a
     /// [`Reply::Error`].
     pub(crate) async fn send(&self, command: &Command<'_>, deadline: Deadline) -> Result<Reply, CacheError> {
-        let mut attempt = 0;
+        let mut tries = Tries::default();
         loop {
-            let node = self.node_for(command.effect())?;
+            let node = self
+                .node_for(command.effect())
+                .map_err(|error| tries.end(error))?;
             let error = match node.send(command, deadline).await {
                 Ok(Reply::Error(refusal)) => {
                     let error = from_server(&refusal, command.name());
@@ -59,7 +62,7 @@ impl Single {
                 Ok(reply) => return Ok(reply),
                 Err(error) => error,
             };
-            self.pause_before_repeating(command.effect(), error, &mut attempt, deadline)
+            self.pause_before_repeating(command.effect(), error, &mut tries, deadline)
                 .await?;
         }
     }
@@ -73,9 +76,9 @@ impl Single {
     ) -> Result<Vec<Reply>, CacheError> {
         let effect = commands.iter().map(Command::effect).max().unwrap_or(Effect::Read);
         let borrowed: Vec<_> = commands.iter().collect();
-        let mut attempt = 0;
+        let mut tries = Tries::default();
         loop {
-            let node = self.node_for(effect)?;
+            let node = self.node_for(effect).map_err(|error| tries.end(error))?;
             let error = match node.send_batch(&borrowed, deadline).await {
                 Ok(replies) => match first_transient(&replies, &borrowed) {
                     Some(error) => error,
@@ -83,7 +86,7 @@ impl Single {
                 },
                 Err(error) => error,
             };
-            self.pause_before_repeating(effect, error, &mut attempt, deadline)
+            self.pause_before_repeating(effect, error, &mut tries, deadline)
                 .await?;
         }
     }
@@ -93,15 +96,11 @@ impl Single {
         &self,
         effect: Effect,
         error: CacheError,
-        attempt: &mut u32,
+        tries: &mut Tries,
         deadline: Deadline,
     ) -> Result<(), CacheError> {
         self.doubt.notify_one();
-        let delay = Backoff::CALL.delay(*attempt);
-        if *attempt >= self.max_retries || !may_repeat(effect, &error) || delay >= deadline.remaining() {
-            return Err(error);
-        }
-        *attempt += 1;
+        let delay = tries.next(effect, error, self.max_retries, deadline.remaining())?;
         tokio::time::sleep(delay).await;
         Ok(())
     }
@@ -150,7 +149,12 @@ impl Single {
         crate::error::accept(self.primary()?.send(&ping, deadline).await?, ping.name()).map(drop)
     }
 
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
     pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
         if let Some(primary) = self.primary.load_full() {
             primary.close();
         }

@@ -2,6 +2,7 @@
 //!
 //! Host names are always verified; there is no switch. TLS 1.2 is the least.
 
+use std::error::Error;
 use std::io;
 use std::sync::Arc;
 
@@ -16,7 +17,11 @@ use tokio_rustls::client::TlsStream;
 
 /// Secures streams as a [`TlsConfig`] says.
 #[derive(Clone)]
-pub(crate) struct Tls(TlsConnector);
+pub(crate) struct Tls {
+    connector: TlsConnector,
+    /// Whether the authorities are the configuration's own, not the system's.
+    own_roots: bool,
+}
 
 impl Tls {
     /// Reads the certificates. Errors name the variable that carries them.
@@ -44,7 +49,10 @@ impl Tls {
                 })?
             }
         };
-        Ok(Self(TlsConnector::from(Arc::new(client))))
+        Ok(Self {
+            connector: TlsConnector::from(Arc::new(client)),
+            own_roots: config.ca_pem.is_some(),
+        })
     }
 
     /// Secures `stream`, whose peer must prove to be `host`.
@@ -59,23 +67,48 @@ impl Tls {
                 &format!("{host} is no host name that a certificate could carry"),
             )
         })?;
-        self.0
+        self.connector
             .connect(name, stream)
             .await
-            .map_err(|error| failed(host, error))
+            .map_err(|error| self.failed(host, error))
+    }
+
+    /// What a failed handshake, or an alert after it, means; `None` where TLS is not what failed.
+    pub(crate) fn explain(&self, error: &(dyn Error + 'static), host: &str) -> Option<String> {
+        find(error).map(|error| words(error, host, self.own_roots))
+    }
+
+    fn failed(&self, host: &str, error: io::Error) -> CacheError {
+        match self.explain(&error, host) {
+            Some(detail) => insecure(detail, Some(Arc::new(error))),
+            None if error.kind() == io::ErrorKind::UnexpectedEof => insecure(
+                format!("{host} closed the connection during the TLS handshake; is it a TLS port?"),
+                Some(Arc::new(error)),
+            ),
+            None => CacheError::Unavailable {
+                reason: Unavailability::Connect,
+                detail: format!("{host} during the TLS handshake").into(),
+                outcome: Outcome::NotApplied,
+                source: Some(Arc::new(error)),
+            },
+        }
     }
 }
 
-/// What a failed handshake, or an alert after it, means; `None` where TLS is not what failed.
-pub(crate) fn explain(error: &(dyn std::error::Error + 'static), host: &str) -> Option<String> {
+/// The error of TLS among an error and its causes.
+fn find<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
     let mut cause = Some(error);
     while let Some(error) = cause {
         if let Some(tls) = error.downcast_ref::<rustls::Error>() {
-            return Some(words(tls, host));
+            return Some(tls);
         }
-        cause = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-            Some(inner) => Some(inner),
-            None => error.source(),
+        // Two kinds of box that name as their source not what is in them but the source of that.
+        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        let shared = error.downcast_ref::<ErrorSource>();
+        cause = match (inner, shared) {
+            (Some(inner), _) => Some(inner),
+            (_, Some(shared)) => Some(&**shared),
+            _ => error.source(),
         };
     }
     None
@@ -91,27 +124,17 @@ pub(crate) fn insecure(detail: String, source: Option<ErrorSource>) -> CacheErro
     }
 }
 
-fn failed(host: &str, error: io::Error) -> CacheError {
-    match explain(&error, host) {
-        Some(detail) => insecure(detail, Some(Arc::new(error))),
-        None if error.kind() == io::ErrorKind::UnexpectedEof => insecure(
-            format!("{host} closed the connection during the TLS handshake; is it a TLS port?"),
-            Some(Arc::new(error)),
-        ),
-        None => CacheError::Unavailable {
-            reason: Unavailability::Connect,
-            detail: format!("{host} during the TLS handshake").into(),
-            outcome: Outcome::NotApplied,
-            source: Some(Arc::new(error)),
-        },
-    }
-}
-
-fn words(error: &rustls::Error, host: &str) -> String {
+fn words(error: &rustls::Error, host: &str, own_roots: bool) -> String {
     match error {
         rustls::Error::InvalidCertificate(certificate) => match certificate {
+            CertificateError::UnknownIssuer | CertificateError::BadSignature if own_roots => {
+                format!(
+                    "the certificate of {host} is signed by none of the authorities in CACHE_CA_CERT_BASE64"
+                )
+            }
             CertificateError::UnknownIssuer | CertificateError::BadSignature => format!(
-                "the certificate of {host} is signed by no authority that is trusted here; set CACHE_CA_CERT_BASE64"
+                "the certificate of {host} is signed by no authority that this system trusts; set \
+                 CACHE_CA_CERT_BASE64"
             ),
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
                 format!("the certificate of the server is not for {host}; use a host name that it carries")

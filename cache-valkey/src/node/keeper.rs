@@ -40,9 +40,10 @@ pub(super) async fn keep(node: Weak<Node>, work: Arc<Notify>) {
                     }
                 }
             } else {
+                node.ask_if_in_doubt();
+                node.replace_if_useless().await;
                 node.grow_if_asked().await;
                 node.renew_if_due().await;
-                node.replace_if_silent().await;
                 node.dialer.limits().silence / 2
             }
         };
@@ -138,34 +139,54 @@ impl Node {
             return;
         }
         if self.links.load().len() < self.dialer.limits().connections {
-            match self.dial().await {
-                Ok(link) => self.add(link),
-                Err(error) => tracing::debug!(node = %self.address, %error, "no further connection"),
+            // Not longer than the watchdog may be kept waiting: a server that is overrun because it has
+            // just stalled asks for growth, too.
+            match tokio::time::timeout(self.dialer.limits().silence, self.dial()).await {
+                Ok(Ok(link)) => self.add(link),
+                Ok(Err(error)) => tracing::debug!(node = %self.address, %error, "no further connection"),
+                Err(_) => tracing::debug!(node = %self.address, "no further connection in time"),
             }
         }
         self.wants_more.store(false, std::sync::atomic::Ordering::Relaxed);
     }
 
+    /// Waits for a reply where callers have gone away without theirs: callers with less patience than
+    /// the watchdog would hide from it that a connection is dead.
+    fn ask_if_in_doubt(&self) {
+        let limits = self.dialer.limits();
+        for link in self.links.load().iter().filter(|link| link.is_in_doubt()) {
+            let link = Arc::clone(link);
+            let patience = limits.fruitless + limits.silence * 2;
+            tokio::spawn(async move {
+                // The answer is of no interest; what counts is that somebody waits for it.
+                let _ = tokio::time::timeout(patience, link.connection.send(&Command::read("PING"))).await;
+            });
+        }
+    }
+
     /// Looks into connections whose requests have waited for longer than the limit without a sign of
-    /// life: a fresh connection tells a dead server from a dead connection.
-    async fn replace_if_silent(self: &Arc<Self>) {
-        let limit = self.dialer.limits().silence;
+    /// life, or for longer than any call may without one being answered: a fresh connection tells a dead
+    /// server from a dead connection.
+    async fn replace_if_useless(self: &Arc<Self>) {
+        let limits = self.dialer.limits();
+        let limit = limits.silence;
+        let is_useless = |link: &&Arc<Link>| {
+            let (silence, fruitless) = (link.silence(), link.fruitless());
+            silence >= limit || fruitless >= limits.fruitless
+        };
         let links = self.links.load_full();
-        let silent: Vec<_> = links.iter().filter(|link| link.silence() >= limit).collect();
-        if silent.is_empty() {
+        let useless: Vec<_> = links.iter().filter(is_useless).collect();
+        if useless.is_empty() {
             return;
         }
         match tokio::time::timeout(limit, self.dial()).await {
             Ok(Ok(fresh)) => {
-                // The server lives. What is still silent by now is a connection that only looks alive.
-                let dead: Vec<_> = silent
-                    .into_iter()
-                    .filter(|link| link.silence() >= limit)
-                    .collect();
+                // The server lives. What is still useless by now is a connection that only looks alive.
+                let dead: Vec<_> = useless.into_iter().filter(is_useless).collect();
                 if dead.is_empty() {
                     return;
                 }
-                tracing::warn!(node = %self.address, connections = dead.len(), "replaced connections that went silent");
+                tracing::warn!(node = %self.address, connections = dead.len(), "replaced connections that gave no more replies");
                 for link in dead {
                     link.connection.close();
                 }

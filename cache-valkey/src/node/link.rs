@@ -1,4 +1,8 @@
 //! One connection of a node, with what its keeper remembers of it.
+//!
+//! Whether a connection is still good for anything is read off three things: whether anything is heard
+//! while requests wait, whether any of them is ever answered (a broken reply may swallow all that come
+//! after it), and whether callers went away without their reply.
 
 use std::sync::{Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -19,10 +23,10 @@ pub(super) struct Link {
 /// What the keeper remembers from one look to the next.
 #[derive(Debug)]
 struct Watch {
-    /// What the count of reads was when requests were first seen to wait.
-    reads: u64,
-    /// Since when requests have waited without anything being heard.
-    silent_since: Option<Instant>,
+    /// Reads, and since when requests have waited without one.
+    heard: Standstill,
+    /// Replies, and since when requests have waited without one.
+    answered: Standstill,
     /// When the connection must authenticate again.
     renew_at: Option<Instant>,
 }
@@ -30,8 +34,8 @@ struct Watch {
 impl Link {
     pub(super) fn new(connection: Connection, valid_for: Option<Duration>) -> Self {
         let watch = Watch {
-            reads: 0,
-            silent_since: None,
+            heard: Standstill::default(),
+            answered: Standstill::default(),
             renew_at: valid_for.map(renewal),
         };
         Self {
@@ -45,16 +49,22 @@ impl Link {
     pub(super) fn silence(&self) -> Duration {
         let traffic = self.connection.traffic();
         let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
-        let heard = traffic.reads() != watch.reads;
-        watch.reads = traffic.reads();
-        if heard || traffic.in_flight() == 0 {
-            watch.silent_since = None;
-        }
-        if traffic.in_flight() == 0 {
-            return Duration::ZERO;
-        }
-        let since = *watch.silent_since.get_or_insert_with(clock::now);
-        clock::now().saturating_duration_since(since)
+        watch.heard.look(traffic.reads(), traffic.in_flight() > 0)
+    }
+
+    /// For how long requests have waited without any being answered, whatever was heard meanwhile. To be
+    /// asked at a steady pace.
+    pub(super) fn fruitless(&self) -> Duration {
+        let traffic = self.connection.traffic();
+        let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
+        watch.answered.look(traffic.answers(), traffic.in_flight() > 0)
+    }
+
+    /// Whether callers went away without their reply, nothing was heard since, and nobody is waiting who
+    /// would notice that nothing will be.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        let traffic = self.connection.traffic();
+        traffic.in_flight() == 0 && traffic.is_abandoned()
     }
 
     /// Whether the connection must authenticate again by now.
@@ -66,6 +76,27 @@ impl Link {
     /// Notes that the connection has authenticated again, or has to be asked again after `valid_for`.
     pub(super) fn renewed(&self, valid_for: Option<Duration>) {
         self.watch.lock().unwrap_or_else(PoisonError::into_inner).renew_at = valid_for.map(renewal);
+    }
+}
+
+/// A count, and since when it has stood still while something waited for it to grow.
+#[derive(Debug, Default)]
+struct Standstill {
+    count: u64,
+    since: Option<Instant>,
+}
+
+impl Standstill {
+    fn look(&mut self, count: u64, waiting: bool) -> Duration {
+        if count != self.count || !waiting {
+            self.since = None;
+        }
+        self.count = count;
+        if !waiting {
+            return Duration::ZERO;
+        }
+        let since = *self.since.get_or_insert_with(clock::now);
+        clock::now().saturating_duration_since(since)
     }
 }
 
@@ -84,5 +115,23 @@ impl Events for LinkEvents {
         if let Some(node) = self.0.upgrade() {
             node.work.notify_one();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_count_stands_still_only_while_something_waits_for_it() {
+        let mut still = Standstill::default();
+        let second = Duration::from_secs(1);
+        assert_eq!(still.look(0, true), Duration::ZERO);
+        tokio::time::advance(second).await;
+        assert_eq!(still.look(0, true), second);
+        assert_eq!(still.look(1, true), Duration::ZERO);
+        tokio::time::advance(second).await;
+        assert_eq!(still.look(1, false), Duration::ZERO);
+        assert_eq!(still.look(1, true), Duration::ZERO);
     }
 }

@@ -9,7 +9,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -21,6 +21,12 @@ pub(crate) struct Traffic {
     in_flight: AtomicU32,
     /// Grows with every read that brought bytes.
     reads: AtomicU64,
+    /// Grows with every request that got its reply.
+    answers: AtomicU64,
+    /// Whether a caller went away without its reply and nothing was heard since.
+    abandoned: AtomicBool,
+    /// Whether the peer has closed its side.
+    ended: AtomicBool,
 }
 
 impl Traffic {
@@ -33,19 +39,51 @@ impl Traffic {
         self.reads.load(Ordering::Relaxed)
     }
 
+    /// A number that stays the same only while no request gets its reply.
+    pub(crate) fn answers(&self) -> u64 {
+        self.answers.load(Ordering::Relaxed)
+    }
+
+    /// Whether a caller went away without its reply and nothing was heard from the server since.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.abandoned.load(Ordering::Relaxed)
+    }
+
+    /// Whether the peer has closed its side.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
+    }
+
     /// Counts a request as in flight until the guard is dropped.
     pub(crate) fn enter(&self) -> InFlight<'_> {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
-        InFlight(self)
+        InFlight {
+            traffic: self,
+            answered: false,
+        }
     }
 }
 
 /// One request in flight.
-pub(crate) struct InFlight<'a>(&'a Traffic);
+pub(crate) struct InFlight<'a> {
+    traffic: &'a Traffic,
+    answered: bool,
+}
+
+impl InFlight<'_> {
+    /// The request has its reply.
+    pub(crate) fn answered(mut self) {
+        self.traffic.answers.fetch_add(1, Ordering::Relaxed);
+        self.answered = true;
+    }
+}
 
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        if !self.answered {
+            self.traffic.abandoned.store(true, Ordering::Relaxed);
+        }
+        self.traffic.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -76,6 +114,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Gather<S> {
         let result = Pin::new(&mut self.stream).poll_read(cx, buf);
         if buf.filled().len() > before {
             self.traffic.reads.fetch_add(1, Ordering::Relaxed);
+            self.traffic.abandoned.store(false, Ordering::Relaxed);
+        } else if matches!(result, Poll::Ready(Ok(()))) && buf.remaining() > 0 {
+            self.traffic.ended.store(true, Ordering::Relaxed);
         }
         result
     }
@@ -133,10 +174,15 @@ mod tests {
         let traffic = Arc::new(Traffic::default());
         let mut gather = Gather::new(near, Arc::clone(&traffic));
         assert_eq!(traffic.reads(), 0);
+        drop(traffic.enter());
+        assert!(traffic.is_abandoned());
         far.write_all(b"+OK").await.unwrap();
         tokio::io::AsyncReadExt::read_exact(&mut gather, &mut [0; 3])
             .await
             .unwrap();
         assert_eq!(traffic.reads(), 1);
+        assert!(!traffic.is_abandoned());
+        traffic.enter().answered();
+        assert!(!traffic.is_abandoned());
     }
 }

@@ -87,12 +87,15 @@ impl Connection {
     /// Sends one command and waits for its reply. Cancel safe.
     pub(crate) async fn send(&self, command: &Command<'_>) -> Result<Reply, CacheError> {
         self.refuse_if_closed()?;
-        let _in_flight = self.traffic.enter();
+        let in_flight = self.traffic.enter();
         // A handle of our own, because the crate asks for `&mut`; it is a few reference counts.
         let mut inner = self.inner.clone();
         match inner.send_packed_command(&pack(command)).await {
-            Ok(value) => Ok(reply(value)),
-            Err(error) => Err(ended(error)),
+            Ok(value) => {
+                in_flight.answered();
+                Ok(reply(value))
+            }
+            Err(error) => Err(ended(error, &self.traffic)),
         }
     }
 
@@ -102,14 +105,17 @@ impl Connection {
             return Ok(Vec::new());
         }
         self.refuse_if_closed()?;
-        let _in_flight = self.traffic.enter();
+        let in_flight = self.traffic.enter();
         let mut pipeline = Pipeline::with_capacity(commands.len());
         for command in commands {
             pipeline.add_command(pack(command));
         }
         let mut inner = self.inner.clone();
         match inner.send_packed_commands(&pipeline, 0, commands.len()).await {
-            Ok(values) if values.len() == commands.len() => Ok(values.into_iter().map(reply).collect()),
+            Ok(values) if values.len() == commands.len() => {
+                in_flight.answered();
+                Ok(values.into_iter().map(reply).collect())
+            }
             Ok(values) => Err(CacheError::Corrupt {
                 detail: format!(
                     "the server gave {} replies to {} commands",
@@ -119,18 +125,21 @@ impl Connection {
                 .into(),
                 source: None,
             }),
-            Err(error) => Err(ended(error)),
+            Err(error) => Err(ended(error, &self.traffic)),
         }
     }
 
     /// Subscribes to a channel; its messages arrive as [`Events::on_push`].
     pub(crate) async fn subscribe(&self, channel: &str) -> Result<(), CacheError> {
         self.refuse_if_closed()?;
-        self.inner.clone().subscribe(channel).await.map_err(ended)
+        let subscribed = self.inner.clone().subscribe(channel).await;
+        subscribed.map_err(|error| ended(error, &self.traffic))
     }
 
     /// Ends the connection at once; requests in flight get an error.
     pub(crate) fn close(&self) {
+        // The driver ends when it next runs; from now on nobody is to send anything here.
+        self.closed.store(true, Ordering::Release);
         self.driver.abort();
     }
 
@@ -251,11 +260,12 @@ fn handshake_error(error: RedisError) -> HandshakeError {
 }
 
 /// The error of a request whose connection ended under it.
-fn ended(error: RedisError) -> CacheError {
+fn ended(error: RedisError, traffic: &Traffic) -> CacheError {
     if let Some(code) = error.code() {
         return crate::error::from_server(&server_error(code, error.detail()), "the connection");
     }
-    if error.kind() == ErrorKind::Parse {
+    // A reply that the end of the connection cut off cannot be parsed either.
+    if error.kind() == ErrorKind::Parse && !traffic.has_ended() {
         return CacheError::Corrupt {
             detail: "the server sent what is not the Redis protocol; the connection was given up".into(),
             source: Some(Arc::new(error)),
