@@ -11,6 +11,7 @@
 //! | any server, shared with other tests | [`shared()`]`(Kind::Cluster).await?.addresses` (use keys of your own, never FLUSHALL) |
 //! | a server of one's own, to hurt it | [`Server::start`], [`Cluster::start`], [`SentinelSet::start`] |
 //! | a network that misbehaves | [`Proxy::start`] in front of a server |
+//! | a server that answers what no real one would | [`FakeServer::start`] |
 //! | certificates, good and bad | [`Certificates::generate`] |
 //! | containers | [`Docker::find_or_skip`] |
 //!
@@ -47,6 +48,7 @@
 pub mod certificates;
 pub mod cluster;
 pub mod docker;
+pub mod fake;
 pub mod install;
 pub mod proxy;
 pub mod resp;
@@ -59,6 +61,7 @@ pub mod wait;
 pub use certificates::{Certificates, Identity};
 pub use cluster::{Cluster, ClusterOptions};
 pub use docker::Docker;
+pub use fake::{Answer, FakeServer};
 pub use install::Version;
 pub use proxy::Proxy;
 pub use resp::{Connection, Reply};
