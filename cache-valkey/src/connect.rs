@@ -16,6 +16,7 @@ use crate::resolve::Resolve;
 use crate::router::Router;
 use crate::sentinel::Sentinels;
 use crate::single::Single;
+use crate::startup::tolerate;
 
 /// How much longer a start waits than a try to connect may take: so that it ends with what the try found
 /// out, and not at the same moment with less to say.
@@ -127,18 +128,6 @@ async fn watched(
     )?;
     tokio::spawn(follow(Arc::downgrade(&single), guide, Arc::clone(dialer)));
     Ok(single)
-}
-
-/// What `degrade` lets pass: a server that is not there yet. Anything that waiting does not mend is an
-/// error all the same.
-pub(crate) fn tolerate(startup: Startup, result: Result<(), CacheError>) -> Result<(), CacheError> {
-    match result {
-        Err(error) if startup == Startup::Degrade && error.is_transient() => {
-            tracing::warn!(%error, "starting without the cache; it is used as soon as it can be reached");
-            Ok(())
-        }
-        other => other,
-    }
 }
 
 fn no_address() -> CacheError {

@@ -22,6 +22,7 @@ mod router;
 mod script;
 mod sentinel;
 mod single;
+mod startup;
 mod tls;
 mod wire;
 

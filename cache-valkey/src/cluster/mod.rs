@@ -35,12 +35,12 @@ use rand::Rng;
 use tokio::sync::{Notify, watch};
 
 use crate::command::Command;
-use crate::connect::tolerate;
 use crate::deadline::Deadline;
 use crate::dial::{Dialer, Mode};
 use crate::error::{accept, from_server};
 use crate::node::Node;
 use crate::reply::Reply;
+use crate::startup::tolerate;
 use journey::{Journey, Setback, Step};
 use members::Members;
 use refresh::Round;
