@@ -52,7 +52,9 @@ use crate::keys::{Keys, Layout};
 /// - A pattern that pins a slot by its hash tag is asked of the one primary that serves the slot; of the
 ///   others only while that slot is on the move.
 ///
-/// Nothing is promised of keys that are written or removed by others during the run.
+/// Nothing is promised of keys that are written or removed by others during the run, nor of keys of a slot
+/// that moves away and back again within one pass, and within the next pass once more: the layout before
+/// and after looks the same.
 ///
 /// # Cancel safety
 ///

@@ -121,10 +121,11 @@ pub(super) struct Visit {
 }
 
 impl Visit {
-    /// Walks over all keys. Transient failures start it anew a few times, from the first key: a cursor
-    /// means nothing to a server that has been restarted or replaced.
+    /// Walks over all keys. Where that breaks off for a transient reason it starts anew a few times, from
+    /// the first key: a cursor means nothing to a server that has been restarted or replaced. A primary
+    /// that does not even begin to answer is left to a later pass.
     pub(super) async fn run(&mut self) -> Result<(), Stop> {
-        self.ask_size().await;
+        self.ask_size().await?;
         let mut pause = FIRST_PAUSE;
         let mut tries = 0;
         loop {
@@ -132,11 +133,14 @@ impl Visit {
             let Err(stop) = self.walk().await else {
                 return Ok(());
             };
+            let began = self.tally.counts().pages > before.pages;
             if let Stop::Failed(_) = &stop {
                 self.take_back(before);
             }
             match stop {
-                Stop::Failed(error) if error.is_transient() && tries < RETRIES => self.rest(pause).await?,
+                Stop::Failed(error) if began && error.is_transient() && tries < RETRIES => {
+                    self.rest(pause).await?;
+                }
                 stop => return Err(stop),
             }
             tries += 1;
@@ -144,17 +148,23 @@ impl Visit {
         }
     }
 
-    /// How many keys there are, for the report and as a scale of progress. It is no reason to fail.
-    async fn ask_size(&self) {
+    /// How many keys there are, for the report and as a scale of progress. That the user may not ask is no
+    /// reason to fail; that there is no answer is one.
+    async fn ask_size(&self) -> Result<(), Stop> {
         if self.tally.keys_before().is_some() {
-            return;
+            return Ok(());
         }
-        if let Ok(keys) = self.shard.key_count().await {
-            self.tally.size.store(keys.saturating_add(1), Ordering::Relaxed);
-            self.errand.tell(|| Event::Size {
-                primary: Arc::clone(&self.address),
-                keys,
-            });
+        match self.shard.key_count().await {
+            Ok(keys) => {
+                self.tally.size.store(keys.saturating_add(1), Ordering::Relaxed);
+                self.errand.tell(|| Event::Size {
+                    primary: Arc::clone(&self.address),
+                    keys,
+                });
+                Ok(())
+            }
+            Err(error) if error.is_transient() => Err(error.into()),
+            Err(_) => Ok(()),
         }
     }
 

@@ -1,2 +1,53 @@
-//! (being built)
-fn main() {}
+//! `cachectl`: the cache from the command line, for people and for scripts.
+//!
+//! Reads the same `CACHE_*` variables as a service. [`cli`] says what can be asked, each file of
+//! [`commands`] does one of these, [`exit`] says what the exit codes mean, [`output`] is the only way to
+//! the terminal. What is done to many keys is the library's work, not this program's.
+
+mod cli;
+mod commands;
+mod escape;
+mod exit;
+mod failure;
+mod human;
+mod output;
+mod progress;
+mod summary;
+mod table;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use tracing_subscriber::EnvFilter;
+
+use cli::Cli;
+use output::Output;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    // What clap refuses ends here, with exit code 2.
+    let cli = Cli::parse();
+    log(cli.global.verbose);
+    let mut output = Output::of_process(&cli.global);
+    let result = Box::pin(commands::run(cli.command, &mut output)).await;
+    let exit = result.unwrap_or_else(|failure| {
+        output.failure(&failure);
+        failure.exit()
+    });
+    output.flush();
+    exit.into()
+}
+
+/// What the library has to say goes to standard error, where it was asked for.
+fn log(verbose: u8) {
+    let level = match verbose {
+        0 => return,
+        1 => "info",
+        2 => "debug",
+        _ => "trace",
+    };
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new(level))
+        .with_writer(std::io::stderr)
+        .init();
+}

@@ -1,0 +1,116 @@
+//! `cachectl config check`.
+
+use cache_core::config::{Loaded, Origin, Startup};
+use cache_core::{CacheConfig, clock};
+use serde_json::{Map, Value, json};
+
+use super::Ended;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::human;
+use crate::output::Output;
+use crate::table::{Side, Table};
+
+/// Says what the environment amounts to, or everything that is wrong with it.
+pub(super) async fn check(connect: bool, output: &mut Output) -> Ended {
+    let loaded = Loaded::from_env()?;
+    let connected = if connect {
+        Some(try_it(&loaded.config).await)
+    } else {
+        None
+    };
+    if output.is_json() {
+        output.json(&as_json(&loaded, connected.as_ref()))?;
+    } else {
+        show(&loaded, output)?;
+    }
+    match connected {
+        None => Ok(Exit::Ok),
+        Some(Ok(elapsed)) => {
+            if !output.is_json() {
+                let works = output.colours().green("connected");
+                output.line("")?;
+                output.line(&format!(
+                    "{works}: every primary answered, {}",
+                    human::time(elapsed)
+                ))?;
+            }
+            Ok(Exit::Ok)
+        }
+        Some(Err(failure)) => Err(failure),
+    }
+}
+
+async fn try_it(config: &CacheConfig) -> Result<std::time::Duration, Failure> {
+    let mut config = config.clone();
+    config.startup = Startup::Fail;
+    let started = clock::now();
+    let cache = Box::pin(cache_stack::connect(&config)).await?;
+    cache.ping().await?;
+    let elapsed = clock::now() - started;
+    let _ = cache.close().await;
+    Ok(elapsed)
+}
+
+fn show(loaded: &Loaded, output: &mut Output) -> Result<(), Failure> {
+    for warning in &loaded.warnings {
+        output.warning(&warning.to_string());
+    }
+    let mut settings = Table::new(&[
+        ("SETTING", Side::Left),
+        ("VALUE", Side::Left),
+        ("FROM", Side::Left),
+    ]);
+    let written: Vec<_> = loaded
+        .settings
+        .iter()
+        .filter(|setting| setting.origin != Origin::Default)
+        .collect();
+    for setting in &written {
+        settings.row(vec![
+            setting.name.to_owned(),
+            setting.value.clone(),
+            setting.origin.to_string(),
+        ]);
+    }
+    let colours = output.colours();
+    if written.is_empty() {
+        output.line("nothing is set: all defaults")?;
+    } else {
+        for line in settings.lines(colours) {
+            output.line(&line)?;
+        }
+    }
+    output.line("")?;
+    let topics = loaded.config.describe();
+    let width = topics
+        .iter()
+        .map(|(topic, _)| topic.chars().count())
+        .max()
+        .unwrap_or(0);
+    for (topic, words) in topics {
+        output.line(&format!("{topic:<width$}  {words}"))?;
+    }
+    Ok(())
+}
+
+fn as_json(loaded: &Loaded, connected: Option<&Result<std::time::Duration, Failure>>) -> Value {
+    let settings: Vec<Value> = loaded
+        .settings
+        .iter()
+        .map(|setting| json!({ "name": setting.name, "value": setting.value, "from": setting.origin.to_string() }))
+        .collect();
+    let warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
+    let topics: Map<String, Value> = loaded
+        .config
+        .describe()
+        .into_iter()
+        .map(|(topic, words)| (topic.to_owned(), words.into()))
+        .collect();
+    json!({
+        "settings": settings,
+        "warnings": warnings,
+        "would_use": topics,
+        "connected": connected.map(Result::is_ok),
+    })
+}

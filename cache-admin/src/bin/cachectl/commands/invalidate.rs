@@ -1,0 +1,164 @@
+//! `cachectl invalidate PATTERN`.
+
+use cache_admin::{Cancel, Counted, Engine, Options, Outcome, Report};
+use cache_core::Pattern;
+use serde_json::Value;
+
+use super::{Ended, pattern};
+use crate::cli::Invalidate;
+use crate::escape;
+use crate::failure::Failure;
+use crate::human;
+use crate::output::Output;
+use crate::progress::Progress;
+use crate::summary;
+
+pub(super) async fn run(engine: &Engine, arguments: &Invalidate, output: &mut Output) -> Ended {
+    let pattern = pattern(&arguments.pattern)?;
+    if arguments.dry_run {
+        return dry_run(engine, &pattern, arguments, output).await;
+    }
+    confirm(engine, &pattern, arguments, output).await?;
+    let options = Options::default()
+        .with_verify(!arguments.no_verify)
+        .with_patience(arguments.run.wait);
+    let report = watched(options, output, async |options| {
+        engine.invalidate(&pattern, &options).await
+    })
+    .await;
+    if let Outcome::Failed { error } = &report.outcome {
+        return Err(Failure::from(error.clone()));
+    }
+    if output.is_json() {
+        output.json(&summary::json(&report))?;
+    } else {
+        summary::table(&report, true, output)?;
+        let done = format!(
+            "{} removed on {} in {}",
+            human::keys(report.total().removed),
+            worked_on(&report),
+            human::time(report.elapsed)
+        );
+        ended(&report, &done, output)?;
+    }
+    Ok(summary::exit(&report))
+}
+
+async fn dry_run(engine: &Engine, pattern: &Pattern, arguments: &Invalidate, output: &mut Output) -> Ended {
+    let options = Options::default().with_patience(arguments.run.wait);
+    let count = async |options: Options| engine.count(pattern, arguments.sample, &options).await;
+    let Counted {
+        report, mut sample, ..
+    } = watched(options, output, count).await;
+    if let Outcome::Failed { error } = &report.outcome {
+        return Err(Failure::from(error.clone()));
+    }
+    sample.sort();
+    if output.is_json() {
+        let mut value = summary::json(&report);
+        value["dry_run"] = true.into();
+        value["sample"] = sample
+            .iter()
+            .map(|key| Value::Object(escape::object("key", key)))
+            .collect();
+        output.json(&value)?;
+        return Ok(summary::exit(&report));
+    }
+    summary::table(&report, false, output)?;
+    let matched = report.total().matched;
+    if !sample.is_empty() {
+        let shown = human::number(u64::try_from(sample.len()).unwrap_or(u64::MAX));
+        output.line(&format!("{shown} of them, at random:"))?;
+        for key in &sample {
+            output.line(&format!("  {}", escape::escaped(key)))?;
+        }
+        output.line("")?;
+    }
+    let primaries = worked_on(&report);
+    ended(
+        &report,
+        &format!("{} would be removed on {primaries}", human::keys(matched)),
+        output,
+    )?;
+    if report.slots_moved > 0 {
+        output.warning("slots changed their primary meanwhile; their keys may be counted twice");
+    }
+    Ok(summary::exit(&report))
+}
+
+/// `3 primaries`, or `2 of 3 primaries` where one failed.
+fn worked_on(report: &Report) -> String {
+    let all = human::primaries(report.primaries.len());
+    match report
+        .primaries
+        .iter()
+        .filter(|primary| primary.error.is_none())
+        .count()
+    {
+        done if done == report.primaries.len() => all,
+        done => format!("{done} of {all}"),
+    }
+}
+
+/// The last line: how it ended.
+fn ended(report: &Report, done: &str, output: &mut Output) -> Result<(), Failure> {
+    let colours = output.colours();
+    let name = report.outcome.name();
+    let name = match &report.outcome {
+        Outcome::Complete => colours.green(name),
+        _ => colours.yellow(name),
+    };
+    output.line(&format!("{name}: {done}"))?;
+    output.flush();
+    summary::gaps(report, output);
+    Ok(())
+}
+
+/// A broad pattern needs a yes: from the terminal or by `--yes`.
+async fn confirm(
+    engine: &Engine,
+    pattern: &Pattern,
+    arguments: &Invalidate,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    if arguments.yes || !pattern.is_broad() {
+        return Ok(());
+    }
+    if !output.can_ask() {
+        return Err(Failure::Refused(format!(
+            "the pattern {pattern} is broad and nobody can be asked; --yes confirms it, --dry-run counts what it matches"
+        )));
+    }
+    let all = engine.key_count().await.map_or_else(
+        |_| "all keys".to_owned(),
+        |all| format!("all {}", human::keys(all)),
+    );
+    let question = format!("The pattern {pattern} is broad: it may remove {all}. Go on?");
+    if output.ask(&question)? {
+        Ok(())
+    } else {
+        Err(Failure::Refused("not confirmed; nothing was removed".to_owned()))
+    }
+}
+
+/// Runs `work` so that Ctrl-C stops it with a report, with bars where somebody watches.
+async fn watched<R>(options: Options, output: &Output, work: impl AsyncFnOnce(Options) -> R) -> R {
+    let cancel = Cancel::new();
+    let mut options = options.with_cancel(cancel.clone());
+    let progress = output.is_watched().then(Progress::start);
+    if let Some(progress) = &progress {
+        options = options.with_observer(progress.observer());
+    }
+    let mut run = Box::pin(work(options));
+    let result = tokio::select! {
+        result = &mut run => result,
+        _ = tokio::signal::ctrl_c() => {
+            cancel.cancel();
+            run.await
+        }
+    };
+    if let Some(progress) = progress {
+        progress.finish().await;
+    }
+    result
+}

@@ -1,0 +1,62 @@
+//! `cachectl keys [PATTERN]`.
+
+use cache_admin::{Engine, Options, Outcome};
+use serde_json::{Value, json};
+
+use super::{Ended, pattern};
+use crate::cli::Keys;
+use crate::escape;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::human;
+use crate::output::Output;
+use crate::summary;
+
+pub(super) async fn run(engine: &Engine, arguments: &Keys, output: &mut Output) -> Ended {
+    let pattern = pattern(&arguments.pattern)?;
+    let options = Options::default().with_patience(arguments.run.wait);
+    let limit = (!arguments.all).then_some(arguments.limit);
+    let mut listing = engine.list(&pattern, limit, &options);
+    let mut listed = 0_u64;
+    while let Some(key) = listing.next().await {
+        listed += 1;
+        if output.is_json() {
+            output.json(&Value::Object(escape::object("key", &key)))?;
+        } else {
+            output.line(&escape::escaped(&key))?;
+        }
+    }
+    let has_more = listing.has_more();
+    let report = listing.finish().await;
+    // With more to come it was stopped at the limit, as asked for.
+    let (outcome, exit) = if has_more {
+        ("limited", Exit::Ok)
+    } else {
+        (report.outcome.name(), summary::exit(&report))
+    };
+    if let (Outcome::Failed { error }, false) = (&report.outcome, has_more) {
+        return Err(Failure::from(error.clone()));
+    }
+    if output.is_json() {
+        let mut end = summary::json(&report);
+        if let Some(gaps) = end.get_mut("gaps").map(Value::take) {
+            output.json(&json!({ "end": { "outcome": outcome, "listed": listed, "has_more": has_more, "gaps": gaps } }))?;
+        } else {
+            output.json(&json!({ "end": { "outcome": outcome, "listed": listed, "has_more": has_more } }))?;
+        }
+        return Ok(exit);
+    }
+    output.flush();
+    if has_more {
+        output.note(&format!(
+            "{} listed and there are more; --limit N or --all lists them",
+            human::keys(listed)
+        ));
+    } else if output.is_watched() {
+        output.note(&human::keys(listed));
+    }
+    if !has_more {
+        summary::gaps(&report, output);
+    }
+    Ok(exit)
+}

@@ -1,0 +1,131 @@
+//! Why a command has no result, in words, as an exit code and as JSON.
+
+use std::error::Error;
+use std::io;
+
+use cache_core::{CacheError, ConfigError};
+use serde_json::{Value, json};
+
+use crate::exit::Exit;
+
+/// Why a command has no result.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    Cache(CacheError),
+    Usage(String),
+    Refused(String),
+    Output(io::Error),
+}
+
+impl Failure {
+    pub(crate) fn exit(&self) -> Exit {
+        match self {
+            Self::Cache(error) => exit_of(error),
+            Self::Usage(_) => Exit::Usage,
+            Self::Refused(_) => Exit::Refused,
+            // Whoever reads our output has had enough.
+            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Ok,
+            Self::Output(_) => Exit::Failed,
+        }
+    }
+
+    /// What to tell, a line for each problem; nothing where nobody listens any more.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        match self {
+            Self::Cache(CacheError::Config(error)) => {
+                error.problems().iter().map(ToString::to_string).collect()
+            }
+            Self::Cache(error) => vec![with_causes(error)],
+            Self::Usage(message) | Self::Refused(message) => vec![message.clone()],
+            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Vec::new(),
+            Self::Output(error) => vec![format!("cannot write the output: {error}")],
+        }
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        let kind = match self {
+            Self::Cache(error) => error.kind(),
+            Self::Usage(_) => "invalid_input",
+            Self::Refused(_) => "refused",
+            Self::Output(_) => "output",
+        };
+        json!({ "error": { "kind": kind, "messages": self.lines(), "exit": self.exit() as u8 } })
+    }
+}
+
+/// The exit code of a cache error.
+pub(crate) const fn exit_of(error: &CacheError) -> Exit {
+    match error {
+        CacheError::Miss => Exit::False,
+        CacheError::InvalidInput { .. } => Exit::Usage,
+        CacheError::Timeout { .. } | CacheError::Unavailable { .. } => Exit::Unavailable,
+        CacheError::Unauthorized { .. } | CacheError::Denied { .. } => Exit::Refused,
+        CacheError::Config(_) => Exit::Config,
+        _ => Exit::Failed,
+    }
+}
+
+/// The error and what caused it, on one line.
+pub(crate) fn with_causes(error: &CacheError) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        // Some errors repeat their cause.
+        if !line.ends_with(&text) {
+            line.push_str(": ");
+            line.push_str(&text);
+        }
+        cause = error.source();
+    }
+    line.replace('\n', " ")
+}
+
+impl From<CacheError> for Failure {
+    fn from(error: CacheError) -> Self {
+        Self::Cache(error)
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::Cache(error.into())
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Output(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use cache_core::{Outcome, Unavailability};
+
+    use super::*;
+
+    #[test]
+    fn a_failure_is_one_line_with_its_causes() {
+        let error = CacheError::Unavailable {
+            reason: Unavailability::Connect,
+            detail: "10.0.0.1:6379".into(),
+            outcome: Outcome::NotApplied,
+            source: Some(Arc::new(io::Error::other("connection\nrefused"))),
+        };
+        let failure = Failure::from(error);
+        assert_eq!(
+            failure.lines(),
+            ["cache unavailable, no connection: 10.0.0.1:6379: connection refused"]
+        );
+        assert_eq!(failure.exit(), Exit::Unavailable);
+    }
+
+    #[test]
+    fn a_reader_that_left_is_no_failure() {
+        let failure = Failure::from(io::Error::from(io::ErrorKind::BrokenPipe));
+        assert_eq!((failure.exit(), failure.lines().len()), (Exit::Ok, 0));
+    }
+}

@@ -1,0 +1,299 @@
+//! `cachectl` as a program, on the embedded client: exit codes, what goes to which stream, JSON.
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+
+/// What a run left behind.
+struct Ran {
+    code: i32,
+    out: Vec<u8>,
+    err: String,
+}
+
+impl Ran {
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.out).into_owned()
+    }
+
+    /// Each line of standard output, as JSON.
+    fn json(&self) -> Result<Vec<Value>> {
+        self.text()
+            .lines()
+            .map(|line| serde_json::from_str(line).with_context(|| line.to_owned()))
+            .collect()
+    }
+}
+
+fn cachectl(arguments: &[&str]) -> Result<Ran> {
+    with(arguments, &[], b"")
+}
+
+fn with(arguments: &[&str], variables: &[(&str, &str)], input: &[u8]) -> Result<Ran> {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_cachectl"))
+        .args(arguments)
+        .env_clear()
+        .envs(variables.iter().copied())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let written = child.stdin.take().context("no standard input")?.write_all(input);
+    // A program that does not read its input may have left already.
+    if !matches!(&written, Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe) {
+        written?;
+    }
+    let output = child.wait_with_output()?;
+    Ok(Ran {
+        code: output.status.code().context("ended by a signal")?,
+        out: output.stdout,
+        err: String::from_utf8(output.stderr)?,
+    })
+}
+
+#[test]
+fn what_is_done_is_0_and_what_is_not_there_is_1() -> Result<()> {
+    for (arguments, code, out) in [
+        (&["set", "k", "v", "--ttl", "5m"][..], 0, "stored\n"),
+        (&["set", "k", "v", "--nx"], 0, "stored\n"),
+        (&["incr", "k", "--by", "-3"], 0, "-3\n"),
+        (&["get", "k"], 1, ""),
+        (&["ttl", "k"], 1, ""),
+        (&["expire", "k", "5m"], 1, ""),
+        (&["del", "k", "l"], 1, "0 keys removed\n"),
+        (&["exists", "k"], 1, "no\n"),
+        (&["exists", "k", "l"], 1, "0 of 2\n"),
+        (&["keys"], 0, ""),
+        (&["topology"], 0, "memory: one embedded cache, no servers\n"),
+    ] {
+        let ran = cachectl(arguments)?;
+        assert_eq!(
+            (ran.code, ran.text().as_str()),
+            (code, out),
+            "{arguments:?}: {}",
+            ran.err
+        );
+    }
+    assert!(cachectl(&["ping"])?.text().starts_with("ok, "));
+    Ok(())
+}
+
+#[test]
+fn an_empty_embedded_cache_is_said_to_be_one() -> Result<()> {
+    let ran = cachectl(&["ping"])?;
+    assert!(
+        ran.err.contains("this cache is empty and ends with the command"),
+        "{}",
+        ran.err
+    );
+    Ok(())
+}
+
+#[test]
+fn wrong_usage_is_2() -> Result<()> {
+    for arguments in [
+        &["frobnicate"][..],
+        &[],
+        &["get"],
+        &["get", ""],
+        &["set", "k", "v", "--ttl", "5"],
+        &["expire", "k", "0s"],
+        &["invalidate", ""],
+        &["keys", "--limit", "3", "--all"],
+        &["config"],
+    ] {
+        let ran = cachectl(arguments)?;
+        assert_eq!(ran.code, 2, "{arguments:?}: {}", ran.err);
+        assert!(ran.out.is_empty() && !ran.err.is_empty(), "{arguments:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn an_unreachable_server_is_4_on_one_line() -> Result<()> {
+    let ran = with(
+        &["get", "k"],
+        &[("CACHE_ADDRS", "127.0.0.1:1"), ("CACHE_DIAL_TIMEOUT", "500ms")],
+        b"",
+    )?;
+    assert_eq!(ran.code, 4, "{}", ran.err);
+    assert_eq!(ran.err.lines().count(), 1, "{}", ran.err);
+    assert!(
+        ran.err.starts_with("cachectl: ") && ran.err.contains("127.0.0.1:1"),
+        "{}",
+        ran.err
+    );
+    Ok(())
+}
+
+#[test]
+fn a_broad_pattern_is_5_where_nobody_can_be_asked() -> Result<()> {
+    for pattern in ["*", "?*", "*:*", "[!~]*"] {
+        let ran = cachectl(&["invalidate", pattern])?;
+        assert_eq!(ran.code, 5, "{pattern}: {}", ran.err);
+        assert!(ran.err.contains("--yes"), "{}", ran.err);
+        assert_eq!(cachectl(&["invalidate", pattern, "--yes"])?.code, 0, "{pattern}");
+        assert_eq!(
+            cachectl(&["invalidate", pattern, "--dry-run"])?.code,
+            0,
+            "{pattern}"
+        );
+    }
+    assert_eq!(cachectl(&["invalidate", "billing:*"])?.code, 0);
+    Ok(())
+}
+
+#[test]
+fn a_wrong_configuration_is_6_with_every_problem_and_no_secret() -> Result<()> {
+    let wrong = [
+        ("CACHE_TYPE", "valkey"),
+        ("CACHE_ADDRS", "nonsense"),
+        ("CACHE_PASSWORD", "hunter2"),
+        ("CACHE_POOL_SIZE", "many"),
+        ("CACHE_TYPO", "x"),
+    ];
+    for command in [&["config", "check"][..], &["ping"]] {
+        let ran = with(command, &wrong, b"")?;
+        assert_eq!(ran.code, 6, "{}", ran.err);
+        for name in ["CACHE_ADDRS", "CACHE_POOL_SIZE", "CACHE_TYPO"] {
+            let told = ran
+                .err
+                .lines()
+                .filter(|line| line.starts_with(&format!("cachectl: {name}: ")))
+                .count();
+            assert_eq!(told, 1, "{name} in {}", ran.err);
+        }
+        assert!(!ran.err.contains("hunter2"));
+    }
+    Ok(())
+}
+
+#[test]
+fn config_check_says_what_would_be_used_and_hides_secrets() -> Result<()> {
+    let variables = [
+        ("CACHE_ADDRS", "cache:6379"),
+        ("CACHE_PASSWORD", "hunter2"),
+        ("REDIS_DB", "3"),
+    ];
+    for arguments in [&["config", "check"][..], &["config", "check", "--json"]] {
+        let ran = with(arguments, &variables, b"")?;
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        let all = format!("{}{}", ran.text(), ran.err);
+        assert!(!all.contains("hunter2"), "{all}");
+        assert!(all.contains("CACHE_PASSWORD") && all.contains("***"), "{all}");
+        assert!(all.contains("Valkey(single, cache:6379)"), "{all}");
+        assert!(all.contains("REDIS_DB: is an older name"), "{all}");
+    }
+    let ran = with(&["config", "check", "--json"], &variables, b"")?;
+    assert_eq!(
+        ran.json()?[0]["would_use"]["backend"],
+        "Valkey(single, cache:6379)"
+    );
+    assert_eq!(ran.json()?[0]["connected"], Value::Null);
+    Ok(())
+}
+
+#[test]
+fn config_check_can_connect() -> Result<()> {
+    let ran = cachectl(&["config", "check", "--connect", "--json"])?;
+    assert_eq!((ran.code, &ran.json()?[0]["connected"]), (0, &Value::Bool(true)));
+    let nobody = [("CACHE_ADDRS", "127.0.0.1:1"), ("CACHE_DIAL_TIMEOUT", "500ms")];
+    let ran = with(&["config", "check", "--connect", "--json"], &nobody, b"")?;
+    assert_eq!((ran.code, &ran.json()?[0]["connected"]), (4, &Value::Bool(false)));
+    Ok(())
+}
+
+#[test]
+fn every_answer_has_a_json_form() -> Result<()> {
+    for (arguments, expected) in [
+        (&["get", "k"][..], r#"{"found":false,"key":"k"}"#),
+        (&["set", "k", "v"], r#"{"key":"k","stored":true}"#),
+        (&["del", "k"], r#"{"keys":1,"removed":0}"#),
+        (&["exists", "k", "k"], r#"{"existing":0,"keys":2}"#),
+        (&["incr", "k"], r#"{"key":"k","value":1}"#),
+        (&["expire", "k", "5s"], r#"{"found":false,"key":"k"}"#),
+        (&["ttl", "k"], r#"{"found":false,"key":"k"}"#),
+        (
+            &["keys"],
+            r#"{"end":{"has_more":false,"listed":0,"outcome":"complete"}}"#,
+        ),
+        (
+            &["topology"],
+            r#"{"epoch":null,"mode":"memory","nodes":[],"uncovered":[]}"#,
+        ),
+    ] {
+        let ran = cachectl(&[arguments, &["--json"]].concat())?;
+        assert_eq!(ran.text().trim_end(), expected, "{arguments:?}: {}", ran.err);
+    }
+    assert_eq!(cachectl(&["--json", "ping"])?.json()?[0]["ok"], true);
+    Ok(())
+}
+
+#[test]
+fn the_json_report_of_a_run_has_its_counts() -> Result<()> {
+    let ran = cachectl(&["invalidate", "billing:*", "--json"])?;
+    let report = &ran.json()?[0];
+    assert_eq!(report["outcome"], "complete");
+    assert_eq!(report["pattern"], "billing:*");
+    assert_eq!(report["removed"], 0);
+    assert_eq!(report["primaries"][0]["address"], "memory");
+    assert_eq!(report["primaries"][0]["keys_before"], 0);
+    let ran = cachectl(&["invalidate", "billing:*", "--json", "--dry-run"])?;
+    assert_eq!(ran.json()?[0]["dry_run"], true);
+    assert_eq!(ran.json()?[0]["sample"], serde_json::json!([]));
+    Ok(())
+}
+
+#[test]
+fn with_json_a_failure_is_json_too() -> Result<()> {
+    let ran = cachectl(&["invalidate", "*", "--json"])?;
+    let line = ran.err.lines().last().context("nothing said")?;
+    let failure: Value = serde_json::from_str(line)?;
+    assert_eq!(failure["error"]["kind"], "refused");
+    assert_eq!(failure["error"]["exit"], 5);
+    Ok(())
+}
+
+#[test]
+fn a_value_may_come_from_standard_input() -> Result<()> {
+    let ran = with(&["set", "k", "-", "--json"], &[], b"\x00\xff\n")?;
+    assert_eq!(ran.json()?[0]["stored"], true);
+    Ok(())
+}
+
+#[test]
+fn without_a_terminal_there_are_no_colours_unless_wanted() -> Result<()> {
+    assert!(!cachectl(&["invalidate", "a:*"])?.text().contains('\x1b'));
+    assert!(
+        cachectl(&["invalidate", "a:*", "--color", "always"])?
+            .text()
+            .contains('\x1b')
+    );
+    Ok(())
+}
+
+#[test]
+fn completions_are_made_for_every_shell() -> Result<()> {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let ran = cachectl(&["completions", shell])?;
+        assert_eq!(ran.code, 0);
+        assert!(ran.text().contains("invalidate") && ran.err.is_empty(), "{shell}");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_help_says_what_the_exit_codes_mean_as_the_page_does() -> Result<()> {
+    let help = cachectl(&["--help"])?.text();
+    let page = include_str!("../../docs/cachectl.md");
+    for code in ["0", "1", "2", "3", "4", "5", "6", "7", "130"] {
+        let told = help
+            .lines()
+            .find_map(|line| line.trim_start().strip_prefix(&format!("{code}  ")));
+        let told = told.with_context(|| format!("{code} is not in the help"))?;
+        assert!(page.contains(&format!("| {code} | {told}")), "{code} | {told}");
+    }
+    Ok(())
+}
