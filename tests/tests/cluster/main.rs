@@ -4,6 +4,7 @@
 mod failover;
 mod load;
 mod moving;
+mod reachability;
 mod topology;
 
 use std::sync::Arc;
