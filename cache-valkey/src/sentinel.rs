@@ -21,6 +21,11 @@ use crate::wire::{Connection, Events};
 /// How long one sentinel may take before the next one is asked.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// What a sentinel announces when another server is the primary. The first comes when it has told all
+/// replicas, and the sentinel that conducts the failover names the new primary from the second on, up to a
+/// second earlier: until then writes go to the old one, and are lost.
+const ANNOUNCEMENTS: [&str; 2] = ["+switch-master", "+promoted-slave"];
+
 /// Sentinels that watch one primary.
 #[derive(Debug)]
 pub(crate) struct Sentinels {
@@ -131,8 +136,10 @@ impl Sentinels {
             .connection;
         let found = self.ask(&connection, with_replicas).await?;
         // Announcements only shorten the wait; where a sentinel does not allow them, looking again does.
-        if let Err(error) = connection.subscribe("+switch-master").await {
-            tracing::debug!(sentinel = %address, %error, "no announcements from this sentinel");
+        for channel in ANNOUNCEMENTS {
+            if let Err(error) = connection.subscribe(channel).await {
+                tracing::debug!(sentinel = %address, %error, "no announcements from this sentinel");
+            }
         }
         self.keep(Some(Arc::new(connection)));
         Ok(found)
@@ -175,9 +182,11 @@ struct Announcements {
 
 impl Events for Announcements {
     fn on_push(&self, kind: &str, data: Vec<Reply>) {
-        // message, channel, "<master> <old host> <old port> <new host> <new port>"
+        // message, channel, "<master> <old host> <old port> <new host> <new port>", or
+        // message, channel, "slave <name> <host> <port> @ <master> <old host> <old port>"
         let text = data.last().and_then(Reply::as_text).unwrap_or_default();
-        if kind == "message" && text.split(' ').next() == Some(&self.master) {
+        let master = text.split_once(" @ ").map_or(text, |(_, master)| master);
+        if kind == "message" && master.split(' ').next() == Some(&self.master) {
             self.news.switching.store(true, Ordering::Release);
             self.news.arrived.notify_one();
         }
@@ -276,6 +285,10 @@ mod tests {
         say("other 10.0.0.1 1 10.0.0.2 2");
         assert!(!news.switching.load(Ordering::Acquire));
         say("cache 10.0.0.1 1 10.0.0.2 2");
+        assert!(news.switching.swap(false, Ordering::AcqRel));
+        say("slave 10.0.0.2:2 10.0.0.2 2 @ other 10.0.0.1 1");
+        assert!(!news.switching.load(Ordering::Acquire));
+        say("slave 10.0.0.2:2 10.0.0.2 2 @ cache 10.0.0.1 1");
         assert!(news.switching.load(Ordering::Acquire));
     }
 }

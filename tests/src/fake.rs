@@ -1,8 +1,8 @@
 //! A server that answers what the test wants: refusals that a real one gives rarely, broken protocol, or
 //! nothing at all.
 //!
-//! It shakes hands as Valkey does (`HELLO`, `CLIENT`, `SELECT`, `READONLY` and `PING` are answered as one would expect)
-//! and leaves every other command to the test. It stores nothing.
+//! It shakes hands as Valkey does (`HELLO`, `CLIENT`, `SELECT`, `READONLY` and `PING` are answered as one
+//! would expect) and leaves every other command to the test. It stores nothing.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;

@@ -53,7 +53,9 @@ impl Setback {
                 to: redirection(&error.detail, asked)?.1,
             },
             "TRYAGAIN" => Self::TryAgain,
-            "CLUSTERDOWN" | "LOADING" | "MASTERDOWN" | "READONLY" | "FAILOVER" => Self::NotReady,
+            "CLUSTERDOWN" | "LOADING" | "MASTERDOWN" | "READONLY" | "FAILOVER" | "BUSY" | "NOREPLICAS" => {
+                Self::NotReady
+            }
             _ => return None,
         })
     }

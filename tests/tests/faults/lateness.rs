@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use cache_core::clock;
 
-/// What a call may take beyond its deadline on a machine that is never late: a turn of the timer wheel and a few
-/// of the scheduler.
+/// What a call may take beyond its deadline on a machine that is never late: a turn of the timer wheel and
+/// a few of the scheduler.
 const SLACK: Duration = Duration::from_millis(10);
 
 const BEAT: Duration = Duration::from_millis(2);

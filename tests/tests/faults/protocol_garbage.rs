@@ -78,6 +78,10 @@ async fn garbage_ends_the_connection_and_nothing_else() -> Result<()> {
         .await?;
         println!("{name}: {} connections, errors: {errors:?}", fake.accepted());
         assert!(fake.accepted() >= 2, "{name}: the connection was kept");
+        if name.ends_with("cut off") {
+            // The end of a connection, which may come at any byte, is no garbage: reads are tried again.
+            assert!(errors.is_empty(), "{name}: {errors:?}");
+        }
     }
     Ok(())
 }

@@ -96,7 +96,11 @@ async fn a_failover_on_request_under_load_is_followed_without_a_restart() -> Res
         "writes arrived {followed:?} after the sentinels had agreed; {}",
         report.summary()
     );
-    assert!(followed < Duration::from_secs(2), "{followed:?}");
+    // The sentinels end the failover about a second later: the client is not to wait for that.
+    assert!(
+        followed < Duration::from_millis(500) + report.slack(),
+        "{followed:?}"
+    );
     report.check(deadline);
     Ok(())
 }

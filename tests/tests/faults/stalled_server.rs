@@ -1,8 +1,8 @@
 //! The server, or the connection to it, stops answering without being closed.
 //!
-//! What is promised: no call outlives its deadline; the stall is noticed before the first call has waited for its
-//! whole read timeout; from then on calls fail within a millisecond; a connection that is dead while the server
-//! lives is replaced; when the server goes on, so does the client.
+//! What is promised: no call outlives its deadline; the stall is noticed before the first call has waited
+//! for its whole read timeout; from then on calls fail within a millisecond; a connection that is dead
+//! while the server lives is replaced; when the server goes on, so does the client.
 
 use std::io;
 use std::net::SocketAddr;
@@ -202,14 +202,19 @@ async fn callers_that_give_up_early_do_not_hide_a_dead_connection() -> Result<()
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn closing_the_client_ends_calls_that_wait_for_a_stalled_server() -> Result<()> {
     let server = Server::start(ServerOptions::new(Version::Valkey8)).await?;
-    let client = Arc::new(ValkeyClient::connect(&single(&server.address())?).await?);
+    let proxy = Proxy::start(server.address()).await?;
+    let client = Arc::new(ValkeyClient::connect(&single(&proxy.address())?).await?);
     server.pause()?;
+    let sent = proxy.bytes() + 10 * u64::try_from(b"*2\r\n$3\r\nGET\r\n$3\r\nkey\r\n".len())?;
     let mut calls = JoinSet::new();
     for _ in 0..10 {
         let client = Arc::clone(&client);
         calls.spawn(async move { client.get("key").await });
     }
-    tokio::task::yield_now().await;
+    until(LIMIT, "all calls to be on their way", || async {
+        Ok((proxy.bytes() >= sent).then_some(()))
+    })
+    .await?;
     let started = clock::now();
     client.close().await?;
     for result in calls.join_all().await {
