@@ -17,6 +17,7 @@ mod coverage;
 mod event;
 mod listing;
 mod options;
+mod probe;
 mod report;
 mod run;
 mod sample;

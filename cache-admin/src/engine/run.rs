@@ -4,12 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use cache_core::clock::{self, Instant};
 use cache_core::{CacheError, Pattern};
 use tokio::task::JoinSet;
 
 use super::coverage::Coverage;
+use super::probe::probe_of;
 use super::report::{Gap, GapReason};
 use super::visit::{Errand, Stop, Tally, Visit};
 use super::{Event, Outcome, PrimaryReport, Report};
@@ -389,21 +389,3 @@ impl Run {
 }
 
 type Visited = (usize, SlotSet, Result<(), Stop>, Duration);
-
-/// A key in the slot that `pattern` pins which almost certainly does not exist; for a pattern of one key,
-/// which has no other key of its slot at hand, that key itself: it is about to be removed.
-fn probe_of(pattern: &Pattern) -> Bytes {
-    let text = pattern.literal_prefix();
-    let tag = text.iter().position(|byte| *byte == b'{').and_then(|open| {
-        let length = text[open + 1..].iter().position(|byte| *byte == b'}')?;
-        (length > 0).then_some(open + 1 + length)
-    });
-    match tag {
-        Some(close) => {
-            let mut probe = text[..=close].to_vec();
-            probe.extend_from_slice(format!(":probe:{:032x}", rand::random::<u128>()).as_bytes());
-            Bytes::from(probe)
-        }
-        None => Bytes::copy_from_slice(text),
-    }
-}

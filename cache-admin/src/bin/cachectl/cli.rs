@@ -22,6 +22,9 @@ Exit codes:
 The cache is the one that the CACHE_* variables name, as for any service: `cachectl config check` says
 which one that is. Results go to standard output, all else to standard error.";
 
+const PATTERN_HELP: &str =
+    "As the server matches: *, ?, [abc], [^abc], and \\ before a byte that means itself";
+
 /// The cache from the command line.
 #[derive(Debug, Parser)]
 #[command(name = "cachectl", version, after_help = AFTER_HELP, disable_help_subcommand = true)]
@@ -119,8 +122,7 @@ pub(crate) enum Command {
 
 #[derive(Args, Debug)]
 pub(crate) struct Keys {
-    /// As the server matches: *, ?, [abc], [^abc], and \ before a byte that means itself
-    #[arg(default_value = "*")]
+    #[arg(default_value = "*", help = PATTERN_HELP)]
     pub(crate) pattern: OsString,
     /// List at most so many
     #[arg(long, value_name = "N", default_value_t = 1_000)]
@@ -134,7 +136,7 @@ pub(crate) struct Keys {
 
 #[derive(Args, Debug)]
 pub(crate) struct Invalidate {
-    /// As the server matches: *, ?, [abc], [^abc], and \ before a byte that means itself
+    #[arg(help = PATTERN_HELP)]
     pub(crate) pattern: OsString,
     /// Count only, and show some of the keys
     #[arg(long)]
