@@ -1,0 +1,64 @@
+//! What the cache may cost one call: time, all operations together.
+
+use std::time::Duration;
+
+use cache_core::{CacheError, Outcome, Stage, clock};
+
+/// What is left of the time that one call gives to the cache.
+#[derive(Clone, Debug)]
+pub(super) struct Budget {
+    whole: Duration,
+    left: Duration,
+}
+
+impl Budget {
+    pub(super) const fn new(whole: Duration) -> Self {
+        Self { whole, left: whole }
+    }
+
+    /// Runs an operation within what is left. Once one has failed, those that follow are not even begun:
+    /// a cache that is down is asked once. Not so after one whose outcome is unknown, which can be asked.
+    pub(super) async fn spend<T>(
+        &mut self,
+        operation: impl Future<Output = Result<T, CacheError>>,
+    ) -> Result<T, CacheError> {
+        self.run(self.left, operation).await
+    }
+
+    /// As [`spend`](Self::spend), with half of what is left at most, so that an unknown outcome can be
+    /// resolved with the other half.
+    pub(super) async fn spend_half<T>(
+        &mut self,
+        operation: impl Future<Output = Result<T, CacheError>>,
+    ) -> Result<T, CacheError> {
+        self.run(self.left / 2, operation).await
+    }
+
+    async fn run<T>(
+        &mut self,
+        limit: Duration,
+        operation: impl Future<Output = Result<T, CacheError>>,
+    ) -> Result<T, CacheError> {
+        if limit.is_zero() {
+            return Err(CacheError::Timeout {
+                stage: Stage::Connect,
+                after: self.whole,
+            });
+        }
+        let begun = clock::now();
+        let result = tokio::time::timeout(limit, operation)
+            .await
+            .unwrap_or(Err(CacheError::Timeout {
+                stage: Stage::Call,
+                after: limit,
+            }));
+        self.left = self.left.saturating_sub(clock::now() - begun);
+        if let Err(error) = &result
+            && !error.is_miss()
+            && error.outcome() == Outcome::NotApplied
+        {
+            self.left = Duration::ZERO;
+        }
+        result
+    }
+}

@@ -1,0 +1,73 @@
+//! Why a read-through has no answer.
+//!
+//! A cache that fails is not among the reasons: then the value is loaded without it.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cache_core::CacheError;
+
+/// A loader's own error, shared by all who waited for the load.
+pub type LoadFailure = Arc<dyn Error + Send + Sync + 'static>;
+
+/// Why there is no answer.
+///
+/// `Display` is one line and does not repeat the loader's error, which is the [`source`](Error::source).
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// The loader failed.
+    #[error("the load failed")]
+    Load(#[source] LoadFailure),
+
+    /// The loader panicked. Nothing is stuck: a later call loads again.
+    #[error("the loader panicked")]
+    Panicked,
+
+    /// A load failed a moment ago, here or in another process, and none is tried again for this long, so
+    /// that a sick upstream is not stormed.
+    #[error("a load failed a moment ago, the next is tried in {}", humantime::format_duration(*.remaining))]
+    HeldBack {
+        /// What is left of the time in which nobody tries.
+        remaining: Duration,
+    },
+
+    /// The hard timeout passed. The load may go on and be stored.
+    #[error("no value within {}", humantime::format_duration(*.after))]
+    Timeout {
+        /// The hard timeout.
+        after: Duration,
+    },
+
+    /// A loader asked for a key whose load waits for that loader: waiting would never end.
+    #[error("the loader waits for its own key")]
+    Reentered,
+
+    /// The batch loader left this key out.
+    #[error("the batch loader gave no answer for this key")]
+    Unanswered,
+
+    /// The load was given up: all who waited for it left and the policy says so, or the runtime ended.
+    #[error("the load was given up")]
+    Aborted,
+
+    /// The key is one that no cache takes.
+    #[error(transparent)]
+    Input(#[from] CacheError),
+}
+
+impl ReadError {
+    pub(super) fn load(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Load(LoadFailure::from(error.into()))
+    }
+
+    /// The loader's own error, where it is an `E`.
+    #[must_use]
+    pub fn load_error<E: Error + 'static>(&self) -> Option<&E> {
+        match self {
+            Self::Load(failure) => failure.downcast_ref(),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! What a flight does, from the first look at the cache to the stored value, in a task of its own.
+//!
+//! The order: far read, lease, far read again (`prepare.rs`), load (here), owner check, store in place of
+//! exactly what was seen (`claim.rs`). Not in here: what callers do who wait for it (`mod.rs`).
+
+use std::sync::Arc;
+
+use cache_core::clock;
+
+use super::budget::Budget;
+use super::claim::Claim;
+use super::clock::millis;
+use super::config::Abandoned;
+use super::core::Core;
+use super::error::ReadError;
+use super::events::{LoadOutcome, ReadThroughEvent};
+use super::flights::{Flight, Outcome, Purpose};
+use super::found::Value;
+use super::loaded::{Answer, Freshness, Loaded};
+use super::prepare::Preparation;
+use super::source::Source;
+
+/// A flight and what it needs.
+pub(super) struct Journey {
+    pub(super) core: Arc<Core>,
+    pub(super) flight: Flight,
+    pub(super) source: Source,
+}
+
+impl Journey {
+    /// Loads what callers wait for.
+    pub(super) async fn load(mut self, mut budget: Budget) {
+        let preparation = Preparation {
+            core: &self.core,
+            flight: &self.flight,
+        };
+        if let Some(claim) = preparation.claim(&mut self.source, &mut budget).await {
+            self.run(claim).await;
+        }
+    }
+
+    /// Loads anew what was seen and is still fresh, unless somebody else does.
+    pub(super) async fn refresh(self, seen: Value) {
+        let preparation = Preparation {
+            core: &self.core,
+            flight: &self.flight,
+        };
+        if let Some(claim) = preparation.claim_refresh(&seen).await {
+            self.run(claim).await;
+        }
+    }
+
+    /// Loads, tells, stores.
+    async fn run(self, claim: Claim) {
+        let Self { core, flight, source } = self;
+        let refresh = flight.purpose == Purpose::Refresh;
+        core.note(&ReadThroughEvent::LoadStarted { refresh });
+        let begun = clock::now();
+        let created_ms = millis(core.config.clock.since_epoch());
+        let after = core.config.hard_timeout;
+        let cancel = core.config.abandoned == Abandoned::Cancel && !refresh;
+        let result = tokio::select! {
+            biased;
+            () = flight.abandoned(), if cancel => Err(ReadError::Aborted),
+            result = source.load(&flight.key, flight.id) => result,
+            () = tokio::time::sleep(after) => Err(ReadError::Timeout { after }),
+            () = claim.keep(&core) => Err(ReadError::Aborted),
+        };
+        core.note(&ReadThroughEvent::LoadEnded {
+            refresh,
+            outcome: outcome(&result),
+            took: clock::now() - begun,
+        });
+        match result {
+            Ok(loaded) => {
+                let answer = Answer::new(loaded.value.clone(), Freshness::Fresh, created_ms);
+                flight.decide(Outcome::Answer(Ok(answer)));
+                claim.store(&core, &flight.key, &loaded, created_ms).await;
+            }
+            Err(error) => {
+                let given_up = matches!(error, ReadError::Aborted);
+                if !given_up {
+                    core.load_holds.hold(&flight.key, core.config.retry_after);
+                    core.refresh_holds.hold(&flight.key, core.config.retry_after);
+                }
+                flight.decide(Outcome::Answer(Err(error)));
+                claim.fail(&core, &flight.key, given_up).await;
+            }
+        }
+    }
+}
+
+fn outcome(result: &Result<Loaded, ReadError>) -> LoadOutcome {
+    match result {
+        Ok(loaded) if loaded.value.is_some() => LoadOutcome::Value,
+        Ok(_) => LoadOutcome::Absent,
+        Err(ReadError::Panicked) => LoadOutcome::Panicked,
+        Err(ReadError::Timeout { .. }) => LoadOutcome::TimedOut,
+        Err(ReadError::Aborted) => LoadOutcome::GivenUp,
+        Err(_) => LoadOutcome::Failed,
+    }
+}

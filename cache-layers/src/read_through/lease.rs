@@ -1,0 +1,224 @@
+//! The lease beside a value: who loads it, of all processes on the same cache.
+//!
+//! It is for cost, not for truth: a value is stored only in place of the very entry that its load saw,
+//! whoever holds the lease. So where the cache cannot say whose it is, the load goes on without.
+//!
+//! # Layout
+//!
+//! The lease of `KEY` is at `KEY:#lease`, which is no key of a [`Keyspace`](cache_core::Keyspace). It is
+//! text: `1 loading ` or `1 failed ` and the 32 hex digits of its owner. "Failed" is a lease that its owner
+//! leaves behind, so that nobody tries again before it expires.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use bytes::Bytes;
+use cache_core::{CacheClient, CacheError, Outcome, Ttl};
+
+use super::budget::Budget;
+
+const LOADING: &str = "1 loading ";
+const FAILED: &str = "1 failed ";
+/// What the key of a lease is longer than that of its value.
+pub(super) const SUFFIX: &str = ":#lease";
+
+/// One flight's claim on a lease.
+#[derive(Debug)]
+pub(super) struct Lease {
+    key: String,
+    owner: [u8; 16],
+    life: Duration,
+}
+
+/// What came of an attempt to take a lease.
+#[derive(Debug)]
+pub(super) enum Taken {
+    Held,
+    /// Somebody else has it.
+    Lost,
+    /// The cache cannot say.
+    Unknown(CacheError),
+}
+
+/// Who has a lease.
+#[derive(Debug)]
+pub(super) enum Holder {
+    Nobody,
+    /// Somebody who loads, unless it was killed; what is left of the lease.
+    Loading(Duration),
+    /// Somebody who failed; what is left of the time in which nobody tries.
+    Failed(Duration),
+}
+
+impl Lease {
+    pub(super) fn new(key: &str, owner: [u8; 16], life: Duration) -> Self {
+        Self {
+            key: lease_key(key),
+            owner,
+            life,
+        }
+    }
+
+    pub(super) fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// Tries once, without waiting for whoever has it. A reply that is lost is made up for by asking whose
+    /// the lease is.
+    pub(super) async fn take(&self, client: &dyn CacheClient, budget: &mut Budget) -> Taken {
+        let mine = self.text(LOADING);
+        let mut unsure = false;
+        // A request that was lost is sent once more: it is the same request.
+        for _ in 0..2 {
+            let took = client.set_if_absent(&self.key, mine.clone(), Ttl::After(self.life));
+            match budget.spend_half(took).await {
+                Ok(true) => return Taken::Held,
+                Ok(false) if !unsure => return Taken::Lost,
+                Ok(false) => {}
+                Err(error) if error.outcome() == Outcome::Unknown => unsure = true,
+                Err(error) => return Taken::Unknown(error),
+            }
+            match budget.spend_half(client.get(&self.key)).await {
+                Ok(owner) if owner == mine => return Taken::Held,
+                Ok(_) => return Taken::Lost,
+                Err(CacheError::Miss) => {}
+                Err(error) => return Taken::Unknown(error),
+            }
+        }
+        // Nobody has it, and it was not to be had twice: whoever looks again will see.
+        Taken::Lost
+    }
+
+    /// Who has it now.
+    pub(super) async fn holder(
+        &self,
+        client: &dyn CacheClient,
+        budget: &mut Budget,
+    ) -> Result<Holder, CacheError> {
+        let entry = match budget.spend(client.get_entry(&self.key)).await {
+            Ok(entry) => entry,
+            Err(CacheError::Miss) => return Ok(Holder::Nobody),
+            Err(error) => return Err(error),
+        };
+        // A lease for ever is none of ours; it is believed for as long as one of ours would live.
+        let left = match entry.remaining {
+            Ttl::After(left) => left,
+            Ttl::Forever => self.life,
+        };
+        Ok(if entry.value.starts_with(FAILED.as_bytes()) {
+            Holder::Failed(left)
+        } else {
+            Holder::Loading(left)
+        })
+    }
+
+    /// Renews it; whether it is still, or again, ours.
+    pub(super) async fn renew(
+        &self,
+        client: &dyn CacheClient,
+        budget: &mut Budget,
+    ) -> Result<bool, CacheError> {
+        let mine = self.text(LOADING);
+        let life = Ttl::After(self.life);
+        let renewed = client.compare_and_set(&self.key, &mine, mine.clone(), life);
+        if budget.spend(renewed).await? {
+            return Ok(true);
+        }
+        // It expired: ours again, unless somebody was faster.
+        budget.spend(client.set_if_absent(&self.key, mine, life)).await
+    }
+
+    /// Gives it back, if it is ours.
+    pub(super) async fn release(
+        &self,
+        client: &dyn CacheClient,
+        budget: &mut Budget,
+    ) -> Result<bool, CacheError> {
+        let mine = self.text(LOADING);
+        budget.spend(client.compare_and_delete(&self.key, &mine)).await
+    }
+
+    /// Leaves it behind as a sign that a load failed, if it is ours.
+    pub(super) async fn leave_failed(
+        &self,
+        client: &dyn CacheClient,
+        budget: &mut Budget,
+        hold: Duration,
+    ) -> Result<bool, CacheError> {
+        if hold.is_zero() {
+            return self.release(client, budget).await;
+        }
+        let (mine, failed) = (self.text(LOADING), self.text(FAILED));
+        budget
+            .spend(client.compare_and_set(&self.key, &mine, failed, Ttl::After(hold)))
+            .await
+    }
+
+    fn text(&self, state: &str) -> Bytes {
+        let mut text = String::with_capacity(state.len() + 32);
+        text.push_str(state);
+        for byte in self.owner {
+            // Writing to a string cannot fail.
+            let _infallible = write!(text, "{byte:02x}");
+        }
+        text.into()
+    }
+}
+
+/// Where the lease of `key` is.
+pub(super) fn lease_key(key: &str) -> String {
+    [key, SUFFIX].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use cache_core::{CacheClientExt, Keyspace, MemoryCache};
+
+    use super::*;
+
+    const LIFE: Duration = Duration::from_secs(10);
+
+    fn budget() -> Budget {
+        Budget::new(Duration::from_secs(1))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_is_text_that_names_its_owner() {
+        let cache = MemoryCache::default();
+        let lease = Lease::new("user:7", [0xA5; 16], LIFE);
+        assert!(matches!(lease.take(&cache, &mut budget()).await, Taken::Held));
+        let text = || cache.find_string("user:7:#lease");
+        let owner = "a5".repeat(16);
+        assert_eq!(text().await.unwrap(), Some(format!("1 loading {owner}")));
+        assert!(lease.leave_failed(&cache, &mut budget(), LIFE).await.unwrap());
+        assert_eq!(text().await.unwrap(), Some(format!("1 failed {owner}")));
+        assert!(matches!(
+            lease.holder(&cache, &mut budget()).await.unwrap(),
+            Holder::Failed(LIFE)
+        ));
+    }
+
+    #[test]
+    fn no_keyspace_makes_the_key_of_a_lease() {
+        let keys = Keyspace::new("service").unwrap();
+        assert!(!keys.key(["user", "#lease"]).ends_with(SUFFIX));
+        assert!(!keys.key(["user:#lease"]).ends_with(SUFFIX));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn release_by_a_non_owner_does_nothing() {
+        let cache = MemoryCache::default();
+        let (mine, other) = (Lease::new("k", [1; 16], LIFE), Lease::new("k", [2; 16], LIFE));
+        assert!(matches!(mine.take(&cache, &mut budget()).await, Taken::Held));
+        assert!(matches!(other.take(&cache, &mut budget()).await, Taken::Lost));
+        assert!(!other.release(&cache, &mut budget()).await.unwrap());
+        assert!(!other.renew(&cache, &mut budget()).await.unwrap());
+        assert!(!other.leave_failed(&cache, &mut budget(), LIFE).await.unwrap());
+        assert!(matches!(
+            other.holder(&cache, &mut budget()).await.unwrap(),
+            Holder::Loading(LIFE)
+        ));
+        assert!(mine.release(&cache, &mut budget()).await.unwrap());
+        assert!(matches!(other.take(&cache, &mut budget()).await, Taken::Held));
+    }
+}

@@ -1,0 +1,147 @@
+//! What a loader answers, and what its callers get.
+//!
+//! Not in here: how it is stored (`envelope.rs`).
+
+use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+
+/// What a loader found, and for how long it is good.
+///
+/// ```
+/// use std::time::Duration;
+/// use cache_layers::Loaded;
+///
+/// let token = Loaded::new("s3cr3t").living(Duration::from_secs(3_600));
+/// let nobody = Loaded::absent();
+/// # let _ = (token, nobody);
+/// ```
+#[derive(Clone)]
+#[must_use]
+pub struct Loaded {
+    pub(super) value: Option<Bytes>,
+    pub(super) life: Life,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Life {
+    OfItsKind,
+    For(Duration),
+    Until(SystemTime),
+    NotStored,
+}
+
+impl Loaded {
+    /// A value, which lives as long as the configuration says unless it is told otherwise here.
+    pub fn new(value: impl Into<Bytes>) -> Self {
+        Self {
+            value: Some(value.into()),
+            life: Life::OfItsKind,
+        }
+    }
+
+    /// There is nothing: stored too, with the short life of negative answers, so that asking again does
+    /// not load again.
+    pub const fn absent() -> Self {
+        Self {
+            value: None,
+            life: Life::OfItsKind,
+        }
+    }
+
+    /// It lives this long, counted from the end of the load. Jitter may make it less, never more. Zero is
+    /// [`not_stored`](Self::not_stored).
+    pub const fn living(mut self, life: Duration) -> Self {
+        self.life = Life::For(life);
+        self
+    }
+
+    /// It lives until then. Jitter may make it less, never more. A time that has passed is
+    /// [`not_stored`](Self::not_stored).
+    pub const fn until(mut self, then: SystemTime) -> Self {
+        self.life = Life::Until(then);
+        self
+    }
+
+    /// For those who wait for it now and nobody else: it is not stored.
+    pub const fn not_stored(mut self) -> Self {
+        self.life = Life::NotStored;
+        self
+    }
+
+    /// How long it lives from `now` on, in a process that gives `of_value` or `of_absent` to what says
+    /// nothing itself; zero where it is not to be stored.
+    pub(super) fn life(&self, now: Duration, of_value: Duration, of_absent: Duration) -> Duration {
+        match self.life {
+            Life::OfItsKind if self.value.is_some() => of_value,
+            Life::OfItsKind => of_absent,
+            Life::For(life) => life,
+            Life::Until(then) => then
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or(Duration::ZERO)
+                .saturating_sub(now),
+            Life::NotStored => Duration::ZERO,
+        }
+    }
+}
+
+/// Shows the length of the value, never the value.
+impl fmt::Debug for Loaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Loaded")
+            .field("len", &self.value.as_ref().map(Bytes::len))
+            .field("life", &self.life)
+            .finish()
+    }
+}
+
+/// What a read-through answers.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Answer {
+    /// The value; `None` where the loader said that there is none.
+    pub value: Option<Bytes>,
+    /// Whether it is within its life.
+    pub freshness: Freshness,
+    /// When the load that made it began, by the clock of the process that loaded it.
+    pub created: SystemTime,
+}
+
+/// Whether an [`Answer`] is within its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Freshness {
+    /// Within its life.
+    Fresh,
+    /// Beyond its life, and given because the load failed, was held back, or took too long.
+    Stale,
+}
+
+impl Answer {
+    pub(super) fn new(value: Option<Bytes>, freshness: Freshness, created_ms: u64) -> Self {
+        let created = UNIX_EPOCH.checked_add(Duration::from_millis(created_ms));
+        Self {
+            value,
+            freshness,
+            created: created.unwrap_or(UNIX_EPOCH),
+        }
+    }
+
+    /// Whether the value is beyond its life.
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        self.freshness == Freshness::Stale
+    }
+}
+
+/// Shows the length of the value, never the value.
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answer")
+            .field("len", &self.value.as_ref().map(Bytes::len))
+            .field("freshness", &self.freshness)
+            .field("created", &self.created)
+            .finish()
+    }
+}

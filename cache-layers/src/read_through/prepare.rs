@@ -1,0 +1,259 @@
+//! How a flight comes to its load: the looks at the cache, the lease, the wait for whoever has it.
+//!
+//! Not in here: the load itself (`journey.rs`), and what comes after it (`claim.rs`).
+
+use std::pin::pin;
+use std::time::Duration;
+
+use cache_core::{Outcome as Certainty, Ttl, clock};
+
+use super::budget::Budget;
+use super::claim::{Base, Claim};
+use super::clock::millis;
+use super::core::Core;
+use super::envelope::{Content, Envelope};
+use super::error::ReadError;
+use super::events::ReadThroughEvent;
+use super::flights::{Flight, Outcome};
+use super::found::{Found, Value};
+use super::lease::{Holder, Lease, Taken};
+use super::source::Source;
+
+/// After this a waiter looks again where changes are not reported, and then less and less often.
+const FIRST_POLL: Duration = Duration::from_millis(5);
+const LAST_POLL: Duration = Duration::from_millis(250);
+/// How often a waiter looks where changes are reported, in case a report is lost.
+const FIRST_CHECK: Duration = Duration::from_millis(250);
+const LAST_CHECK: Duration = Duration::from_secs(1);
+/// How often the entry may change under a load that is about to begin before it is loaded without.
+const TRIES: usize = 4;
+
+/// A flight before its load.
+#[derive(Debug)]
+pub(super) struct Preparation<'a> {
+    pub(super) core: &'a Core,
+    pub(super) flight: &'a Flight,
+}
+
+/// What came of preparing a load.
+enum Placed {
+    Fresh(Value),
+    On(Option<Base>),
+}
+
+impl Preparation<'_> {
+    /// The right to load, or `None` where that is decided without.
+    pub(super) async fn claim(&self, source: &mut Source, budget: &mut Budget) -> Option<Claim> {
+        let core = self.core;
+        let Some(lease) = self.lease(rand::random()) else {
+            return self.claim_without(None, false, budget).await;
+        };
+        let begun = clock::now();
+        let mut waited = false;
+        let (mut poll, mut check) = (FIRST_POLL, FIRST_CHECK);
+        loop {
+            // Before the reads, so that no change after them is missed.
+            let watch = core.wakes.watch([&self.flight.key, lease.key()]);
+            let [value, owner] = &watch.changed;
+            let (mut value, mut owner) = (pin!(value.notified()), pin!(owner.notified()));
+            value.as_mut().enable();
+            owner.as_mut().enable();
+
+            let Ok(found) = core.read_entry(&self.flight.key, budget).await else {
+                core.note(&ReadThroughEvent::WithoutLease);
+                return Some(Claim::without_anything());
+            };
+            if let Some(fresh) = found.fresh(&core.config) {
+                self.flight.decide(Outcome::Hit(fresh.clone()));
+            } else {
+                if let Some(stale) = found.stale(&core.config) {
+                    self.flight.offer(stale);
+                }
+                match lease.take(&*core.client, budget).await {
+                    Taken::Held => {
+                        self.note_wait(waited, begun);
+                        return self.claim_without(Some(lease), true, budget).await;
+                    }
+                    Taken::Unknown(error) => {
+                        core.note(&ReadThroughEvent::CacheFailed { error });
+                        core.note(&ReadThroughEvent::WithoutLease);
+                        return self.claim_without(Some(lease), false, budget).await;
+                    }
+                    Taken::Lost => {}
+                }
+                let left = match core.noted(lease.holder(&*core.client, budget).await) {
+                    Err(_) => {
+                        core.note(&ReadThroughEvent::WithoutLease);
+                        return self.claim_without(None, false, budget).await;
+                    }
+                    Ok(Holder::Nobody) => Duration::ZERO,
+                    Ok(Holder::Loading(left)) => left,
+                    Ok(Holder::Failed(remaining)) => {
+                        core.note(&ReadThroughEvent::HeldBack);
+                        core.load_holds.hold(&self.flight.key, remaining);
+                        let held_back = ReadError::HeldBack { remaining };
+                        self.flight.decide(Outcome::Answer(Err(held_back)));
+                        self.note_wait(waited, begun);
+                        return None;
+                    }
+                };
+                if clock::now() - begun < core.config.hard_timeout {
+                    source.step_aside();
+                    waited = true;
+                    let again = if core.wakes.are_on() {
+                        next(&mut check, LAST_CHECK)
+                    } else {
+                        next(&mut poll, LAST_POLL)
+                    };
+                    tokio::select! {
+                        biased;
+                        () = value => {}
+                        () = owner => {}
+                        () = tokio::time::sleep(again.min(left)) => {}
+                    }
+                    // Waiting for another process is no cost of the cache: what follows is a new look at it.
+                    *budget = core.budget();
+                    continue;
+                }
+                let after = core.config.hard_timeout;
+                self.flight
+                    .decide(Outcome::Answer(Err(ReadError::Timeout { after })));
+            }
+            self.note_wait(waited, begun);
+            return None;
+        }
+    }
+
+    /// The right to load anew what was seen, or `None` where somebody else does, or it has changed.
+    pub(super) async fn claim_refresh(&self, seen: &Value) -> Option<Claim> {
+        let (core, key) = (self.core, &*self.flight.key);
+        let mut budget = core.budget();
+        let lease = self.lease(rand::random());
+        let held = match &lease {
+            None => false,
+            Some(lease) => match lease.take(&*core.client, &mut budget).await {
+                Taken::Held => true,
+                Taken::Lost => {
+                    core.refresh_holds
+                        .hold(key, core.config.lease().unwrap_or_default());
+                    self.flight.decide(Outcome::Again);
+                    return None;
+                }
+                Taken::Unknown(error) => {
+                    core.note(&ReadThroughEvent::CacheFailed { error });
+                    core.note(&ReadThroughEvent::WithoutLease);
+                    false
+                }
+            },
+        };
+        let claim = |base| Claim { lease, held, base };
+        match core.read_entry(key, &mut budget).await {
+            Ok(Found::Value(value)) if value.stored.raw == seen.stored.raw => {
+                let placed = self.place_on(&Found::Value(value), &mut budget).await;
+                Some(claim(placed.unwrap_or(None)))
+            }
+            // It was set, deleted or refreshed meanwhile, or the cache cannot say.
+            _ => {
+                self.flight.decide(Outcome::Again);
+                claim(None).release(core, &mut budget).await;
+                None
+            }
+        }
+    }
+
+    fn lease(&self, owner: [u8; 16]) -> Option<Lease> {
+        let life = self.core.config.lease()?;
+        Some(Lease::new(&self.flight.key, owner, life))
+    }
+
+    fn note_wait(&self, waited: bool, begun: clock::Instant) {
+        if waited {
+            let took = clock::now() - begun;
+            self.core.note(&ReadThroughEvent::LeaseWait { took });
+        }
+    }
+
+    /// Looks again, under the lease or without one, and prepares the entry that the value will replace.
+    async fn claim_without(&self, lease: Option<Lease>, held: bool, budget: &mut Budget) -> Option<Claim> {
+        match self.place(budget).await {
+            Placed::On(base) => Some(Claim { lease, held, base }),
+            Placed::Fresh(value) => {
+                self.flight.decide(Outcome::Hit(value));
+                let claim = Claim {
+                    lease,
+                    held,
+                    base: None,
+                };
+                claim.release(self.core, budget).await;
+                None
+            }
+        }
+    }
+
+    async fn place(&self, budget: &mut Budget) -> Placed {
+        for _ in 0..TRIES {
+            let Ok(found) = self.core.read_entry(&self.flight.key, budget).await else {
+                return Placed::On(None);
+            };
+            if let Some(fresh) = found.fresh(&self.core.config) {
+                return Placed::Fresh(fresh.clone());
+            }
+            if let Some(base) = self.place_on(&found, budget).await {
+                return Placed::On(base);
+            }
+        }
+        Placed::On(None)
+    }
+
+    /// Makes sure that what was found, or a sign of this load in its place, outlives the load. `None` where
+    /// it has changed meanwhile.
+    async fn place_on(&self, found: &Found, budget: &mut Budget) -> Option<Option<Base>> {
+        let (core, key) = (self.core, &*self.flight.key);
+        let span = core.config.load_span();
+        let sign = || {
+            let now = core.config.clock.since_epoch();
+            let envelope = Envelope {
+                content: Content::UnderWay(rand::random()),
+                created_ms: millis(now),
+                expires_ms: millis(now.saturating_add(span)),
+            };
+            envelope.encode(key).unwrap_or_default()
+        };
+        let life = Ttl::After(span);
+        let (raw, ours, placed) = match found {
+            Found::Nothing => {
+                let sign = sign();
+                let set = core.client.set_if_absent(key, sign.clone(), life);
+                (sign, true, budget.spend(set).await)
+            }
+            Found::UnderWay(raw) => {
+                let sign = sign();
+                let set = core.client.compare_and_set(key, raw, sign.clone(), life);
+                (sign, true, budget.spend(set).await)
+            }
+            Found::Foreign(stored) | Found::Value(Value { stored, .. }) => {
+                let raw = stored.raw.clone();
+                if stored.remaining.min(life) == life {
+                    (raw, false, Ok(true))
+                } else {
+                    let set = core.client.compare_and_set(key, &raw, raw.clone(), life);
+                    let set = budget.spend(set).await;
+                    (raw, false, set)
+                }
+            }
+        };
+        match core.noted(placed) {
+            Ok(true) => Some(Some(Base { raw, ours })),
+            Ok(false) => None,
+            Err(error) if error.outcome() == Certainty::Unknown => Some(Some(Base { raw, ours })),
+            Err(_) => Some(None),
+        }
+    }
+}
+
+/// The pause to make now; the next one is longer, up to `last`.
+fn next(pause: &mut Duration, last: Duration) -> Duration {
+    let now = *pause;
+    *pause = now.mul_f64(1.5).min(last);
+    now
+}

@@ -1,0 +1,177 @@
+//! Where a flight's value comes from: one caller's loader, or a batch that is loaded together.
+
+use std::collections::VecDeque;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use tokio::sync::oneshot;
+
+use super::error::ReadError;
+use super::flights::FlightId;
+use super::loaded::Loaded;
+use super::waits::LOADING;
+
+/// A loader at work.
+pub(super) type Loading<T> = Pin<Box<dyn Future<Output = Result<T, ReadError>> + Send>>;
+
+/// What loads one key.
+pub(super) enum Source {
+    One(Box<dyn FnOnce() -> Loading<Loaded> + Send>),
+    Many(Ticket),
+}
+
+impl Source {
+    /// Says that this flight is going to wait for something other than its load: a batch goes without it.
+    pub(super) fn step_aside(&mut self) {
+        if let Self::Many(ticket) = self {
+            ticket.leave();
+        }
+    }
+
+    /// Loads. A panic is an error.
+    pub(super) async fn load(self, key: &str, flight: FlightId) -> Result<Loaded, ReadError> {
+        match self {
+            // Made inside, so that a loader that panics before its future exists is caught too.
+            Self::One(load) => {
+                LOADING
+                    .scope(vec![flight], caught(async move { load().await }))
+                    .await
+            }
+            Self::Many(mut ticket) => ticket.load(key, flight).await,
+        }
+    }
+}
+
+async fn caught<T>(loading: impl Future<Output = Result<T, ReadError>>) -> Result<T, ReadError> {
+    AssertUnwindSafe(loading)
+        .catch_unwind()
+        .await
+        .unwrap_or(Err(ReadError::Panicked))
+}
+
+/// A batch's loader: the keys in, one answer per key out, in their order.
+pub(super) type LoadMany = dyn Fn(Vec<String>) -> Loading<VecDeque<Result<Loaded, ReadError>>> + Send + Sync;
+
+/// Gathers the keys of a batch that have to be loaded, and loads them by one call once it is known of
+/// each key of the batch whether it has to be.
+pub(super) struct Gathering {
+    load: Arc<LoadMany>,
+    hard_timeout: Duration,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    undecided: usize,
+    wanted: Vec<Wanted>,
+}
+
+struct Wanted {
+    key: String,
+    flight: FlightId,
+    answer: oneshot::Sender<Result<Loaded, ReadError>>,
+}
+
+/// One key's part in a gathering. Dropped, it leaves.
+pub(super) struct Ticket {
+    gathering: Arc<Gathering>,
+    undecided: bool,
+}
+
+impl Gathering {
+    pub(super) fn new(load: Box<LoadMany>, hard_timeout: Duration) -> Arc<Self> {
+        Arc::new(Self {
+            load: load.into(),
+            hard_timeout,
+            state: Mutex::default(),
+        })
+    }
+
+    /// Another gathering with the same loader.
+    pub(super) fn again(&self) -> Arc<Self> {
+        Arc::new(Self {
+            load: Arc::clone(&self.load),
+            hard_timeout: self.hard_timeout,
+            state: Mutex::default(),
+        })
+    }
+
+    /// As many tickets as there are keys; all have to be made before the first is used.
+    pub(super) fn tickets(self: &Arc<Self>, count: usize) -> Vec<Ticket> {
+        self.state().undecided += count;
+        let ticket = || Ticket {
+            gathering: Arc::clone(self),
+            undecided: true,
+        };
+        std::iter::repeat_with(ticket).take(count).collect()
+    }
+
+    /// One less has to be waited for; the last starts the load.
+    fn decided(self: &Arc<Self>) {
+        let mut state = self.state();
+        state.undecided -= 1;
+        if state.undecided > 0 || state.wanted.is_empty() {
+            return;
+        }
+        let wanted = std::mem::take(&mut state.wanted);
+        drop(state);
+        tokio::spawn(Arc::clone(self).load(wanted));
+    }
+
+    async fn load(self: Arc<Self>, wanted: Vec<Wanted>) {
+        let keys = wanted.iter().map(|wanted| wanted.key.clone()).collect();
+        let flights = wanted.iter().map(|wanted| wanted.flight).collect();
+        let loading = LOADING.scope(flights, caught(async { (self.load)(keys).await }));
+        // Those who wait have limits of their own; this one is for a loader that nobody waits for.
+        let Ok(answers) = tokio::time::timeout(self.hard_timeout, loading).await else {
+            return;
+        };
+        let (mut answers, failure) = match answers {
+            Ok(answers) => (answers, ReadError::Unanswered),
+            Err(failure) => (VecDeque::new(), failure),
+        };
+        for wanted in wanted {
+            let answer = answers.pop_front().unwrap_or_else(|| Err(failure.clone()));
+            // Who is no longer there needs no answer.
+            let _gone = wanted.answer.send(answer);
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Ticket {
+    fn leave(&mut self) {
+        if std::mem::take(&mut self.undecided) {
+            self.gathering.decided();
+        }
+    }
+
+    /// Loads with the others of the batch, or alone if this one has left them.
+    async fn load(&mut self, key: &str, flight: FlightId) -> Result<Loaded, ReadError> {
+        let (answer, answered) = oneshot::channel();
+        let wanted = Wanted {
+            key: key.to_owned(),
+            flight,
+            answer,
+        };
+        if self.undecided {
+            self.gathering.state().wanted.push(wanted);
+            self.leave();
+        } else {
+            tokio::spawn(Arc::clone(&self.gathering).load(vec![wanted]));
+        }
+        answered.await.unwrap_or(Err(ReadError::Aborted))
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
