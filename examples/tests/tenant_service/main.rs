@@ -1,7 +1,9 @@
 //! The example service as its users meet it: a process that is started, asked over HTTP, and stopped.
 
+mod cachectl;
 mod http;
 mod readme;
 mod service;
+mod shell;
 mod tenants;
 mod without_cache;
