@@ -88,6 +88,14 @@ impl Cluster {
                 .call(&["CLUSTER", "SETSLOT", &slot.to_string(), "NODE", self.id(to)])
                 .await?;
         }
+        // The others are told, too, as cluster tools do: what they would hear from the two may come late, or
+        // not at all where the slot moved to and fro. Replicas refuse, and hear it from their primaries.
+        for node in (0..self.nodes().len()).filter(|node| ![to, from].contains(node)) {
+            let _ = self
+                .node(node)
+                .call(&["CLUSTER", "SETSLOT", &slot.to_string(), "NODE", self.id(to)])
+                .await;
+        }
         self.wait_for_owner(slot, to).await
     }
 
