@@ -1,7 +1,9 @@
 //! The one way in which this service reads through its cache: a sick cache costs a little time, never
 //! an answer.
 //!
-//! Not in here: what is cached and for how long. Callers that miss at the same time each load.
+//! Not in here: what is cached and for how long. Callers that miss at the same time each load, and one that
+//! loaded before an update may store after it. Where that is too dear, `cache_layers::ReadThrough` does better;
+//! see the example `read-through`.
 
 use std::time::Duration;
 
