@@ -32,7 +32,7 @@ use cache_core::slot::slot_of;
 use cache_core::{CacheError, Outcome, Unavailability};
 use futures::future::{join_all, try_join_all};
 use rand::Rng;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
 use crate::command::Command;
 use crate::deadline::Deadline;
@@ -43,7 +43,6 @@ use crate::reply::Reply;
 use crate::startup::tolerate;
 use journey::{Journey, Setback, Step};
 use members::Members;
-use refresh::Round;
 use state::State;
 use table::{Shard, Table};
 
@@ -61,7 +60,10 @@ pub(crate) struct Cluster {
     /// Wakes the task that asks the cluster; shared with it so that it can wait without keeping the
     /// cluster alive.
     hints: Arc<Notify>,
-    rounds: watch::Sender<Round>,
+    /// One survey at a time, so that an older answer never comes after a newer one.
+    surveying: tokio::sync::Mutex<()>,
+    /// Why the last survey found nothing.
+    failure: Mutex<Option<CacheError>>,
     closed: AtomicBool,
 }
 
@@ -89,7 +91,8 @@ impl Cluster {
             dial_timeout: config.dial_timeout,
             grace: config.read_timeout.max(config.write_timeout) + Duration::from_secs(1),
             hints: Arc::default(),
-            rounds: watch::Sender::new(Round::default()),
+            surveying: tokio::sync::Mutex::default(),
+            failure: Mutex::default(),
             closed: AtomicBool::new(false),
         });
         let started = match cluster.survey().await {
@@ -132,19 +135,13 @@ impl Cluster {
         result.map(drop)
     }
 
-    /// Asks the cluster anew how it looks, and waits for the answer.
+    /// Asks the cluster anew how it looks, at once: whoever asks by name does not wait for the pace at
+    /// which hints are followed.
     pub(crate) async fn refresh(&self, deadline: Deadline) -> Result<(), CacheError> {
-        let mut rounds = self.rounds.subscribe();
-        let asked = clock::now();
-        self.hint();
-        let round = async {
-            let is_ours = |round: &Round| round.began.is_some_and(|began| began >= asked);
-            match rounds.wait_for(is_ours).await {
-                Ok(round) => round.failure.clone().map_or(Ok(()), Err),
-                Err(_) => Err(CacheError::Closed),
-            }
-        };
-        deadline.limit(cache_core::Stage::Call, round).await
+        if self.is_closed() {
+            return Err(CacheError::Closed);
+        }
+        deadline.limit(cache_core::Stage::Call, self.survey()).await
     }
 
     /// The primaries that serve slots.
@@ -172,8 +169,6 @@ impl Cluster {
         for node in nodes {
             node.close();
         }
-        self.rounds
-            .send_modify(|round| round.failure = Some(CacheError::Closed));
         self.hints.notify_one();
     }
 
@@ -284,6 +279,10 @@ impl Cluster {
         self.closed.load(Ordering::Acquire)
     }
 
+    fn failure(&self) -> MutexGuard<'_, Option<CacheError>> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn state(&self) -> MutexGuard<'_, State<Arc<Node>>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -296,7 +295,7 @@ impl Cluster {
             return CacheError::Closed;
         }
         self.hint();
-        if let Some(failure) = &self.rounds.borrow().failure
+        if let Some(failure) = self.failure().as_ref()
             && self.table.load().shards().is_empty()
         {
             return failure.clone();

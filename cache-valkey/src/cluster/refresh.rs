@@ -32,14 +32,6 @@ const LIMIT: Duration = Duration::from_secs(1);
 /// How long the others have once one has answered.
 const STRAGGLERS: Duration = Duration::from_millis(200);
 
-/// The last survey.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Round {
-    pub(super) began: Option<Instant>,
-    /// Why it found nothing.
-    pub(super) failure: Option<CacheError>,
-}
-
 /// Keeps the table of `cluster` fresh until it is closed or dropped.
 pub(super) async fn keep_fresh(cluster: Weak<Cluster>, hints: Arc<Notify>) {
     let mut schedule = Schedule::new(clock::now());
@@ -70,20 +62,14 @@ async fn wait(schedule: &mut Schedule, hints: &Notify) {
 impl Cluster {
     /// Asks the cluster how it looks, and routes by the answer from then on.
     pub(super) async fn survey(&self) -> Result<(), CacheError> {
+        let _turn = self.surveying.lock().await;
         let began = clock::now();
         let found = self.find_topology().await;
         if let Ok(topology) = &found {
             self.learn(topology, began);
         }
         let result = found.map(drop);
-        self.rounds.send_modify(|round| {
-            round.began = Some(began);
-            round.failure = match &result {
-                _ if self.is_closed() => Some(CacheError::Closed),
-                Ok(()) => None,
-                Err(error) => Some(error.clone()),
-            };
-        });
+        *self.failure() = result.as_ref().err().cloned();
         result
     }
 
