@@ -237,7 +237,10 @@ impl Cluster {
                     }
                 }
                 Step::Again { pause } if self.pause(pause, deadline).await => {
-                    node = self.route(command, journey.was_retried())?;
+                    node = match self.route(command, journey.was_retried()) {
+                        Ok(node) => node,
+                        Err(error) => return Err(at_the_end_of(&journey, error)),
+                    };
                     node.send(command, deadline).await
                 }
                 // The end, or no time left for what would be next.
@@ -360,7 +363,7 @@ fn give_up(
     result: Result<Reply, CacheError>,
     command: &Command<'_>,
 ) -> Result<Reply, CacheError> {
-    let mut error = match (setback, result) {
+    let error = match (setback, result) {
         (Setback::Moved { .. } | Setback::Ask { .. }, _) => not_ready(
             "the nodes of the cluster send the call back and forth; they do not agree who serves its slot"
                 .to_owned(),
@@ -369,12 +372,17 @@ fn give_up(
         (_, Ok(reply)) => return Ok(reply),
         (_, Err(error)) => error,
     };
+    Err(at_the_end_of(journey, error))
+}
+
+/// The error that ends a call: "not done" only where no earlier try may have done it.
+fn at_the_end_of(journey: &Journey, mut error: CacheError) -> CacheError {
     if let CacheError::Unavailable { outcome, .. } = &mut error
         && journey.may_be_done()
     {
         *outcome = Outcome::Unknown;
     }
-    Err(error)
+    error
 }
 
 fn not_ready(detail: String) -> CacheError {

@@ -11,10 +11,10 @@ use super::link::{Link, LinkEvents};
 use super::{Health, Node};
 use crate::backoff::Backoff;
 use crate::command::Command;
-use crate::dial::Dialed;
+use crate::dial::{Dialed, Dialer};
 use crate::error::accept;
 
-/// How long renewed credentials are left alone after a renewal failed.
+/// What a connection is given until the renewal under way is done, or is tried again.
 const RENEW_AGAIN: Duration = Duration::from_secs(10);
 
 /// Keeps `node` until it is closed or dropped.
@@ -43,7 +43,7 @@ pub(super) async fn keep(node: Weak<Node>, work: Arc<Notify>) {
                 node.ask_if_in_doubt();
                 node.replace_if_useless().await;
                 node.grow_if_asked().await;
-                node.renew_if_due().await;
+                node.renew_if_due();
                 node.dialer.limits().silence / 2
             }
         };
@@ -219,32 +219,37 @@ impl Node {
         }
     }
 
-    /// Authenticates connections again whose credentials are about to run out.
-    async fn renew_if_due(&self) {
-        for link in self.links.load_full().iter().filter(|link| link.is_due()) {
-            let renewed = async {
-                let Some(credentials) = self.dialer.credentials().credentials().await? else {
-                    return Ok(None);
-                };
-                let mut auth = Command::read("AUTH");
-                if let Some(username) = &credentials.username {
-                    auth = auth.arg(username);
-                }
-                let auth = auth.arg(credentials.password.expose());
-                accept(link.connection.send(&auth).await?, "AUTH")?;
-                Ok::<_, CacheError>(credentials.valid_for)
-            };
-            match tokio::time::timeout(self.dialer.limits().dial_timeout, renewed).await {
-                Ok(Ok(valid_for)) => link.renewed(valid_for),
-                failed => {
-                    let reason = match failed {
-                        Ok(Err(error)) => error.to_string(),
-                        _ => "no answer in time".to_owned(),
-                    };
-                    tracing::warn!(node = %self.address, %reason, "could not renew the credentials of a connection");
-                    link.renewed(Some(RENEW_AGAIN));
-                }
-            }
+    /// Authenticates connections again whose credentials are about to run out; in tasks of their own,
+    /// because who issues credentials may be slow, and the watchdog must not wait for that.
+    fn renew_if_due(&self) {
+        for link in self.links.load().iter().filter(|link| link.is_due()) {
+            link.renewed(Some(RENEW_AGAIN));
+            tokio::spawn(renew(
+                Arc::clone(link),
+                Arc::clone(&self.dialer),
+                self.address.to_string(),
+            ));
         }
     }
+}
+
+async fn renew(link: Arc<Link>, dialer: Arc<Dialer>, node: String) {
+    let renewed = async {
+        let Some(credentials) = dialer.credentials().credentials().await? else {
+            return Ok(None);
+        };
+        let mut auth = Command::read("AUTH");
+        if let Some(username) = &credentials.username {
+            auth = auth.arg(username);
+        }
+        let auth = auth.arg(credentials.password.expose());
+        accept(link.connection.send(&auth).await?, "AUTH")?;
+        Ok::<_, CacheError>(credentials.valid_for)
+    };
+    let reason = match tokio::time::timeout(dialer.limits().dial_timeout, renewed).await {
+        Ok(Ok(valid_for)) => return link.renewed(valid_for),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "no answer in time".to_owned(),
+    };
+    tracing::warn!(node, reason, "could not renew the credentials of a connection");
 }
