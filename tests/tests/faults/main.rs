@@ -5,6 +5,7 @@
 
 mod cancellation;
 mod connection_errors;
+mod credentials;
 mod deadline;
 mod lateness;
 mod load;
