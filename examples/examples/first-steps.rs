@@ -46,7 +46,8 @@ async fn first_steps(cache: &dyn CacheClient) -> Result<(), CacheError> {
     };
     cache.set_json(&plan_key, &plan, Ttl::secs(300)).await?;
     assert_eq!(cache.find_json::<Plan>(&plan_key).await?, Some(plan));
-    println!("{plan_key} is there for {}", cache.ttl(&plan_key).await?);
+    let left = cache.ttl(&plan_key).await?.as_duration()?;
+    println!("{plan_key} is there for {:?}", left.unwrap_or_default());
 
     // A counter whose window opens with the first call and ends on time.
     let window = Ttl::After(Duration::from_secs(60));
