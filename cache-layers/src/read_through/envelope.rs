@@ -2,30 +2,9 @@
 //!
 //! Not in here: whether a value is still good. That is up to who reads it, see `found.rs`.
 //!
-//! # Layout, version 1
+//! # Layout
 //!
-//! All numbers are unsigned and big-endian.
-//!
-//! ```text
-//! offset  bytes  what
-//!      0      3  C5 52 54, the mark of an envelope
-//!      3      1  01, the version; another one is not read
-//!      4      1  kind: 00 a value, 01 "there is none", 02 a load is under way
-//!      5      3  00 00 00
-//!      8      8  created: when the load (or the put) began, in ms since 1970-01-01 UTC
-//!     16      8  expiry: when the value is no longer fresh, in ms since 1970-01-01 UTC
-//!     24      4  K, the length of the key
-//!     28      4  P, the length of the payload
-//!     32      K  the key, UTF-8, as the caller of the read-through named it
-//!   32+K      P  the payload: the value; nothing; 16 random bytes that say whose load it is
-//! ```
-//!
-//! The entry ends there. Anything else (a foreign mark, another version or kind, a length that does not
-//! fit, another key's envelope) is no envelope: to a reader it is a miss, never an error, and it is not
-//! deleted, since a neighbour of another version may still use it.
-//!
-//! A "load is under way" entry stands in the place of a value that is missing while it is loaded. The
-//! value then replaces exactly that entry, or nothing: so whoever sets or deletes the key meanwhile wins.
+#![doc = include_str!("envelope.md")]
 
 use bytes::{BufMut, Bytes, BytesMut};
 

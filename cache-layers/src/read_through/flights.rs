@@ -3,7 +3,7 @@
 //! Not in here: what a flight does (`journey.rs`).
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
@@ -49,6 +49,8 @@ pub(super) enum Outcome {
 #[derive(Debug)]
 pub(super) struct Flights {
     table: Mutex<HashMap<Arc<str>, Joinable>>,
+    /// How many the table holds, so that a hit does not queue for the table while nothing is loaded.
+    joinable: AtomicUsize,
     /// How many are under way, those that nobody can join any more included.
     running: watch::Sender<usize>,
 }
@@ -93,6 +95,7 @@ impl Flights {
     pub(super) fn new() -> Arc<Self> {
         Arc::new(Self {
             table: Mutex::default(),
+            joinable: AtomicUsize::new(0),
             running: watch::Sender::new(0),
         })
     }
@@ -100,6 +103,10 @@ impl Flights {
     /// A seat in the load of `key` that is under way, if callers wait for it already. A refresh is not
     /// joined here: the value may be fresh.
     pub(super) fn join_load(&self, key: &str) -> Option<Seat> {
+        // Who misses a flight that begins at this moment finds it after the look at the cache.
+        if self.joinable.load(Ordering::Acquire) == 0 {
+            return None;
+        }
         let table = self.table();
         let flight = table.get(key).filter(|flight| flight.purpose == Purpose::Load)?;
         let seat = flight.seat();
@@ -135,6 +142,7 @@ impl Flights {
         };
         let seat = joinable.seat();
         table.insert(key, joinable);
+        self.joinable.store(table.len(), Ordering::Release);
         self.running.send_modify(|running| *running += 1);
         Boarding::Led(flight, seat)
     }
@@ -142,7 +150,12 @@ impl Flights {
     /// From now on nobody joins the flight of `key`, if there is one: what it brings is too old for who
     /// comes now. Those who wait already are served.
     pub(super) fn detach(&self, key: &str) {
-        self.table().remove(key);
+        self.remove(&mut self.table(), key);
+    }
+
+    fn remove(&self, table: &mut HashMap<Arc<str>, Joinable>, key: &str) {
+        table.remove(key);
+        self.joinable.store(table.len(), Ordering::Release);
     }
 
     /// Returns when no flight is under way.
@@ -199,7 +212,7 @@ impl Flight {
     /// Takes the flight out of the table, if it is there: it may have been detached.
     fn leave(&self, table: &mut HashMap<Arc<str>, Joinable>) {
         if table.get(&self.key).is_some_and(|flight| flight.id == self.id) {
-            table.remove(&self.key);
+            self.flights.remove(table, &self.key);
         }
     }
 }

@@ -12,8 +12,9 @@
 //!
 //! # What is promised
 //!
-//! - **One load.** Per key and process always; per key and fleet with [`Coordination::Fleet`], as long as
-//!   the cache works. Where the cache fails, values are loaded without it.
+//! - **One load.** Per key and process always, but for one that an invalidation has overtaken; per key and
+//!   fleet with [`Coordination::Fleet`], as long as the cache works. Where the cache fails, values are
+//!   loaded without it.
 //! - **The newest wins.** A loaded value replaces exactly the entry that its load saw, or nothing. What is
 //!   set or deleted meanwhile, here or elsewhere, by this type or by a bare client, stays as it is.
 //! - **The cache costs no more than its deadline**: [`cache_deadline`](ReadThroughConfigBuilder::cache_deadline)
@@ -33,24 +34,11 @@
 //! # In the cache
 //!
 //! Under the key stands an [envelope](self#envelope); while a missing value is loaded, a sign that says so.
-//! Beside it, at `KEY:#lease`, the lease. A pattern that covers the key covers both.
+//! Beside it, at `KEY:#lease`, the lease. A pattern that covers the key and ends in `*` covers both.
 //!
 //! ## Envelope
 //!
-//! Version 1; numbers are unsigned and big-endian.
-//!
-//! | offset | bytes | what |
-//! |---|---|---|
-//! | 0 | 3 | `C5 52 54`, the mark of an envelope |
-//! | 3 | 1 | `01`, the version; another one is a miss |
-//! | 4 | 1 | kind: `00` a value, `01` "there is none", `02` a load is under way |
-//! | 5 | 3 | zero |
-//! | 8 | 8 | created: when the load or the put began, in ms since 1970-01-01 UTC |
-//! | 16 | 8 | expiry, in ms since 1970-01-01 UTC; the entry itself stays longer by the stale limit |
-//! | 24 | 4 | K, the length of the key |
-//! | 28 | 4 | P, the length of the payload |
-//! | 32 | K | the key, as the caller named it |
-//! | 32+K | P | the value; nothing; 16 random bytes |
+#![doc = include_str!("envelope.md")]
 //!
 //! # Examples
 //!

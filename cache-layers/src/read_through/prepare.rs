@@ -10,6 +10,7 @@ use cache_core::{Outcome as Certainty, Ttl, clock};
 use super::budget::Budget;
 use super::claim::{Base, Claim};
 use super::clock::millis;
+use super::config::Abandoned;
 use super::core::Core;
 use super::envelope::{Content, Envelope};
 use super::error::ReadError;
@@ -105,8 +106,13 @@ impl Preparation<'_> {
                     } else {
                         next(&mut poll, LAST_POLL)
                     };
+                    let cancel = core.config.abandoned == Abandoned::Cancel;
                     tokio::select! {
                         biased;
+                        () = self.flight.abandoned(), if cancel => {
+                            self.note_wait(waited, begun);
+                            return None;
+                        }
                         () = value => {}
                         () = owner => {}
                         () = tokio::time::sleep(again.min(left)) => {}

@@ -184,3 +184,41 @@ async fn whatever_the_order_the_fleet_loads_once() {
         assert_eq!(truth.loads(), 1, "seed {seed}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
+async fn on_many_threads_each_key_is_loaded_once_and_leaving_callers_block_nobody() {
+    for abandoned in [Abandoned::Finish, Abandoned::Cancel] {
+        let (rig, truth) = (Rig::new(), Truth::default());
+        let processes = [(); 2].map(|()| rig.process_with(|config| config.abandoned(abandoned)));
+        for number in 0..500_u32 {
+            let key: Arc<str> = format!("user:{number}").into();
+            let loads = truth.loads();
+            let calls = (0..16_usize).map(|caller| {
+                let (process, truth, key) = (processes[caller % 2].clone(), truth.clone(), Arc::clone(&key));
+                tokio::spawn(async move {
+                    let load = || async move {
+                        truth.0.1.fetch_add(1, Ordering::SeqCst);
+                        tokio::task::yield_now().await;
+                        Ok::<_, io::Error>(Loaded::new("value"))
+                    };
+                    process.get_or_load(&key, load).await.unwrap().value
+                })
+            });
+            let calls: Vec<_> = calls.collect();
+            // With one caller of each process left, nothing is given up.
+            calls[2..5].iter().for_each(tokio::task::JoinHandle::abort);
+            for (caller, call) in calls.into_iter().enumerate() {
+                match call.await {
+                    Ok(value) => assert_eq!(value.unwrap(), "value"),
+                    Err(error) => assert!(error.is_cancelled() && (2..5).contains(&caller), "{error}"),
+                }
+            }
+            if abandoned == Abandoned::Finish {
+                assert_eq!(truth.loads(), loads + 1, "key {number}");
+            }
+        }
+        for process in &processes {
+            process.settled().await;
+        }
+    }
+}

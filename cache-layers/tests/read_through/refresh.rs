@@ -5,6 +5,7 @@ use std::time::Duration;
 use cache_core::{CacheClient, clock};
 use cache_layers::read_through::{Coordination, ReadError, RefreshAhead};
 use cache_layers::{Loaded, ReadThrough};
+use cache_mock::{Fault, Operation};
 use futures::future::join_all;
 
 use crate::rig::{KEY, LIFE, Rig, ms, secs, text};
@@ -63,6 +64,41 @@ async fn a_refresh_is_one_for_all_processes() {
         process.settled().await;
     }
     assert_eq!(rig.upstream.loads(), 2);
+    assert_eq!(rig.stored(KEY).await.as_deref(), Some("new"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_late_to_refresh_sees_that_it_was_done() {
+    let rig = Rig::new();
+    let ahead = RefreshAhead::AtFraction(0.8);
+    let (late, faults) = rig.faulty_with(|config| config.refresh_ahead(ahead).cache_deadline(secs(10)));
+    let quick = refreshing(&rig);
+    given(&rig, &quick, "old").await;
+    tokio::time::sleep(secs(85)).await;
+    // Its request for the lease arrives when the other's refresh is over.
+    faults.next(Operation::SetIfAbsent, Fault::Delay(secs(1)));
+    for process in [&late, &quick] {
+        let access = process.get_or_load(KEY, rig.upstream.gives_text("new", ms(500)));
+        assert_eq!(text(access.await), "old");
+    }
+    quick.settled().await;
+    late.settled().await;
+    assert_eq!(rig.upstream.loads(), 2);
+    assert_eq!(rig.stored(KEY).await.as_deref(), Some("new"));
+    assert_eq!(rig.memory.len(), 1, "the lease was given back");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_request_for_the_lease_does_not_put_off_a_refresh() {
+    let rig = Rig::new();
+    let ahead = RefreshAhead::AtFraction(0.8);
+    let (process, faults) = rig.faulty_with(|config| config.refresh_ahead(ahead));
+    given(&rig, &process, "old").await;
+    tokio::time::sleep(secs(85)).await;
+    faults.next(Operation::SetIfAbsent, Fault::LostRequest(ms(50)));
+    let access = process.get_or_load(KEY, rig.upstream.gives_text("new", ms(500)));
+    assert_eq!(text(access.await), "old");
+    process.settled().await;
     assert_eq!(rig.stored(KEY).await.as_deref(), Some("new"));
 }
 
@@ -212,6 +248,40 @@ async fn an_older_load_that_ends_late_does_not_replace_a_newer_value() {
     newer.settled().await;
     assert_eq!(rig.stored(KEY).await.as_deref(), Some("newer"));
     assert_eq!(older.stats().superseded, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_that_outlives_the_old_value_is_stored_all_the_same() {
+    let rig = Rig::new();
+    let process = refreshing(&rig);
+    given(&rig, &process, "old").await;
+    tokio::time::sleep(LIFE - ms(100)).await;
+    let access = process.get_or_load(KEY, rig.upstream.gives_text("new", secs(20)));
+    assert_eq!(text(access.await), "old");
+    tokio::time::sleep(secs(1)).await;
+    // Who comes when the old value has expired waits for the refresh.
+    let waits = process.get_or_load(KEY, rig.upstream.gives_text("newer", secs(1)));
+    assert_eq!(text(waits.await), "new");
+    process.settled().await;
+    assert_eq!(rig.stored(KEY).await.as_deref(), Some("new"));
+    assert_eq!(rig.upstream.loads(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_after_a_bare_del_is_not_given_what_has_just_been_loaded() {
+    let rig = Rig::new();
+    let (process, faults) = rig.faulty_with(|config| config.coordination(Coordination::Process));
+    // Storing takes a while, and the key is deleted before it is done.
+    faults.always(&[Operation::CompareAndSet], &Fault::Delay(ms(200)));
+    let first = process
+        .get_or_load(KEY, rig.upstream.gives_text("old", ms(100)))
+        .await;
+    assert_eq!(text(first), "old");
+    rig.memory.del(&[KEY]).await.unwrap();
+    let second = process
+        .get_or_load(KEY, rig.upstream.gives_text("new", ms(100)))
+        .await;
+    assert_eq!(text(second), "new");
 }
 
 #[tokio::test(start_paused = true)]

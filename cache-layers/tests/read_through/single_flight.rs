@@ -161,6 +161,27 @@ async fn when_all_callers_are_cancelled_the_load_finishes_or_ends_as_the_policy_
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_wait_for_another_process_is_given_up_too_when_nobody_is_left() {
+    let rig = Rig::new();
+    let (holder, waiter) = (
+        rig.process(),
+        rig.process_with(|config| config.abandoned(Abandoned::Cancel)),
+    );
+    let held = holder.get_or_load(KEY, rig.upstream.gives_text("Ada", secs(5)));
+    let leaves = async {
+        tokio::time::sleep(ms(10)).await;
+        let call = waiter.get_or_load(KEY, rig.upstream.gives_text("Bob", secs(5)));
+        assert!(tokio::time::timeout(ms(50), call).await.is_err());
+        let before = clock::now();
+        waiter.settled().await;
+        assert_eq!(clock::now(), before);
+    };
+    let (held, ()) = tokio::join!(held, leaves);
+    assert_eq!(text(held), "Ada");
+    assert_eq!(rig.upstream.loads(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_load_with_one_caller_left_is_not_given_up() {
     let rig = Rig::new();
     let process = rig.process_with(|config| config.abandoned(Abandoned::Cancel));
