@@ -8,7 +8,8 @@ use cache_layers::read_through::ReadError;
 use cache_mock::{Fault, Operation};
 use futures::future::join_all;
 
-use crate::rig::{Deaf, KEY, LEASE, LIFE, Rig, ms, secs, text};
+use crate::rig::{KEY, LEASE, LIFE, Rig, ms, secs, text};
+use crate::wire::Wire;
 
 #[tokio::test(start_paused = true)]
 async fn two_processes_are_one_load() {
@@ -148,7 +149,8 @@ fn tokio_rounded(time: Duration) -> Duration {
 #[tokio::test(start_paused = true)]
 async fn where_changes_are_not_reported_losers_look_again_and_less_and_less_often() {
     let rig = Rig::new();
-    let [holder, loser] = [(); 2].map(|()| rig.over(Arc::new(Deaf(rig.memory.clone())), |config| config));
+    let [holder, loser] =
+        [(); 2].map(|()| rig.over(Arc::new(Wire::deaf(rig.memory.clone())), |config| config));
     let held = async {
         let answer = holder
             .get_or_load(KEY, rig.upstream.gives_text("Ada", secs(5)))

@@ -10,6 +10,7 @@
 
 mod batch;
 mod cache_trouble;
+mod exhaustive;
 mod fleet;
 mod interleavings;
 mod lives;
@@ -17,3 +18,4 @@ mod refresh;
 mod rig;
 mod single_flight;
 mod stored;
+mod wire;

@@ -6,9 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use cache_core::clock::{self, Instant};
-use cache_core::{Bytes, CacheClient, CacheError, Entry, InvalidationSource, MemoryCache, Ttl};
+use cache_core::{CacheClient, MemoryCache};
 use cache_layers::read_through::{
     Answer, Coordination, ReadError, ReadThroughConfigBuilder, RefreshAhead, WallClock,
 };
@@ -155,70 +154,4 @@ impl Rig {
 pub(crate) fn text(result: Result<Answer, ReadError>) -> String {
     let value = result.unwrap().value.expect("a value");
     String::from_utf8(value.to_vec()).unwrap()
-}
-
-/// A client of a backend that reports no changes.
-#[derive(Debug)]
-pub(crate) struct Deaf(pub(crate) Arc<MemoryCache>);
-
-#[async_trait]
-#[deny(clippy::missing_trait_methods)]
-impl CacheClient for Deaf {
-    async fn get(&self, key: &str) -> Result<Bytes, CacheError> {
-        self.0.get(key).await
-    }
-    async fn get_entry(&self, key: &str) -> Result<Entry, CacheError> {
-        self.0.get_entry(key).await
-    }
-    async fn get_many<'a>(&self, keys: &[&'a str]) -> Result<Vec<Option<Bytes>>, CacheError> {
-        self.0.get_many(keys).await
-    }
-    async fn set(&self, key: &str, value: Bytes, ttl: Ttl) -> Result<(), CacheError> {
-        self.0.set(key, value, ttl).await
-    }
-    async fn set_many<'a>(&self, entries: &[(&'a str, Bytes)], ttl: Ttl) -> Result<(), CacheError> {
-        self.0.set_many(entries, ttl).await
-    }
-    async fn set_if_absent(&self, key: &str, value: Bytes, ttl: Ttl) -> Result<bool, CacheError> {
-        self.0.set_if_absent(key, value, ttl).await
-    }
-    async fn compare_and_set(
-        &self,
-        key: &str,
-        expected: &[u8],
-        value: Bytes,
-        ttl: Ttl,
-    ) -> Result<bool, CacheError> {
-        self.0.compare_and_set(key, expected, value, ttl).await
-    }
-    async fn compare_and_delete(&self, key: &str, expected: &[u8]) -> Result<bool, CacheError> {
-        self.0.compare_and_delete(key, expected).await
-    }
-    async fn del<'a>(&self, keys: &[&'a str]) -> Result<u64, CacheError> {
-        self.0.del(keys).await
-    }
-    async fn exists<'a>(&self, keys: &[&'a str]) -> Result<u64, CacheError> {
-        self.0.exists(keys).await
-    }
-    async fn incr(&self, key: &str) -> Result<i64, CacheError> {
-        self.0.incr(key).await
-    }
-    async fn incr_by(&self, key: &str, delta: i64, ttl: Ttl) -> Result<i64, CacheError> {
-        self.0.incr_by(key, delta, ttl).await
-    }
-    async fn expire(&self, key: &str, ttl: Ttl) -> Result<bool, CacheError> {
-        self.0.expire(key, ttl).await
-    }
-    async fn ttl(&self, key: &str) -> Result<Ttl, CacheError> {
-        self.0.ttl(key).await
-    }
-    fn invalidations(&self) -> Option<Arc<dyn InvalidationSource>> {
-        None
-    }
-    async fn ping(&self) -> Result<(), CacheError> {
-        self.0.ping().await
-    }
-    async fn close(&self) -> Result<(), CacheError> {
-        self.0.close().await
-    }
 }

@@ -1,0 +1,100 @@
+//! Clients between a process and the cache: one that hears nothing, one that a scheduler holds back.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use cache_core::{Bytes, CacheClient, CacheError, Entry, InvalidationSource, MemoryCache, Ttl};
+
+use crate::exhaustive::Gate;
+
+/// A way to the cache that reports no changes, or whose every call waits to be let through.
+#[derive(Debug)]
+pub(crate) struct Wire {
+    memory: Arc<MemoryCache>,
+    gate: Option<(Gate, usize)>,
+}
+
+impl Wire {
+    /// Of a backend that reports no changes.
+    pub(crate) const fn deaf(memory: Arc<MemoryCache>) -> Self {
+        Self { memory, gate: None }
+    }
+
+    /// Of the process that `actor` stands for.
+    pub(crate) const fn gated(memory: Arc<MemoryCache>, gate: Gate, actor: usize) -> Self {
+        Self {
+            memory,
+            gate: Some((gate, actor)),
+        }
+    }
+
+    async fn pass(&self) -> &MemoryCache {
+        if let Some((gate, actor)) = &self.gate {
+            gate.pass(*actor).await;
+        }
+        &self.memory
+    }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl CacheClient for Wire {
+    async fn get(&self, key: &str) -> Result<Bytes, CacheError> {
+        self.pass().await.get(key).await
+    }
+    async fn get_entry(&self, key: &str) -> Result<Entry, CacheError> {
+        self.pass().await.get_entry(key).await
+    }
+    async fn get_many<'a>(&self, keys: &[&'a str]) -> Result<Vec<Option<Bytes>>, CacheError> {
+        self.pass().await.get_many(keys).await
+    }
+    async fn set(&self, key: &str, value: Bytes, ttl: Ttl) -> Result<(), CacheError> {
+        self.pass().await.set(key, value, ttl).await
+    }
+    async fn set_many<'a>(&self, entries: &[(&'a str, Bytes)], ttl: Ttl) -> Result<(), CacheError> {
+        self.pass().await.set_many(entries, ttl).await
+    }
+    async fn set_if_absent(&self, key: &str, value: Bytes, ttl: Ttl) -> Result<bool, CacheError> {
+        self.pass().await.set_if_absent(key, value, ttl).await
+    }
+    async fn compare_and_set(
+        &self,
+        key: &str,
+        expected: &[u8],
+        value: Bytes,
+        ttl: Ttl,
+    ) -> Result<bool, CacheError> {
+        self.pass().await.compare_and_set(key, expected, value, ttl).await
+    }
+    async fn compare_and_delete(&self, key: &str, expected: &[u8]) -> Result<bool, CacheError> {
+        self.pass().await.compare_and_delete(key, expected).await
+    }
+    async fn del<'a>(&self, keys: &[&'a str]) -> Result<u64, CacheError> {
+        self.pass().await.del(keys).await
+    }
+    async fn exists<'a>(&self, keys: &[&'a str]) -> Result<u64, CacheError> {
+        self.pass().await.exists(keys).await
+    }
+    async fn incr(&self, key: &str) -> Result<i64, CacheError> {
+        self.pass().await.incr(key).await
+    }
+    async fn incr_by(&self, key: &str, delta: i64, ttl: Ttl) -> Result<i64, CacheError> {
+        self.pass().await.incr_by(key, delta, ttl).await
+    }
+    async fn expire(&self, key: &str, ttl: Ttl) -> Result<bool, CacheError> {
+        self.pass().await.expire(key, ttl).await
+    }
+    async fn ttl(&self, key: &str) -> Result<Ttl, CacheError> {
+        self.pass().await.ttl(key).await
+    }
+    fn invalidations(&self) -> Option<Arc<dyn InvalidationSource>> {
+        // One that is gated hears what changes.
+        self.gate.as_ref().and_then(|_| self.memory.invalidations())
+    }
+    async fn ping(&self) -> Result<(), CacheError> {
+        self.memory.ping().await
+    }
+    async fn close(&self) -> Result<(), CacheError> {
+        self.memory.close().await
+    }
+}
