@@ -107,6 +107,12 @@ fn an_older_host_and_port_make_one_address() {
         ("cache:7001", None, Address::new("cache", 7001)),
         ("2001:db8::1", Some("7002"), Address::new("2001:db8::1", 7002)),
         ("[2001:db8::1]", None, Address::new("2001:db8::1", 6379)),
+        ("redis", Some("tcp://10.0.0.1:6379"), Address::new("redis", 6379)),
+        (
+            "redis:7003",
+            Some("tcp://10.0.0.1:6379"),
+            Address::new("redis", 7003),
+        ),
     ] {
         let mut variables = vec![("REDIS_HOST", host)];
         variables.extend(port.map(|port| ("REDIS_PORT", port)));
@@ -120,7 +126,7 @@ fn an_older_host_and_port_make_one_address() {
             ["REDIS_HOST: is an older name, set CACHE_ADDRS instead"]
         );
     }
-    let text = problem(&[("REDIS_HOST", "cache"), ("REDIS_PORT", "tcp://10.0.0.1:6379")]);
+    let text = problem(&[("REDIS_HOST", "cache"), ("REDIS_PORT", "70000")]);
     assert!(
         text.starts_with("wrong configuration: REDIS_PORT: must be a port"),
         "{text}"
@@ -131,6 +137,34 @@ fn an_older_host_and_port_make_one_address() {
         "{text}"
     );
     assert!(!text.contains("s3cr3t"), "{text}");
+}
+
+#[test]
+fn what_is_left_over_from_redis_does_not_go_to_a_valkey_server() {
+    let address = ("VALKEY_ADDRESS", "valkey:6379");
+    let arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:cache";
+    let left = [
+        ("REDIS_HOST", "redis"),
+        ("REDIS_USERNAME", "old"),
+        ("REDIS_PASSWORD", "old"),
+        ("REDIS_TLS", "true"),
+        ("REDIS_DB", "4"),
+        ("REDIS_SECRET_ARN", arn),
+    ];
+    let alone = load(&[address]);
+    let both = load(&[&[address][..], &left].concat());
+    assert_eq!(both.config, alone.config);
+    let told = left.map(|(name, _)| {
+        format!("{name}: is an older name and has no effect, because VALKEY_ADDRESS is set")
+    });
+    assert_eq!(warnings(&both)[1..], told);
+    let file = load(&[address, ("REDIS_PASSWORD_FILE", "/nowhere")]);
+    assert_eq!(file.config, alone.config);
+
+    let own = load(&[address, ("VALKEY_PASSWORD", "pw"), ("REDIS_PASSWORD", "old")]);
+    assert_eq!(own.config, load(&[address, ("CACHE_PASSWORD", "pw")]).config);
+    let mixed = load(&[("CACHE_ADDRS", "valkey:6379"), ("REDIS_PASSWORD", "pw")]);
+    assert_ne!(mixed.config, alone.config);
 }
 
 #[test]

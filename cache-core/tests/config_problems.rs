@@ -169,12 +169,17 @@ fn the_accepted_form_stands_beside_the_name() {
         (
             "CACHE_MEMORY_MAX_BYTES",
             "1.5GiB",
-            "a number of bytes above 0, plain or with KiB, MiB or GiB",
+            "a number of bytes, 1KiB or more, plain or with KiB, MiB or GiB",
+        ),
+        (
+            "CACHE_MEMORY_MAX_BYTES",
+            "64",
+            "a number of bytes, 1KiB or more, plain or with KiB, MiB or GiB",
         ),
         (
             "CACHE_L1_MAX_BYTES",
-            "0",
-            "a number of bytes above 0, plain or with KiB, MiB or GiB",
+            "1023",
+            "a number of bytes, 1KiB or more, plain or with KiB, MiB or GiB",
         ),
     ] {
         assert_eq!(only(&[(name, value)]), format!("{name}: must be {form}"));
@@ -215,6 +220,9 @@ fn what_kubernetes_sets_for_a_service_called_cache_is_nobodys_mistake() {
     let loaded = load(&links).unwrap();
     assert_eq!(loaded.config, CacheConfig::default());
     assert_eq!(loaded.warnings, []);
+    let loaded = load(&[&links[..], &[("REDIS_HOST", "redis")]].concat()).unwrap();
+    assert_eq!(loaded.config.backend.to_string(), "Valkey(single, redis:6379)");
+    assert_eq!(loaded.warnings.len(), 1, "{:?}", loaded.warnings);
 }
 
 #[test]

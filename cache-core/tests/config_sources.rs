@@ -386,7 +386,7 @@ fn what_has_no_effect_is_warned_about() {
         warning(&[("CACHE_TYPE", "memory"), ("CACHE_POOL_SIZE", "3")]).starts_with("CACHE_POOL_SIZE: has no")
     );
     assert!(
-        warning(&[("CACHE_ADDRS", "a:1"), ("CACHE_MEMORY_MAX_BYTES", "3")]).contains("CACHE_TYPE=valkey")
+        warning(&[("CACHE_ADDRS", "a:1"), ("CACHE_MEMORY_MAX_BYTES", "3KiB")]).contains("CACHE_TYPE=valkey")
     );
     assert!(warning(&[("CACHE_ADDRS", "a:1,b:2")]).starts_with("CACHE_ADDRS: only the first"));
     assert!(warning(&[("CACHE_ADDRS", " ")]).starts_with("CACHE_ADDRS: is empty"));

@@ -22,8 +22,7 @@ pub(super) fn is_alias(name: &str) -> bool {
 
 /// What a pair of host and port comes to.
 pub(super) enum Pair {
-    /// There is no host. Whether a port is there says nothing: Kubernetes sets one for every service
-    /// that is called `redis`.
+    /// There is no host. A port alone says nothing.
     None,
     /// An address as it is written in `CACHE_ADDRS`.
     Address(String),
@@ -33,7 +32,8 @@ pub(super) enum Pair {
 
 /// Takes host and port out of `names`.
 pub(super) fn take_pair(names: &mut BTreeMap<String, String>) -> Pair {
-    let port = names.remove(PORT);
+    // Kubernetes sets a URL in this place for every service that is called `redis`; nobody means it.
+    let port = names.remove(PORT).filter(|port| !port.contains("://"));
     let Some(host) = names.remove(HOST) else {
         return Pair::None;
     };
@@ -68,6 +68,12 @@ pub(super) fn take_pair(names: &mut BTreeMap<String, String>) -> Pair {
 /// Whether `name` is half of the pair.
 pub(super) fn is_of_pair(name: &str) -> bool {
     name == HOST || name == PORT
+}
+
+/// Whether `name` belongs to the server before the one whose address `address` gives: a password, a
+/// database or a switch that is left over from the one must not go to the other.
+pub(super) fn is_of_server_before(name: &str, address: &str) -> bool {
+    name.starts_with("REDIS_") && address.starts_with("VALKEY_")
 }
 
 /// The name under which the pair is reported.

@@ -258,7 +258,10 @@ impl Assembly<'_> {
         match values.near_max_bytes {
             Some(max_bytes) => Some(NearConfig { max_bytes, ttl }),
             // Only to have the life's bounds checked: there is a problem already.
-            None => values.near_ttl.map(|ttl| NearConfig { max_bytes: 1, ttl }),
+            None => values.near_ttl.map(|ttl| NearConfig {
+                max_bytes: u64::MAX,
+                ttl,
+            }),
         }
     }
 

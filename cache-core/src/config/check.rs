@@ -16,6 +16,8 @@ const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::
 const NEAR_LIVES: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(365 * 24 * 3600);
 const POOL_SIZES: RangeInclusive<u32> = 1..=1000;
 const RETRIES: RangeInclusive<u32> = 0..=100;
+/// Below this the book-keeping of one entry fills the bound and every write fails.
+const MIN_BYTES: u64 = 1024;
 const MAX_PREFIX_LEN: usize = 1024;
 
 /// Whether a configuration without an address is complete.
@@ -36,7 +38,7 @@ pub(super) fn around(config: &CacheConfig, problems: &mut Vec<Problem>) {
         check.form(&var::OP_TIMEOUT, TIMEOUTS.contains(&timeout));
     }
     if let Some(NearConfig { max_bytes, ttl }) = config.near {
-        check.form(&var::L1_MAX_BYTES, max_bytes > 0);
+        check.form(&var::L1_MAX_BYTES, max_bytes >= MIN_BYTES);
         check.form(&var::L1_TTL, NEAR_LIVES.contains(&ttl));
     }
     match &config.encryption {
@@ -59,7 +61,7 @@ pub(super) fn around(config: &CacheConfig, problems: &mut Vec<Problem>) {
 
 pub(super) fn memory(config: &MemoryConfig, problems: &mut Vec<Problem>) {
     let mut check = Check { problems };
-    check.form(&var::MEMORY_MAX_BYTES, config.max_bytes > 0);
+    check.form(&var::MEMORY_MAX_BYTES, config.max_bytes >= MIN_BYTES);
     check.form(&var::MEMORY_MAX_ENTRIES, config.max_entries > 0);
 }
 
@@ -266,6 +268,17 @@ mod tests {
                 "CACHE_CLIENT_KEY_BASE64"
             ]
         );
+    }
+
+    #[test]
+    fn byte_bounds_that_no_entry_fits_are_refused() {
+        let names = |bytes| {
+            let config = CacheConfig::builder()
+                .memory(MemoryConfig::new(bytes, 10))
+                .near(NearConfig::new(bytes, Duration::from_secs(1)));
+            config.build().map_or_else(|error| error.problems().len(), |_| 0)
+        };
+        assert_eq!([0, 64, 1023, 1024].map(names), [2, 2, 2, 0]);
     }
 
     #[test]

@@ -73,6 +73,7 @@ macro_rules! variables {
 
 const SWITCH: &str = "true or false";
 const TIMEOUT: &str = "a duration with its unit, from 1ms to 1h, such as 500ms or 3s";
+const BYTES: &str = "a number of bytes, 1KiB or more, plain or with KiB, MiB or GiB";
 const CERTIFICATES: &str = "base64 of PEM that holds CERTIFICATE blocks only";
 
 variables! {
@@ -214,7 +215,7 @@ variables! {
     }
     MEMORY_MAX_BYTES {
         default: "64MiB",
-        form: "a number of bytes above 0, plain or with KiB, MiB or GiB",
+        form: BYTES,
         meaning: "the embedded client holds at most this much: keys, values and book-keeping",
         scope: Scope::Memory,
     }
@@ -226,7 +227,7 @@ variables! {
     }
     L1_MAX_BYTES {
         default: "no near tier",
-        form: "a number of bytes above 0, plain or with KiB, MiB or GiB",
+        form: BYTES,
         meaning: "keeps what was read in this process, at most this much of it",
     }
     L1_TTL {

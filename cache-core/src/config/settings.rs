@@ -146,7 +146,8 @@ impl Settings {
         }
     }
 
-    /// Takes `name`, or its file, out of `written` unless the setting has a value already.
+    /// Takes `name`, or its file, out of `written` unless the setting has a value already or an older
+    /// name is of another server than the address.
     fn take(
         &mut self,
         written: &mut BTreeMap<String, String>,
@@ -163,11 +164,17 @@ impl Settings {
         } else {
             None
         };
-        let known = self.is_set(variable) || self.is_broken(variable);
-        if known {
+        let winner = if self.is_set(variable) || self.is_broken(variable) {
+            Some(self.label(variable))
+        } else if alias {
+            Some(self.label(&var::ADDRS)).filter(|address| alias::is_of_server_before(name, address))
+        } else {
+            None
+        };
+        if let Some(winner) = winner {
             if alias && (value.is_some() || path.is_some()) {
                 let used = if value.is_some() { name } else { in_file.as_str() };
-                self.warn(used, alias::outdone(&self.label(variable)));
+                self.warn(used, alias::outdone(&winner));
             }
             return;
         }
@@ -244,7 +251,7 @@ impl Settings {
     }
 
     /// The name under which the setting is written, else its own.
-    fn label(&self, variable: &Variable) -> String {
+    pub(super) fn label(&self, variable: &Variable) -> String {
         self.given
             .get(variable.name)
             .map_or_else(|| variable.name.to_owned(), |given| given.origin.to_string())
