@@ -50,6 +50,10 @@ pub enum TrackingStatus {
 /// Where a client's [`Invalidation`]s can be heard. Layers wrap it to translate the keys on the way up.
 pub trait InvalidationSource: fmt::Debug + Send + Sync + 'static {
     /// Calls `listener` for every event from now on, until the [`Subscription`] is dropped.
+    ///
+    /// An event that is being delivered at that moment, on another thread, may still reach the listener
+    /// after the drop has returned. The drop waits for no listener, so a listener may end subscriptions,
+    /// its own among them.
     #[must_use = "dropping the subscription ends it"]
     fn subscribe(&self, listener: Arc<dyn InvalidationListener>) -> Subscription;
 

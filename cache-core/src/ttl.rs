@@ -3,6 +3,7 @@
 //! Not in here: jitter, soft and hard expiry; those belong to the layers that decide them.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
 use crate::CacheError;
@@ -11,6 +12,7 @@ use crate::CacheError;
 ///
 /// A zero [`Duration`] converts to [`Ttl::Forever`]. The unit of the contract is the millisecond;
 /// what is shorter rounds up to 1 ms, so that a tiny life never turns into "no expiry" or "delete".
+/// Two are equal where they are the same life: `Ttl::After(Duration::ZERO)` is [`Ttl::Forever`].
 ///
 /// ```
 /// use std::time::Duration;
@@ -21,7 +23,7 @@ use crate::CacheError;
 /// assert_eq!(Ttl::secs(90).as_millis()?, Some(90_000));
 /// # Ok::<(), cache_core::CacheError>(())
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default)]
 pub enum Ttl {
     /// Never expires.
     #[default]
@@ -89,7 +91,15 @@ impl Ttl {
     /// Whether this is no expiry at all.
     #[must_use]
     pub const fn is_forever(self) -> bool {
-        matches!(self, Self::Forever | Self::After(Duration::ZERO))
+        self.limit().is_none()
+    }
+
+    /// The life as it was given; `None` is forever.
+    const fn limit(self) -> Option<Duration> {
+        match self {
+            Self::Forever | Self::After(Duration::ZERO) => None,
+            Self::After(life) => Some(life),
+        }
     }
 
     /// The shorter of two lives; a limited one is shorter than [`Ttl::Forever`].
@@ -103,6 +113,20 @@ impl Ttl {
                 (life, _) => life,
             },
         }
+    }
+}
+
+impl PartialEq for Ttl {
+    fn eq(&self, other: &Self) -> bool {
+        self.limit() == other.limit()
+    }
+}
+
+impl Eq for Ttl {}
+
+impl Hash for Ttl {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.limit().hash(state);
     }
 }
 
@@ -140,6 +164,24 @@ mod tests {
         assert_eq!(Ttl::from(Duration::ZERO), Ttl::Forever);
         assert_eq!(Ttl::After(Duration::ZERO).as_millis().unwrap(), None);
         assert!(Ttl::After(Duration::ZERO).is_forever());
+    }
+
+    #[test]
+    fn the_same_life_is_equal_and_hashes_alike_however_it_was_written() {
+        let lives = [
+            Ttl::Forever,
+            Ttl::After(Duration::ZERO),
+            Ttl::secs(0),
+            Ttl::millis(0),
+        ];
+        for life in lives {
+            assert_eq!(life, Ttl::Forever);
+        }
+        let distinct: std::collections::HashSet<_> = lives.into_iter().collect();
+        assert_eq!(distinct.len(), 1);
+        assert_eq!(Ttl::secs(1), Ttl::millis(1_000));
+        assert_ne!(Ttl::secs(1), Ttl::Forever);
+        assert_ne!(Ttl::secs(1), Ttl::secs(2));
     }
 
     #[test]

@@ -83,6 +83,29 @@ async fn the_third_call_of_its_kind_goes_wrong_and_no_other() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_call_that_does_no_io_uses_no_scripted_fault_up() {
+    let cache = cache().await.unwrap();
+    let faults = cache.faults();
+    faults.next(Operation::Del, Fault::connection_lost());
+    faults.nth(2, Operation::Get, Fault::connection_lost());
+    assert_eq!(cache.del(&[]).await.unwrap(), 0);
+    assert_eq!(faults.pending(), 2);
+    assert!(cache.del(&["key"]).await.unwrap_err().is_transient());
+    assert!(!cache.get("").await.unwrap_err().is_transient());
+    assert_eq!(cache.get("key").await.unwrap(), "value");
+    assert!(cache.get("key").await.unwrap_err().is_transient());
+    assert_eq!(faults.pending(), 0);
+    assert_eq!(
+        (faults.calls(Operation::Del), faults.calls(Operation::Get)),
+        (2, 3)
+    );
+    assert_eq!(
+        (faults.injected(Operation::Del), faults.injected(Operation::Get)),
+        (1, 1)
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_script_goes_before_what_stands_and_ends_when_healed() {
     let cache = cache().await.unwrap();
     let faults = cache.faults();

@@ -85,13 +85,19 @@ impl KeyspaceBuilder {
     /// [`CacheError::InvalidInput`] for a service whose name is empty or longer than 128 bytes when
     /// escaped, for a digest that is needed and absent, for a limit out of its bounds.
     pub fn build(self) -> Result<Keyspace, CacheError> {
+        if self.service.is_empty() {
+            return Err(CacheError::InvalidInput {
+                argument: "service",
+                reason: format!("empty; expected a name of 1 to {MAX_NAME_LEN} bytes").into(),
+            });
+        }
         let mut service = String::new();
         push_part(&mut service, &self.service);
-        if self.service.is_empty() || service.len() > MAX_NAME_LEN {
+        if service.len() > MAX_NAME_LEN {
             return Err(CacheError::InvalidInput {
                 argument: "service",
                 reason: format!(
-                    "{} bytes long when escaped; expected a name of 1 to {MAX_NAME_LEN}",
+                    "{} bytes long when escaped; expected a name of 1 to {MAX_NAME_LEN} bytes",
                     service.len()
                 )
                 .into(),

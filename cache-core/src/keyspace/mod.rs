@@ -60,8 +60,9 @@ use crate::{CacheError, Pattern};
 ///
 /// - Two different lists of parts never give the same key, nor do two keyspaces that differ in
 ///   service, wire version, digest, generation or tenant.
-/// - Every key of a keyspace matches its [`pattern_all`](Keyspace::pattern_all), and no key of a
-///   keyspace of another service, wire version, digest or tenant does.
+/// - Every key of a keyspace matches its [`pattern_all`](Keyspace::pattern_all). No key of a keyspace of
+///   another service or wire version does, nor one of another digest or tenant where both keyspaces have
+///   one. What a keyspace does not name its pattern does not tell apart: see there.
 /// - No key is longer than the limit of the keyspace. Where the parts would make it longer, leading
 ///   parts stay as long as they fit and the rest becomes `#` and its SHA-256; then "never the same"
 ///   holds as far as SHA-256 has no collisions.
@@ -177,8 +178,10 @@ impl Keyspace {
         key
     }
 
-    /// The pattern of all keys of this keyspace: all tenants' where it is no tenant's, all generations'
-    /// where it has none.
+    /// The pattern of all keys that begin with this keyspace's [`prefix`](Keyspace::prefix): its own, and
+    /// those of every keyspace that says more after it. So it covers all digests', generations' and
+    /// tenants' keys where this one has none of the three, all generations' and tenants' where it has a
+    /// digest only, all of the tenant's generations where it is a tenant's without one.
     ///
     /// The pattern of a [`tenant`](Keyspace::tenant) pins the tenant's slot.
     #[must_use]
@@ -223,6 +226,7 @@ impl Keyspace {
     /// wire version, digest and generation.
     ///
     /// It visits every primary; a tenant's own [`pattern_all`](Keyspace::pattern_all) visits one.
+    /// As [`pattern_service`](Keyspace::pattern_service), it wants a digit where the wire version begins.
     ///
     /// # Errors
     ///
@@ -241,9 +245,13 @@ impl Keyspace {
     }
 
     /// The pattern of all keys of the service: every wire version, digest, generation and tenant.
+    ///
+    /// Keys that were made by hand are not meant and mostly not matched: `billing:vat:7` is none of the
+    /// keyspace `billing`. One that looks like a keyspace's, with `v`, a digit and a later `:` after the
+    /// service, is (`billing:v2beta:7`): a glob cannot say "digits only".
     #[must_use]
     pub fn pattern_service(&self) -> Pattern {
-        Pattern::of_checked(format!("{}:v*", self.service).into_bytes())
+        Pattern::of_checked(format!("{}:{ANY_WIRE_VERSION}:*", self.service).into_bytes())
     }
 
     /// What all keys of this keyspace begin with.
@@ -280,9 +288,12 @@ impl Keyspace {
     }
 
     fn pattern_of_segment(&self, segment: &str) -> Pattern {
-        Pattern::of_checked(format!("{}:v*:{segment}*", self.service).into_bytes())
+        Pattern::of_checked(format!("{}:{ANY_WIRE_VERSION}:{segment}*", self.service).into_bytes())
     }
 }
+
+/// The wire version as a glob, and whatever segments come after it.
+const ANY_WIRE_VERSION: &str = "v[0-9]*";
 
 /// What the hash of the rest takes: `#` and 64 hex digits.
 const HASH_LEN: usize = 1 + 64;

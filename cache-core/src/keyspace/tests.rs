@@ -115,6 +115,11 @@ proptest! {
         if one.tenant.is_some() && two.tenant.is_some() && one.tenant != two.tenant {
             prop_assert!(!other.pattern_all().matches(key.as_bytes()));
         }
+        let digests_differ = one.digest.is_some() && two.digest.is_some() && one.digest != two.digest;
+        if one.service != two.service || one.version != two.version || digests_differ {
+            prop_assert!(!other.pattern_all().matches(key.as_bytes()));
+        }
+        prop_assert_eq!(other.pattern_all().matches(key.as_bytes()), own.prefix().starts_with(&other.prefix()));
         if one.service != two.service {
             prop_assert!(!other.pattern_service().matches(key.as_bytes()));
         }
@@ -250,6 +255,54 @@ fn a_tenant_named_like_a_wildcard_or_with_braces_reaches_only_its_own() {
 }
 
 #[test]
+fn the_patterns_across_wire_versions_leave_keys_that_were_made_by_hand() {
+    let billing = Keyspace::new("billing").unwrap();
+    let service = billing.pattern_service();
+    let (acme, spread) = (
+        billing.pattern_tenant("acme").unwrap(),
+        billing.pattern_tenant_spread("acme").unwrap(),
+    );
+    for key in [
+        "billing:vat:7",
+        "billing:v:7",
+        "billing:v",
+        "billing:v1",
+        "billing:values:{acme}:x",
+        "billing:vat:@acme:x",
+    ] {
+        for pattern in [&service, &acme, &spread] {
+            assert!(!pattern.matches(key.as_bytes()), "{pattern} and {key}");
+        }
+    }
+    let digest = ConfigDigest::of(["x"]).unwrap();
+    for version in [0, 1, 42, u32::MAX] {
+        for builder in [
+            Keyspace::builder("billing"),
+            Keyspace::builder("billing").digest(digest),
+        ] {
+            let keys = builder.wire_version(version).build().unwrap();
+            for keys in [keys.clone(), keys.generation(3)] {
+                let key = keys.key([] as [&str; 0]);
+                assert!(service.matches(key.as_bytes()), "{key}");
+                let key = keys.tenant("acme").unwrap().key([] as [&str; 0]);
+                assert!(
+                    service.matches(key.as_bytes()) && acme.matches(key.as_bytes()),
+                    "{key}"
+                );
+                let key = keys.tenant_spread("acme").unwrap().key(["x"]);
+                assert!(spread.matches(key.as_bytes()), "{key}");
+            }
+        }
+    }
+    // The tag stands after a wildcard: no slot is pinned. What the keys begin with is known.
+    assert_eq!((service.slot(), acme.slot(), spread.slot()), (None, None, None));
+    for pattern in [service, acme, spread] {
+        assert_eq!(pattern.literal_prefix(), b"billing:v");
+        assert!(!pattern.is_broad(), "{pattern}");
+    }
+}
+
+#[test]
 fn another_wire_version_or_digest_is_another_key() {
     let key = |version, digest: &str| {
         let digest = ConfigDigest::of([digest]).unwrap();
@@ -305,9 +358,15 @@ fn an_absent_digest_fails_closed() {
 
 #[test]
 fn what_makes_no_keyspace_is_refused() {
-    assert!(Keyspace::new("").is_err());
+    assert_eq!(
+        Keyspace::new("").unwrap_err().to_string(),
+        "invalid service: empty; expected a name of 1 to 128 bytes"
+    );
     assert!(Keyspace::new(&"s".repeat(128)).is_ok());
-    assert!(Keyspace::new(&"s".repeat(129)).is_err());
+    assert_eq!(
+        Keyspace::new(&"s".repeat(129)).unwrap_err().to_string(),
+        "invalid service: 129 bytes long when escaped; expected a name of 1 to 128 bytes"
+    );
     assert!(Keyspace::builder("s").max_key_len(511).build().is_err());
     assert!(
         Keyspace::builder("s")

@@ -62,8 +62,9 @@ impl MemoryCache {
         decide: impl FnOnce(Option<&Stored>, Instant) -> Result<(Change, R), CacheError>,
     ) -> Result<R, CacheError> {
         let hash = self.hasher.hash_one(key);
-        let now = clock::now();
         let mut shard = write(self.shard_of(hash));
+        // Under the lock: a call that had to wait for it must not see an entry that has expired meanwhile.
+        let now = clock::now();
         self.check_open()?;
         self.take_expired(&mut shard, now, news);
         let found = shard.find(hash, key);

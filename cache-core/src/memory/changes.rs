@@ -57,8 +57,12 @@ impl InvalidationSource for Changes {
         let listeners = Arc::clone(&self.0);
         Subscription::new(move || {
             let mut list = listeners.list.write().unwrap_or_else(PoisonError::into_inner);
-            list.retain(|(other, _)| *other != id);
+            let at = list.iter().position(|(other, _)| *other == id);
+            let ended = at.map(|at| list.remove(at));
             listeners.count.store(list.len(), Ordering::Release);
+            drop(list);
+            // Only now: a listener that goes may end a subscription of its own, which takes the lock.
+            drop(ended);
         })
     }
 

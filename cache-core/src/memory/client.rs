@@ -98,8 +98,8 @@ impl CacheClient for MemoryCache {
     }
 
     async fn get_many<'a>(&self, keys: &[&'a str]) -> Result<Vec<Option<Bytes>>, CacheError> {
-        self.check_open()?;
         keys.iter().try_for_each(|key| check_key(key))?;
+        self.check_open()?;
         let mut values = Vec::with_capacity(keys.len());
         for some in keys.chunks(KEYS_PER_BUDGET) {
             consume_budget().await;
@@ -116,17 +116,18 @@ impl CacheClient for MemoryCache {
     async fn set(&self, key: &str, value: Bytes, ttl: Ttl) -> Result<(), CacheError> {
         check_key(key)?;
         let life = ttl.as_duration()?;
+        self.bounds.check(key.len(), value.len())?;
         consume_budget().await;
         self.telling(|news| self.store(key, value, life, news))
     }
 
     async fn set_many<'a>(&self, entries: &[(&'a str, Bytes)], ttl: Ttl) -> Result<(), CacheError> {
-        self.check_open()?;
         let life = ttl.as_duration()?;
         for (key, value) in entries {
             check_key(key)?;
             self.bounds.check(key.len(), value.len())?;
         }
+        self.check_open()?;
         for some in entries.chunks(KEYS_PER_BUDGET) {
             consume_budget().await;
             self.telling(|news| {
@@ -187,8 +188,8 @@ impl CacheClient for MemoryCache {
     }
 
     async fn del<'a>(&self, keys: &[&'a str]) -> Result<u64, CacheError> {
-        self.check_open()?;
         keys.iter().try_for_each(|key| check_key(key))?;
+        self.check_open()?;
         let mut deleted = 0;
         for some in keys.chunks(KEYS_PER_BUDGET) {
             consume_budget().await;
@@ -203,8 +204,8 @@ impl CacheClient for MemoryCache {
     }
 
     async fn exists<'a>(&self, keys: &[&'a str]) -> Result<u64, CacheError> {
-        self.check_open()?;
         keys.iter().try_for_each(|key| check_key(key))?;
+        self.check_open()?;
         let mut there = 0;
         for some in keys.chunks(KEYS_PER_BUDGET) {
             consume_budget().await;

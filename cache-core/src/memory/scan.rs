@@ -41,7 +41,8 @@ impl MemoryCache {
                     }
                     (end, shard.slots())
                 });
-                if end == slots {
+                // Slots at the end may have gone with their entries.
+                if end >= slots {
                     break;
                 }
                 from = end;
@@ -51,7 +52,8 @@ impl MemoryCache {
     }
 
     /// The keys that match, in steps: begin with cursor 0, go on with the cursor of the page, end when it
-    /// is 0 again. A step looks at about `count` entries (at least one), whatever matches.
+    /// is 0 again. A step looks at about `count` entries (at least one), whatever matches. However large
+    /// `count` is, writers wait for a few hundred of them at most.
     ///
     /// A key that is there from the first step to the last is returned exactly once; one that comes or
     /// goes meanwhile may be. No lock is held between the steps, and nothing is kept for a scan that is
@@ -82,9 +84,9 @@ impl MemoryCache {
         let mut left = count.max(1);
         let (mut number, mut from) = read_cursor(cursor);
         while let Some(shard) = self.shards.get(number) {
-            let now = clock::now();
             let shard = read(shard);
-            let end = shard.slots().min(from.saturating_add(left));
+            let now = clock::now();
+            let end = shard.slots().min(from.saturating_add(left.min(PAGE)));
             for slot in from..end {
                 let Some(stored) = shard.at(slot) else { continue };
                 if is_alive(stored, now) && pattern.matches(stored.key.as_bytes()) {
@@ -92,16 +94,14 @@ impl MemoryCache {
                 }
             }
             left = left.saturating_sub(end.saturating_sub(from));
-            if end < shard.slots() {
-                return ScanPage {
-                    cursor: make_cursor(number, end),
-                    keys,
-                };
-            }
-            (number, from) = (number + 1, 0);
+            (number, from) = if end < shard.slots() {
+                (number, end)
+            } else {
+                (number + 1, 0)
+            };
             if left == 0 && number < self.shards.len() {
                 return ScanPage {
-                    cursor: make_cursor(number, 0),
+                    cursor: make_cursor(number, from),
                     keys,
                 };
             }

@@ -48,32 +48,39 @@ impl Stored {
 #[derive(Debug, Default)]
 struct Slot {
     stored: Option<Stored>,
-    /// Changes with each deadline, so that the old ones are known as such.
-    stamp: u32,
+    /// That of the deadline that counts, so that the old ones are known as such; 0 is of none.
+    stamp: u64,
 }
 
 /// A slot's deadline, as it was set.
-type Deadline = (Instant, usize, u32);
+type Deadline = (Instant, usize, u64);
 
 /// Entries, their index, queue and deadlines.
 #[derive(Debug)]
 pub(super) struct Shard {
     index: HashTable<usize>,
     slots: Vec<Slot>,
-    free: Vec<usize>,
+    /// The lowest first, so that the slots at the end fall free. May hold slots that are gone.
+    free: BinaryHeap<Reverse<usize>>,
     sieve: Sieve,
     /// The soonest first. May hold deadlines that no longer count.
     deadlines: BinaryHeap<Reverse<Deadline>>,
+    /// Never the same twice, also where a slot goes and comes again.
+    last_stamp: u64,
 }
+
+/// Room for so few slots is not worth giving back.
+const KEPT_SLOTS: usize = 64;
 
 impl Shard {
     pub(super) fn new() -> Self {
         Self {
             index: HashTable::new(),
             slots: Vec::new(),
-            free: Vec::new(),
+            free: BinaryHeap::new(),
             sieve: Sieve::new(),
             deadlines: BinaryHeap::new(),
+            last_stamp: 0,
         }
     }
 
@@ -105,10 +112,7 @@ impl Shard {
 
     /// Adds an entry whose key is not there; its slot.
     pub(super) fn insert(&mut self, hash: u64, key: &str, value: Bytes, expires: Option<Instant>) -> usize {
-        let slot = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot::default());
-            self.slots.len() - 1
-        });
+        let slot = self.free_slot();
         let stored = Stored {
             hash,
             key: key.into(),
@@ -120,8 +124,7 @@ impl Shard {
         self.set_deadline(slot, expires);
         self.sieve.push(slot);
         let slots = &self.slots;
-        let hash_of = |&slot: &usize| slots[slot].stored.as_ref().map_or(0, |stored| stored.hash);
-        self.index.insert_unique(hash, slot, hash_of);
+        self.index.insert_unique(hash, slot, |&slot| hash_in(slots, slot));
         slot
     }
 
@@ -147,8 +150,10 @@ impl Shard {
             return;
         }
         stored.expires = expires;
-        *stamp = stamp.wrapping_add(1);
+        *stamp = 0;
         if let Some(at) = expires {
+            self.last_stamp += 1;
+            *stamp = self.last_stamp;
             self.deadlines.push(Reverse((at, slot, *stamp)));
             // An entry that is set over and over leaves old deadlines behind: not more than entries.
             if self.deadlines.len() > 2 * self.slots.len() + 64 {
@@ -163,13 +168,49 @@ impl Shard {
     pub(super) fn remove(&mut self, slot: usize) -> Option<Stored> {
         let Slot { stored, stamp } = self.slots.get_mut(slot)?;
         let stored = stored.take()?;
-        *stamp = stamp.wrapping_add(1);
+        *stamp = 0;
         if let Ok(entry) = self.index.find_entry(stored.hash, |&other| other == slot) {
             entry.remove();
         }
         self.sieve.remove(slot);
-        self.free.push(slot);
+        self.free.push(Reverse(slot));
+        self.give_back();
         Some(stored)
+    }
+
+    /// The lowest free slot, or a new one.
+    fn free_slot(&mut self) -> usize {
+        if let Some(Reverse(slot)) = self.free.pop()
+            && slot < self.slots.len()
+        {
+            return slot;
+        }
+        // The lowest of them is gone, and so are the others.
+        self.free.clear();
+        self.slots.push(Slot::default());
+        self.slots.len() - 1
+    }
+
+    /// Takes the free slots off the end, and gives memory back where little of it is left in use.
+    fn give_back(&mut self) {
+        while self.slots.last().is_some_and(|slot| slot.stored.is_none()) {
+            self.slots.pop();
+        }
+        let slots = &self.slots;
+        self.sieve.truncate(slots.len());
+        if slots.capacity() <= KEPT_SLOTS || slots.len() >= slots.capacity() / 4 {
+            return;
+        }
+        // Half of it stays for the next to come: whoever pays for a step down has filled the step before.
+        let room = (2 * slots.len()).max(KEPT_SLOTS);
+        self.free.retain(|&Reverse(slot)| slot < slots.len());
+        self.deadlines
+            .retain(|Reverse(deadline)| counts(slots, *deadline));
+        self.index.shrink_to(room, |&slot| hash_in(slots, slot));
+        self.free.shrink_to(room);
+        self.deadlines.shrink_to(room);
+        self.sieve.shrink_to(room);
+        self.slots.shrink_to(room);
     }
 
     /// The slot of an entry that has expired, if there is one.
@@ -196,6 +237,11 @@ impl Shard {
                 .is_some_and(|stored| stored.marked.swap(false, Ordering::Relaxed))
         })
     }
+}
+
+/// The hash of the entry in a slot that has one.
+fn hash_in(slots: &[Slot], slot: usize) -> u64 {
+    slots[slot].stored.as_ref().map_or(0, |stored| stored.hash)
 }
 
 /// Whether a deadline is still the one of the entry in its slot.
@@ -253,6 +299,81 @@ mod tests {
         shard.remove(a);
         assert_eq!(put(&mut shard, "b", None), a);
         assert_eq!(shard.expired(deadline), None);
+    }
+
+    #[test]
+    fn a_slot_that_went_and_came_again_does_not_inherit_a_deadline() {
+        let (mut shard, start) = (Shard::new(), now());
+        let at = |secs| Some(start + Duration::from_secs(secs));
+        let a = put(&mut shard, "a", at(1));
+        shard.remove(a);
+        assert_eq!(shard.slots(), 0);
+        assert_eq!(put(&mut shard, "b", at(2)), a);
+        assert_eq!(shard.expired(start + Duration::from_secs(1)), None);
+        assert_eq!(shard.expired(start + Duration::from_secs(2)), Some(a));
+    }
+
+    /// What the shard has room for: slots, links, free slots, places in the index, deadlines.
+    fn room(shard: &Shard) -> usize {
+        [
+            shard.slots.capacity(),
+            shard.sieve.capacity(),
+            shard.free.capacity(),
+            shard.index.capacity(),
+            shard.deadlines.capacity(),
+        ]
+        .into_iter()
+        .sum()
+    }
+
+    #[test]
+    fn a_shard_that_empties_gives_its_memory_back_whatever_the_order() {
+        let keys: Vec<String> = (0..10_000).map(|number| format!("{number:05}")).collect();
+        let deadline = now() + Duration::from_secs(1);
+        for order in ["oldest first", "newest first", "evicted"] {
+            let mut shard = Shard::new();
+            let hash = |at: usize| at as u64;
+            for (at, key) in keys.iter().enumerate() {
+                shard.insert(hash(at), key, Bytes::new(), Some(deadline));
+            }
+            let full = room(&shard);
+            for at in 0..keys.len() {
+                let slot = match order {
+                    "oldest first" => at,
+                    "newest first" => keys.len() - 1 - at,
+                    _ => shard.victim(NO_SLOT).unwrap(),
+                };
+                assert!(shard.remove(slot).is_some(), "{order}");
+                if order == "newest first" && at == keys.len() * 9 / 10 {
+                    assert!(room(&shard) < full / 2, "{} of {full}", room(&shard));
+                    assert_eq!(shard.find(hash(7), "00007"), Some(7));
+                }
+            }
+            assert!(
+                room(&shard) <= 10 * KEPT_SLOTS,
+                "{order}: {} of {full}",
+                room(&shard)
+            );
+            assert_eq!(shard.expired(deadline), None);
+            assert_eq!(shard.insert(1, "a", Bytes::new(), None), 0, "{order}");
+            assert_eq!((shard.find(1, "a"), shard.victim(NO_SLOT)), (Some(0), Some(0)));
+        }
+    }
+
+    #[test]
+    fn the_lowest_free_slot_is_used_first() {
+        let mut shard = Shard::new();
+        for key in ["a", "bb", "ccc", "dddd", "eeeee"] {
+            put(&mut shard, key, None);
+        }
+        for slot in [2, 0, 4, 3] {
+            shard.remove(slot);
+        }
+        assert_eq!(shard.slots(), 2, "those at the end are gone");
+        assert_eq!(put(&mut shard, "ccc", None), 0);
+        assert_eq!(put(&mut shard, "dddd", None), 2);
+        assert_eq!(put(&mut shard, "eeeee", None), 3);
+        assert_eq!(shard.entries().count(), 4);
     }
 
     #[test]

@@ -71,6 +71,21 @@ impl Sieve {
         }
     }
 
+    /// Forgets the slots from `slots` on, none of which is in the queue.
+    pub(super) fn truncate(&mut self, slots: usize) {
+        self.links.truncate(slots);
+    }
+
+    /// Gives memory back, down to room for `slots`.
+    pub(super) fn shrink_to(&mut self, slots: usize) {
+        self.links.shrink_to(slots);
+    }
+
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.links.capacity()
+    }
+
     /// The slot to evict, which stays in the queue until it is removed; never `spare`.
     ///
     /// `take_mark` takes the mark off a slot and says whether there was one.

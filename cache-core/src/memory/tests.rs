@@ -176,6 +176,27 @@ mod owner {
     }
 
     #[tokio::test]
+    async fn an_illegal_argument_is_refused_before_the_cache_is_found_closed() {
+        let cache = MemoryCache::new(1_000, 10);
+        cache.close().await.unwrap();
+        let refused = |error: CacheError| assert_eq!(error.kind(), "invalid_input", "{error}");
+        refused(cache.get("").await.unwrap_err());
+        refused(cache.get_many(&[""]).await.unwrap_err());
+        refused(cache.exists(&["a", ""]).await.unwrap_err());
+        refused(cache.del(&["a", ""]).await.unwrap_err());
+        let large = Bytes::from(vec![0; 2_000]);
+        for (key, value, ttl) in [
+            ("", Bytes::new(), Ttl::Forever),
+            ("a", large, Ttl::Forever),
+            ("a", Bytes::new(), Ttl::After(std::time::Duration::MAX)),
+        ] {
+            refused(cache.set(key, value.clone(), ttl).await.unwrap_err());
+            refused(cache.set_many(&[(key, value.clone())], ttl).await.unwrap_err());
+            refused(cache.set_if_absent(key, value, ttl).await.unwrap_err());
+        }
+    }
+
+    #[tokio::test]
     async fn debug_shows_counts_and_no_keys() {
         let cache = MemoryCache::new(1_000, 10);
         put(&cache, "secret-key", "secret-value").await;

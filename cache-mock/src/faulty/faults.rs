@@ -10,16 +10,21 @@ use super::{Fault, Operation, RandomFaults};
 ///
 /// Of several faults that a call might have, the scripted one comes first, then a standing one, then
 /// chance.
+///
+/// A call that would not reach the backend (an illegal argument, an empty list, a closed client) has no
+/// fault and uses none up: it is counted by [`calls`](Faults::calls), and passed over by
+/// [`next`](Faults::next) and [`nth`](Faults::nth).
 #[derive(Clone, Debug, Default)]
 pub struct Faults(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// By operation and by the number of the call among those of its operation.
+    /// By operation and by the number of the call among those of its operation that do I/O.
     script: HashMap<(Operation, u64), Fault>,
     standing: HashMap<Operation, Fault>,
     random: Option<RandomFaults>,
     calls: HashMap<Operation, u64>,
+    io_calls: HashMap<Operation, u64>,
     injected: HashMap<Operation, u64>,
 }
 
@@ -39,14 +44,15 @@ impl Faults {
     /// ```
     pub fn next(&self, operation: Operation, fault: Fault) {
         let mut state = self.state();
-        let mut call = state.calls(operation) + 1;
+        let mut call = state.io_calls(operation) + 1;
         while state.script.contains_key(&(operation, call)) {
             call += 1;
         }
         state.script.insert((operation, call), fault);
     }
 
-    /// The `number`th call of `operation` from now on goes wrong; 1 is the next.
+    /// The `number`th call of `operation` from now on goes wrong; 1 is the next. Only those that would
+    /// reach the backend count.
     ///
     /// # Panics
     ///
@@ -54,7 +60,7 @@ impl Faults {
     pub fn nth(&self, number: u64, operation: Operation, fault: Fault) {
         assert!(number > 0, "the next call is number 1");
         let mut state = self.state();
-        let call = state.calls(operation) + number;
+        let call = state.io_calls(operation) + number;
         state.script.insert((operation, call), fault);
     }
 
@@ -122,14 +128,17 @@ impl Faults {
     /// Counts a call, and says what is to go wrong with it. One that does no I/O is never wrong.
     pub(super) fn of_call(&self, operation: Operation, does_io: bool) -> Option<Fault> {
         let mut state = self.state();
-        let calls = state.calls.entry(operation).or_default();
+        *state.calls.entry(operation).or_default() += 1;
+        if !does_io {
+            return None;
+        }
+        let calls = state.io_calls.entry(operation).or_default();
         *calls += 1;
         let call = *calls;
         let scripted = state.script.remove(&(operation, call));
         let fault = scripted
             .or_else(|| state.standing.get(&operation).cloned())
-            .or_else(|| state.random.as_mut().and_then(|random| random.draw(operation)))
-            .filter(|_| does_io)?;
+            .or_else(|| state.random.as_mut().and_then(|random| random.draw(operation)))?;
         *state.injected.entry(operation).or_default() += 1;
         Some(fault)
     }
@@ -142,5 +151,9 @@ impl Faults {
 impl State {
     fn calls(&self, operation: Operation) -> u64 {
         self.calls.get(&operation).copied().unwrap_or(0)
+    }
+
+    fn io_calls(&self, operation: Operation) -> u64 {
+        self.io_calls.get(&operation).copied().unwrap_or(0)
     }
 }

@@ -120,6 +120,24 @@ async fn a_listener_may_end_its_own_subscription() {
     assert!(!cache.get_entry("a").await.unwrap().tracked);
 }
 
+#[test]
+fn a_listener_that_owns_another_subscription_may_go_with_its_own() {
+    struct Owner(#[expect(dead_code, reason = "is there to be dropped")] Subscription);
+    impl crate::InvalidationListener for Owner {
+        fn on_invalidation(&self, _: &Invalidation) {}
+    }
+    // On a thread of its own: what is tested would otherwise hang the test.
+    let (done, ended) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let source = MemoryCache::default().invalidations().unwrap();
+        let inner = source.subscribe(Arc::new(|_: &Invalidation| {}));
+        drop(source.subscribe(Arc::new(Owner(inner))));
+        done.send(format!("{source:?}")).unwrap();
+    });
+    let source = ended.recv_timeout(Duration::from_secs(10)).unwrap();
+    assert!(source.contains("listeners: 0"), "{source}");
+}
+
 /// The near tier's protocol: mark, read, keep only what no news has touched meanwhile.
 #[derive(Default)]
 struct Near {
