@@ -196,6 +196,29 @@ fn config_check_says_what_would_be_used_and_hides_secrets() -> Result<()> {
 }
 
 #[test]
+fn config_check_promises_nothing_that_connecting_refuses() -> Result<()> {
+    let variables = [
+        ("CACHE_ADDRS", "cache:6379"),
+        ("CACHE_KEY_PREFIX", "shop:"),
+        ("CACHE_ON_ERROR", "bypass"),
+        ("CACHE_L1_MAX_BYTES", "1MiB"),
+    ];
+    for arguments in [
+        &["config", "check"][..],
+        &["config", "check", "--json"],
+        &["ping"],
+    ] {
+        let ran = with(arguments, &variables, b"")?;
+        assert_eq!(ran.code, 6, "{}", ran.err);
+        let all = format!("{}{}", ran.text(), ran.err);
+        for (name, _) in &variables[1..] {
+            assert!(all.contains(name), "{name} in {all}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
 fn config_check_can_connect() -> Result<()> {
     let ran = cachectl(&["config", "check", "--connect", "--json"])?;
     assert_eq!((ran.code, &ran.json()?[0]["connected"]), (0, &Value::Bool(true)));

@@ -179,6 +179,6 @@ fn older_names_left_beside_another_backend_only_warn() {
     let loaded = load(&[("CACHE_ADDRS", "cache:6379"), table]);
     assert_eq!(
         warnings(&loaded),
-        ["INSTALLATION_TOKEN_TABLE_NAME: has no effect with CACHE_TYPE=valkey"]
+        ["INSTALLATION_TOKEN_TABLE_NAME: has no effect with CACHE_ADDRS"]
     );
 }

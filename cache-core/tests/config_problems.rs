@@ -269,10 +269,19 @@ fn settings_that_do_not_fit_together_are_refused() {
         (&[table], "CACHE_DYNAMODB_TABLE: needs CACHE_TYPE=dynamodb"),
         (
             &[("INSTALLATION_TOKEN_TABLE_NAME", "tokens")],
-            "INSTALLATION_TOKEN_TABLE_NAME: needs CACHE_TYPE=dynamodb",
+            "INSTALLATION_TOKEN_TABLE_NAME: needs CACHE_TYPE=dynamodb, or CACHE_TYPE=memory where",
+        ),
+        (&[valkey, table], "CACHE_DYNAMODB_TABLE: contradicts CACHE_ADDRS"),
+        (
+            &[arn, table],
+            "CACHE_DYNAMODB_TABLE: contradicts CACHE_SECRET_ARN",
         ),
         (
-            &[valkey, table],
+            &[("REDIS_HOST", "cache"), table],
+            "CACHE_DYNAMODB_TABLE: contradicts REDIS_HOST",
+        ),
+        (
+            &[("CACHE_TYPE", "valkey"), valkey, table],
             "CACHE_DYNAMODB_TABLE: contradicts CACHE_TYPE=valkey",
         ),
         (&[cluster], "CACHE_MODE: needs CACHE_ADDRS"),

@@ -8,7 +8,8 @@ use cache_core::credentials::CredentialsSource;
 use cache_core::{CacheClient, CacheConfig, CacheError, MemoryCache};
 use cache_valkey::ValkeyClient;
 
-use crate::{Foundation, Stack, refusal};
+use crate::refusal::Credentials;
+use crate::{Foundation, Stack};
 
 /// A ready client, as the environment says; see [`CacheConfig::from_env`].
 ///
@@ -59,7 +60,8 @@ pub async fn connect(config: &CacheConfig) -> Result<Arc<dyn CacheClient>, Cache
 ///
 /// # Errors
 ///
-/// As [`connect`], and what `credentials` answers.
+/// As [`connect`], and what `credentials` answers; [`CacheError::Config`] for a configuration that has a
+/// password, too.
 ///
 /// # Cancel safety
 ///
@@ -119,8 +121,10 @@ async fn put_together(
     config: &CacheConfig,
     credentials: Option<Arc<dyn CredentialsSource>>,
 ) -> Result<Stack, CacheError> {
-    config.validate()?;
-    refusal::check(config, credentials.is_some())?;
+    match credentials {
+        Some(_) => Credentials::Brought.check(config)?,
+        None => Credentials::Configured.check(config)?,
+    }
     let foundation = match &config.backend {
         Backend::Memory(memory) => Foundation::Memory(Arc::new(MemoryCache::from(memory))),
         Backend::Valkey(valkey) => {

@@ -3,7 +3,8 @@
 //! [`from_env`] is the usual way in; [`connect`] takes a configuration that is at hand already, and
 //! [`connect_with`] a source of credentials, too. What comes out is an
 //! [`Arc<dyn CacheClient>`](cache_core::CacheClient): the caller depends on the contract and not on what is
-//! behind it. [`assemble`] hands out the backend besides, for administration. `refusal` says no to what is configured and cannot be done; nothing is left out silently.
+//! behind it. [`assemble`] hands out the backend besides, for administration. [`check`] says no to what is
+//! configured and cannot be done; nothing is left out silently.
 //!
 //! Not in here: backends, layers, and what a configuration means.
 //!
@@ -22,6 +23,7 @@ mod refusal;
 mod stack;
 
 pub use connect::{assemble, connect, connect_with, describe, from_env};
+pub use refusal::check;
 pub use stack::{Foundation, Stack};
 
 /// The code in the pages at the root is compiled and run with the documentation of this crate, which sees

@@ -7,20 +7,67 @@ use cache_core::{CacheConfig, ConfigError};
 
 const UNSUPPORTED: &str = "is not supported by this version";
 
-/// All that `config` asks for and this version cannot do, each by its variable.
+/// Whether [`connect`](crate::connect) would make a client of `config`, without connecting to anything.
 ///
-/// Tokens can be had where the caller brings a source of them.
-pub(crate) fn check(config: &CacheConfig, has_source: bool) -> Result<(), ConfigError> {
-    let iam = match &config.backend {
-        Backend::Valkey(valkey) => matches!(valkey.authentication, Authentication::Iam { .. }),
-        _ => false,
+/// A configuration may hold ([`CacheConfig::validate`]) and still ask for what this version cannot do.
+/// IAM is among that here; [`connect_with`](crate::connect_with) does it with a source of tokens.
+///
+/// # Errors
+///
+/// What does not hold, every problem at once; where all holds, every variable that is refused.
+///
+/// # Examples
+///
+/// ```
+/// use cache_core::CacheConfig;
+///
+/// let config = CacheConfig::builder().key_prefix("shop:").build()?;
+/// let error = cache_stack::check(&config).unwrap_err();
+/// assert_eq!(error.problems()[0].variable, "CACHE_KEY_PREFIX");
+/// # Ok::<(), cache_core::ConfigError>(())
+/// ```
+pub fn check(config: &CacheConfig) -> Result<(), ConfigError> {
+    Credentials::Configured.check(config)
+}
+
+/// Whose credentials a client shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Credentials {
+    /// Those of the configuration.
+    Configured,
+    /// Those of a source that the caller brings.
+    Brought,
+}
+
+impl Credentials {
+    /// As [`check`], for a client with these credentials.
+    pub(crate) fn check(self, config: &CacheConfig) -> Result<(), ConfigError> {
+        config.validate()?;
+        refuse(config, self)
+    }
+}
+
+/// All that `config` asks for and this version cannot do, each by its variable.
+fn refuse(config: &CacheConfig, credentials: Credentials) -> Result<(), ConfigError> {
+    let (iam, password) = match &config.backend {
+        Backend::Valkey(valkey) => (
+            matches!(valkey.authentication, Authentication::Iam { .. }),
+            matches!(valkey.authentication, Authentication::Password { .. }),
+        ),
+        _ => (false, false),
     };
+    let brought = credentials == Credentials::Brought;
     let tokens = "needs a source of tokens: pass one to cache_stack::connect_with";
     let refused = [
         (
             !is_known(&config.backend),
             "CACHE_TYPE",
             "must be memory or valkey in this version",
+        ),
+        (
+            password && brought,
+            "CACHE_PASSWORD",
+            "must not be set where the service brings a source of credentials: one of the two would be ignored",
         ),
         (config.key_prefix.is_some(), "CACHE_KEY_PREFIX", UNSUPPORTED),
         (
@@ -34,7 +81,7 @@ pub(crate) fn check(config: &CacheConfig, has_source: bool) -> Result<(), Config
             "CACHE_ENCRYPTION_ENABLED",
             "must be false in this version",
         ),
-        (iam && !has_source, "CACHE_IAM_ENABLED", tokens),
+        (iam && !brought, "CACHE_IAM_ENABLED", tokens),
         (config.secret_arn.is_some(), "CACHE_SECRET_ARN", UNSUPPORTED),
     ];
     let problems: Vec<Problem> = refused
@@ -61,13 +108,14 @@ mod tests {
     use std::time::Duration;
 
     use cache_core::config::{
-        DynamoDbConfig, EncryptionConfig, NearConfig, TlsConfig, Topology, ValkeyConfig,
+        DynamoDbConfig, EncryptionConfig, NearConfig, TlsConfig, Topology, VARIABLES, ValkeyConfig,
+        variable as variable_named,
     };
 
     use super::*;
 
-    fn names(config: &CacheConfig, has_source: bool) -> Vec<String> {
-        match check(config, has_source) {
+    fn names(config: &CacheConfig, credentials: Credentials) -> Vec<String> {
+        match credentials.check(config) {
             Ok(()) => Vec::new(),
             Err(error) => error
                 .problems()
@@ -96,7 +144,82 @@ mod tests {
             "CACHE_L1_MAX_BYTES",
             "CACHE_ENCRYPTION_ENABLED",
         ];
-        assert_eq!(names(&config, false), expected);
+        assert_eq!(names(&config, Credentials::Configured), expected);
+    }
+
+    /// What makes `cache_core` read this setting, and the variable that is refused for it.
+    fn example(name: &str) -> (Vec<(&str, &str)>, &str) {
+        let keyset_file = vec![
+            ("CACHE_ENCRYPTION_ENABLED", "true"),
+            ("CACHE_ENCRYPTION_KEYSET_FILE", "keyset.json"),
+        ];
+        let envelope = vec![
+            ("CACHE_ENCRYPTION_ENABLED", "true"),
+            ("CACHE_ENCRYPTION_KEYSET_URI", "aws-secretsmanager://keyset"),
+            ("CACHE_ENCRYPTION_KMS_ENVELOPE_KEY_URI", "aws-kms://key"),
+        ];
+        let near = vec![("CACHE_L1_MAX_BYTES", "1MiB"), ("CACHE_L1_TTL", "30s")];
+        let iam = vec![
+            ("CACHE_ADDRS", "cache:6379"),
+            ("CACHE_TLS_ENABLED", "true"),
+            ("CACHE_USERNAME", "app"),
+            ("CACHE_IAM_ENABLED", "true"),
+            ("CACHE_IAM_CACHE_NAME", "main"),
+            ("CACHE_IAM_SERVERLESS", "true"),
+        ];
+        let arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:cache";
+        match name {
+            "CACHE_TYPE" | "CACHE_DYNAMODB_TABLE" => (
+                vec![("CACHE_TYPE", "dynamodb"), ("CACHE_DYNAMODB_TABLE", "tokens")],
+                "CACHE_TYPE",
+            ),
+            "CACHE_KEY_PREFIX" => (vec![(name, "shop:")], name),
+            "CACHE_ON_ERROR" => (vec![(name, "bypass")], name),
+            "CACHE_SECRET_ARN" => (vec![(name, arn)], name),
+            "CACHE_ENCRYPTION_ENABLED" | "CACHE_ENCRYPTION_KEYSET_FILE" => {
+                (keyset_file, "CACHE_ENCRYPTION_ENABLED")
+            }
+            name if name.starts_with("CACHE_ENCRYPTION_") => (envelope, "CACHE_ENCRYPTION_ENABLED"),
+            name if name.starts_with("CACHE_L1_") => (near, "CACHE_L1_MAX_BYTES"),
+            name if name.starts_with("CACHE_IAM_") => (iam, "CACHE_IAM_ENABLED"),
+            _ => panic!("{name} is marked as refused and has no example"),
+        }
+    }
+
+    #[test]
+    fn what_the_reference_marks_as_refused_is_refused_and_nothing_else() {
+        for variable in VARIABLES.iter().filter(|variable| !variable.refused.is_empty()) {
+            let (written, refused) = example(variable.name);
+            assert!(written.iter().any(|(name, _)| *name == variable.name));
+            let written = written
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value.to_owned()));
+            let config = CacheConfig::from_vars(written).unwrap().config;
+            assert_eq!(names(&config, Credentials::Configured), [refused]);
+            let marked = variable_named(refused).unwrap().refused;
+            assert!(!marked.is_empty(), "{refused} is not marked");
+        }
+        let marked = |name| !variable_named(name).unwrap().refused.is_empty();
+        for name in [
+            "CACHE_KEY_PREFIX",
+            "CACHE_ON_ERROR",
+            "CACHE_L1_MAX_BYTES",
+            "CACHE_SECRET_ARN",
+        ] {
+            assert!(marked(name), "{name} is not marked");
+        }
+    }
+
+    #[test]
+    fn a_password_is_not_dropped_for_a_source_of_credentials() {
+        let server = Topology::single("cache:6379".parse().unwrap());
+        let valkey = ValkeyConfig::new(server).with_authentication(Authentication::Password {
+            username: None,
+            password: "s3cr3t".into(),
+        });
+        let config = CacheConfig::builder().valkey(valkey).build().unwrap();
+        assert_eq!(names(&config, Credentials::Brought), ["CACHE_PASSWORD"]);
+        assert_eq!(names(&config, Credentials::Configured), [""; 0]);
     }
 
     #[test]
@@ -112,13 +235,16 @@ mod tests {
             .with_tls(TlsConfig::new());
         let config = CacheConfig::builder().valkey(valkey);
         assert_eq!(
-            names(&config.clone().build().unwrap(), false),
+            names(&config.clone().build().unwrap(), Credentials::Configured),
             ["CACHE_IAM_ENABLED"]
         );
-        assert_eq!(names(&config.clone().build().unwrap(), true), [""; 0]);
+        assert_eq!(
+            names(&config.clone().build().unwrap(), Credentials::Brought),
+            [""; 0]
+        );
         let arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:cache";
         assert_eq!(
-            names(&config.secret_arn(arn).build().unwrap(), true),
+            names(&config.secret_arn(arn).build().unwrap(), Credentials::Brought),
             ["CACHE_SECRET_ARN"]
         );
     }

@@ -19,7 +19,10 @@ pub struct Stack {
 }
 
 /// The backend under a [`Stack`], by its own type.
+///
+/// More backends may come: what works on some only says so of the others.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum Foundation {
     /// The embedded client.
     Memory(Arc<MemoryCache>),

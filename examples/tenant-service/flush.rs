@@ -28,12 +28,18 @@ pub(crate) struct Flush {
 }
 
 impl Flush {
-    pub(crate) fn of(foundation: &Foundation) -> Self {
+    /// An error where the backend cannot list its keys.
+    pub(crate) fn of(foundation: &Foundation) -> Result<Self, CacheError> {
         let engine = match foundation {
             Foundation::Memory(cache) => Engine::new(MemoryKeys::new(Arc::clone(cache))),
             Foundation::Valkey(client) => Engine::new(ValkeyKeys::new(client)),
+            _ => {
+                return Err(CacheError::Unsupported {
+                    detail: "this backend's keys cannot be listed, so nothing could be flushed".into(),
+                });
+            }
         };
-        Self { engine }
+        Ok(Self { engine })
     }
 
     /// Removes every entry that matches. An error means that nothing was done.

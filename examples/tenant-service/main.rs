@@ -63,7 +63,7 @@ async fn main() -> anyhow::Result<()> {
     let store = Store::with_demo_tenants(DATABASE_LATENCY);
     let app = App {
         tenants: Arc::new(Tenants::new(Arc::clone(&stack.client), store)?),
-        flush: Flush::of(&stack.foundation),
+        flush: Flush::of(&stack.foundation)?,
     };
 
     let address = options.address();

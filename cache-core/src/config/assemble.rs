@@ -112,6 +112,15 @@ impl Assembly<'_> {
         }
     }
 
+    /// What names the server.
+    fn server(&self) -> &'static Variable {
+        if self.settings.is_set(&var::ADDRS) || self.settings.is_broken(&var::ADDRS) {
+            &var::ADDRS
+        } else {
+            &var::SECRET_ARN
+        }
+    }
+
     /// What is set for another backend than the one in use.
     ///
     /// Older names may stay beside newer ones for as long as a way back is wanted, so they only warn.
@@ -124,6 +133,10 @@ impl Assembly<'_> {
             Kind::Valkey => Scope::Valkey,
             Kind::DynamoDb => Scope::DynamoDb,
         };
+        let reason = match asked {
+            None if kind == Kind::Valkey => self.settings.label(self.server()),
+            _ => format!("CACHE_TYPE={}", kind.name()),
+        };
         let set = VARIABLES
             .iter()
             .copied()
@@ -132,9 +145,13 @@ impl Assembly<'_> {
         for variable in foreign.collect::<Vec<_>>() {
             let is_table = variable.scope == Scope::DynamoDb;
             let names_backend = is_table || [var::ADDRS.name, var::SECRET_ARN.name].contains(&variable.name);
-            let unused = format!("has no effect with CACHE_TYPE={}", kind.name());
+            let unused = format!("has no effect with {reason}");
             if asked.is_none() && kind == Kind::Memory {
-                if is_table {
+                if is_table && self.settings.is_alias(variable) {
+                    let message =
+                        "needs CACHE_TYPE=dynamodb, or CACHE_TYPE=memory where the embedded client is meant";
+                    self.refuse(variable, &[], message);
+                } else if is_table {
                     self.refuse(variable, &[], "needs CACHE_TYPE=dynamodb");
                 } else if self.settings.is_alias(variable) {
                     self.settings
@@ -145,7 +162,7 @@ impl Assembly<'_> {
                     self.refuse(variable, &[&var::ADDRS], message);
                 }
             } else if names_backend && !self.settings.is_alias(variable) {
-                self.refuse(variable, &[], format!("contradicts CACHE_TYPE={}", kind.name()));
+                self.refuse(variable, &[], format!("contradicts {reason}"));
             } else {
                 self.settings.unused(variable, unused);
             }
@@ -210,6 +227,7 @@ impl Assembly<'_> {
         }
     }
 
+    /// A secret supplies what is missing of user, password and TLS, so with one nothing is missing.
     fn authentication_rules(&mut self, values: &Values) {
         let set = |settings: &Settings, variable| settings.is_set(variable) || settings.is_broken(variable);
         match values.iam {
@@ -226,14 +244,17 @@ impl Assembly<'_> {
             }
             _ => {}
         }
-        if values.iam != Some(true) && !set(self.settings, &var::PASSWORD) {
+        let supplied = set(self.settings, &var::SECRET_ARN);
+        if values.iam != Some(true) && !set(self.settings, &var::PASSWORD) && !supplied {
             let message = "needs CACHE_PASSWORD or CACHE_IAM_ENABLED=true";
             self.refuse_set(&var::USERNAME, &[&var::IAM_ENABLED], message);
         }
     }
 
+    /// As for the user: whether there is TLS may be the secret's to say.
     fn tls_rules(&mut self, values: &Values) {
-        if values.tls.is_none() {
+        let set = |variable| self.settings.is_set(variable) || self.settings.is_broken(variable);
+        if values.tls.is_none() && !set(&var::SECRET_ARN) {
             for variable in [
                 &var::CA_CERT_BASE64,
                 &var::CLIENT_CERT_BASE64,

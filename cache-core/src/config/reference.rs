@@ -25,6 +25,8 @@ pub struct Variable {
     pub from_file: bool,
     /// Older names, the one that wins first.
     pub aliases: &'static [&'static str],
+    /// What of it this version knows and refuses, in words; empty where nothing is refused.
+    pub refused: &'static str,
     pub(super) scope: Scope,
 }
 
@@ -46,6 +48,7 @@ impl Variable {
         secret: false,
         from_file: false,
         aliases: &[],
+        refused: "",
         scope: Scope::Any,
     };
 
@@ -71,6 +74,7 @@ macro_rules! variables {
     };
 }
 
+const REFUSED: &str = "known, refused: not in this version";
 const SWITCH: &str = "true or false";
 const TIMEOUT: &str = "a duration with its unit, from 1ms to 1h, such as 500ms or 3s";
 const BYTES: &str = "a number of bytes, 1KiB or more, plain or with KiB, MiB or GiB";
@@ -85,6 +89,7 @@ variables! {
         default: "`memory`; `valkey` where `CACHE_ADDRS` or `CACHE_SECRET_ARN` is set",
         form: "memory, valkey or dynamodb",
         meaning: "the backend: the embedded client, a server of the Redis protocol, a DynamoDB table",
+        refused: "`dynamodb` is known, refused: not in this version",
     }
     MODE {
         default: "`single`",
@@ -198,6 +203,7 @@ variables! {
     KEY_PREFIX {
         form: "at most 1024 bytes without braces and control characters",
         meaning: "put before every key",
+        refused: REFUSED,
     }
     STARTUP {
         default: "`fail`",
@@ -208,6 +214,7 @@ variables! {
         default: "`fail`",
         form: "fail or bypass",
         meaning: "what a failing backend means to callers: the error, or a miss (reads) and a warning (writes)",
+        refused: "`bypass` is known, refused: not in this version",
     }
     OP_TIMEOUT {
         form: TIMEOUT,
@@ -229,28 +236,34 @@ variables! {
         default: "no near tier",
         form: BYTES,
         meaning: "keeps what was read in this process, at most this much of it",
+        refused: REFUSED,
     }
     L1_TTL {
         default: "1m",
         form: "a duration with its unit, from 1ms to 365days, such as 30s or 5m",
         meaning: "the longest life of a near entry",
+        refused: REFUSED,
     }
     ENCRYPTION_ENABLED {
         default: "`false`",
         form: SWITCH,
         meaning: "encrypts values before they leave the process",
+        refused: "`true` is known, refused: not in this version",
     }
     ENCRYPTION_KEYSET_URI {
         form: "a URI, such as aws-secretsmanager://NAME",
         meaning: "where the encrypted keyset is",
+        refused: REFUSED,
     }
     ENCRYPTION_KMS_ENVELOPE_KEY_URI {
         form: "a URI, such as aws-kms://ARN",
         meaning: "the key that opens the keyset",
+        refused: REFUSED,
     }
     ENCRYPTION_KEYSET_FILE {
         form: "the path of a keyset",
         meaning: "a keyset in clear, for development, in place of the two URIs",
+        refused: REFUSED,
     }
     IAM_ENABLED {
         default: "`false`",
@@ -258,12 +271,14 @@ variables! {
         meaning: "a short-lived IAM token for every connection; needs TLS and a user name, refuses a password",
         aliases: &["VALKEY_IAM_ENABLED"],
         scope: Scope::Valkey,
+        refused: "`true` is known, refused: not in this version, unless the service itself brings a source of tokens",
     }
     IAM_CACHE_NAME {
         form: "the cache's name of letters, digits and hyphens, never its endpoint",
         meaning: "the cache that the token is for",
         aliases: &["VALKEY_IAM_CACHE_NAME"],
         scope: Scope::Valkey,
+        refused: "as `CACHE_IAM_ENABLED`",
     }
     IAM_SERVERLESS {
         default: "`false`",
@@ -271,18 +286,21 @@ variables! {
         meaning: "whether that cache is a serverless one",
         aliases: &["VALKEY_IAM_SERVERLESS"],
         scope: Scope::Valkey,
+        refused: "as `CACHE_IAM_ENABLED`",
     }
     SECRET_ARN {
         form: "the ARN of a secret, arn:PARTITION:secretsmanager:REGION:ACCOUNT:secret:NAME",
         meaning: "supplies host, port, user name, password, keyspace and TLS; what is set by its own name wins",
         aliases: &["REDIS_SECRET_ARN"],
         scope: Scope::Valkey,
+        refused: REFUSED,
     }
     DYNAMODB_TABLE {
         form: "a table name of 3 to 255 letters, digits, hyphens, underscores and dots",
         meaning: "the table, with `CACHE_TYPE=dynamodb`",
         aliases: &["INSTALLATION_TOKEN_TABLE_NAME"],
         scope: Scope::DynamoDb,
+        refused: REFUSED,
     }
 }
 
@@ -318,6 +336,7 @@ pub fn markdown() -> String {
             default,
             form,
             meaning,
+            refused,
             ..
         } = variable;
         let file = if variable.from_file {
@@ -326,10 +345,15 @@ pub fn markdown() -> String {
             String::new()
         };
         let hidden = if variable.secret { "; a secret" } else { "" };
+        let refused = if refused.is_empty() {
+            String::new()
+        } else {
+            format!("; **{refused}**")
+        };
         // Writing to a String cannot fail.
         let _ = writeln!(
             table,
-            "| `{name}`{file} | {default} | {form} | {meaning}{hidden} |"
+            "| `{name}`{file} | {default} | {form} | {meaning}{hidden}{refused} |"
         );
     }
     table

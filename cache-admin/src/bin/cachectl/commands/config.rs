@@ -11,9 +11,10 @@ use crate::human;
 use crate::output::Output;
 use crate::table::{Side, Table};
 
-/// Says what the environment amounts to, or everything that is wrong with it.
+/// Says what the environment amounts to, or everything that is wrong with it or refused.
 pub(super) async fn check(connect: bool, output: &mut Output) -> Ended {
     let loaded = Loaded::from_env()?;
+    cache_stack::check(&loaded.config)?;
     let connected = if connect {
         Some(try_it(&loaded.config).await)
     } else {

@@ -12,8 +12,8 @@ mod topology;
 use std::ffi::OsString;
 
 use cache_admin::{Engine, MemoryKeys, ValkeyKeys};
-use cache_core::Pattern;
 use cache_core::config::{Loaded, Startup};
+use cache_core::{CacheError, Pattern};
 use cache_stack::{Foundation, Stack};
 
 use crate::cli::{Command, Config};
@@ -50,8 +50,8 @@ async fn run_on(command: Command, stack: &Stack, output: &mut Output) -> Ended {
         Command::Incr { key, by, ttl } => key::incr(cache, &key, by, ttl, output).await,
         Command::Expire { key, ttl } => key::expire(cache, &key, ttl, output).await,
         Command::Ttl { key } => key::ttl(cache, &key, output).await,
-        Command::Keys(keys) => keys::run(&engine(stack), &keys, output).await,
-        Command::Invalidate(invalidate) => invalidate::run(&engine(stack), &invalidate, output).await,
+        Command::Keys(keys) => keys::run(&engine(stack)?, &keys, output).await,
+        Command::Invalidate(invalidate) => invalidate::run(&engine(stack)?, &invalidate, output).await,
         Command::Topology => topology::run(&stack.foundation, output).await,
         Command::Completions { .. } | Command::Config(_) => Ok(Exit::Ok),
     }
@@ -74,10 +74,14 @@ async fn connect(output: &mut Output) -> Result<Stack, Failure> {
     Ok(stack)
 }
 
-fn engine(stack: &Stack) -> Engine {
+fn engine(stack: &Stack) -> Result<Engine, Failure> {
     match &stack.foundation {
-        Foundation::Memory(cache) => Engine::new(MemoryKeys::new(cache.clone())),
-        Foundation::Valkey(client) => Engine::new(ValkeyKeys::new(client)),
+        Foundation::Memory(cache) => Ok(Engine::new(MemoryKeys::new(cache.clone()))),
+        Foundation::Valkey(client) => Ok(Engine::new(ValkeyKeys::new(client))),
+        _ => Err(CacheError::Unsupported {
+            detail: "this backend's keys cannot be listed".into(),
+        }
+        .into()),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::ops::RangeInclusive;
 
+use cache_core::CacheError;
 use cache_stack::Foundation;
 use cache_valkey::admin::{NodeView, Role, TopologyView};
 use serde_json::{Value, json};
@@ -14,12 +15,21 @@ use crate::output::Output;
 use crate::table::{Side, Table};
 
 pub(super) async fn run(foundation: &Foundation, output: &mut Output) -> Ended {
-    let Foundation::Valkey(client) = foundation else {
-        output.answer(
-            "memory: one embedded cache, no servers",
-            || json!({ "mode": "memory", "epoch": null, "nodes": [], "uncovered": [] }),
-        )?;
-        return Ok(Exit::Ok);
+    let client = match foundation {
+        Foundation::Valkey(client) => client,
+        Foundation::Memory(_) => {
+            output.answer(
+                "memory: one embedded cache, no servers",
+                || json!({ "mode": "memory", "epoch": null, "nodes": [], "uncovered": [] }),
+            )?;
+            return Ok(Exit::Ok);
+        }
+        _ => {
+            return Err(CacheError::Unsupported {
+                detail: "this backend has no topology to show".into(),
+            }
+            .into());
+        }
     };
     let view = client.administration().topology().await?;
     if output.is_json() {
