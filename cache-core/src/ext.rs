@@ -111,25 +111,245 @@ pub trait CacheClientExt: CacheClient {
 
     /// The value of `key`, or what `load` makes, which is then stored.
     ///
-    /// Callers that miss at the same time each run their own `load`, and an error of the cache is the
-    /// call's error. A read-through layer does better on both.
+    /// The cache is never in the way: where it cannot be read, `load` runs as after a miss, and where it
+    /// cannot store, the loaded value is returned all the same. Either is logged as a warning that names
+    /// the kind of the error, neither key nor value.
+    ///
+    /// Callers that miss at the same time each run their own `load`. A read-through layer does better.
     ///
     /// # Errors
     ///
-    /// What `load` answers, or what the cache answers, the latter converted into `E`.
+    /// What `load` answers, and [`CacheError::InvalidInput`] for an illegal key or life, converted into
+    /// `E`; then `load` does not run.
+    ///
+    /// # Cancel safety
+    ///
+    /// A call that is dropped drops `load`. Whether a loaded value was stored is then unknown.
+    ///
+    /// ```
+    /// # use cache_core::{CacheClientExt, CacheError, MemoryCache, Ttl};
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    /// let cache = MemoryCache::default();
+    /// let name = cache
+    ///     .remember("user:7:name", Ttl::secs(60), || async { Ok::<_, CacheError>("Ada".into()) })
+    ///     .await?;
+    /// assert_eq!(name, "Ada");
+    /// # Ok::<(), CacheError>(())
+    /// # }).unwrap();
+    /// ```
     async fn remember<F, Fut, E>(&self, key: &str, ttl: Ttl, load: F) -> Result<Bytes, E>
     where
         F: FnOnce() -> Fut + Send,
         Fut: Future<Output = Result<Bytes, E>> + Send,
         E: From<CacheError>,
     {
-        if let Some(value) = self.find(key).await? {
+        ttl.as_duration()?;
+        if let Some(value) = or_miss(self.find(key).await)? {
             return Ok(value);
         }
         let value = load().await?;
-        self.set(key, value.clone(), ttl).await?;
+        or_unstored(self.set(key, value.clone(), ttl).await);
+        Ok(value)
+    }
+
+    /// As [`remember`](CacheClientExt::remember), with the value as JSON.
+    ///
+    /// What is stored and is not the JSON of a `T` is loaded anew and overwritten. A loaded value that has
+    /// no JSON form is returned and not stored. Both are logged as what the cache cannot do is.
+    ///
+    /// # Errors
+    ///
+    /// As [`remember`](CacheClientExt::remember).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`remember`](CacheClientExt::remember).
+    async fn remember_json<T, F, Fut, E>(&self, key: &str, ttl: Ttl, load: F) -> Result<T, E>
+    where
+        T: Serialize + DeserializeOwned + Send + Sync,
+        F: FnOnce() -> Fut + Send,
+        Fut: Future<Output = Result<T, E>> + Send,
+        E: From<CacheError>,
+    {
+        ttl.as_duration()?;
+        if let Some(value) = or_miss(self.find_json(key).await)? {
+            return Ok(value);
+        }
+        let value = load().await?;
+        or_unstored(self.set_json(key, &value, ttl).await);
         Ok(value)
     }
 }
 
 impl<C: CacheClient + ?Sized> CacheClientExt for C {}
+
+/// What was found; where the cache cannot say, nothing. Only a caller's mistake stays an error.
+fn or_miss<T>(found: Result<Option<T>, CacheError>) -> Result<Option<T>, CacheError> {
+    match found {
+        Err(error) if !matches!(error, CacheError::InvalidInput { .. }) => {
+            tracing::warn!(
+                error = error.kind(),
+                "could not read from the cache; the value is loaded"
+            );
+            Ok(None)
+        }
+        found => found,
+    }
+}
+
+fn or_unstored(stored: Result<(), CacheError>) {
+    if let Err(error) = stored {
+        tracing::warn!(
+            error = error.kind(),
+            "a loaded value could not be stored in the cache"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt;
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use tracing::field::{Field, Visit};
+    use tracing::{Event, Level, Metadata, Subscriber, span};
+
+    use super::*;
+    use crate::MemoryCache;
+
+    /// Keeps all that is said at the level of warnings.
+    #[derive(Clone, Default)]
+    struct Warnings(Arc<Mutex<Vec<String>>>);
+
+    impl Warnings {
+        fn take(&self) -> Vec<String> {
+            std::mem::take(&mut *self.0.lock().unwrap())
+        }
+    }
+
+    struct Line(String);
+
+    impl Visit for Line {
+        fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+            self.0 += &format!("{field}={value:?} ");
+        }
+    }
+
+    impl Subscriber for Warnings {
+        fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+            *metadata.level() == Level::WARN
+        }
+
+        fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+            span::Id::from_u64(1)
+        }
+
+        fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+        fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+        fn event(&self, event: &Event<'_>) {
+            let mut line = Line(String::new());
+            event.record(&mut line);
+            self.0.lock().unwrap().push(line.0);
+        }
+
+        fn enter(&self, _: &span::Id) {}
+
+        fn exit(&self, _: &span::Id) {}
+    }
+
+    const KEPT: Ttl = Ttl::secs(60);
+
+    async fn loaded(value: &'static str) -> Result<Bytes, CacheError> {
+        Ok(Bytes::from_static(value.as_bytes()))
+    }
+
+    /// Neither reads nor writes.
+    async fn broken() -> MemoryCache {
+        let cache = MemoryCache::default();
+        cache.close().await.unwrap();
+        cache
+    }
+
+    #[tokio::test]
+    async fn a_cache_that_fails_does_not_stand_between_a_caller_and_its_loaded_value() {
+        let warnings = Warnings::default();
+        let _guard = tracing::subscriber::set_default(warnings.clone());
+        let cache = broken().await;
+        let value = cache.remember("key-7", KEPT, || loaded("value-7")).await.unwrap();
+        assert_eq!(value, "value-7");
+        let said = warnings.take();
+        assert_eq!(said.len(), 2, "of the read and of the write: {said:?}");
+        for line in &said {
+            assert!(line.contains("error=\"closed\""), "{line}");
+            assert!(!line.contains("key-7") && !line.contains("value-7"), "{line}");
+        }
+
+        let no_room = MemoryCache::new(1_000, 0);
+        let value = no_room
+            .remember("key-7", KEPT, || loaded("value-7"))
+            .await
+            .unwrap();
+        assert_eq!(value, "value-7");
+        assert_eq!(warnings.take().len(), 1, "of the write");
+
+        let fine = MemoryCache::default();
+        for load in ["1", "2"] {
+            assert_eq!(fine.remember("k", KEPT, || loaded(load)).await.unwrap(), "1");
+        }
+        assert_eq!(warnings.take(), [] as [&str; 0]);
+    }
+
+    #[tokio::test]
+    async fn a_failed_load_is_the_callers_error_and_stores_nothing() {
+        let cache = MemoryCache::default();
+        let failed = || async { Err::<Bytes, _>(CacheError::Unsupported { detail: "x".into() }) };
+        let error = cache.remember("k", KEPT, failed).await.unwrap_err();
+        assert_eq!(error.kind(), "unsupported");
+        assert!(cache.is_empty());
+    }
+
+    #[tokio::test]
+    async fn an_illegal_argument_is_refused_before_anything_is_loaded() {
+        let (cache, loads) = (MemoryCache::default(), AtomicU32::new(0));
+        let load = || async {
+            loads.fetch_add(1, Ordering::Relaxed);
+            loaded("value").await
+        };
+        let too_long = Ttl::After(std::time::Duration::MAX);
+        for (key, ttl) in [("", KEPT), ("k", too_long)] {
+            let error = cache.remember(key, ttl, load).await.unwrap_err();
+            assert_eq!(error.kind(), "invalid_input", "{error}");
+        }
+        assert_eq!(loads.into_inner(), 0);
+    }
+
+    #[tokio::test]
+    async fn json_is_remembered_and_what_is_no_such_json_is_loaded_anew() {
+        let cache = MemoryCache::default();
+        let load = |seats: u32| move || async move { Ok::<_, CacheError>(vec![seats]) };
+        for seats in [1, 2] {
+            assert_eq!(cache.remember_json("k", KEPT, load(seats)).await.unwrap(), [1]);
+        }
+        cache.set_string("k", "{", KEPT).await.unwrap();
+        assert_eq!(cache.remember_json("k", KEPT, load(3)).await.unwrap(), [3]);
+        assert_eq!(cache.find_string("k").await.unwrap().as_deref(), Some("[3]"));
+
+        let cache = broken().await;
+        assert_eq!(cache.remember_json("k", KEPT, load(4)).await.unwrap(), [4]);
+        let error = cache.remember_json("", KEPT, load(5)).await.unwrap_err();
+        assert_eq!(error.kind(), "invalid_input");
+    }
+
+    #[tokio::test]
+    async fn a_value_without_a_json_form_is_returned_and_not_stored() {
+        use std::collections::BTreeMap;
+        let cache = MemoryCache::default();
+        let map = BTreeMap::from([((1_u8, 2_u8), 3_u8)]);
+        let load = || async { Ok::<_, CacheError>(map.clone()) };
+        assert_eq!(cache.remember_json("k", KEPT, load).await.unwrap(), map);
+        assert!(cache.is_empty());
+    }
+}

@@ -106,6 +106,18 @@ async fn a_call_that_does_no_io_uses_no_scripted_fault_up() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_loaded_value_is_not_lost_where_the_cache_fails() {
+    let cache = cache().await.unwrap();
+    let load = || async { Ok::<_, CacheError>("loaded".into()) };
+    let faults = cache.faults();
+    faults.next(Operation::Get, Fault::LostRequest(DEADLINE));
+    faults.next(Operation::Set, Fault::connection_lost());
+    assert_eq!(cache.remember("key", KEPT, load).await.unwrap(), "loaded");
+    assert_eq!(cache.remember("key", KEPT, load).await.unwrap(), "value");
+    assert_eq!(faults.pending(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_script_goes_before_what_stands_and_ends_when_healed() {
     let cache = cache().await.unwrap();
     let faults = cache.faults();
