@@ -43,9 +43,10 @@ use crate::config::MemoryConfig;
 /// since the eviction last looked at them (the SIEVE algorithm). An entry
 /// that would not fit even alone is [`CacheError::InvalidInput`](crate::CacheError::InvalidInput), and what its key holds stays.
 ///
-/// The book-keeping of an entry that went is there for the next to come. It goes back to the allocator
-/// as those that are left take the lower places: wholly where a part of the cache empties. Where one entry in a
-/// high place stays, the book-keeping below it stays as well, without keys and values, and is not counted.
+/// An entry keeps its place in the book-keeping, and a new one takes the lowest place that is free. As the
+/// highest places fall free their memory goes back to the allocator, all of it where a part of the cache is
+/// empty. Until then an entry that stays in a high place keeps the book-keeping of the places below it
+/// (not their keys and values), which is not counted.
 ///
 /// A value is kept as the [`Bytes`](crate::Bytes) that were given: a small slice of a large buffer keeps the whole
 /// buffer alive and counts for the slice only. Copy such a slice before you store it.
