@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use cache_core::config::{Address, Startup, Topology, ValkeyConfig};
+use cache_core::config::{Address, Authentication, Startup, Topology, ValkeyConfig};
 use cache_core::credentials::{Credentials, CredentialsSource};
 use cache_core::{CacheClient, CacheConfig, CacheError, Secret, Ttl};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -152,4 +152,24 @@ async fn a_source_of_credentials_is_asked_for_what_the_server_sees() {
     assert!(client.is_err(), "the server never answers");
     let seen = tokio::time::timeout(LIMIT, server).await.unwrap().unwrap();
     assert!(seen.contains("app"), "{seen}");
+}
+
+#[tokio::test]
+async fn a_password_beside_a_source_of_credentials_is_refused_before_anything_is_opened() {
+    let (listener, valkey) = silent_server().await;
+    let valkey = valkey.with_authentication(Authentication::Password {
+        username: None,
+        password: Secret::from("s3cr3t"),
+    });
+    let config = CacheConfig::builder().valkey(valkey).build().unwrap();
+    let error = cache_stack::connect_with(&config, Arc::new(Tokens))
+        .await
+        .unwrap_err();
+    let CacheError::Config(error) = error else {
+        panic!("{error}")
+    };
+    assert_eq!(error.problems()[0].variable, "CACHE_PASSWORD");
+    assert!(!error.to_string().contains("s3cr3t"));
+    let nobody = tokio::time::timeout(Duration::from_millis(50), listener.accept()).await;
+    assert!(nobody.is_err());
 }
