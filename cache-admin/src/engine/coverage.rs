@@ -1,7 +1,8 @@
 //! Which slots have been visited, and under which primary.
 //!
 //! A visit counts only for the primary that served the slot then: the keys of a slot that moved in the
-//! meantime may have moved past the visit.
+//! meantime may have moved past the visit. Where keys may hop to other primaries, a slot is done only once
+//! all of these were swept after its first visit, or once its owner said that it gives nothing away.
 
 use std::sync::Arc;
 
@@ -20,6 +21,8 @@ pub(super) struct Coverage {
     owners: Vec<Owner>,
     clustered: bool,
     needed: u8,
+    /// Whether keys may be on their way to other primaries, so that these are part of the proof.
+    wide: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -30,6 +33,10 @@ struct Place {
     owner: Option<u16>,
     /// Complete visits under this owner.
     visits: u8,
+    /// The pass of the first of these.
+    first: u32,
+    /// After that visit the owner said that it gives nothing of it away.
+    settled: bool,
     /// Visited at some time, under whatever owner.
     seen: bool,
     /// The owner pointed elsewhere for keys of it when it was last visited.
@@ -40,6 +47,9 @@ struct Place {
 struct Owner {
     address: Arc<str>,
     error: Option<CacheError>,
+    serves: bool,
+    /// The last pass in which it was swept to the end; 0 is never.
+    swept: u32,
 }
 
 impl Coverage {
@@ -58,7 +68,18 @@ impl Coverage {
             owners: Vec::new(),
             clustered,
             needed,
+            wide: false,
         }
+    }
+
+    /// Whether every primary that serves is part of the proof of every slot.
+    pub(super) const fn is_wide(&self) -> bool {
+        self.wide
+    }
+
+    /// From now on every primary that serves is part of the proof of every slot.
+    pub(super) const fn widen(&mut self) {
+        self.wide = true;
     }
 
     /// Takes in who serves what now. Visits under another owner are void; these slots are the answer.
@@ -67,8 +88,14 @@ impl Coverage {
         owners: impl IntoIterator<Item = (&'a Arc<str>, &'a SlotSet)>,
     ) -> SlotSet {
         let mut now = vec![None; self.places.len()];
+        for owner in &mut self.owners {
+            owner.serves = false;
+        }
         for (address, slots) in owners {
             let owner = self.owner(address);
+            if let Some(owner) = self.owner_mut(owner) {
+                owner.serves = true;
+            }
             for slot in slots.iter() {
                 if let Some(place) = now.get_mut(usize::from(slot)) {
                     *place = owner;
@@ -85,6 +112,7 @@ impl Coverage {
             }
             place.owner = now;
             place.visits = 0;
+            place.settled = false;
         }
         moved
     }
@@ -95,15 +123,70 @@ impl Coverage {
             self.owners.push(Owner {
                 address: Arc::clone(address),
                 error: None,
+                serves: false,
+                swept: 0,
             });
             self.owners.len() - 1
         });
         u16::try_from(index).ok()
     }
 
-    /// The slots that need a visit.
+    fn owner_mut(&mut self, index: Option<u16>) -> Option<&mut Owner> {
+        self.owners.get_mut(usize::from(index?))
+    }
+
+    /// The slots that need a visit, or a sweep of another primary.
     pub(super) fn due(&self) -> SlotSet {
-        self.slots(|place| self.is_due(place))
+        let swept = self.swept_by_all();
+        self.slots(|place| self.is_due(place, swept))
+    }
+
+    /// The slots that their owner at `address` was visited for often enough, and that wait for others.
+    pub(super) fn owed(&self, address: &Arc<str>) -> SlotSet {
+        let owner = self.owners.iter().position(|owner| owner.address == *address);
+        let swept = self.swept_by_all();
+        self.slots(|place| {
+            place.wanted
+                && place.visits >= self.needed
+                && place.owner.map(usize::from) == owner
+                && self.is_owed(place, swept)
+        })
+    }
+
+    /// Takes in that, after they were visited, the owner of `slots` said that it gives nothing of them away:
+    /// what hopped before would have to be with another owner by now.
+    pub(super) fn settle(&mut self, slots: &SlotSet) {
+        for (slot, place) in (0..).zip(&mut self.places) {
+            place.settled |= place.visits > 0 && slots.contains(slot);
+        }
+    }
+
+    /// Whether the primary at `address` has to be visited: as an owner, or because keys of a slot that was
+    /// visited may be with it.
+    pub(super) fn needs(&self, address: &Arc<str>) -> bool {
+        let Some((index, owner)) = (0_u16..)
+            .zip(&self.owners)
+            .find(|(_, owner)| owner.address == *address)
+        else {
+            return false;
+        };
+        self.places.iter().any(|place| {
+            let unvisited = place.wanted && place.visits < self.needed;
+            (unvisited && place.owner == Some(index)) || (place.wanted && self.is_owed(place, owner.swept))
+        })
+    }
+
+    /// Whether the primary at `address` has never been swept to the end.
+    pub(super) fn is_new(&self, address: &Arc<str>) -> bool {
+        self.owners
+            .iter()
+            .all(|owner| owner.address != *address || owner.swept == 0)
+    }
+
+    /// The last pass by which all that serve were swept at least once since.
+    fn swept_by_all(&self) -> u32 {
+        let serving = self.owners.iter().filter(|owner| owner.serves);
+        serving.map(|owner| owner.swept).min().unwrap_or(0)
     }
 
     /// The slots that were visited at some time.
@@ -113,13 +196,22 @@ impl Coverage {
 
     /// Whether keys of a slot that needs a visit may be somewhere else than with its owner.
     pub(super) fn is_restless(&self) -> bool {
+        let swept = self.swept_by_all();
         self.places
             .iter()
-            .any(|place| self.is_due(place) && place.restless)
+            .any(|place| self.is_due(place, swept) && place.restless)
     }
 
-    fn is_due(&self, place: &Place) -> bool {
-        place.wanted && place.visits < self.needed
+    /// `swept` is the pass by which all that serve were swept.
+    fn is_due(&self, place: &Place, swept: u32) -> bool {
+        place.wanted && (place.visits < self.needed || self.is_owed(place, swept))
+    }
+
+    /// Whether a sweep in the pass `swept` is too early to have met what hopped past the visits. One that
+    /// began after the first visit ended is late enough; without verification the same pass has to do.
+    fn is_owed(&self, place: &Place, swept: u32) -> bool {
+        let enough = place.first + u32::from(self.needed.saturating_sub(1));
+        self.wide && place.visits > 0 && !place.settled && swept < enough
     }
 
     fn slots(&self, keep: impl Fn(&Place) -> bool) -> SlotSet {
@@ -132,12 +224,24 @@ impl Coverage {
         slots
     }
 
-    /// Takes in that the owner at `address` was visited for `due`; `restless` are the slots for whose keys
-    /// it pointed elsewhere. Whether that brought any slot further.
-    pub(super) fn visited(&mut self, address: &Arc<str>, due: &SlotSet, restless: &SlotSet) -> bool {
+    /// Takes in that the owner at `address` was visited for `due` in `pass`; `restless` are the slots for
+    /// whose keys it pointed elsewhere. Whether that brought any slot further.
+    pub(super) fn visited(
+        &mut self,
+        address: &Arc<str>,
+        due: &SlotSet,
+        restless: &SlotSet,
+        pass: u32,
+    ) -> bool {
         let owner = self.owner(address);
-        self.forget_error(owner);
-        let mut progress = false;
+        let mut before = 0;
+        if let Some(owner) = self.owner_mut(owner) {
+            owner.error = None;
+            before = std::mem::replace(&mut owner.swept, pass);
+        }
+        let mut progress = (0..)
+            .zip(&self.places)
+            .any(|(slot, place)| due.contains(slot) && place.first < pass && self.is_owed(place, before));
         for (slot, place) in (0..).zip(&mut self.places) {
             if place.owner != owner || !due.contains(slot) {
                 continue;
@@ -146,27 +250,23 @@ impl Coverage {
             place.restless = restless.contains(slot);
             if place.restless {
                 place.visits = 0;
-            } else {
-                place.visits = place.visits.saturating_add(1);
-                progress = true;
+                place.settled = false;
+                continue;
             }
+            if place.visits == 0 {
+                place.first = pass;
+            }
+            progress |= place.visits < self.needed;
+            place.visits = place.visits.saturating_add(1);
         }
         progress
     }
 
     /// Takes in that the owner at `address` could not be visited.
     pub(super) fn failed(&mut self, address: &Arc<str>, error: CacheError) {
-        if let Some(owner) = self
-            .owner(address)
-            .and_then(|owner| self.owners.get_mut(usize::from(owner)))
-        {
+        let owner = self.owner(address);
+        if let Some(owner) = self.owner_mut(owner) {
             owner.error = Some(error);
-        }
-    }
-
-    fn forget_error(&mut self, owner: Option<u16>) {
-        if let Some(owner) = owner.and_then(|owner| self.owners.get_mut(usize::from(owner))) {
-            owner.error = None;
         }
     }
 
@@ -176,15 +276,25 @@ impl Coverage {
             .zip(&self.owners)
             .map(|(index, owner)| Gap {
                 primary: Some(Arc::clone(&owner.address)),
-                slots: Some(self.slots(|place| self.is_due(place) && place.owner == Some(index))),
+                slots: Some(self.slots(|place| self.is_unvisited(place) && place.owner == Some(index))),
                 reason: owner.error.clone().map_or(GapReason::Moving, GapReason::Failed),
             })
             .collect();
         gaps.push(Gap {
             primary: None,
-            slots: Some(self.slots(|place| self.is_due(place) && place.owner.is_none())),
+            slots: Some(self.slots(|place| self.is_unvisited(place) && place.owner.is_none())),
             reason: GapReason::Unserved,
         });
+        for owner in self.owners.iter().filter(|owner| owner.serves) {
+            let unproved = self.slots(|place| {
+                place.wanted && place.visits >= self.needed && self.is_owed(place, owner.swept)
+            });
+            gaps.push(Gap {
+                primary: Some(Arc::clone(&owner.address)),
+                slots: Some(unproved),
+                reason: owner.error.clone().map_or(GapReason::Moving, GapReason::Unproved),
+            });
+        }
         gaps.retain(|gap| gap.slots.as_ref().is_some_and(|slots| !slots.is_empty()));
         if !self.clustered {
             for gap in &mut gaps {
@@ -192,6 +302,10 @@ impl Coverage {
             }
         }
         gaps
+    }
+
+    const fn is_unvisited(&self, place: &Place) -> bool {
+        place.wanted && place.visits < self.needed
     }
 }
 
@@ -213,8 +327,8 @@ mod tests {
         let mut coverage = Coverage::new(true, None, 1);
         coverage.assign([(&a, &slots(0..=8_000)), (&b, &slots(8_001..=16_383))]);
         let due = coverage.due();
-        assert!(coverage.visited(&a, &due, &SlotSet::new()));
-        assert!(coverage.visited(&b, &due, &SlotSet::new()));
+        assert!(coverage.visited(&a, &due, &SlotSet::new(), 1));
+        assert!(coverage.visited(&b, &due, &SlotSet::new(), 1));
         assert!(coverage.due().is_empty());
 
         let moved = coverage.assign([(&a, &slots(0..=7_999)), (&b, &slots(8_000..=16_383))]);
@@ -227,7 +341,7 @@ mod tests {
         let a = address("a");
         let mut coverage = Coverage::new(true, None, 1);
         coverage.assign([(&a, &slots(0..=16_000))]);
-        coverage.visited(&a, &coverage.due(), &SlotSet::new());
+        coverage.visited(&a, &coverage.due(), &SlotSet::new(), 1);
         let gaps = coverage.gaps();
         assert_eq!(gaps.len(), 1);
         assert!(matches!(gaps[0].reason, GapReason::Unserved));
@@ -239,10 +353,10 @@ mod tests {
         let a = address("a");
         let mut coverage = Coverage::new(true, Some(7), 1);
         coverage.assign([(&a, &SlotSet::all())]);
-        assert!(!coverage.visited(&a, &coverage.due(), &slots(7..=7)));
+        assert!(!coverage.visited(&a, &coverage.due(), &slots(7..=7), 1));
         assert!(coverage.is_restless());
         assert_eq!(coverage.due().to_string(), "7");
-        assert!(coverage.visited(&a, &coverage.due(), &SlotSet::new()));
+        assert!(coverage.visited(&a, &coverage.due(), &SlotSet::new(), 1));
         assert!(coverage.due().is_empty());
     }
 
@@ -251,10 +365,53 @@ mod tests {
         let (a, b) = (address("a"), address("b"));
         let mut coverage = Coverage::new(false, Some(7), 1);
         coverage.assign([(&a, &slots(0..=0))]);
-        coverage.visited(&a, &coverage.due(), &SlotSet::new());
+        coverage.visited(&a, &coverage.due(), &SlotSet::new(), 1);
         assert!(coverage.due().is_empty());
         coverage.assign([(&b, &slots(0..=0))]);
         assert!(!coverage.due().is_empty());
         assert!(coverage.gaps()[0].slots.is_none());
+    }
+
+    /// The proof of a slot needs whoever may have received keys of it.
+    #[test]
+    fn a_slot_waits_for_a_sweep_of_all_others_that_began_after_its_first_visit() {
+        let (a, b) = (address("a"), address("b"));
+        let mut coverage = Coverage::new(true, None, 2);
+        coverage.widen();
+        coverage.assign([(&a, &slots(0..=8_000)), (&b, &slots(8_001..=16_383))]);
+        let none = SlotSet::new();
+        for pass in 1..=2 {
+            coverage.visited(&a, &coverage.due(), &none, pass);
+        }
+        assert_eq!(coverage.due().to_string(), "0-16383", "b was not swept");
+        assert!(!coverage.needs(&a) && coverage.needs(&b));
+        coverage.visited(&b, &coverage.due(), &none, 3);
+        assert_eq!(coverage.due().to_string(), "8001-16383");
+        coverage.visited(&b, &coverage.due(), &none, 4);
+        assert_eq!(
+            coverage.due().to_string(),
+            "8001-16383",
+            "a was swept before, not after"
+        );
+        assert!(coverage.needs(&a));
+        coverage.visited(&a, &coverage.due(), &none, 5);
+        assert!(coverage.due().is_empty());
+    }
+
+    #[test]
+    fn a_slot_of_which_nothing_is_given_away_waits_for_nobody() {
+        let (a, b) = (address("a"), address("b"));
+        let mut coverage = Coverage::new(true, None, 1);
+        coverage.widen();
+        coverage.assign([(&a, &slots(0..=8_000)), (&b, &slots(8_001..=16_383))]);
+        coverage.settle(&slots(0..=16_383));
+        coverage.visited(&a, &coverage.due(), &SlotSet::new(), 1);
+        assert_eq!(
+            coverage.owed(&a).to_string(),
+            "0-8000",
+            "what was said before the visit is void"
+        );
+        coverage.settle(&slots(0..=7_999));
+        assert_eq!(coverage.due().to_string(), "8000-16383");
     }
 }

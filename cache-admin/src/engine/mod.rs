@@ -5,10 +5,13 @@
 //! counts as visited only under the primary that serves it now, so slots that moved and primaries that
 //! were replaced are visited again. A removal visits every slot twice; the second visit verifies.
 //!
-//! Why two visits are enough while a slot moves key by key: a key hops once, from the giver to the
-//! receiver, and each visit looks at both (the receiver lists it too). If the hop made it slip through one
-//! visit, it is with the receiver for the whole of the other. A second hop means another owner, which
-//! voids the visits.
+//! Why that is enough while a slot moves key by key: a key hops once, from the giver to the receiver. If
+//! the hop made it slip through the first visit to the giver, it is with the receiver from then on. So a
+//! slot is done only once every primary that serves was swept, to the end, in a pass after that visit. A
+//! primary that cannot be swept leaves open the slots that are being given away at the time, which their
+//! owners are asked for; of the others nothing has hopped. A second hop means another owner, which voids
+//! the visits. A slot pinned by a hash tag concerns other primaries once its owner says that it gives it
+//! away, which it is asked before every pass.
 //!
 //! Not in here: where keys are kept ([`Keys`]), and how anything looks.
 
@@ -55,7 +58,8 @@ use crate::keys::{Keys, Layout};
 ///
 /// Nothing is promised of keys that are written or removed by others during the run, nor of keys of a slot
 /// that moves away and back again within one pass, and within the next pass once more: the layout before
-/// and after looks the same.
+/// and after looks the same; nor of keys that have been handed, as the first ever, to a primary that serves
+/// no slot before the run ends: the layout does not name it.
 ///
 /// # Cancel safety
 ///

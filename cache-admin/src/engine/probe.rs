@@ -1,7 +1,12 @@
-//! A key to ask for, to learn whether its slot is being given away.
+//! Keys to ask for, to learn whether their slots are being given away.
+
+use std::sync::OnceLock;
 
 use bytes::Bytes;
 use cache_core::Pattern;
+use cache_core::slot::{SLOTS, slot_of};
+
+use crate::SlotSet;
 
 /// A key in the slot that `pattern` pins which almost certainly does not exist; for a pattern of one key,
 /// which has no other key of its slot at hand, that key itself: it is about to be removed.
@@ -21,10 +26,44 @@ pub(super) fn probe_of(pattern: &Pattern) -> Bytes {
     }
 }
 
+/// For each of `slots` a key of it which almost certainly does not exist. They begin as `pattern` does: a
+/// user may be allowed no others.
+pub(super) fn probes_of(pattern: &Pattern, slots: &SlotSet) -> Vec<(u16, Bytes)> {
+    let start = pattern.literal_prefix();
+    let start = start.split(|byte| *byte == b'{').next().unwrap_or_default();
+    let nonce = rand::random::<u128>();
+    (0..)
+        .zip(tags())
+        .filter(|(slot, _)| slots.contains(*slot))
+        .map(|(slot, tag)| {
+            let end = format!("{{{tag:x}}}:probe:{nonce:032x}");
+            (slot, [start, end.as_bytes()].concat().into())
+        })
+        .collect()
+}
+
+/// By slot, a number that is a hash tag of it. Finding them takes some 170,000 checksums: once is enough.
+fn tags() -> &'static [u32] {
+    static TAGS: OnceLock<Vec<u32>> = OnceLock::new();
+    TAGS.get_or_init(|| {
+        let mut tags = vec![None; usize::from(SLOTS)];
+        let mut left = tags.len();
+        for tag in 0_u32.. {
+            let slot = slot_of(format!("{tag:x}").as_bytes());
+            if let Some(place @ None) = tags.get_mut(usize::from(slot)) {
+                *place = Some(tag);
+                left -= 1;
+            }
+            if left == 0 {
+                break;
+            }
+        }
+        tags.into_iter().flatten().collect()
+    })
+}
+
 #[cfg(test)]
 mod tests {
-    use cache_core::slot::slot_of;
-
     use super::*;
 
     #[test]
@@ -41,5 +80,18 @@ mod tests {
     #[test]
     fn an_empty_tag_does_not_make_a_probe() {
         assert_eq!(probe_of(&Pattern::new("a{}b").unwrap()), "a{}b");
+    }
+
+    #[test]
+    fn there_is_a_probe_for_every_slot() {
+        for text in ["*", "app:*", "app:{a*"] {
+            let pattern = Pattern::new(text).unwrap();
+            let probes = probes_of(&pattern, &SlotSet::all());
+            assert_eq!(probes.len(), 16_384);
+            for (slot, probe) in probes {
+                assert_eq!(slot_of(&probe), slot);
+                assert!(text == "*" || probe.starts_with(b"app:"), "{probe:?}");
+            }
+        }
     }
 }

@@ -73,7 +73,8 @@ impl Outcome {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Gap {
-    /// The primary that serves them, where one does.
+    /// The primary that serves them, where one does; for [`GapReason::Unproved`] the one that could not be
+    /// swept.
     pub primary: Option<Arc<str>>,
     /// The slots; `None` outside of a cluster, where it is every key.
     pub slots: Option<SlotSet>,
@@ -87,6 +88,9 @@ pub struct Gap {
 pub enum GapReason {
     /// Their primary did not answer, or refused.
     Failed(CacheError),
+    /// They were visited under their own primary, but keys that were on their way to this other one may be
+    /// left there: it did not answer, or refused.
+    Unproved(CacheError),
     /// No primary serves them.
     Unserved,
     /// They kept moving from primary to primary.
@@ -97,6 +101,7 @@ impl fmt::Display for GapReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Failed(error) => error.fmt(f),
+            Self::Unproved(error) => write!(f, "keys on their way there may be left: {error}"),
             Self::Unserved => f.write_str("no primary serves these slots"),
             Self::Moving => f.write_str("these slots are on the move"),
         }
@@ -119,6 +124,9 @@ pub struct PrimaryReport {
     pub elapsed: Duration,
     /// The last error there, where the last visit ended with one.
     pub error: Option<CacheError>,
+    /// Whether the last visit was cut short by [`Cancel`](super::Cancel). With an error besides, a removal
+    /// was under way of which nobody knows the end: up to a page of keys may be gone in addition.
+    pub stopped: bool,
 }
 
 /// What was counted, on one primary or on all.

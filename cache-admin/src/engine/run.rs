@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use cache_core::clock::{self, Instant};
 use cache_core::{CacheError, Pattern};
+use futures::future;
 use tokio::task::JoinSet;
 
 use super::coverage::Coverage;
-use super::probe::probe_of;
+use super::probe::{probe_of, probes_of};
 use super::report::{Gap, GapReason};
 use super::visit::{Errand, Stop, Tally, Visit};
 use super::{Event, Outcome, PrimaryReport, Report};
@@ -21,6 +22,9 @@ const MOST_PASSES: u32 = 32;
 
 /// The pause before a pass that follows one that brought nothing further; each further one doubles it.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
+
+/// Keys that one call asks for, to learn whether their slots are being given away.
+const PROBES: usize = 1_000;
 
 /// The longest of these.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
@@ -46,6 +50,7 @@ struct Primary {
     tally: Arc<Tally>,
     elapsed: Duration,
     error: Option<CacheError>,
+    stopped: bool,
 }
 
 /// How a pass went.
@@ -72,6 +77,10 @@ impl Run {
             slots_moved: 0,
             started: clock::now(),
         };
+        // Of a slot that a hash tag pins, its owner tells whether others matter.
+        if run.errand.clustered && run.errand.removes() && run.errand.pattern.slot().is_none() {
+            run.coverage.widen();
+        }
         run.take_in(layout);
         run
     }
@@ -109,7 +118,12 @@ impl Run {
                     (error, hopeful)
                 }
             };
-            match self.errand.keys.layout().await {
+            let errand = Arc::clone(&self.errand);
+            let layout = tokio::select! {
+                layout = errand.keys.layout() => layout,
+                () = errand.cancelled() => return Outcome::Cancelled,
+            };
+            match layout {
                 Ok(layout) => {
                     self.take_in(layout);
                     if self.coverage.due().is_empty() {
@@ -174,6 +188,7 @@ impl Run {
                     tally: Arc::default(),
                     elapsed: Duration::ZERO,
                     error: None,
+                    stopped: false,
                 }),
             }
         }
@@ -189,7 +204,7 @@ impl Run {
 
     /// Visits, all at once, the primaries that hold what is due.
     async fn pass(&mut self) -> Pass {
-        if self.errand.cancel.is_cancelled() {
+        if self.errand.is_cancelled() {
             return Pass::Cancelled;
         }
         let due = Arc::new(self.coverage.due());
@@ -201,11 +216,21 @@ impl Run {
             };
         }
         let seen = Arc::new(self.coverage.seen());
-        let everyone = self.coverage.is_restless() || self.is_given_away().await;
+        let errand = Arc::clone(&self.errand);
+        let given_away = tokio::select! {
+            given_away = self.is_given_away() => given_away,
+            () = errand.cancelled() => return Pass::Cancelled,
+        };
+        // At first everybody is asked at once; later on, whoever has not answered yet.
+        let newly_wide = given_away == Some(true) && !self.coverage.is_wide();
+        if given_away != Some(false) && self.pins_a_slot() {
+            self.coverage.widen();
+        }
+        let everyone = self.coverage.is_restless() || newly_wide;
         let chosen: Vec<usize> = (0..self.primaries.len())
             .filter(|index| {
                 let primary = &self.primaries[*index];
-                primary.serves && (everyone || primary.slots.meets(&due))
+                primary.serves && (everyone || self.coverage.needs(&primary.address))
             })
             .collect();
         self.passes += 1;
@@ -226,12 +251,21 @@ impl Run {
                 (index, visit.restless, result, clock::now() - began)
             });
         }
-        self.collect(visits, &due).await
+        let pass = self.collect(visits, &due).await;
+        if matches!(pass, Pass::Cancelled) {
+            return pass;
+        }
+        tokio::select! {
+            settled = self.settle() => if settled { Pass::Progress } else { pass },
+            () = errand.cancelled() => Pass::Cancelled,
+        }
     }
 
     fn visit(&mut self, index: usize, due: &Arc<SlotSet>, seen: &Arc<SlotSet>) -> Visit {
         let primary = &mut self.primaries[index];
         primary.visited = true;
+        // Until its visit ends.
+        primary.stopped = true;
         Visit {
             errand: Arc::clone(&self.errand),
             shard: Arc::clone(&primary.shard),
@@ -240,6 +274,7 @@ impl Run {
             due: Arc::clone(due),
             seen: Arc::clone(seen),
             tally: Arc::clone(&primary.tally),
+            is_first: self.coverage.is_new(&primary.address),
             restless: SlotSet::new(),
         }
     }
@@ -259,9 +294,14 @@ impl Run {
             let primary = &mut self.primaries[index];
             primary.elapsed += elapsed;
             primary.error = None;
+            primary.stopped = false;
             match result {
                 Ok(()) => done.push(index),
-                Err(Stop::Cancelled) => cancelled = true,
+                Err(Stop::Cancelled(error)) => {
+                    cancelled = true;
+                    primary.stopped = true;
+                    primary.error = error;
+                }
                 Err(Stop::Failed(error)) => {
                     hopeful &= error.is_transient();
                     primary.error = Some(error.clone());
@@ -280,7 +320,7 @@ impl Run {
         for index in done {
             progress |= self
                 .coverage
-                .visited(&self.primaries[index].address, due, &restless);
+                .visited(&self.primaries[index].address, due, &restless, self.passes);
         }
         if cancelled {
             Pass::Cancelled
@@ -294,32 +334,63 @@ impl Run {
         }
     }
 
+    /// Whether this is a removal of keys of one slot of a cluster.
+    fn pins_a_slot(&self) -> bool {
+        self.errand.clustered && self.errand.removes() && self.errand.pattern.slot().is_some()
+    }
+
     /// Whether the one slot that a removal is about is being given away key by key: its keys are then with
     /// two primaries. Asked with a key of that slot that does not exist; its owner points to the receiver.
-    async fn is_given_away(&self) -> bool {
-        if !self.errand.clustered || !self.errand.removes() {
-            return false;
-        }
-        let Some(slot) = self.errand.pattern.slot() else {
-            return false;
-        };
+    /// `None` where that could not be asked.
+    async fn is_given_away(&self) -> Option<bool> {
+        let slot = self.errand.pattern.slot().filter(|_| self.pins_a_slot());
+        let Some(slot) = slot else { return Some(false) };
         let owner = self
             .primaries
             .iter()
             .find(|primary| primary.serves && primary.slots.contains(slot));
-        let Some(owner) = owner else { return false };
+        let Some(owner) = owner else { return Some(false) };
         let probe = probe_of(&self.errand.pattern);
         // Where it cannot be asked, the visit itself will say why.
-        let Ok(unlinked) = owner.shard.unlink(&[probe]).await else {
-            return false;
-        };
+        let unlinked = owner.shard.unlink(&[probe]).await.ok()?;
         owner.tally.add_removed(unlinked.removed);
-        !unlinked.moved.is_empty()
+        Some(!unlinked.moved.is_empty())
+    }
+
+    /// Where primaries that could not be swept are all that slots wait for, asks the owners whether they
+    /// give these slots away at all. Whether that brought any slot further.
+    async fn settle(&mut self) -> bool {
+        let mut settled = SlotSet::new();
+        for owner in self.primaries.iter().filter(|primary| primary.serves) {
+            // One that fails has nothing to say; where nobody fails, a further pass sweeps the others.
+            if owner.error.is_some() || self.primaries.iter().all(|primary| primary.error.is_none()) {
+                continue;
+            }
+            let owed = self.coverage.owed(&owner.address);
+            if owed.is_empty() {
+                continue;
+            }
+            let probes = probes_of(&self.errand.pattern, &owed);
+            for probes in probes.chunks(PROBES) {
+                let keys: Vec<_> = probes.iter().map(|(_, probe)| probe.clone()).collect();
+                // What cannot be asked stays open, and the report says so.
+                let Ok(unlinked) = owner.shard.unlink(&keys).await else {
+                    break;
+                };
+                for (slot, probe) in probes {
+                    if !unlinked.moved.contains(probe) {
+                        settled.insert(*slot);
+                    }
+                }
+            }
+        }
+        self.coverage.settle(&settled);
+        !settled.is_empty()
     }
 
     async fn rest(&self, pause: Duration) -> Result<(), Stop> {
         tokio::select! {
-            () = self.errand.cancel.cancelled() => Err(Stop::Cancelled),
+            () = self.errand.cancelled() => Err(Stop::Cancelled(None)),
             () = tokio::time::sleep(pause) => Ok(()),
         }
     }
@@ -344,7 +415,7 @@ impl Run {
                 .iter()
                 .all(|primary| primary.tally.counts().removed == 0);
         let error = gaps.iter().find_map(|gap| match &gap.reason {
-            GapReason::Failed(error) => Some(error.clone()),
+            GapReason::Failed(error) | GapReason::Unproved(error) => Some(error.clone()),
             _ => None,
         });
         match error {
@@ -354,28 +425,34 @@ impl Run {
     }
 
     async fn report(self, outcome: Outcome) -> Report {
-        let removes = self.errand.removes();
-        let mut primaries = Vec::new();
-        for primary in self.primaries {
-            // One that never mattered is not part of the story.
-            if !primary.visited {
-                continue;
+        // One that never mattered is not part of the story.
+        let visited = self.primaries.into_iter().filter(|primary| primary.visited);
+        let mut primaries: Vec<_> = visited.collect();
+        let errand = &self.errand;
+        let sizes = primaries.iter().map(|primary| async move {
+            let answers = errand.removes() && primary.error.is_none() && !errand.is_cancelled();
+            if !answers {
+                return None;
             }
-            let answers = removes && primary.error.is_none();
-            let keys_after = if answers {
-                primary.shard.key_count().await.ok()
-            } else {
-                None
-            };
-            primaries.push(PrimaryReport {
+            tokio::select! {
+                keys = primary.shard.key_count() => keys.ok(),
+                () = errand.cancelled() => None,
+            }
+        });
+        let sizes = future::join_all(sizes).await;
+        let mut primaries: Vec<_> = primaries
+            .drain(..)
+            .zip(sizes)
+            .map(|(primary, keys_after)| PrimaryReport {
                 counts: primary.tally.counts(),
                 keys_before: primary.tally.keys_before(),
                 address: primary.address,
                 keys_after,
                 elapsed: primary.elapsed,
                 error: primary.error,
-            });
-        }
+                stopped: primary.stopped,
+            })
+            .collect();
         primaries.sort_by(|one, two| one.address.cmp(&two.address));
         Report {
             pattern: self.errand.pattern.clone(),

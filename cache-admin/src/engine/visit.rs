@@ -3,7 +3,7 @@
 //! Not in here: which primaries are visited, and when again.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -44,6 +44,23 @@ impl Errand {
     /// The slot of `key`; outside of a cluster the one place that there is.
     fn place_of(&self, key: &[u8]) -> u16 {
         if self.clustered { slot_of(key) } else { 0 }
+    }
+
+    /// Whether it was told to stop, or nobody reads any more what it lists.
+    pub(super) fn is_cancelled(&self) -> bool {
+        let unread = matches!(&self.action, Action::List(pages) if pages.is_closed());
+        unread || self.cancel.is_cancelled()
+    }
+
+    /// Waits until [`is_cancelled`](Self::is_cancelled).
+    pub(super) async fn cancelled(&self) {
+        match &self.action {
+            Action::List(pages) => tokio::select! {
+                () = self.cancel.cancelled() => {}
+                () = pages.closed() => {}
+            },
+            _ => self.cancel.cancelled().await,
+        }
     }
 
     pub(super) fn removes(&self) -> bool {
@@ -94,7 +111,8 @@ impl Tally {
 /// Why a visit ended early.
 #[derive(Debug)]
 pub(super) enum Stop {
-    Cancelled,
+    /// Told to stop; with the error after which it was going to try again.
+    Cancelled(Option<CacheError>),
     Failed(CacheError),
 }
 
@@ -116,6 +134,8 @@ pub(super) struct Visit {
     /// The slots that were visited before.
     pub(super) seen: Arc<SlotSet>,
     pub(super) tally: Arc<Tally>,
+    /// Whether no visit to this primary came to its end before.
+    pub(super) is_first: bool,
     /// Filled by the visit: slots of keys that turned out to be on the move.
     pub(super) restless: SlotSet,
 }
@@ -130,7 +150,9 @@ impl Visit {
         let mut tries = 0;
         loop {
             let before = self.tally.counts();
-            let Err(stop) = self.walk().await else {
+            let mut sample = self.own_sample();
+            let Err(stop) = self.walk(sample.as_mut()).await else {
+                self.hand_in(sample);
                 return Ok(());
             };
             let began = self.tally.counts().pages > before.pages;
@@ -139,7 +161,7 @@ impl Visit {
             }
             match stop {
                 Stop::Failed(error) if began && error.is_transient() && tries < RETRIES => {
-                    self.rest(pause).await?;
+                    self.rest(pause, error).await?;
                 }
                 stop => return Err(stop),
             }
@@ -154,7 +176,11 @@ impl Visit {
         if self.tally.keys_before().is_some() {
             return Ok(());
         }
-        match self.shard.key_count().await {
+        let keys = tokio::select! {
+            keys = self.shard.key_count() => keys,
+            () = self.errand.cancelled() => return Err(Stop::Cancelled(None)),
+        };
+        match keys {
             Ok(keys) => {
                 self.tally.size.store(keys.saturating_add(1), Ordering::Relaxed);
                 self.errand.tell(|| Event::Size {
@@ -168,20 +194,34 @@ impl Visit {
         }
     }
 
-    async fn walk(&mut self) -> Result<(), Stop> {
+    /// A sample of one walk only: what a walk that broke off has met comes again.
+    fn own_sample(&self) -> Option<Reservoir> {
+        match &self.errand.action {
+            Action::Count(sample) => Some(lock(sample).like()),
+            _ => None,
+        }
+    }
+
+    fn hand_in(&self, own: Option<Reservoir>) {
+        if let (Action::Count(sample), Some(own)) = (&self.errand.action, own) {
+            lock(sample).merge(own);
+        }
+    }
+
+    async fn walk(&mut self, mut sample: Option<&mut Reservoir>) -> Result<(), Stop> {
         let mut looked_at = 0;
         let mut page = self.page(0).await?;
         loop {
             looked_at += u64::from(self.errand.page_size);
             if page.cursor == 0 {
-                self.act(page.keys).await?;
+                self.act(page.keys, sample).await?;
                 self.tell_page(self.tally.keys_before().unwrap_or(looked_at));
                 return Ok(());
             }
             // The next page is on its way while this one is worked off.
             let (errand, shard) = (Arc::clone(&self.errand), Arc::clone(&self.shard));
             let next = next_page(&errand, &*shard, page.cursor);
-            let (acted, next) = future::join(self.act(page.keys), next).await;
+            let (acted, next) = future::join(self.act(page.keys, sample.as_deref_mut()), next).await;
             acted?;
             self.tell_page(looked_at);
             page = next?;
@@ -192,7 +232,7 @@ impl Visit {
         next_page(&self.errand, &*self.shard, cursor).await
     }
 
-    async fn act(&mut self, mut keys: Vec<Bytes>) -> Result<(), Stop> {
+    async fn act(&mut self, mut keys: Vec<Bytes>, sample: Option<&mut Reservoir>) -> Result<(), Stop> {
         self.tally.change(|counts| counts.pages += 1);
         let errand = Arc::clone(&self.errand);
         keys.retain(|key| self.due.contains(errand.place_of(key)));
@@ -201,27 +241,28 @@ impl Visit {
         }
         match &errand.action {
             Action::Remove => self.remove(&keys).await,
-            Action::Count(sample) => {
+            Action::Count(_) => {
                 self.count(&keys, sample);
                 Ok(())
             }
             Action::List(page) => {
                 let matched = count(&keys);
-                page.send(keys).await.map_err(|_| Stop::Cancelled)?;
+                page.send(keys).await.map_err(|_| Stop::Cancelled(None))?;
                 self.tally.change(|counts| counts.matched += matched);
                 Ok(())
             }
         }
     }
 
-    fn count(&self, keys: &[Bytes], sample: &Mutex<Reservoir>) {
-        let mut sample = sample.lock().unwrap_or_else(PoisonError::into_inner);
+    fn count(&self, keys: &[Bytes], mut sample: Option<&mut Reservoir>) {
         let mut matched = 0;
         for key in keys
             .iter()
             .filter(|key| self.own.contains(self.errand.place_of(key)))
         {
-            sample.offer(key);
+            if let Some(sample) = &mut sample {
+                sample.offer(key);
+            }
             matched += 1;
         }
         let orphans = count(keys) - matched;
@@ -243,7 +284,6 @@ impl Visit {
             counts.matched += answered;
             counts.removed += removed;
             counts.gone += answered - removed;
-            counts.moved += moved;
             counts.late += late;
         });
         if moved == 0 {
@@ -269,6 +309,7 @@ impl Visit {
             counts.matched += followed;
             counts.removed += removed;
             counts.gone += followed - removed;
+            counts.moved += followed;
             counts.late += late;
         });
         Ok(())
@@ -277,7 +318,7 @@ impl Visit {
     /// Keys of a slot that this primary does not serve: it receives the slot key by key, or it has kept
     /// what it should have dropped.
     async fn follow_foreign(&mut self, keys: &[Bytes]) -> Result<(), Stop> {
-        // In a slot that was visited before, what is not found is an orphan that was counted before.
+        // After a whole visit here, what is not found is an orphan that was counted then.
         let (seen, new): (Vec<Bytes>, Vec<Bytes>) = keys
             .iter()
             .cloned()
@@ -290,11 +331,12 @@ impl Visit {
             if removed > 0 {
                 self.note_restless(&keys);
             }
-            let orphans = if is_new { count(&keys) - removed } else { 0 };
+            let orphans = if self.is_first { count(&keys) - removed } else { 0 };
             self.tally.change(|counts| {
                 counts.matched += removed + orphans;
                 counts.removed += removed;
                 counts.orphans += orphans;
+                counts.moved += count(&keys);
                 counts.late += if is_new { 0 } else { removed };
             });
         }
@@ -317,7 +359,7 @@ impl Visit {
         let mut pause = FIRST_PAUSE;
         for _ in 0..RETRIES {
             match call().await {
-                Err(error) if error.is_transient() => self.rest(pause).await?,
+                Err(error) if error.is_transient() => self.rest(pause, error).await?,
                 result => return Ok(result?),
             }
             pause *= 2;
@@ -325,9 +367,10 @@ impl Visit {
         Ok(call().await?)
     }
 
-    async fn rest(&self, pause: Duration) -> Result<(), Stop> {
+    /// Waits after `error` before another try.
+    async fn rest(&self, pause: Duration, error: CacheError) -> Result<(), Stop> {
         tokio::select! {
-            () = self.errand.cancel.cancelled() => Err(Stop::Cancelled),
+            () = self.errand.cancelled() => Err(Stop::Cancelled(Some(error))),
             () = tokio::time::sleep(pause) => Ok(()),
         }
     }
@@ -371,9 +414,13 @@ impl Visit {
 async fn next_page(errand: &Errand, shard: &dyn Shard, cursor: u64) -> Result<ScanPage, Stop> {
     tokio::select! {
         biased;
-        () = errand.cancel.cancelled() => Err(Stop::Cancelled),
+        () = errand.cancelled() => Err(Stop::Cancelled(None)),
         page = shard.scan(cursor, &errand.pattern, errand.page_size) => Ok(page?),
     }
+}
+
+fn lock(sample: &Mutex<Reservoir>) -> MutexGuard<'_, Reservoir> {
+    sample.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn count<I: IntoIterator>(items: I) -> u64 {

@@ -51,10 +51,12 @@ async fn a_walk_that_starts_anew_does_not_count_twice() {
         let cluster = cluster().at(at, Change::Stop(0)).at(at + 1, Change::Start(0));
         let options = Options::default().with_page_size(10);
         let counted = Engine::new(cluster)
-            .count(&Pattern::new("k:*").unwrap(), 0, &options)
+            .count(&Pattern::new("k:*").unwrap(), 900, &options)
             .await;
         assert!(matches!(counted.report.outcome, Outcome::Complete));
         assert_eq!(counted.report.total().matched, 900, "at {at}");
+        let sample: HashSet<_> = counted.sample.iter().collect();
+        assert_eq!((counted.sample.len(), sample.len()), (900, 900), "at {at}");
     }
 }
 

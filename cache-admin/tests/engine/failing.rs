@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use cache_admin::{Engine, GapReason, Options, Outcome};
-use cache_core::Pattern;
+use cache_admin::{Engine, Event, GapReason, Options, Outcome};
+use cache_core::{Pattern, slot::slot_of};
 
 use crate::simulated::{Change, Simulated};
 
@@ -143,4 +143,107 @@ async fn a_single_server_that_dies_half_way_is_partial_without_slots() {
     let removed = 900 - server.sizes()[0];
     assert!(removed > 0);
     assert_eq!(report.total().removed, u64::try_from(removed).unwrap());
+}
+
+/// A primary that does not serve `slot`.
+fn receiver(cluster: &Simulated, slot: u16) -> usize {
+    cluster.world().owner_of(slot).map_or(0, |owner| (owner + 1) % 3)
+}
+
+/// A slot whose handover stands still half-way; the giver and the receiver.
+fn handover() -> (Simulated, u16, usize) {
+    let of_the_slot = (0..40).map(|number| format!("k:{{moving}}:{number}"));
+    let cluster = cluster().with_keys(of_the_slot);
+    let slot = slot_of(b"moving");
+    let to = receiver(&cluster, slot);
+    cluster.now(Change::Begin { slot, to });
+    for nth in 0..15 {
+        cluster.now(Change::Hop { slot, nth });
+    }
+    (cluster, slot, to)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_receiver_that_fails_leaves_the_slot_on_its_way_open() {
+    for pattern in ["k:{moving}:*", "k:*"] {
+        for verify in [true, false] {
+            let (cluster, slot, to) = handover();
+            cluster.now(Change::Stop(to));
+            let options = options()
+                .with_verify(verify)
+                .with_patience(Duration::from_secs(2));
+            let report = Engine::new(cluster.clone())
+                .invalidate(&Pattern::new(pattern).unwrap(), &options)
+                .await;
+            let Outcome::Partial { gaps } = &report.outcome else {
+                panic!("{pattern}, verify {verify}: {report:?}")
+            };
+            let receiver = format!("10.0.0.{}:6379", to + 1);
+            let gap = gaps
+                .iter()
+                .find(|gap| matches!(gap.reason, GapReason::Unproved(_)))
+                .unwrap_or_else(|| panic!("{pattern}, verify {verify}: {gaps:?}"));
+            assert_eq!(gap.primary.as_deref(), Some(&*receiver));
+            assert_eq!(gap.slots.as_ref().unwrap().to_string(), slot.to_string());
+            assert!(report.elapsed < Duration::from_secs(10), "{:?}", report.elapsed);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_receiver_that_comes_back_in_a_later_pass_is_asked_for_what_was_on_its_way() {
+    for (pattern, left) in [("k:{moving}:*", 900), ("k:*", 0)] {
+        for verify in [true, false] {
+            for back in 2..6 {
+                let (cluster, _, to) = handover();
+                cluster.now(Change::Stop(to));
+                let starter = cluster.clone();
+                let options = options().with_verify(verify).with_observer(move |event: &Event| {
+                    if matches!(event, Event::Pass { number, .. } if *number == back) {
+                        starter.now(Change::Start(to));
+                    }
+                });
+                let report = Engine::new(cluster.clone())
+                    .invalidate(&Pattern::new(pattern).unwrap(), &options)
+                    .await;
+                let case = format!("{pattern}, verify {verify}, back in pass {back}: {report:?}");
+                assert!(matches!(report.outcome, Outcome::Complete), "{case}");
+                assert_eq!(cluster.reachable().len(), left, "{case}");
+                assert_eq!(
+                    report.total().removed,
+                    940 - u64::try_from(left).unwrap(),
+                    "{case}"
+                );
+            }
+        }
+    }
+}
+
+/// The receiver fails in the very pass in which the keys hop, whenever that is.
+#[tokio::test(start_paused = true)]
+async fn a_receiver_that_fails_while_keys_hop_never_makes_a_complete_that_is_none() {
+    let slot = slot_of(b"moving");
+    for pattern in ["k:{moving}:*", "k:*"] {
+        for at in (1..150).step_by(13) {
+            let mut cluster = cluster().with_keys((0..40).map(|number| format!("k:{{moving}}:{number}")));
+            let to = receiver(&cluster, slot);
+            cluster = cluster.at(at, Change::Begin { slot, to });
+            for hop in 0..20 {
+                cluster = cluster.at(at + hop, Change::Hop { slot, nth: 7 });
+            }
+            cluster = cluster.at(at + 10, Change::Stop(to));
+            let options = options().with_patience(Duration::from_secs(2));
+            let pattern = Pattern::new(pattern).unwrap();
+            let report = Engine::new(cluster.clone()).invalidate(&pattern, &options).await;
+            let left = cluster
+                .reachable()
+                .iter()
+                .filter(|key| pattern.matches(key))
+                .count();
+            assert!(
+                left == 0 || matches!(report.outcome, Outcome::Partial { .. }),
+                "{pattern} at {at}: {left} left, {report:?}"
+            );
+        }
+    }
 }

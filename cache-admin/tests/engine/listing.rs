@@ -79,3 +79,17 @@ async fn a_listing_without_one_primary_says_so() {
     assert!(keys.len() > 300 && keys.len() < 900);
     assert!(matches!(listing.finish().await.outcome, Outcome::Partial { .. }));
 }
+
+#[tokio::test(start_paused = true)]
+async fn at_the_limit_primaries_without_matches_are_not_walked_on() {
+    let cluster = cluster().with_keys((0..20).map(|number| format!("t:{{tag}}:{number}")));
+    let calls = cluster.clone();
+    let options = Options::default().with_page_size(10);
+    let mut listing = Engine::new(cluster).list(&Pattern::new("t:*").unwrap(), Some(0), &options);
+    assert!(collect(&mut listing).await.is_empty());
+    assert!(listing.has_more());
+    let before = calls.world().calls;
+    assert!(matches!(listing.finish().await.outcome, Outcome::Cancelled));
+    let further = calls.world().calls - before;
+    assert!(further <= 3, "{further} calls after the limit");
+}
