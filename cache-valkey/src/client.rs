@@ -19,6 +19,7 @@ use crate::command::{Command, Effect};
 use crate::deadline::Deadline;
 use crate::error::accept;
 use crate::reply::Reply;
+use crate::retry::undecided;
 use crate::router::Router;
 use crate::script::Script;
 
@@ -130,12 +131,17 @@ impl ValkeyClient {
 
     /// Sends commands; the first refusal is the call's error.
     async fn call_all(&self, commands: &[Command<'_>], deadline: Deadline) -> Result<Vec<Reply>, CacheError> {
-        let replies = self.router.send_batch(commands, deadline).await?;
-        replies
-            .into_iter()
-            .zip(commands)
-            .map(|(reply, command)| accept(reply, command.name()))
-            .collect()
+        let all = async {
+            let replies = self.router.send_batch(commands, deadline).await?;
+            let replies = replies.into_iter().zip(commands);
+            replies
+                .map(|(reply, command)| accept(reply, command.name()))
+                .collect()
+        };
+        // What one command failed with says nothing of what the others have written.
+        let writes = commands.len() > 1 && commands.iter().any(|command| !command.reads());
+        let result: Result<Vec<Reply>, CacheError> = all.await;
+        result.map_err(|error| if writes { undecided(error) } else { error })
     }
 
     /// Runs a script by its digest, and by its text where the server does not know it yet.

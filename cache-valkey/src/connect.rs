@@ -88,6 +88,12 @@ async fn single(
             .connect(Deadline::after(config.dial_timeout + VERDICT))
             .await,
     )?;
+    if primary.greeting().cluster {
+        return Err(CacheError::Config(ConfigError::one(
+            "CACHE_MODE",
+            format!("{first} is a node of a cluster; set CACHE_MODE=cluster"),
+        )));
+    }
     if config.read_from == ReadFrom::Primary {
         return Ok(single);
     }

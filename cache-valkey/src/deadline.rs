@@ -25,6 +25,11 @@ impl Deadline {
         self.at
     }
 
+    /// When the call began.
+    pub(crate) fn begun(&self) -> Instant {
+        self.at - self.after
+    }
+
     /// What is left of it.
     pub(crate) fn remaining(&self) -> Duration {
         self.at.saturating_duration_since(clock::now())

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use cache_core::clock::{self, Instant};
 use cache_core::config::{Address, ValkeyConfig};
-use cache_core::credentials::CredentialsSource;
+use cache_core::credentials::{Credentials, CredentialsSource};
 use cache_core::{CacheError, ConfigError, Outcome, Unavailability};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -64,6 +64,8 @@ pub(crate) struct Greeting {
     pub(crate) version: String,
     /// Whether it is a replica.
     pub(crate) replica: bool,
+    /// Whether it is a node of a cluster.
+    pub(crate) cluster: bool,
 }
 
 /// What to tell the server besides who we are.
@@ -120,13 +122,19 @@ impl Dialer {
             let detail = "no answer of the name service within the dial timeout";
             Err(unreachable(address, Unavailability::Resolve, detail, None))
         })?;
+        let issued = tokio::time::timeout_at(deadline.at(), self.credentials.credentials()).await;
+        let credentials = issued.unwrap_or_else(|_| {
+            let detail = "no credentials were issued within the dial timeout";
+            Err(unreachable(address, Unavailability::Connect, detail, None))
+        })?;
         let mut last = None;
         for (index, target) in targets.iter().enumerate() {
             // What is left is shared out, so that one silent address leaves time for the others.
             let left = u32::try_from(targets.len() - index).unwrap_or(u32::MAX);
             let until = clock::now() + deadline.remaining() / left;
             // On the heap: what a handshake keeps on the way is large, and connecting is rare.
-            match Box::pin(self.reach(address, *target, until, mode, Arc::clone(&events))).await {
+            let who = credentials.as_ref();
+            match Box::pin(self.reach(address, *target, until, mode, who, Arc::clone(&events))).await {
                 // What no waiting mends is wrong at the other addresses, too.
                 Err(error) if error.is_transient() => last = Some(error),
                 result => return result,
@@ -152,6 +160,7 @@ impl Dialer {
         target: SocketAddr,
         until: Instant,
         mode: Mode,
+        credentials: Option<&Credentials>,
         events: Arc<dyn Events>,
     ) -> Result<Dialed, CacheError> {
         let late = |detail| unreachable(address, Unavailability::Connect, detail, None);
@@ -167,12 +176,14 @@ impl Dialer {
                 let secured = tokio::time::timeout_at(until, tls.secure(&address.host, stream)).await;
                 let stream = secured.unwrap_or_else(|_| {
                     Err(late(
-                        "which accepts connections but does not answer the TLS handshake; is it a TLS port?",
+                        "which accepts connections but does not answer the TLS handshake; set CACHE_TLS_ENABLED=false or use its TLS port",
                     ))
                 })?;
-                tokio::time::timeout_at(until, self.greet(address, mode, stream, events)).await
+                tokio::time::timeout_at(until, self.greet(address, mode, credentials, stream, events)).await
             }
-            None => tokio::time::timeout_at(until, self.greet(address, mode, stream, events)).await,
+            None => {
+                tokio::time::timeout_at(until, self.greet(address, mode, credentials, stream, events)).await
+            }
         };
         greeted.unwrap_or_else(|_| Err(late("which accepts connections but does not answer")))
     }
@@ -181,16 +192,16 @@ impl Dialer {
         &self,
         address: &Address,
         mode: Mode,
+        credentials: Option<&Credentials>,
         stream: S,
         events: Arc<dyn Events>,
     ) -> Result<Dialed, CacheError>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let credentials = self.credentials.credentials().await?;
         let handshake = Handshake {
-            username: credentials.as_ref().and_then(|known| known.username.as_deref()),
-            password: credentials.as_ref().map(|known| known.password.expose().as_str()),
+            username: credentials.and_then(|known| known.username.as_deref()),
+            password: credentials.map(|known| known.password.expose().as_str()),
         };
         let connection = Connection::open(stream, &handshake, events)
             .await
@@ -238,14 +249,9 @@ impl Dialer {
     fn refused(&self, address: &Address, error: HandshakeError) -> CacheError {
         let parsed = !matches!(error, HandshakeError::NotTheProtocol(_));
         match error {
+            HandshakeError::TooOld => too_old(address, "it knows no HELLO"),
             HandshakeError::Refused(error) if error.code == "ERR" || error.code == "NOPROTO" => {
-                CacheError::Unsupported {
-                    detail: format!(
-                        "{address} refused the handshake ({}); RESP3 is needed: Valkey, or Redis from 6.0 on",
-                        from_server(&error, "HELLO")
-                    )
-                    .into(),
-                }
+                too_old(address, &from_server(&error, "HELLO").to_string())
             }
             HandshakeError::Refused(error) => from_server(&error, "HELLO"),
             HandshakeError::Ended(source) | HandshakeError::NotTheProtocol(source) => {
@@ -298,6 +304,7 @@ impl Greeting {
             server: text("server"),
             version: text("version"),
             replica: text("role") == "replica",
+            cluster: text("mode") == "cluster",
         }
     }
 
@@ -329,6 +336,15 @@ async fn open(target: SocketAddr) -> io::Result<TcpStream> {
     #[cfg(target_os = "linux")]
     socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
     Ok(stream)
+}
+
+fn too_old(address: &Address, why: &str) -> CacheError {
+    CacheError::Unsupported {
+        detail: format!(
+            "{address} refused the handshake ({why}); RESP3 is needed: Valkey, or Redis from 6.0 on"
+        )
+        .into(),
+    }
 }
 
 fn unreachable(

@@ -12,7 +12,7 @@ use crate::reply::{Reply, ServerError};
 ///
 /// | code | becomes |
 /// |---|---|
-/// | `LOADING` `MASTERDOWN` `CLUSTERDOWN` `TRYAGAIN` `BUSY` `READONLY` `FAILOVER` `UNBLOCKED` `NOREPLICAS` | `Unavailable`, not ready, not applied |
+/// | `LOADING` `MASTERDOWN` `CLUSTERDOWN` `TRYAGAIN` `BUSY` `READONLY` `FAILOVER` `NOREPLICAS` | `Unavailable`, not ready, not applied |
 /// | `NOAUTH` `WRONGPASS` | `Unauthorized` |
 /// | `NOPERM` | `Denied` |
 /// | `MOVED` `ASK` outside of cluster mode | `Config`, naming `CACHE_MODE` |

@@ -63,10 +63,13 @@ pub(crate) async fn follow(single: Weak<Single>, guide: Guide, dialer: Arc<Diale
     loop {
         let (doubt, pause) = {
             let Some(single) = single.upgrade() else { return };
-            let in_doubt = match single.primary() {
+            let no_primary = match single.primary() {
                 Ok(primary) => primary.is_down() || primary.greeting().replica,
                 Err(_) => true,
             };
+            let no_replica = single.read_from() == ReadFrom::Replica
+                && single.replicas().iter().all(|replica| replica.is_down());
+            let in_doubt = no_primary || no_replica;
             (Arc::clone(&single.doubt), if in_doubt { BRISK } else { CALM })
         };
         match &guide {

@@ -11,6 +11,7 @@ mod keeper;
 mod link;
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -36,6 +37,9 @@ const GROW_AT: u32 = 192;
 /// How long a call waits for a connection that is being made before it fails: long enough for a
 /// reconnect across regions, short enough that a black hole does not eat every call's deadline.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How often a call that waits looks whether its connection is still there.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// One server.
 pub(crate) struct Node {
@@ -97,10 +101,13 @@ impl Node {
             Some(link) => link,
             None => self.wait_for_link(deadline, PATIENCE).await?,
         };
-        match tokio::time::timeout_at(deadline.at(), link.connection.send(command)).await {
-            Ok(Ok(reply)) if !command.is_answered_by(&reply) => Err(self.give_up(&link, command, &reply)),
-            Ok(result) => result.map_err(|error| self.name(error)),
-            Err(_) => Err(deadline.passed(Stage::Reply)),
+        let reply = self
+            .answer(&link, deadline, link.connection.send(command))
+            .await?;
+        if command.is_answered_by(&reply) {
+            Ok(reply)
+        } else {
+            Err(self.give_up(&link, command, &reply))
         }
     }
 
@@ -115,19 +122,40 @@ impl Node {
             Some(link) => link,
             None => self.wait_for_link(deadline, PATIENCE).await?,
         };
-        match tokio::time::timeout_at(deadline.at(), link.connection.send_batch(commands)).await {
-            Ok(Ok(replies)) => {
-                let stray = commands
-                    .iter()
-                    .zip(&replies)
-                    .find(|(command, reply)| !command.is_answered_by(reply));
-                match stray {
-                    Some((command, reply)) => Err(self.give_up(&link, command, reply)),
-                    None => Ok(replies),
-                }
+        let replies = self
+            .answer(&link, deadline, link.connection.send_batch(commands))
+            .await?;
+        let stray = commands
+            .iter()
+            .zip(&replies)
+            .find(|(command, reply)| !command.is_answered_by(reply));
+        match stray {
+            Some((command, reply)) => Err(self.give_up(&link, command, reply)),
+            None => Ok(replies),
+        }
+    }
+
+    /// Waits for what was sent on `link`, until the deadline or the end of the connection.
+    ///
+    /// A request that slips into the queue of a connection while its driver ends is never answered: the
+    /// queue is emptied once, and the request may come after that. So a call that waits longer than most
+    /// looks now and then whether the connection is still there.
+    async fn answer<T>(
+        &self,
+        link: &Link,
+        deadline: Deadline,
+        reply: impl Future<Output = Result<T, CacheError>>,
+    ) -> Result<T, CacheError> {
+        let mut reply = pin!(reply);
+        let mut until = deadline.begun() + LOOK;
+        loop {
+            let next = until.min(deadline.at());
+            match tokio::time::timeout_at(next, reply.as_mut()).await {
+                Ok(result) => return result.map_err(|error| self.name(error)),
+                Err(_) if next == deadline.at() => return Err(deadline.passed(Stage::Reply)),
+                Err(_) if link.connection.is_closed() => return Err(self.lost(Outcome::Unknown, None)),
+                Err(_) => until = clock::now() + LOOK,
             }
-            Ok(Err(error)) => Err(self.name(error)),
-            Err(_) => Err(deadline.passed(Stage::Reply)),
         }
     }
 
@@ -252,17 +280,22 @@ impl Node {
                 source,
                 ..
             } => {
-                if matches!(&*self.health.borrow(), Health::Closed) {
+                // `Closed` says that nothing was done.
+                if outcome == Outcome::NotApplied && matches!(&*self.health.borrow(), Health::Closed) {
                     return CacheError::Closed;
                 }
-                CacheError::Unavailable {
-                    reason: Unavailability::Lost,
-                    detail: self.address.to_string().into(),
-                    outcome,
-                    source,
-                }
+                self.lost(outcome, source)
             }
             other => other,
+        }
+    }
+
+    fn lost(&self, outcome: Outcome, source: Option<cache_core::ErrorSource>) -> CacheError {
+        CacheError::Unavailable {
+            reason: Unavailability::Lost,
+            detail: self.address.to_string().into(),
+            outcome,
+            source,
         }
     }
 }

@@ -17,18 +17,27 @@ pub(crate) struct Tries {
 
 impl Tries {
     /// How long to wait before the next try after one that failed with `error`; or the error that ends
-    /// the call.
+    /// the call. Where there is a choice, another node may answer what one that is down cannot.
     pub(crate) fn next(
         &mut self,
         effect: Effect,
+        has_choice: bool,
         error: CacheError,
         max_retries: u32,
         time_left: Duration,
     ) -> Result<Duration, CacheError> {
+        let unreachable = matches!(
+            error,
+            CacheError::Unavailable {
+                reason: Unavailability::Connect | Unavailability::Resolve,
+                ..
+            }
+        );
         let error = self.end(error);
         self.may_be_done |= error.outcome() == Outcome::Unknown;
         let delay = Backoff::CALL.delay(self.repeated);
-        if self.repeated >= max_retries || !may_repeat(effect, &error) || delay >= time_left {
+        let may_repeat = may_repeat(effect, &error) || (has_choice && unreachable);
+        if self.repeated >= max_retries || !may_repeat || delay >= time_left {
             return Err(error);
         }
         self.repeated += 1;
@@ -38,24 +47,34 @@ impl Tries {
     /// What `error` is as the end of the call: an earlier try that may have been carried out is not
     /// undone by a later one that was not.
     pub(crate) fn end(&self, error: CacheError) -> CacheError {
-        match error {
-            CacheError::Unavailable {
-                reason,
-                detail,
-                source,
-                ..
-            } if self.may_be_done => CacheError::Unavailable {
-                reason,
-                detail,
-                outcome: Outcome::Unknown,
-                source,
-            },
-            CacheError::Timeout { after, .. } if self.may_be_done => CacheError::Timeout {
-                stage: Stage::Call,
-                after,
-            },
-            other => other,
-        }
+        if self.may_be_done { undecided(error) } else { error }
+    }
+
+    /// Whether a try was repeated, which is when a read that prefers replicas turns to the primary.
+    pub(crate) const fn was_repeated(&self) -> bool {
+        self.repeated > 0
+    }
+}
+
+/// The error of a call of which something may have been carried out, whatever its last error says.
+pub(crate) fn undecided(error: CacheError) -> CacheError {
+    match error {
+        CacheError::Unavailable {
+            reason,
+            detail,
+            source,
+            ..
+        } => CacheError::Unavailable {
+            reason,
+            detail,
+            outcome: Outcome::Unknown,
+            source,
+        },
+        CacheError::Timeout { after, .. } => CacheError::Timeout {
+            stage: Stage::Call,
+            after,
+        },
+        other => other,
     }
 }
 
@@ -101,14 +120,28 @@ mod tests {
     }
 
     #[test]
+    fn a_node_that_is_down_is_a_reason_to_ask_another_one() {
+        let second = Duration::from_secs(1);
+        let down = || unavailable(Unavailability::Connect, Outcome::NotApplied);
+        assert!(
+            Tries::default()
+                .next(Effect::Read, false, down(), 3, second)
+                .is_err()
+        );
+        let mut tries = Tries::default();
+        assert!(tries.next(Effect::Read, true, down(), 3, second).is_ok());
+        assert!(tries.was_repeated());
+    }
+
+    #[test]
     fn what_may_have_been_done_stays_open_although_the_next_try_was_not_even_sent() {
         let second = Duration::from_secs(1);
         let mut tries = Tries::default();
         let lost = unavailable(Unavailability::Lost, Outcome::Unknown);
-        assert!(tries.next(Effect::Write, lost, 3, second).is_ok());
+        assert!(tries.next(Effect::Write, false, lost, 3, second).is_ok());
         let down = || unavailable(Unavailability::Connect, Outcome::NotApplied);
         assert_eq!(tries.end(down()).outcome(), Outcome::Unknown);
-        let error = tries.next(Effect::Write, down(), 3, second).unwrap_err();
+        let error = tries.next(Effect::Write, false, down(), 3, second).unwrap_err();
         assert_eq!(error.outcome(), Outcome::Unknown);
         assert_eq!(Tries::default().end(down()).outcome(), Outcome::NotApplied);
     }
@@ -119,12 +152,12 @@ mod tests {
         let passing = || unavailable(Unavailability::NotReady, Outcome::NotApplied);
         let mut tries = Tries::default();
         for _ in 0..3 {
-            assert!(tries.next(Effect::Read, passing(), 3, second).is_ok());
+            assert!(tries.next(Effect::Read, false, passing(), 3, second).is_ok());
         }
-        assert!(tries.next(Effect::Read, passing(), 3, second).is_err());
+        assert!(tries.next(Effect::Read, false, passing(), 3, second).is_err());
         assert!(
             Tries::default()
-                .next(Effect::Read, passing(), 3, Duration::ZERO)
+                .next(Effect::Read, false, passing(), 3, Duration::ZERO)
                 .is_err()
         );
     }

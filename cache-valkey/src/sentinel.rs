@@ -98,7 +98,8 @@ impl Sentinels {
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
         if let Some(connection) = kept.filter(|connection| !connection.is_closed()) {
-            let asked = tokio::time::timeout(PATIENCE, self.ask(&connection, with_replicas)).await;
+            let limit = PATIENCE.min(deadline.remaining());
+            let asked = tokio::time::timeout(limit, self.ask(&connection, with_replicas)).await;
             if let Ok(Ok(found)) = asked {
                 return Ok(found);
             }

@@ -48,9 +48,7 @@ impl Single {
     pub(crate) async fn send(&self, command: &Command<'_>, deadline: Deadline) -> Result<Reply, CacheError> {
         let mut tries = Tries::default();
         loop {
-            let node = self
-                .node_for(command.effect())
-                .map_err(|error| tries.end(error))?;
+            let node = self.node_for(command.effect(), &tries)?;
             let error = match node.send(command, deadline).await {
                 Ok(Reply::Error(refusal)) => {
                     let error = from_server(&refusal, command.name());
@@ -78,7 +76,7 @@ impl Single {
         let borrowed: Vec<_> = commands.iter().collect();
         let mut tries = Tries::default();
         loop {
-            let node = self.node_for(effect).map_err(|error| tries.end(error))?;
+            let node = self.node_for(effect, &tries)?;
             let error = match node.send_batch(&borrowed, deadline).await {
                 Ok(replies) => match first_transient(&replies, &borrowed) {
                     Some(error) => error,
@@ -100,17 +98,24 @@ impl Single {
         deadline: Deadline,
     ) -> Result<(), CacheError> {
         self.doubt.notify_one();
-        let delay = tries.next(effect, error, self.max_retries, deadline.remaining())?;
+        let has_choice = effect == Effect::Read && self.read_from != ReadFrom::Primary;
+        let delay = tries.next(effect, has_choice, error, self.max_retries, deadline.remaining())?;
         tokio::time::sleep(delay).await;
         Ok(())
     }
 
-    fn node_for(&self, effect: Effect) -> Result<Arc<Node>, CacheError> {
-        match (effect, self.read_from) {
+    fn node_for(&self, effect: Effect, tries: &Tries) -> Result<Arc<Node>, CacheError> {
+        let node = match (effect, self.read_from) {
             (Effect::Read, ReadFrom::Replica) => self.replica().ok_or_else(no_replica),
-            (Effect::Read, ReadFrom::PreferReplica) => self.replica().map_or_else(|| self.primary(), Ok),
+            (Effect::Read, ReadFrom::PreferReplica) if !tries.was_repeated() => {
+                self.replica().map_or_else(|| self.primary(), Ok)
+            }
             _ => self.primary(),
-        }
+        };
+        node.map_err(|error| {
+            self.doubt.notify_one();
+            tries.end(error)
+        })
     }
 
     /// The primary, as far as is known.
@@ -146,7 +151,12 @@ impl Single {
     /// One round trip to the primary.
     pub(crate) async fn ping(&self, deadline: Deadline) -> Result<(), CacheError> {
         let ping = Command::read("PING");
-        crate::error::accept(self.primary()?.send(&ping, deadline).await?, ping.name()).map(drop)
+        let answered = match self.primary() {
+            Ok(primary) => primary.send(&ping, deadline).await,
+            Err(error) => Err(error),
+        };
+        // Somebody who only asks whether the primary is there helps to find the next one, too.
+        crate::error::accept(answered.inspect_err(|_| self.doubt.notify_one())?, ping.name()).map(drop)
     }
 
     pub(crate) fn is_closed(&self) -> bool {

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cache_core::CacheError;
+use futures::future::join_all;
 
 pub use primary::{Primary, ScanPage, Unlinked};
 pub use view::{NodeView, Role, TopologyView};
@@ -50,13 +51,15 @@ impl Administration {
     /// such.
     pub async fn topology(&self) -> Result<TopologyView, CacheError> {
         let deadline = Deadline::after(self.timeout);
-        match &self.router {
-            Router::Single(single) => single_view(single, deadline).await,
+        let view = match &self.router {
+            Router::Single(single) => single_view(single, deadline).await?,
             Router::Cluster(cluster) => {
                 cluster.refresh(deadline).await?;
-                Ok(cluster.view(deadline).await)
+                cluster.view(deadline).await
             }
-        }
+        };
+        self.pools.keep_only(&view.nodes);
+        Ok(view)
     }
 
     /// Each primary by itself, as the topology is now.
@@ -104,8 +107,8 @@ impl Administration {
 async fn single_view(single: &Single, deadline: Deadline) -> Result<TopologyView, CacheError> {
     let primary = single.primary()?;
     let ping = Command::read("PING");
-    accept(primary.send(&ping, deadline).await?, ping.name())?;
-    let look = |node: &Arc<Node>, role, of| {
+    let look = async |node: &Arc<Node>, role, of| {
+        let reachable = node.send(&ping, deadline).await.is_ok();
         let greeting = node.greeting();
         NodeView {
             address: node.address().clone(),
@@ -114,14 +117,14 @@ async fn single_view(single: &Single, deadline: Deadline) -> Result<TopologyView
             primary: of,
             server: greeting.server.clone(),
             version: greeting.version.clone(),
-            reachable: !node.is_down(),
+            reachable,
         }
     };
-    let mut nodes = vec![look(&primary, Role::Primary, None)];
-    for replica in single.replicas().iter() {
-        let _ = replica.send(&ping, deadline).await;
-        nodes.push(look(replica, Role::Replica, Some(primary.address().clone())));
-    }
+    let replicas = single.replicas();
+    let of = || Some(primary.address().clone());
+    let replicas = join_all(replicas.iter().map(|replica| look(replica, Role::Replica, of())));
+    let (first, replicas) = futures::join!(look(&primary, Role::Primary, None), replicas);
+    let nodes = std::iter::once(first).chain(replicas).collect();
     Ok(TopologyView {
         cluster: false,
         epoch: None,

@@ -4,12 +4,13 @@
 //! made by the same dialer as all others, with fresh credentials, the same TLS and the same errors.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cache_core::CacheError;
 use cache_core::config::Address;
 use deadpool::managed::{self, Metrics, Pool, PoolError, RecycleError, RecycleResult, Timeouts};
 
+use super::NodeView;
 use crate::command::Command;
 use crate::dial::{Dialer, Mode};
 use crate::reply::Reply;
@@ -24,14 +25,15 @@ pub(super) type Loan = managed::Object<Manager>;
 /// A pool for each node.
 pub(super) struct Pools {
     dialer: Arc<Dialer>,
-    by_node: Mutex<HashMap<Address, Pool<Manager>>>,
+    /// None once closed.
+    by_node: Mutex<Option<HashMap<Address, Pool<Manager>>>>,
 }
 
 impl Pools {
     pub(super) fn new(dialer: Arc<Dialer>) -> Self {
         Self {
             dialer,
-            by_node: Mutex::new(HashMap::new()),
+            by_node: Mutex::new(Some(HashMap::new())),
         }
     }
 
@@ -49,19 +51,32 @@ impl Pools {
         })
     }
 
+    /// Closes the pools of nodes that are not among `nodes`.
+    pub(super) fn keep_only(&self, nodes: &[NodeView]) {
+        if let Some(pools) = &mut *self.pools() {
+            pools.retain(|address, pool| {
+                let stays = nodes.iter().any(|node| node.address == *address);
+                if !stays {
+                    pool.close();
+                }
+                stays
+            });
+        }
+    }
+
     pub(super) fn close(&self) {
-        for pool in self
-            .by_node
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .values()
-        {
+        for pool in self.pools().take().into_iter().flat_map(HashMap::into_values) {
             pool.close();
         }
     }
 
+    fn pools(&self) -> MutexGuard<'_, Option<HashMap<Address, Pool<Manager>>>> {
+        self.by_node.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn pool(&self, address: &Address) -> Result<Pool<Manager>, CacheError> {
-        let mut pools = self.by_node.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pools = self.pools();
+        let pools = pools.as_mut().ok_or(CacheError::Closed)?;
         if let Some(pool) = pools.get(address) {
             return Ok(pool.clone());
         }

@@ -40,6 +40,7 @@ use crate::dial::{Dialer, Mode};
 use crate::error::{accept, from_server};
 use crate::node::Node;
 use crate::reply::Reply;
+use crate::retry::undecided;
 use crate::startup::tolerate;
 use journey::{Journey, Setback, Step};
 use members::Members;
@@ -252,7 +253,7 @@ impl Cluster {
     /// Waits, unless that would outlast the call.
     async fn pause(&self, pause: Duration, deadline: Deadline) -> bool {
         if pause.is_zero() {
-            return true;
+            return !self.is_closed();
         }
         if deadline.remaining() <= pause {
             return false;
@@ -376,13 +377,12 @@ fn give_up(
 }
 
 /// The error that ends a call: "not done" only where no earlier try may have done it.
-fn at_the_end_of(journey: &Journey, mut error: CacheError) -> CacheError {
-    if let CacheError::Unavailable { outcome, .. } = &mut error
-        && journey.may_be_done()
-    {
-        *outcome = Outcome::Unknown;
+fn at_the_end_of(journey: &Journey, error: CacheError) -> CacheError {
+    if journey.may_be_done() {
+        undecided(error)
+    } else {
+        error
     }
-    error
 }
 
 fn not_ready(detail: String) -> CacheError {

@@ -121,9 +121,8 @@ impl<N: Clone> State<N> {
             },
             now,
         );
-        if old == new {
-            return Change::None;
-        }
+        // Also where nothing changed for calls: the old table may hold nodes that serve nothing any more
+        // and are about to be closed.
         self.table = Arc::new(table);
         if old.shards == new.shards {
             Change::None

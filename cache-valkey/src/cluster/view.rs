@@ -6,6 +6,7 @@ use futures::future::join_all;
 
 use super::Cluster;
 use crate::admin::{NodeView, Role, TopologyView};
+use crate::command::Command;
 use crate::deadline::Deadline;
 
 /// How long a node has to show that it can be reached.
@@ -28,7 +29,7 @@ impl Cluster {
         primaries.append(&mut replicas);
         let limit = Deadline::after(LIMIT.min(deadline.remaining()));
         let nodes = primaries.into_iter().map(|(node, role, shard)| async move {
-            let reachable = node.connect(limit).await.is_ok();
+            let reachable = node.send(&Command::read("PING"), limit).await.is_ok();
             let greeting = node.greeting();
             let is_primary = role == Role::Primary;
             NodeView {

@@ -1,5 +1,7 @@
 //! The task that keeps a node's connections: makes them, grows them, replaces them, backs off.
 
+use std::mem;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -19,54 +21,87 @@ const RENEW_AGAIN: Duration = Duration::from_secs(10);
 
 /// Keeps `node` until it is closed or dropped.
 pub(super) async fn keep(node: Weak<Node>, work: Arc<Notify>) {
+    let _end = End(node.clone());
     let mut failures = 0;
+    let mut connected = false;
     loop {
         let pause = {
             let Some(node) = node.upgrade() else { return };
             if matches!(&*node.health.borrow(), Health::Closed) {
                 return;
             }
-            node.forget_closed_links();
+            let served = node.forget_closed_links();
             if node.links.load().is_empty() {
-                match node.reconnect().await {
-                    Ok(()) => {
-                        failures = 0;
-                        continue;
-                    }
-                    Err(delay_after) => {
-                        let delay = Backoff::CONNECT.delay(failures);
-                        failures += 1;
-                        delay.max(delay_after)
-                    }
+                if served {
+                    failures = 0;
                 }
+                // A peer that shakes hands and hangs up must not be called as fast as it answers.
+                let hung_up = mem::take(&mut connected) && !served;
+                if !hung_up && node.reconnect().await {
+                    connected = true;
+                    continue;
+                }
+                failures += 1;
+                Pause::Full(Backoff::CONNECT.delay(failures - 1))
             } else {
                 node.ask_if_in_doubt();
                 node.replace_if_useless().await;
                 node.grow_if_asked().await;
                 node.renew_if_due();
-                node.dialer.limits().silence / 2
+                Pause::UntilAsked(node.dialer.limits().silence / 2)
             }
         };
         // Without the node in hand, so that whoever drops it ends this task.
-        let _ = tokio::time::timeout(pause, work.notified()).await;
+        match pause {
+            Pause::Full(time) => tokio::time::sleep(time).await,
+            Pause::UntilAsked(time) => drop(tokio::time::timeout(time, work.notified()).await),
+        }
+    }
+}
+
+/// How long to wait before looking again.
+enum Pause {
+    /// To the end: connections that were never used end, too, and would cut it short.
+    Full(Duration),
+    /// Until something happens.
+    UntilAsked(Duration),
+}
+
+/// Lets the next call start another keeper where this one ended before its time: it runs code that is not
+/// ours (name look-up, credentials), which may panic, and on a runtime that may be shut down.
+struct End(Weak<Node>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        if let Some(node) = self.0.upgrade() {
+            node.health.send_if_modified(|health| match health {
+                Health::Connecting { .. } => {
+                    *health = Health::Idle;
+                    true
+                }
+                _ => false,
+            });
+            node.kept.store(false, Ordering::Release);
+        }
     }
 }
 
 impl Node {
-    fn forget_closed_links(&self) {
+    /// Takes out connections that have ended; whether any of them had served a call.
+    fn forget_closed_links(&self) -> bool {
         let links = self.links.load();
-        if links.iter().any(|link| link.connection.is_closed()) {
-            let open = links
-                .iter()
-                .filter(|link| !link.connection.is_closed())
-                .cloned()
-                .collect();
+        let (closed, open): (Vec<_>, Vec<_>) = links
+            .iter()
+            .cloned()
+            .partition(|link| link.connection.is_closed());
+        if !closed.is_empty() {
             self.links.store(Arc::new(open));
         }
+        closed.iter().any(|link| link.has_served())
     }
 
-    /// One try to connect, with the outcome made known. `Err` is the least pause before the next one.
-    async fn reconnect(self: &Arc<Self>) -> Result<(), Duration> {
+    /// One try to connect, with the outcome made known; whether it succeeded.
+    async fn reconnect(self: &Arc<Self>) -> bool {
         // While the server is known to be down, callers keep failing at once: only the first try after a
         // loss is one that they wait for.
         self.health.send_if_modified(|health| match health {
@@ -83,11 +118,11 @@ impl Node {
                 if was_down {
                     tracing::info!(node = %self.address, "connected again");
                 }
-                Ok(())
+                true
             }
             Err(error) => {
                 self.mark_down(error);
-                Err(Duration::ZERO)
+                false
             }
         }
     }
@@ -135,7 +170,7 @@ impl Node {
     }
 
     async fn grow_if_asked(self: &Arc<Self>) {
-        if !self.wants_more.load(std::sync::atomic::Ordering::Relaxed) {
+        if !self.wants_more.load(Ordering::Relaxed) {
             return;
         }
         if self.links.load().len() < self.dialer.limits().connections {
@@ -147,7 +182,7 @@ impl Node {
                 Err(_) => tracing::debug!(node = %self.address, "no further connection in time"),
             }
         }
-        self.wants_more.store(false, std::sync::atomic::Ordering::Relaxed);
+        self.wants_more.store(false, Ordering::Relaxed);
     }
 
     /// Waits for a reply where callers have gone away without theirs: callers with less patience than

@@ -17,6 +17,8 @@ use crate::wire::{Connection, Events};
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) connection: Connection,
+    /// The replies of its setup.
+    setup: u64,
     watch: Mutex<Watch>,
 }
 
@@ -39,6 +41,7 @@ impl Link {
             renew_at: valid_for.map(renewal),
         };
         Self {
+            setup: connection.traffic().answers(),
             connection,
             watch: Mutex::new(watch),
         }
@@ -58,6 +61,11 @@ impl Link {
         let traffic = self.connection.traffic();
         let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
         watch.answered.look(traffic.answers(), traffic.in_flight() > 0)
+    }
+
+    /// Whether it has answered anything since it was set up.
+    pub(super) fn has_served(&self) -> bool {
+        self.connection.traffic().answers() > self.setup
     }
 
     /// Whether callers went away without their reply, nothing was heard since, and nobody is waiting who

@@ -35,6 +35,8 @@ pub(crate) struct Handshake<'a> {
 pub(crate) enum HandshakeError {
     /// The server refused, in its own words.
     Refused(crate::reply::ServerError),
+    /// The server does not know the protocol's version 3.
+    TooOld,
     /// The connection ended before the server answered.
     Ended(cache_core::ErrorSource),
     /// What came back is not the protocol.

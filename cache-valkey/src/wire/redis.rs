@@ -254,7 +254,8 @@ fn handshake_error(error: RedisError) -> HandshakeError {
         return HandshakeError::Refused(server_error(code, error.detail()));
     }
     match error.kind() {
-        ErrorKind::Parse | ErrorKind::RESP3NotSupported => HandshakeError::NotTheProtocol(Arc::new(error)),
+        ErrorKind::RESP3NotSupported => HandshakeError::TooOld,
+        ErrorKind::Parse => HandshakeError::NotTheProtocol(Arc::new(error)),
         _ => HandshakeError::Ended(Arc::new(error)),
     }
 }

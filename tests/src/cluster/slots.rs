@@ -3,6 +3,7 @@
 use anyhow::{Context as _, Result, bail};
 
 use super::{AGREE, Cluster, topology};
+use crate::server::Server;
 use crate::wait::until;
 
 /// Keys asked for and sent at a time.
@@ -27,14 +28,26 @@ impl Cluster {
     ///
     /// When `from` does not own the slot.
     pub async fn begin_move(&self, slot: u16, from: usize, to: usize) -> Result<()> {
+        self.set_slot(to, slot, "IMPORTING", from).await?;
+        self.set_slot(from, slot, "MIGRATING", to).await
+    }
+
+    /// Marks a slot on `node`, once the node knows who owns it: what it heard last of a slot that has just
+    /// moved may be older than what it was told.
+    async fn set_slot(&self, node: usize, slot: u16, mark: &str, other: usize) -> Result<()> {
         let slot = slot.to_string();
-        self.node(to)
-            .call(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", self.id(from)])
-            .await?;
-        self.node(from)
-            .call(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", self.id(to)])
-            .await?;
-        Ok(())
+        until(AGREE, "the node to know who owns the slot", || async {
+            match self
+                .node(node)
+                .call(&["CLUSTER", "SETSLOT", &slot, mark, self.id(other)])
+                .await
+            {
+                Ok(_) => Ok(Some(())),
+                Err(error) if error.to_string().contains("the owner of hash slot") => Ok(None),
+                Err(error) => Err(error),
+            }
+        })
+        .await
     }
 
     /// The second step, once: sends at most `limit` keys of the slot over. Returns how many went. Call it
@@ -84,19 +97,29 @@ impl Cluster {
     /// When keys are left on `from`, or the nodes do not come to agree.
     pub async fn end_move(&self, slot: u16, from: usize, to: usize) -> Result<()> {
         for node in [to, from] {
-            self.node(node)
-                .call(&["CLUSTER", "SETSLOT", &slot.to_string(), "NODE", self.id(to)])
-                .await?;
+            self.give_slot(node, slot, to).await?;
         }
-        // The others are told, too, as cluster tools do: what they would hear from the two may come late, or
-        // not at all where the slot moved to and fro. Replicas refuse, and hear it from their primaries.
-        for node in (0..self.nodes().len()).filter(|node| ![to, from].contains(node)) {
-            let _ = self
-                .node(node)
-                .call(&["CLUSTER", "SETSLOT", &slot.to_string(), "NODE", self.id(to)])
-                .await;
-        }
-        self.wait_for_owner(slot, to).await
+        // The others are told, too, as cluster tools do, and told again while they do not know: where slots
+        // move to and fro within moments, what they hear from the two may be out of date and stay so.
+        // Replicas refuse, and hear it from their primaries.
+        until(AGREE, "all nodes to know the slot's new owner", || async {
+            let mut agreed = true;
+            for (index, node) in self.nodes().iter().enumerate() {
+                if !self.knows_owner(node, slot, to).await? {
+                    agreed = false;
+                    let _ = self.give_slot(index, slot, to).await;
+                }
+            }
+            Ok(agreed.then_some(()))
+        })
+        .await
+    }
+
+    /// Tells one node who owns a slot.
+    async fn give_slot(&self, node: usize, slot: u16, owner: usize) -> Result<()> {
+        let owner = self.id(owner);
+        let command = ["CLUSTER", "SETSLOT", &slot.to_string(), "NODE", owner];
+        self.node(node).call(&command).await.map(drop)
     }
 
     /// Moves the slots `first` to `last` in one step (`CLUSTER MIGRATESLOTS`, Valkey 9) and waits until all
@@ -142,16 +165,19 @@ impl Cluster {
     async fn wait_for_owner(&self, slot: u16, owner: usize) -> Result<()> {
         until(AGREE, "all nodes to know the slot's new owner", || async {
             for node in self.nodes() {
-                let topology = topology::of(node).await?;
-                if topology
-                    .owner(slot)
-                    .is_none_or(|member| member.id != self.id(owner))
-                {
+                if !self.knows_owner(node, slot, owner).await? {
                     return Ok(None);
                 }
             }
             Ok(Some(()))
         })
         .await
+    }
+
+    async fn knows_owner(&self, node: &Server, slot: u16, owner: usize) -> Result<bool> {
+        let topology = topology::of(node).await?;
+        Ok(topology
+            .owner(slot)
+            .is_some_and(|member| member.id == self.id(owner)))
     }
 }
