@@ -102,6 +102,7 @@ fn wrong_usage_is_2() -> Result<()> {
         &["expire", "k", "0s"],
         &["invalidate", ""],
         &["keys", "--limit", "3", "--all"],
+        &["keys", "--limit", "0"],
         &["config"],
     ] {
         let ran = cachectl(arguments)?;
@@ -318,5 +319,19 @@ fn the_help_says_what_the_exit_codes_mean_as_the_page_does() -> Result<()> {
         let told = told.with_context(|| format!("{code} is not in the help"))?;
         assert!(page.contains(&format!("| {code} | {told}")), "{code} | {told}");
     }
+    Ok(())
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn output_that_cannot_be_written_is_7() -> Result<()> {
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full")?;
+    let output = Command::new(env!("CARGO_BIN_EXE_cachectl"))
+        .args(["exists", "k"])
+        .env_clear()
+        .stdout(full)
+        .output()?;
+    assert_eq!(output.status.code(), Some(7));
+    assert!(String::from_utf8(output.stderr)?.contains("cannot write the output"));
     Ok(())
 }

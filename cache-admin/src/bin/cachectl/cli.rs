@@ -125,7 +125,7 @@ pub(crate) struct Keys {
     #[arg(default_value = "*", help = PATTERN_HELP)]
     pub(crate) pattern: OsString,
     /// List at most so many
-    #[arg(long, value_name = "N", default_value_t = 1_000)]
+    #[arg(long, value_name = "N", value_parser = limit, default_value = "1000")]
     pub(crate) limit: usize,
     /// List them all; servers may then name a key twice
     #[arg(long, conflicts_with = "limit")]
@@ -176,6 +176,13 @@ fn duration(text: &str) -> Result<Duration, String> {
         .map_err(|_| "must be a time with its unit, such as 500ms, 90s or 1h 30m".to_owned())
 }
 
+fn limit(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(limit) if limit > 0 => Ok(limit),
+        _ => Err("must be a whole number from 1".to_owned()),
+    }
+}
+
 fn ttl(text: &str) -> Result<Ttl, String> {
     if text == "forever" {
         return Ok(Ttl::Forever);
@@ -188,7 +195,9 @@ fn ttl(text: &str) -> Result<Ttl, String> {
         );
     }
     let ttl = Ttl::After(life);
-    ttl.as_millis().map_err(|error| error.to_string())?;
+    ttl.as_millis().map_err(|_| {
+        "is more than the servers can hold; an entry that never expires is forever".to_owned()
+    })?;
     Ok(ttl)
 }
 

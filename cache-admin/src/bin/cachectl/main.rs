@@ -15,31 +15,41 @@ mod progress;
 mod summary;
 mod table;
 
+use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use clap::Parser as _;
 use tracing_subscriber::EnvFilter;
 
 use cli::Cli;
+use exit::Exit;
+use failure::Failure;
 use output::Output;
 
 #[tokio::main]
 async fn main() -> ExitCode {
     // What clap refuses ends here, with exit code 2.
     let cli = Cli::parse();
-    log(cli.global.verbose);
     let mut output = Output::of_process(&cli.global);
+    log(cli.global.verbose, &output);
     let result = Box::pin(commands::run(cli.command, &mut output)).await;
     let exit = result.unwrap_or_else(|failure| {
         output.failure(&failure);
         failure.exit()
     });
-    output.flush();
-    exit.into()
+    match output.flush() {
+        Ok(()) => exit.into(),
+        // Whoever reads has had enough, which changes nothing about what was done.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => exit.into(),
+        Err(error) => {
+            output.failure(&Failure::Output(error));
+            Exit::Failed.into()
+        }
+    }
 }
 
 /// What the library has to say goes to standard error, where it was asked for.
-fn log(verbose: u8) {
+fn log(verbose: u8, output: &Output) {
     let level = match verbose {
         0 => return,
         1 => "info",
@@ -48,6 +58,7 @@ fn log(verbose: u8) {
     };
     tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(level))
+        .with_ansi(output.has_error_colours())
         .with_writer(std::io::stderr)
         .init();
 }

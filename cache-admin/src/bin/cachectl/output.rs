@@ -66,6 +66,11 @@ impl Output {
         self.error_terminal && io::stdin().is_terminal()
     }
 
+    /// Whether there are colours on standard error.
+    pub(crate) const fn has_error_colours(&self) -> bool {
+        self.error_colours.0
+    }
+
     /// The colours of standard output.
     pub(crate) const fn colours(&self) -> Colours {
         self.colours
@@ -112,7 +117,8 @@ impl Output {
 
     /// Why there is no result.
     pub(crate) fn failure(&mut self, failure: &Failure) {
-        self.flush();
+        // What cannot be written is told by whoever flushes last.
+        let _ = self.flush();
         let lines = failure.lines();
         if self.json && !lines.is_empty() {
             let _ = writeln!(self.err, "{}", failure.json());
@@ -134,8 +140,8 @@ impl Output {
     }
 
     /// Hands on what was written so far.
-    pub(crate) fn flush(&mut self) {
-        let _ = self.out.flush();
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
     }
 
     fn flush_to_terminal(&mut self) -> io::Result<()> {

@@ -60,6 +60,7 @@ fn primary(primary: &PrimaryReport) -> Value {
     value["keys_before"] = primary.keys_before.into();
     value["keys_after"] = primary.keys_after.into();
     value["elapsed_ms"] = millis(primary.elapsed);
+    value["stopped"] = primary.stopped.into();
     value["error"] = primary.error.as_ref().map(with_causes).into();
     value
 }
@@ -108,7 +109,11 @@ pub(crate) fn table(report: &Report, removes: bool, output: &mut Output) -> io::
     columns.extend([("TIME", Side::Right), ("RESULT", Side::Left)]);
     let mut table = Table::new(&columns);
     for primary in &report.primaries {
-        let result = if primary.error.is_some() { "failed" } else { "ok" };
+        let result = match (primary.stopped, &primary.error) {
+            (true, _) => "stopped",
+            (false, Some(_)) => "failed",
+            (false, None) => "ok",
+        };
         let (before, after) = (primary.keys_before, primary.keys_after);
         let time = human::time(primary.elapsed);
         table.row(row(
@@ -160,6 +165,18 @@ fn row(
     cells
 }
 
+/// Where it was cut short in a removal of which nobody knows the end, on standard error.
+pub(crate) fn stopped(report: &Report, output: &mut Output) {
+    for primary in report.primaries.iter().filter(|primary| primary.stopped) {
+        if let Some(error) = &primary.error {
+            let (address, error) = (&primary.address, with_causes(error));
+            output.warning(&format!(
+                "stopped on {address}; up to a page of keys may be gone besides: {error}"
+            ));
+        }
+    }
+}
+
 /// What was not done, on standard error, a line for each gap.
 pub(crate) fn gaps(report: &Report, output: &mut Output) {
     let Outcome::Partial { gaps } = &report.outcome else {
@@ -168,6 +185,9 @@ pub(crate) fn gaps(report: &Report, output: &mut Output) {
     for gap in gaps {
         let reason = match &gap.reason {
             cache_admin::GapReason::Failed(error) => with_causes(error),
+            cache_admin::GapReason::Unproved(error) => {
+                format!("keys on their way there may be left: {}", with_causes(error))
+            }
             reason => reason.to_string(),
         };
         let mut place = gap

@@ -1,5 +1,7 @@
 //! `cachectl invalidate PATTERN`.
 
+use std::io;
+
 use cache_admin::{Cancel, Counted, Engine, Options, Outcome, Report};
 use cache_core::Pattern;
 use serde_json::Value;
@@ -7,6 +9,7 @@ use serde_json::Value;
 use super::{Ended, pattern};
 use crate::cli::Invalidate;
 use crate::escape;
+use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::human;
 use crate::output::Output;
@@ -29,19 +32,31 @@ pub(super) async fn run(engine: &Engine, arguments: &Invalidate, output: &mut Ou
     if let Outcome::Failed { error } = &report.outcome {
         return Err(Failure::from(error.clone()));
     }
+    unless_unread(show(&report, output))?;
+    Ok(summary::exit(&report))
+}
+
+fn show(report: &Report, output: &mut Output) -> io::Result<()> {
     if output.is_json() {
-        output.json(&summary::json(&report))?;
+        output.json(&summary::json(report))
     } else {
-        summary::table(&report, true, output)?;
+        summary::table(report, true, output)?;
         let done = format!(
             "{} removed on {} in {}",
             human::keys(report.total().removed),
-            worked_on(&report),
+            worked_on(report),
             human::time(report.elapsed)
         );
-        ended(&report, &done, output)?;
+        ended(report, &done, output)
     }
-    Ok(summary::exit(&report))
+}
+
+/// That nobody reads the report any more changes nothing about what was done: the exit code tells it.
+fn unless_unread(written: io::Result<()>) -> io::Result<()> {
+    written.or_else(|error| match error.kind() {
+        io::ErrorKind::BrokenPipe => Ok(()),
+        _ => Err(error),
+    })
 }
 
 async fn dry_run(engine: &Engine, pattern: &Pattern, arguments: &Invalidate, output: &mut Output) -> Ended {
@@ -101,7 +116,7 @@ fn worked_on(report: &Report) -> String {
 }
 
 /// The last line: how it ended.
-fn ended(report: &Report, done: &str, output: &mut Output) -> Result<(), Failure> {
+fn ended(report: &Report, done: &str, output: &mut Output) -> io::Result<()> {
     let colours = output.colours();
     let name = report.outcome.name();
     let name = match &report.outcome {
@@ -109,7 +124,8 @@ fn ended(report: &Report, done: &str, output: &mut Output) -> Result<(), Failure
         _ => colours.yellow(name),
     };
     output.line(&format!("{name}: {done}"))?;
-    output.flush();
+    unless_unread(output.flush())?;
+    summary::stopped(report, output);
     summary::gaps(report, output);
     Ok(())
 }
@@ -154,7 +170,11 @@ async fn watched<R>(options: Options, output: &Output, work: impl AsyncFnOnce(Op
         result = &mut run => result,
         _ = tokio::signal::ctrl_c() => {
             cancel.cancel();
-            run.await
+            tokio::select! {
+                result = run => result,
+                // Whoever asks twice does not want to wait for a report.
+                _ = tokio::signal::ctrl_c() => std::process::exit(i32::from(Exit::Cancelled as u8)),
+            }
         }
     };
     if let Some(progress) = progress {

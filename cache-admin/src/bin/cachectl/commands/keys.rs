@@ -46,7 +46,7 @@ pub(super) async fn run(engine: &Engine, arguments: &Keys, output: &mut Output) 
         }
         return Ok(exit);
     }
-    output.flush();
+    output.flush()?;
     if has_more {
         output.note(&format!(
             "{} listed and there are more; --limit N or --all lists them",

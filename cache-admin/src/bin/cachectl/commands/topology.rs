@@ -96,7 +96,7 @@ fn show(view: &TopologyView, output: &mut Output) -> Result<(), Failure> {
     for line in table.lines(output.colours()) {
         output.line(&line)?;
     }
-    output.flush();
+    output.flush()?;
     if !view.uncovered.is_empty() {
         output.warning(&format!(
             "no primary serves the slots {}",
