@@ -112,6 +112,20 @@ impl Cluster {
             }
             Ok(agreed.then_some(()))
         })
+        .await?;
+        // A node that has not heard of the epoch of this move would reuse it for the next one, and of two
+        // owners with one epoch the wrong one may win.
+        until(AGREE, "all nodes to know the epoch of the move", || async {
+            let mut epochs = Vec::new();
+            for node in self.nodes() {
+                let info = node.call(&["CLUSTER", "INFO"]).await?.text();
+                let epoch = info
+                    .lines()
+                    .find(|line| line.starts_with("cluster_current_epoch:"));
+                epochs.push(epoch.map(str::to_owned));
+            }
+            Ok(epochs.iter().all(|epoch| *epoch == epochs[0]).then_some(()))
+        })
         .await
     }
 
