@@ -203,16 +203,19 @@ impl Node {
         self.work.notify_one();
     }
 
-    /// The least busy connection.
+    /// The first connection that is not crowded, else the least busy one: what travels together costs
+    /// less, so connections that a past peak opened are left alone while one will do.
     fn pick(&self) -> Option<Arc<Link>> {
         let links = self.links.load();
         let best = match links.as_slice() {
             [only] if !only.connection.is_closed() => only,
             [] | [_] => return None,
-            many => many
-                .iter()
-                .filter(|link| !link.connection.is_closed())
-                .min_by_key(|link| link.connection.traffic().in_flight())?,
+            many => {
+                let load = |link: &Arc<Link>| link.connection.traffic().in_flight();
+                let open = || many.iter().filter(|link| !link.connection.is_closed());
+                let roomy = open().find(|link| load(link) < GROW_AT);
+                roomy.or_else(|| open().min_by_key(|link| load(link)))?
+            }
         };
         if best.connection.traffic().in_flight() >= GROW_AT
             && links.len() < self.dialer.limits().connections
