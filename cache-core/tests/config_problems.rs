@@ -84,7 +84,9 @@ fn wrong_configuration_of_every_kind_prints_every_problem_and_no_secret() {
         ("CACHE_OP_TIMEOUT", "2h"),
         ("CACHE_MEMORY_MAX_BYTES", "64 parsecs"),
         ("CACHE_MEMORY_MAX_ENTRIES", "0"),
+        ("CACHE_L1_MAX_ENTRIES", "0"),
         ("CACHE_L1_TTL", "0ms"),
+        ("CACHE_L1_TRACKING", SEEN),
         ("CACHE_ENCRYPTION_ENABLED", "true"),
         ("CACHE_IAM_ENABLED", "true"),
         ("CACHE_IAM_CACHE_NAME", "s3cr3t.example.com"),
@@ -118,7 +120,9 @@ fn wrong_configuration_of_every_kind_prints_every_problem_and_no_secret() {
             "CACHE_OP_TIMEOUT",
             "CACHE_MEMORY_MAX_BYTES",
             "CACHE_MEMORY_MAX_ENTRIES",
+            "CACHE_L1_MAX_ENTRIES",
             "CACHE_L1_TTL",
+            "CACHE_L1_TRACKING",
             "CACHE_ENCRYPTION_ENABLED",
             "CACHE_IAM_CACHE_NAME",
             "CACHE_IAM_SERVERLESS",
@@ -345,6 +349,14 @@ fn settings_that_do_not_fit_together_are_refused() {
         (
             &[("CACHE_L1_TTL", "1m")],
             "CACHE_L1_TTL: needs CACHE_L1_MAX_BYTES",
+        ),
+        (
+            &[("CACHE_L1_TRACKING", "off")],
+            "CACHE_L1_TRACKING: needs CACHE_L1_MAX_BYTES",
+        ),
+        (
+            &[("CACHE_L1_MAX_BYTES", "1MiB"), ("CACHE_L1_TRACKING", "broadcast")],
+            "CACHE_L1_TRACKING: broadcast needs CACHE_KEY_PREFIX",
         ),
         (
             &[encryption],

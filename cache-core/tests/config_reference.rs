@@ -32,7 +32,9 @@ fn the_documented_defaults_are_the_ones_in_use() {
             continue;
         }
         let needed: &[(&str, &str)] = match variable.name {
-            "CACHE_L1_TTL" => &[("CACHE_L1_MAX_BYTES", "1MiB")],
+            "CACHE_L1_TTL" | "CACHE_L1_MAX_ENTRIES" | "CACHE_L1_TRACKING" => {
+                &[("CACHE_L1_MAX_BYTES", "1MiB")]
+            }
             name if name.starts_with("CACHE_MEMORY_") => &[],
             _ => &[("CACHE_ADDRS", "cache:6379")],
         };

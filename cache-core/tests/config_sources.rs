@@ -13,7 +13,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use cache_core::config::{
     Address, Authentication, Backend, DynamoDbConfig, EncryptionConfig, Loaded, MemoryConfig, NearConfig,
-    OnError, Origin, ReadFrom, Startup, Topology, ValkeyConfig,
+    NearTracking, OnError, Origin, ReadFrom, Startup, Topology, ValkeyConfig,
 };
 use cache_core::{CacheConfig, ConfigError, Secret};
 
@@ -161,7 +161,9 @@ fn every_setting_around_the_backend_arrives() {
         ("CACHE_ON_ERROR", "bypass"),
         ("CACHE_OP_TIMEOUT", "2s"),
         ("CACHE_L1_MAX_BYTES", "16MiB"),
+        ("CACHE_L1_MAX_ENTRIES", "5000"),
         ("CACHE_L1_TTL", "30s"),
+        ("CACHE_L1_TRACKING", "broadcast"),
         ("CACHE_ENCRYPTION_ENABLED", "on"),
         ("CACHE_ENCRYPTION_KEYSET_URI", "aws-secretsmanager:///app/keyset"),
         (
@@ -178,7 +180,11 @@ fn every_setting_around_the_backend_arrives() {
     assert_eq!(config.op_timeout, Some(Duration::from_secs(2)));
     assert_eq!(
         config.near,
-        Some(NearConfig::new(16 << 20, Duration::from_secs(30)))
+        Some(
+            NearConfig::new(16 << 20, Duration::from_secs(30))
+                .with_max_entries(5_000)
+                .with_tracking(NearTracking::Broadcast)
+        )
     );
     let keyset_uri = "aws-secretsmanager:///app/keyset".to_owned();
     let kms_key_uri = "aws-kms://arn:aws:kms:eu-west-1:1:key/k".to_owned();

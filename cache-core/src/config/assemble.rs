@@ -273,17 +273,20 @@ impl Assembly<'_> {
 
     fn near(&mut self, values: &Values) -> Option<NearConfig> {
         if !self.settings.is_set(&var::L1_MAX_BYTES) {
-            self.refuse_set(&var::L1_TTL, &[&var::L1_MAX_BYTES], "needs CACHE_L1_MAX_BYTES");
+            for variable in [&var::L1_MAX_ENTRIES, &var::L1_TTL, &var::L1_TRACKING] {
+                self.refuse_set(variable, &[&var::L1_MAX_BYTES], "needs CACHE_L1_MAX_BYTES");
+            }
         }
-        let ttl = values.near_ttl.unwrap_or(DEFAULT_NEAR_LIFE);
-        match values.near_max_bytes {
-            Some(max_bytes) => Some(NearConfig { max_bytes, ttl }),
-            // Only to have the life's bounds checked: there is a problem already.
-            None => values.near_ttl.map(|ttl| NearConfig {
-                max_bytes: u64::MAX,
-                ttl,
-            }),
-        }
+        // Where there is a problem already, only to have the other bounds checked.
+        let set =
+            values.near_max_bytes.is_some() || values.near_ttl.is_some() || values.near_max_entries.is_some();
+        let default = NearConfig::new(u64::MAX, DEFAULT_NEAR_LIFE);
+        set.then(|| NearConfig {
+            max_bytes: values.near_max_bytes.unwrap_or(default.max_bytes),
+            max_entries: values.near_max_entries.unwrap_or(default.max_entries),
+            ttl: values.near_ttl.unwrap_or(default.ttl),
+            tracking: values.near_tracking.unwrap_or(default.tracking),
+        })
     }
 
     fn encryption(&mut self, values: &mut Values) -> Option<EncryptionConfig> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::reference::{self as var, Variable};
 use super::{
-    Address, Authentication, CacheConfig, DynamoDbConfig, EncryptionConfig, MemoryConfig, NearConfig,
+    Address, Authentication, CacheConfig, DynamoDbConfig, EncryptionConfig, MemoryConfig, NearTracking,
     Problem, TlsConfig, Topology, ValkeyConfig, pem,
 };
 
@@ -37,9 +37,15 @@ pub(super) fn around(config: &CacheConfig, problems: &mut Vec<Problem>) {
     if let Some(timeout) = config.op_timeout {
         check.form(&var::OP_TIMEOUT, TIMEOUTS.contains(&timeout));
     }
-    if let Some(NearConfig { max_bytes, ttl }) = config.near {
-        check.form(&var::L1_MAX_BYTES, max_bytes >= MIN_BYTES);
-        check.form(&var::L1_TTL, NEAR_LIVES.contains(&ttl));
+    if let Some(near) = &config.near {
+        check.form(&var::L1_MAX_BYTES, near.max_bytes >= MIN_BYTES);
+        check.form(&var::L1_MAX_ENTRIES, near.max_entries > 0);
+        check.form(&var::L1_TTL, NEAR_LIVES.contains(&near.ttl));
+        if near.tracking == NearTracking::Broadcast && config.key_prefix.as_ref().is_none_or(String::is_empty)
+        {
+            // Every write of every other user of the servers would come here, their keys' names included.
+            check.push(&var::L1_TRACKING, "broadcast needs CACHE_KEY_PREFIX".to_owned());
+        }
     }
     match &config.encryption {
         Some(EncryptionConfig::File { path }) => {
@@ -203,7 +209,7 @@ fn is_secret_arn(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::ClientIdentity;
+    use crate::config::{ClientIdentity, NearConfig};
 
     fn names(config: &ValkeyConfig) -> Vec<String> {
         config.validate().map_or_else(

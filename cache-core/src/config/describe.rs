@@ -3,8 +3,8 @@
 use std::fmt;
 
 use super::{
-    Authentication, Backend, CacheConfig, EncryptionConfig, OnError, ReadFrom, Startup, TlsConfig, Topology,
-    ValkeyConfig, form, pem,
+    Authentication, Backend, CacheConfig, EncryptionConfig, NearTracking, OnError, ReadFrom, Startup,
+    TlsConfig, Topology, ValkeyConfig, form, pem,
 };
 
 impl CacheConfig {
@@ -44,9 +44,15 @@ impl CacheConfig {
         topics.push(("deadline of a call", deadline));
         let near = self.near.as_ref().map_or_else(none, |near| {
             let life = humantime::format_duration(near.ttl);
+            let changes = match near.tracking {
+                NearTracking::OptIn => "changes of what was read are reported by the servers",
+                NearTracking::Broadcast => "all changes under the prefix are reported by the servers",
+                NearTracking::Off => "changes are not heard of",
+            };
             format!(
-                "at most {}, no entry older than {life}",
-                form::write_size(near.max_bytes)
+                "at most {} and {} entries, none older than {life}, {changes}",
+                form::write_size(near.max_bytes),
+                near.max_entries,
             )
         });
         topics.push(("near tier", near));

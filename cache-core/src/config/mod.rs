@@ -177,22 +177,60 @@ pub enum OnError {
     Bypass,
 }
 
-/// The near tier's bounds.
+/// The near tier's bounds, and how it hears of changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NearConfig {
-    /// At most this many bytes.
+    /// At most this many bytes: keys, values and book-keeping.
     pub max_bytes: u64,
+    /// At most this many entries.
+    pub max_entries: u64,
     /// The longest life of a near entry.
     pub ttl: Duration,
+    /// How it hears of changes made elsewhere.
+    pub tracking: NearTracking,
 }
 
 impl NearConfig {
-    /// At most `max_bytes` bytes, none of it older than `ttl`.
+    /// At most `max_bytes` bytes, none of it older than `ttl`; 1,000,000 entries,
+    /// [`NearTracking::OptIn`].
     #[must_use]
     pub const fn new(max_bytes: u64, ttl: Duration) -> Self {
-        Self { max_bytes, ttl }
+        Self {
+            max_bytes,
+            max_entries: 1_000_000,
+            ttl,
+            tracking: NearTracking::OptIn,
+        }
     }
+
+    /// At most `max_entries` entries. Default: 1,000,000.
+    #[must_use]
+    pub const fn with_max_entries(mut self, max_entries: u64) -> Self {
+        self.max_entries = max_entries;
+        self
+    }
+
+    /// How it hears of changes made elsewhere. Default: [`NearTracking::OptIn`].
+    #[must_use]
+    pub const fn with_tracking(mut self, tracking: NearTracking) -> Self {
+        self.tracking = tracking;
+        self
+    }
+}
+
+/// How a near tier hears of changes made elsewhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NearTracking {
+    /// The server reports changes of each key that was read for the tier. It remembers these keys.
+    #[default]
+    OptIn,
+    /// The server reports every change under the key prefix, read or not. It remembers no key, and every
+    /// client hears of every write.
+    Broadcast,
+    /// The server reports nothing: near entries live a short time.
+    Off,
 }
 
 /// How values are encrypted.

@@ -202,8 +202,7 @@ variables! {
     }
     KEY_PREFIX {
         form: "at most 1024 bytes without braces and control characters",
-        meaning: "put before every key",
-        refused: REFUSED,
+        meaning: "put before every key; patterns of `cachectl` are below it, too",
     }
     STARTUP {
         default: "`fail`",
@@ -213,8 +212,7 @@ variables! {
     ON_ERROR {
         default: "`fail`",
         form: "fail or bypass",
-        meaning: "what a failing backend means to callers: the error, or a miss (reads) and a warning (writes)",
-        refused: "`bypass` is known, refused: not in this version",
+        meaning: "what a failing backend means to callers: the error, or a miss (reads) and a warning (writes); `incr` and conditional writes fail either way, nothing can stand in for their answer",
     }
     OP_TIMEOUT {
         form: TIMEOUT,
@@ -235,14 +233,22 @@ variables! {
     L1_MAX_BYTES {
         default: "no near tier",
         form: BYTES,
-        meaning: "keeps what was read in this process, at most this much of it",
-        refused: REFUSED,
+        meaning: "the near tier: keeps what was read in this process, at most this much of it: keys, values and book-keeping",
+    }
+    L1_MAX_ENTRIES {
+        default: "1000000",
+        form: "a whole number above 0",
+        meaning: "the near tier holds at most this many entries",
     }
     L1_TTL {
         default: "1m",
         form: "a duration with its unit, from 1ms to 365days, such as 30s or 5m",
-        meaning: "the longest life of a near entry",
-        refused: REFUSED,
+        meaning: "the longest life of a near entry; 1s at most where the servers report no changes",
+    }
+    L1_TRACKING {
+        default: "`opt-in`",
+        form: "opt-in, broadcast or off",
+        meaning: "how the near tier hears of changes: of each key that was read, of all keys under `CACHE_KEY_PREFIX` (which it needs), or not at all, by a short life alone",
     }
     ENCRYPTION_ENABLED {
         default: "`false`",

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::reference::{self as var, Variable};
 use super::settings::Settings;
-use super::{Address, OnError, ReadFrom, Startup, form, pem};
+use super::{Address, NearTracking, OnError, ReadFrom, Startup, form, pem};
 use crate::Secret;
 
 /// Which backend is asked for.
@@ -64,7 +64,9 @@ pub(super) struct Values {
     pub(super) memory_max_bytes: Option<u64>,
     pub(super) memory_max_entries: Option<u64>,
     pub(super) near_max_bytes: Option<u64>,
+    pub(super) near_max_entries: Option<u64>,
     pub(super) near_ttl: Option<Duration>,
+    pub(super) near_tracking: Option<NearTracking>,
     pub(super) encryption: Option<bool>,
     pub(super) keyset_uri: Option<String>,
     pub(super) kms_key_uri: Option<String>,
@@ -108,7 +110,9 @@ impl Values {
             memory_max_bytes: read.form(&var::MEMORY_MAX_BYTES, form::size),
             memory_max_entries: read.form(&var::MEMORY_MAX_ENTRIES, form::number),
             near_max_bytes: read.form(&var::L1_MAX_BYTES, form::size),
+            near_max_entries: read.form(&var::L1_MAX_ENTRIES, form::number),
             near_ttl: read.form(&var::L1_TTL, form::duration),
+            near_tracking: read.form(&var::L1_TRACKING, near_tracking),
             encryption: read.form(&var::ENCRYPTION_ENABLED, form::switch),
             keyset_uri: read.text(&var::ENCRYPTION_KEYSET_URI),
             kms_key_uri: read.text(&var::ENCRYPTION_KMS_ENVELOPE_KEY_URI),
@@ -216,4 +220,15 @@ fn startup(text: &str) -> Option<Startup> {
 
 fn on_error(text: &str) -> Option<OnError> {
     choice(text, &[("fail", OnError::Fail), ("bypass", OnError::Bypass)])
+}
+
+fn near_tracking(text: &str) -> Option<NearTracking> {
+    choice(
+        text,
+        &[
+            ("opt-in", NearTracking::OptIn),
+            ("broadcast", NearTracking::Broadcast),
+            ("off", NearTracking::Off),
+        ],
+    )
 }

@@ -47,6 +47,12 @@ impl PatternBuilder {
         self
     }
 
+    /// Adds what `pattern` says, wildcards and all.
+    pub fn pattern(mut self, pattern: &Pattern) -> Self {
+        self.bytes.extend_from_slice(pattern.as_bytes());
+        self
+    }
+
     /// The pattern.
     ///
     /// # Errors
@@ -86,6 +92,18 @@ mod tests {
             prop_assert_eq!(pattern.matches(&other), text == other);
             prop_assert!(pattern.is_literal());
             prop_assert_eq!(pattern.literal_prefix(), &text[..]);
+        }
+
+        #[test]
+        fn a_pattern_within_a_prefix_matches_what_follows_the_prefix(
+            prefix in proptest::collection::vec(prop_oneof![Just(b'*'), Just(b'['), Just(b'\\'), Just(b'a')], 1..4),
+            text in "[a*?\\[\\]\\\\]{1,5}",
+            key in proptest::collection::vec(prop_oneof![Just(b'*'), Just(b'['), Just(b'\\'), Just(b'a')], 1..5),
+        ) {
+            let pattern = Pattern::new(text.as_str()).unwrap();
+            let within = pattern.within(&prefix).unwrap();
+            prop_assert_eq!(within.matches(&[&prefix[..], &key].concat()), pattern.matches(&key));
+            prop_assert!(!within.matches(&key) || key.starts_with(&prefix));
         }
 
         #[test]

@@ -127,6 +127,23 @@ impl Pattern {
         PatternBuilder::new()
     }
 
+    /// The pattern of the keys that begin with `prefix` and go on as this one says.
+    ///
+    /// ```
+    /// use cache_core::Pattern;
+    ///
+    /// let theirs = Pattern::new("users:*")?.within("shop*:")?;
+    /// assert_eq!(theirs.to_string(), r"shop\*:users:*");
+    /// # Ok::<(), cache_core::CacheError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`CacheError::InvalidInput`] where the result is too long.
+    pub fn within(&self, prefix: impl AsRef<[u8]>) -> Result<Self, CacheError> {
+        Self::builder().literal(prefix).pattern(self).build()
+    }
+
     /// Whether the pattern matches the whole of `key`.
     #[must_use]
     pub fn matches(&self, key: &[u8]) -> bool {
