@@ -6,11 +6,12 @@ mod builder;
 mod contract;
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use cache_core::CacheError;
-use cache_core::config::ValkeyConfig;
+use cache_core::config::{Address, ValkeyConfig};
 
 pub use builder::Builder;
 
@@ -22,6 +23,7 @@ use crate::reply::Reply;
 use crate::retry::undecided;
 use crate::router::Router;
 use crate::script::Script;
+use crate::tracking::Feed;
 
 /// The largest value, in bytes: what a server takes by default (`proto-max-bulk-len`), 512 MiB.
 pub const MAX_VALUE_LEN: usize = 512 * 1024 * 1024;
@@ -47,6 +49,19 @@ const KEYS_PER_COMMAND: usize = 256;
 /// lost or a server said that it is not ready. `incr`, `incr_by` and conditional writes are not repeated
 /// while it is unknown whether they were carried out.
 ///
+/// # Tracking
+///
+/// [`invalidations`](cache_core::CacheClient::invalidations) reports changes of the keys that were read by
+/// [`get_entry`](cache_core::CacheClient::get_entry) while somebody listened, as [`Builder::tracking`] says. Such reads
+/// go to the primary, also where replicas answer others.
+///
+/// While all is well a change is heard as soon as its message arrives. A connection that dies without a sign is given
+/// up ([`ConnectionLost`](cache_core::Invalidation::ConnectionLost)) within one second plus five times a third of the
+/// shorter timeout (that third being 100 ms at least and 5 s at most): 6 s with the default timeouts. A failover, or
+/// slots that move, are seen within about a second, four where the nodes are slow to agree, and within a minute where
+/// the user may not ask for `CLUSTER INFO`. Servers do not report
+/// `SWAPDB`.
+///
 /// # Examples
 ///
 /// ```no_run
@@ -65,6 +80,7 @@ const KEYS_PER_COMMAND: usize = 256;
 pub struct ValkeyClient {
     router: Router,
     administration: Administration,
+    feed: Arc<Feed>,
     read_timeout: Duration,
     write_timeout: Duration,
     closed: AtomicBool,
@@ -106,6 +122,13 @@ impl ValkeyClient {
     #[must_use]
     pub fn administration(&self) -> Administration {
         self.administration.clone()
+    }
+
+    /// The primaries in use, as this client knows them at the moment; none is asked.
+    #[must_use]
+    pub fn primaries(&self) -> Vec<Address> {
+        let primaries = self.router.primaries();
+        primaries.iter().map(|node| node.address().clone()).collect()
     }
 
     fn reading(&self) -> Result<Deadline, CacheError> {
@@ -211,6 +234,7 @@ impl ValkeyClient {
 
 impl Drop for ValkeyClient {
     fn drop(&mut self) {
+        self.feed.close();
         // Administration may have outlived the client in somebody's hands; the connections go here.
         self.router.close();
         self.administration.close();

@@ -17,6 +17,7 @@ use crate::router::Router;
 use crate::sentinel::Sentinels;
 use crate::single::Single;
 use crate::startup::tolerate;
+use crate::tracking::Feed;
 
 /// How much longer a start waits than a try to connect may take: so that it ends with what the try found
 /// out, and not at the same moment with less to say.
@@ -28,12 +29,19 @@ pub(crate) async fn connect(
     credentials: Arc<dyn CredentialsSource>,
     resolve: Arc<dyn Resolve>,
     startup: Startup,
+    feed: Arc<Feed>,
 ) -> Result<(Router, Arc<Dialer>), CacheError> {
     let db = match &config.topology {
         Topology::Single { db, .. } | Topology::Sentinel { db, .. } => *db,
         _ => 0,
     };
-    let dialer = Arc::new(Dialer::new(config, db, credentials, Arc::clone(&resolve))?);
+    let dialer = Arc::new(Dialer::new(
+        config,
+        db,
+        credentials,
+        Arc::clone(&resolve),
+        Arc::clone(&feed),
+    )?);
     let router = match &config.topology {
         Topology::Single { addresses, .. } => {
             Router::Single(single(config, addresses, &dialer, startup).await?)
@@ -56,7 +64,7 @@ pub(crate) async fn connect(
             let known = password
                 .as_ref()
                 .map(|password| Credentials::fixed(None, password.clone()));
-            let asking = Dialer::new(config, 0, Arc::new(FixedCredentials::new(known)), resolve)?;
+            let asking = Dialer::new(config, 0, Arc::new(FixedCredentials::new(known)), resolve, feed)?;
             let sentinels = Sentinels::new(sentinels.clone(), master.clone(), asking);
             Router::Single(watched(config, sentinels, &dialer, startup).await?)
         }
@@ -81,6 +89,7 @@ async fn single(
         Some(Arc::clone(&primary)),
         config.read_from,
         config.max_retries,
+        Arc::clone(dialer.feed()),
     ));
     tolerate(
         startup,
@@ -126,7 +135,12 @@ async fn watched(
     dialer: &Arc<Dialer>,
     startup: Startup,
 ) -> Result<Arc<Single>, CacheError> {
-    let single = Arc::new(Single::new(None, config.read_from, config.max_retries));
+    let single = Arc::new(Single::new(
+        None,
+        config.read_from,
+        config.max_retries,
+        Arc::clone(dialer.feed()),
+    ));
     let guide = Guide::Sentinels(sentinels);
     tolerate(
         startup,

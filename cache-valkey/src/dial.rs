@@ -24,6 +24,7 @@ use crate::error::{accept, from_server};
 use crate::reply::Reply;
 use crate::resolve::Resolve;
 use crate::tls::{self, Tls};
+use crate::tracking::{Agreement, Feed};
 use crate::wire::{Connection, Events, Handshake, HandshakeError};
 
 /// Makes connections as a [`ValkeyConfig`] says.
@@ -33,6 +34,7 @@ pub(crate) struct Dialer {
     resolve: Arc<dyn Resolve>,
     db: u32,
     limits: Limits,
+    feed: Arc<Feed>,
 }
 
 /// How much, and how long.
@@ -55,6 +57,8 @@ pub(crate) struct Dialed {
     pub(crate) greeting: Greeting,
     /// When it must authenticate again.
     pub(crate) valid_for: Option<Duration>,
+    /// Whether changes of what is read over it are reported.
+    pub(crate) tracking: Agreement,
 }
 
 /// What a server says of itself.
@@ -71,10 +75,12 @@ pub(crate) struct Greeting {
 /// What to tell the server besides who we are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
-    /// Reads and writes.
+    /// Reads and writes, and hears of changes as the feed asks for.
     Primary,
     /// Reads only, also of slots that a cluster's replica only copies.
     Replica,
+    /// Work that is not a caller's: administration, sentinels.
+    Aside,
 }
 
 impl Dialer {
@@ -84,6 +90,7 @@ impl Dialer {
         db: u32,
         credentials: Arc<dyn CredentialsSource>,
         resolve: Arc<dyn Resolve>,
+        feed: Arc<Feed>,
     ) -> Result<Self, CacheError> {
         let silence = (config.read_timeout.min(config.write_timeout) / 3).clamp(SILENCE.0, SILENCE.1);
         Ok(Self {
@@ -97,11 +104,17 @@ impl Dialer {
                 silence,
                 fruitless: config.read_timeout.max(config.write_timeout),
             },
+            feed,
         })
     }
 
     pub(crate) const fn limits(&self) -> Limits {
         self.limits
+    }
+
+    /// Where what connections to primaries report is heard.
+    pub(crate) const fn feed(&self) -> &Arc<Feed> {
+        &self.feed
     }
 
     /// The credentials for a connection that is opened or renewed now.
@@ -210,7 +223,13 @@ impl Dialer {
         let hello = Command::read("HELLO");
         let select = Command::read("SELECT").int(db);
         let readonly = Command::read("READONLY");
-        let mut setup = vec![&hello];
+        let requests = match mode {
+            Mode::Primary => self.feed.tracking().requests(),
+            Mode::Replica | Mode::Aside => Vec::new(),
+        };
+        // First, because the last of them has an effect on what follows it.
+        let mut setup: Vec<_> = requests.iter().collect();
+        setup.push(&hello);
         if db != 0 {
             setup.push(&select);
         }
@@ -218,17 +237,19 @@ impl Dialer {
             setup.push(&readonly);
         }
         let mut replies = connection.send_batch(&setup).await?.into_iter();
+        let tracking = agreement(replies.by_ref().take(requests.len()).collect())?;
         let greeting = replies
             .next()
             .map(|reply| Greeting::read(&reply))
             .unwrap_or_default();
-        for (command, reply) in setup[1..].iter().zip(replies) {
+        for (command, reply) in setup[requests.len() + 1..].iter().zip(replies) {
             self.settled(command, reply)?;
         }
         Ok(Dialed {
             connection,
             greeting,
             valid_for: credentials.and_then(|known| known.valid_for),
+            tracking,
         })
     }
 
@@ -292,7 +313,7 @@ impl fmt::Debug for Dialer {
 }
 
 impl Greeting {
-    fn read(reply: &Reply) -> Self {
+    pub(crate) fn read(reply: &Reply) -> Self {
         let text = |name| {
             reply
                 .field(name)
@@ -336,6 +357,20 @@ async fn open(target: SocketAddr) -> io::Result<TcpStream> {
     #[cfg(target_os = "linux")]
     socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
     Ok(stream)
+}
+
+/// What the replies to the request to track mean. A server that cannot answer now may track later, so that
+/// is no refusal but a connection that was not made.
+fn agreement(replies: Vec<Reply>) -> Result<Agreement, CacheError> {
+    let mut agreement = Agreement::None;
+    for reply in replies {
+        match accept(reply, "CLIENT TRACKING") {
+            Ok(_) => agreement = Agreement::Given,
+            Err(error) if error.is_transient() => return Err(error),
+            Err(error) => return Ok(Agreement::Refused(error.to_string())),
+        }
+    }
+    Ok(agreement)
 }
 
 fn too_old(address: &Address, why: &str) -> CacheError {

@@ -161,7 +161,8 @@ async fn replicas_of(primary: &Arc<Node>, deadline: Deadline) -> Result<Vec<Addr
     Ok(read_role(&reply))
 }
 
-fn read_role(reply: &Reply) -> Vec<Address> {
+/// The replicas in a primary's reply to `ROLE`.
+pub(crate) fn read_role(reply: &Reply) -> Vec<Address> {
     let Reply::Array(role) = reply else {
         return Vec::new();
     };

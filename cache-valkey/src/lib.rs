@@ -2,7 +2,7 @@
 //!
 //! [`ValkeyClient`] speaks to a single server, a cluster or a primary that sentinels watch, as a
 //! [`ValkeyConfig`](cache_core::config::ValkeyConfig) says. [`admin`] is the door for tools that work on
-//! each primary by itself. No type of the wire crate crosses this API.
+//! each primary by itself. [`Tracking`] says how it hears of changes of keys. No type of the wire crate crosses this API.
 
 pub mod admin;
 mod backoff;
@@ -24,7 +24,9 @@ mod sentinel;
 mod single;
 mod startup;
 mod tls;
+mod tracking;
 mod wire;
 
 pub use client::{Builder, MAX_VALUE_LEN, ValkeyClient};
 pub use resolve::Resolve;
+pub use tracking::Tracking;

@@ -19,13 +19,15 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use cache_core::clock::{self, Instant};
 use cache_core::config::Address;
-use cache_core::{CacheError, Outcome, Stage, Unavailability};
+use cache_core::{CacheError, Outcome, Stage, TrackingStatus, Unavailability};
 use tokio::sync::{Notify, watch};
 
 use crate::command::Command;
 use crate::deadline::Deadline;
 use crate::dial::{Dialer, Greeting, Mode};
+use crate::error::from_server;
 use crate::reply::Reply;
+use crate::tracking::{Agreement, Answers, Member, Tracking, caching};
 use link::Link;
 
 /// Requests in flight on the least busy connection from which on another connection is opened.
@@ -53,6 +55,9 @@ pub(crate) struct Node {
     work: Arc<Notify>,
     kept: AtomicBool,
     wants_more: AtomicBool,
+    /// Its say in whether changes are reported, and whether it has one.
+    tracking: Member,
+    counts: AtomicBool,
 }
 
 /// Whether a server can be used.
@@ -76,6 +81,8 @@ impl Node {
         Arc::new(Self {
             address,
             mode,
+            tracking: dialer.feed().member(),
+            counts: AtomicBool::new(mode == Mode::Primary),
             dialer,
             links: ArcSwap::default(),
             health: watch::Sender::new(Health::Idle),
@@ -122,15 +129,60 @@ impl Node {
             Some(link) => link,
             None => self.wait_for_link(deadline, PATIENCE).await?,
         };
+        self.exchange(&link, commands, deadline).await
+    }
+
+    /// Sends reads of one key as one pipeline on one connection, so that the server reports when the key
+    /// changes; whether it will.
+    pub(crate) async fn send_tracked(
+        self: &Arc<Self>,
+        reads: &[&Command<'_>],
+        deadline: Deadline,
+    ) -> Result<Answers, CacheError> {
+        let link = match self.pick() {
+            Some(link) => link,
+            None => self.wait_for_link(deadline, PATIENCE).await?,
+        };
+        let asked = self.tracking.feed().tracking();
+        let covers = |read: &&Command<'_>| read.routing_key().is_some_and(|key| asked.covers(key));
+        if !reads.iter().all(covers) || !link.witness.begin() {
+            return Ok(Answers::untracked(self.exchange(&link, reads, deadline).await?));
+        }
+        let caching = (*asked == Tracking::OptIn).then(caching);
+        let commands: Vec<_> = caching.iter().chain(reads.iter().copied()).collect();
+        let mut replies = self.exchange(&link, &commands, deadline).await?;
+        if caching.is_some()
+            && let Reply::Error(refusal) = replies.remove(0)
+        {
+            // What was permitted when the connection was made is not any more.
+            let error = from_server(&refusal, "CLIENT CACHING");
+            if !error.is_transient() {
+                link.witness.agreed(Agreement::Refused(error.to_string()), false);
+                self.report_tracking();
+            }
+            return Ok(Answers::untracked(replies));
+        }
+        Ok(Answers {
+            replies,
+            tracked: link.witness.vouches() && !link.connection.is_closed(),
+        })
+    }
+
+    async fn exchange(
+        &self,
+        link: &Link,
+        commands: &[&Command<'_>],
+        deadline: Deadline,
+    ) -> Result<Vec<Reply>, CacheError> {
         let replies = self
-            .answer(&link, deadline, link.connection.send_batch(commands))
+            .answer(link, deadline, link.connection.send_batch(commands))
             .await?;
         let stray = commands
             .iter()
             .zip(&replies)
             .find(|(command, reply)| !command.is_answered_by(reply));
         match stray {
-            Some((command, reply)) => Err(self.give_up(&link, command, reply)),
+            Some((command, reply)) => Err(self.give_up(link, command, reply)),
             None => Ok(replies),
         }
     }
@@ -151,9 +203,9 @@ impl Node {
         loop {
             let next = until.min(deadline.at());
             match tokio::time::timeout_at(next, reply.as_mut()).await {
-                Ok(result) => return result.map_err(|error| self.name(error)),
+                Ok(result) => return result.map_err(|error| self.name(error, link)),
                 Err(_) if next == deadline.at() => return Err(deadline.passed(Stage::Reply)),
-                Err(_) if link.connection.is_closed() => return Err(self.lost(Outcome::Unknown, None)),
+                Err(_) if link.connection.is_closed() => return Err(self.lost(Outcome::Unknown, None, link)),
                 Err(_) => until = clock::now() + LOOK,
             }
         }
@@ -168,7 +220,7 @@ impl Node {
             ?reply,
             "a reply does not belong to its command; the connection is given up"
         );
-        link.connection.close();
+        link.close();
         CacheError::Corrupt {
             detail: format!(
                 "{} answered {} with {reply:?}; the connection was given up",
@@ -198,9 +250,41 @@ impl Node {
     pub(crate) fn close(&self) {
         self.health.send_replace(Health::Closed);
         for link in self.links.swap(Arc::default()).iter() {
-            link.connection.close();
+            link.close();
         }
+        self.tracking.say(None);
         self.work.notify_one();
+    }
+
+    /// Whether tracked reads are sent here, so that it counts whether they can be.
+    pub(crate) fn set_counts(&self, counts: bool) {
+        if self.counts.swap(counts, Ordering::AcqRel) != counts {
+            self.report_tracking();
+        }
+    }
+
+    /// Makes known whether changes of what is read here are reported.
+    fn report_tracking(&self) {
+        let status = match &*self.health.borrow() {
+            Health::Closed => return,
+            Health::Idle => None,
+            _ if !self.counts.load(Ordering::Acquire) => None,
+            _ => {
+                let links = self.links.load();
+                let mut open = links
+                    .iter()
+                    .filter(|link| !link.connection.is_closed())
+                    .peekable();
+                match open.peek() {
+                    // All are asked alike; a refusal of one is worth more than what the others say.
+                    Some(_) => open
+                        .filter_map(|link| link.witness.status())
+                        .max_by_key(|status| matches!(status, TrackingStatus::Off(_))),
+                    None => Some(TrackingStatus::Interrupted),
+                }
+            }
+        };
+        self.tracking.say(status);
     }
 
     /// The first connection that is not crowded, else the least busy one: what travels together costs
@@ -275,7 +359,7 @@ impl Node {
     }
 
     /// Names this server in an error of its connection.
-    fn name(&self, error: CacheError) -> CacheError {
+    fn name(&self, error: CacheError, link: &Link) -> CacheError {
         match error {
             CacheError::Unavailable {
                 reason: Unavailability::Lost,
@@ -287,16 +371,20 @@ impl Node {
                 if outcome == Outcome::NotApplied && matches!(&*self.health.borrow(), Health::Closed) {
                     return CacheError::Closed;
                 }
-                self.lost(outcome, source)
+                self.lost(outcome, source, link)
             }
             other => other,
         }
     }
 
-    fn lost(&self, outcome: Outcome, source: Option<cache_core::ErrorSource>) -> CacheError {
+    fn lost(&self, outcome: Outcome, source: Option<cache_core::ErrorSource>, link: &Link) -> CacheError {
+        let detail = match link.fault() {
+            Some(fault) => format!("{}, {fault}", self.address),
+            None => self.address.to_string(),
+        };
         CacheError::Unavailable {
             reason: Unavailability::Lost,
-            detail: self.address.to_string().into(),
+            detail: detail.into(),
             outcome,
             source,
         }

@@ -3,13 +3,16 @@
 use std::sync::Arc;
 
 use cache_core::CacheError;
+use cache_core::config::ReadFrom;
 
 use crate::cluster::Cluster;
 use crate::command::Command;
 use crate::deadline::Deadline;
 use crate::dial::Greeting;
+use crate::node::Node;
 use crate::reply::Reply;
 use crate::single::Single;
+use crate::tracking::Answers;
 
 /// Where commands go.
 #[derive(Clone, Debug)]
@@ -42,11 +45,40 @@ impl Router {
         }
     }
 
+    /// Sends reads of one key as one pipeline to its primary, so that a change of the key is reported.
+    ///
+    /// Where replicas may answer reads and the primary cannot, they do, and nothing is tracked.
+    pub(crate) async fn send_tracked(
+        &self,
+        reads: &[Command<'_>],
+        deadline: Deadline,
+    ) -> Result<Answers, CacheError> {
+        let (result, read_from) = match self {
+            Self::Single(single) => (single.send_tracked(reads, deadline).await, single.read_from()),
+            Self::Cluster(cluster) => (cluster.send_tracked(reads, deadline).await, cluster.read_from()),
+        };
+        match result {
+            Err(error) if error.is_transient() && read_from != ReadFrom::Primary => {
+                let replies = self.send_batch(reads, deadline).await;
+                Ok(Answers::untracked(replies?))
+            }
+            result => result,
+        }
+    }
+
     /// What the server that serves `key` said of itself, where it has been connected to.
     pub(crate) fn greeting(&self, key: &[u8]) -> Option<Arc<Greeting>> {
         match self {
             Self::Single(single) => single.primary().ok().map(|node| node.greeting()),
             Self::Cluster(cluster) => cluster.owner(key).map(|node| node.greeting()),
+        }
+    }
+
+    /// The primaries in use, as known at the moment.
+    pub(crate) fn primaries(&self) -> Vec<Arc<Node>> {
+        match self {
+            Self::Single(single) => single.primary().into_iter().collect(),
+            Self::Cluster(cluster) => cluster.primaries(),
         }
     }
 

@@ -131,7 +131,7 @@ impl Sentinels {
         });
         let connection = self
             .dialer
-            .dial(address, Mode::Primary, events)
+            .dial(address, Mode::Aside, events)
             .await
             .map_err(of_the_sentinel)?
             .connection;

@@ -16,6 +16,7 @@ use crate::error::from_server;
 use crate::node::Node;
 use crate::reply::Reply;
 use crate::retry::Tries;
+use crate::tracking::{Answers, Feed};
 
 /// One primary and its replicas.
 #[derive(Debug)]
@@ -26,12 +27,18 @@ pub(crate) struct Single {
     max_retries: u32,
     turn: AtomicUsize,
     closed: AtomicBool,
+    feed: Arc<Feed>,
     /// Asks for a new look at who is who.
     pub(crate) doubt: Arc<Notify>,
 }
 
 impl Single {
-    pub(crate) fn new(primary: Option<Arc<Node>>, read_from: ReadFrom, max_retries: u32) -> Self {
+    pub(crate) fn new(
+        primary: Option<Arc<Node>>,
+        read_from: ReadFrom,
+        max_retries: u32,
+        feed: Arc<Feed>,
+    ) -> Self {
         Self {
             primary: ArcSwapOption::new(primary),
             replicas: ArcSwap::default(),
@@ -39,6 +46,7 @@ impl Single {
             max_retries,
             turn: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
+            feed,
             doubt: Arc::new(Notify::new()),
         }
     }
@@ -86,6 +94,35 @@ impl Single {
             };
             self.pause_before_repeating(effect, error, &mut tries, deadline)
                 .await?;
+        }
+    }
+
+    /// Sends reads as one pipeline to the primary, so that a change of their key is reported.
+    pub(crate) async fn send_tracked(
+        &self,
+        reads: &[Command<'_>],
+        deadline: Deadline,
+    ) -> Result<Answers, CacheError> {
+        let borrowed: Vec<_> = reads.iter().collect();
+        let mut tries = Tries::default();
+        loop {
+            let primary = self.primary().inspect_err(|_| self.doubt.notify_one());
+            let node = primary.map_err(|error| tries.end(error))?;
+            let error = match node.send_tracked(&borrowed, deadline).await {
+                Ok(mut answers) => match first_transient(&answers.replies, &borrowed) {
+                    Some(error) => error,
+                    None => {
+                        // What was read from a primary that has been replaced meanwhile is nobody's to report.
+                        let replaced = |primary: Arc<Node>| !Arc::ptr_eq(&primary, &node);
+                        answers.tracked &= !self.primary().is_ok_and(replaced);
+                        return Ok(answers);
+                    }
+                },
+                Err(error) => error,
+            };
+            self.doubt.notify_one();
+            let delay = tries.next(Effect::Read, false, error, self.max_retries, deadline.remaining())?;
+            tokio::time::sleep(delay).await;
         }
     }
 
@@ -140,7 +177,15 @@ impl Single {
 
     /// Puts another primary in place. Calls in flight on the old one end as they end.
     pub(crate) fn set_primary(&self, node: Arc<Node>) {
+        let replaces = self.primary.load().is_some();
+        if replaces {
+            self.feed.everything();
+        }
         self.primary.store(Some(node));
+        if replaces {
+            // Again, for what was read from the old one between the two.
+            self.feed.everything();
+        }
     }
 
     /// Puts other replicas in place.

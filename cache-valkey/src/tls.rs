@@ -8,9 +8,11 @@ use std::sync::Arc;
 
 use cache_core::config::TlsConfig;
 use cache_core::{CacheError, ConfigError, ErrorSource, Outcome, Unavailability};
+use rustls::client::danger::ServerCertVerifier;
+use rustls::client::{WantsClientCert, WebPkiServerVerifier};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{AlertDescription, CertificateError, ClientConfig, RootCertStore};
+use rustls::{AlertDescription, CertificateError, ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -26,11 +28,22 @@ pub(crate) struct Tls {
 impl Tls {
     /// Reads the certificates. Errors name the variable that carries them.
     pub(crate) fn new(config: &TlsConfig) -> Result<Self, CacheError> {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| wrong("CACHE_TLS_ENABLED", &error.to_string()))?
-            .with_root_certificates(roots(config)?);
+        Self::built(config, builder()?.with_root_certificates(roots(config)?))
+    }
+
+    /// As [`new`](Self::new), and `verifier` decides whether a server is what it says.
+    pub(crate) fn with_verifier(
+        config: &TlsConfig,
+        verifier: Arc<dyn ServerCertVerifier>,
+    ) -> Result<Self, CacheError> {
+        let builder = builder()?.dangerous();
+        Self::built(config, builder.with_custom_certificate_verifier(verifier))
+    }
+
+    fn built(
+        config: &TlsConfig,
+        builder: ConfigBuilder<ClientConfig, WantsClientCert>,
+    ) -> Result<Self, CacheError> {
         let client = match &config.identity {
             None => builder.with_no_client_auth(),
             Some(identity) => {
@@ -93,6 +106,21 @@ impl Tls {
             },
         }
     }
+}
+
+fn builder() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, CacheError> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| wrong("CACHE_TLS_ENABLED", &error.to_string()))
+}
+
+/// The same decision as in [`Tls::new`], for whoever wants to look on: chain, dates and host name, by the authorities of `config`.
+pub(crate) fn verifier(config: &TlsConfig) -> Result<Arc<WebPkiServerVerifier>, CacheError> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    WebPkiServerVerifier::builder_with_provider(Arc::new(roots(config)?), provider)
+        .build()
+        .map_err(|error| wrong("CACHE_CA_CERT_BASE64", &error.to_string()))
 }
 
 /// The error of TLS among an error and its causes.

@@ -3,9 +3,21 @@
 //! Work of this kind is long and comes in bursts, so it runs over connections of its own, taken from a
 //! pool, and never stands in front of a `get`. What to do with the keys is not decided here.
 
+mod acl;
+mod asking;
+mod certificates;
+mod describe;
+mod gossip;
+mod incarnation;
+mod inspect;
+mod member;
 mod pool;
 mod primary;
+mod roster;
+mod slow_log;
+mod spare;
 mod view;
+mod vitals;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,8 +26,17 @@ use bytes::Bytes;
 use cache_core::CacheError;
 use futures::future::join_all;
 
+pub use acl::{AclRules, AclSaved, AclSession, AclUser, PasswordHash};
+pub use asking::Permission;
+pub use certificates::{Presented, presented};
+pub use describe::{Described, Description, KeyType, Traits};
+pub use gossip::{ClusterState, Neighbour};
+pub use inspect::{Excerpt, Inspected};
+pub use member::Member;
 pub use primary::{Primary, ScanPage, Unlinked};
+pub use slow_log::SlowCall;
 pub use view::{NodeView, Role, TopologyView};
+pub use vitals::{Copying, Memory, Replication, Vitals};
 
 use crate::command::Command;
 use crate::deadline::Deadline;
@@ -25,6 +46,7 @@ use crate::node::Node;
 use crate::router::Router;
 use crate::single::Single;
 use pool::Pools;
+use primary::Kind;
 
 /// The door to administration of the servers behind one client.
 #[derive(Clone, Debug)]
@@ -76,9 +98,12 @@ impl Administration {
     pub fn primaries_of(&self, view: &TopologyView) -> Vec<Primary> {
         let primaries = view.nodes.iter().filter(|node| node.role == Role::Primary);
         primaries
-            .map(|node| {
-                let (address, slots) = (node.address.clone(), node.slots.clone());
-                Primary::new(address, slots, Arc::clone(&self.pools), self.timeout)
+            .map(|node| Primary {
+                address: node.address.clone(),
+                slots: node.slots.clone(),
+                kind: Kind::of(view.cluster, &node.server, &node.version),
+                pools: Arc::clone(&self.pools),
+                timeout: self.timeout,
             })
             .collect()
     }

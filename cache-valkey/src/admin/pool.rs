@@ -4,7 +4,9 @@
 //! made by the same dialer as all others, with fresh credentials, the same TLS and the same errors.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use cache_core::CacheError;
 use cache_core::config::Address;
@@ -18,6 +20,9 @@ use crate::wire::{Connection, Events};
 
 /// Connections per node that administration uses at most, so that it leaves the server to its callers.
 const PER_NODE: usize = 4;
+
+/// For how long a connection that was used a moment ago is lent again unasked.
+const FRESH: Duration = Duration::from_secs(1);
 
 /// A connection on loan.
 pub(super) type Loan = managed::Object<Manager>;
@@ -114,18 +119,36 @@ pub(super) struct Manager {
     address: Address,
 }
 
+/// A connection, and whether it has ended.
+pub(super) struct Pooled {
+    pub(super) connection: Connection,
+    ended: Arc<Ended>,
+}
+
 impl managed::Manager for Manager {
-    type Type = Connection;
+    type Type = Pooled;
     type Error = CacheError;
 
-    async fn create(&self) -> Result<Connection, CacheError> {
+    async fn create(&self) -> Result<Pooled, CacheError> {
+        let ended = Arc::new(Ended::default());
+        let events = Arc::clone(&ended);
         // Boxed: a dial carries a TLS handshake, and would make every future around it as large.
-        let dialed = Box::pin(self.dialer.dial(&self.address, Mode::Primary, Arc::new(Unheard))).await?;
-        Ok(dialed.connection)
+        let dialed = Box::pin(self.dialer.dial(&self.address, Mode::Aside, events)).await?;
+        Ok(Pooled {
+            connection: dialed.connection,
+            ended,
+        })
     }
 
-    async fn recycle(&self, connection: &mut Connection, _: &Metrics) -> RecycleResult<CacheError> {
-        match connection.send(&Command::read("PING")).await {
+    async fn recycle(&self, pooled: &mut Pooled, metrics: &Metrics) -> RecycleResult<CacheError> {
+        if pooled.ended.0.load(Ordering::Relaxed) {
+            return Err(RecycleError::message("the connection has ended"));
+        }
+        // In the middle of work a round trip for each loan would be half of the time.
+        if metrics.last_used() < FRESH {
+            return Ok(());
+        }
+        match pooled.connection.send(&Command::read("PING")).await {
             Ok(Reply::Error(_)) => Err(RecycleError::message("the server refused PING")),
             Ok(_) => Ok(()),
             Err(error) => Err(RecycleError::Backend(error)),
@@ -133,10 +156,14 @@ impl managed::Manager for Manager {
     }
 }
 
-/// Pushes and ends that nobody listens to: the loan's holder sees the end by itself.
-struct Unheard;
+/// Pushes nobody listens to; the end is remembered.
+#[derive(Default)]
+struct Ended(AtomicBool);
 
-impl Events for Unheard {
+impl Events for Ended {
     fn on_push(&self, _kind: &str, _data: Vec<Reply>) {}
-    fn on_closed(&self) {}
+
+    fn on_closed(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }

@@ -1,4 +1,6 @@
 //! One primary by itself: scan it, remove keys on it, count its keys.
+//!
+//! Not in here: what it tells of keys, see `describe.rs`.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -7,21 +9,49 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cache_core::config::Address;
+use cache_core::slot::slot_of;
 use cache_core::{CacheError, Pattern, Stage};
 
-use super::pool::Pools;
+use super::describe::KeyType;
+use super::pool::{Loan, Pools};
 use crate::command::Command;
 use crate::deadline::Deadline;
 use crate::error::{accept, from_server};
-use crate::reply::Reply;
+use crate::reply::{Reply, ServerError};
+
+/// Keys of one slot that one `UNLINK` names at most, so that it holds up other clients for some 0.1 ms.
+const GROUP: usize = 128;
 
 /// One primary by itself. Keys are bytes here: a server may hold keys that are no text.
 #[derive(Clone)]
 pub struct Primary {
-    address: Address,
-    slots: Vec<RangeInclusive<u16>>,
-    pools: Arc<Pools>,
-    timeout: Duration,
+    pub(super) address: Address,
+    pub(super) slots: Vec<RangeInclusive<u16>>,
+    pub(super) kind: Kind,
+    pub(super) pools: Arc<Pools>,
+    pub(super) timeout: Duration,
+}
+
+/// What sort of server it is, as far as that changes how it is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Kind {
+    /// Whether it is part of a cluster, where one command must not name keys of several slots.
+    pub(super) clustered: bool,
+    /// Whether it keeps a table for each slot.
+    pub(super) by_slot: bool,
+}
+
+impl Kind {
+    /// What is known of a server by its own name and version.
+    pub(super) fn of(clustered: bool, server: &str, version: &str) -> Self {
+        let mut numbers = version.split('.').map_while(|part| part.parse().ok());
+        let version: (u32, u32) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+        let since = if server == "valkey" { (8, 0) } else { (7, 4) };
+        Self {
+            clustered,
+            by_slot: clustered && version >= since,
+        }
+    }
 }
 
 /// One page of a scan.
@@ -43,20 +73,6 @@ pub struct Unlinked {
 }
 
 impl Primary {
-    pub(super) const fn new(
-        address: Address,
-        slots: Vec<RangeInclusive<u16>>,
-        pools: Arc<Pools>,
-        timeout: Duration,
-    ) -> Self {
-        Self {
-            address,
-            slots,
-            pools,
-            timeout,
-        }
-    }
-
     /// Where it is.
     #[must_use]
     pub const fn address(&self) -> &Address {
@@ -69,8 +85,16 @@ impl Primary {
         &self.slots
     }
 
-    /// One step of a scan for `pattern`, from `cursor` on (0 is the start). `count` is how much the server
-    /// looks at, not how much it answers.
+    /// Whether a scan goes slot by slot in ascending order: the low 14 bits of its cursor are then the slot
+    /// that it has come to, and a slot's number is the cursor of its start. No server promises it; Valkey
+    /// from 8.0 and Redis from 7.4 on do it where they are part of a cluster.
+    #[must_use]
+    pub const fn scans_by_slot(&self) -> bool {
+        self.kind.by_slot
+    }
+
+    /// One step of a scan for `pattern`, from `cursor` on (0 is the start), where `kind` is given for keys of
+    /// that type only. `count` is how much the server looks at, not how much it answers.
     ///
     /// # Errors
     ///
@@ -79,14 +103,22 @@ impl Primary {
     /// # Cancel safety
     ///
     /// Cancel safe; the same cursor may be asked again.
-    pub async fn scan(&self, cursor: u64, pattern: &Pattern, count: u32) -> Result<ScanPage, CacheError> {
+    pub async fn scan(
+        &self,
+        cursor: u64,
+        pattern: &Pattern,
+        kind: Option<KeyType>,
+        count: u32,
+    ) -> Result<ScanPage, CacheError> {
         let cursor = cursor.to_string();
-        let scan = Command::read("SCAN")
-            .arg(&cursor)
-            .arg("MATCH")
-            .arg(pattern.as_bytes())
-            .arg("COUNT")
-            .int(i64::from(count.max(1)));
+        let mut scan = Command::read("SCAN").arg(&cursor);
+        if *pattern.as_bytes() != *b"*" {
+            scan = scan.arg("MATCH").arg(pattern.as_bytes());
+        }
+        scan = scan.arg("COUNT").int(i64::from(count.max(1)));
+        if let Some(kind) = kind {
+            scan = scan.arg("TYPE").arg(kind.name());
+        }
         let mut replies = self.ask(&[&scan]).await?.into_iter();
         let mut page = accept(replies.next().unwrap_or(Reply::Nil), "SCAN")?
             .into_array()?
@@ -104,30 +136,52 @@ impl Primary {
         Ok(ScanPage { cursor, keys })
     }
 
-    /// Removes `keys`, in one round trip.
+    /// Removes `keys`, in one round trip: one command for neighbours of one slot.
     ///
     /// # Errors
     ///
-    /// As any call; some of the keys may be gone all the same. A refusal of one key other than "lives
-    /// elsewhere" is the call's error.
+    /// As any call; some of the keys may be gone all the same. A refusal other than "lives elsewhere" is
+    /// the call's error.
     ///
     /// # Cancel safety
     ///
     /// Cancel safe; keys that were sent may be removed.
     pub async fn unlink(&self, keys: &[Bytes]) -> Result<Unlinked, CacheError> {
-        let commands: Vec<_> = keys.iter().map(|key| Command::write("UNLINK").key(key)).collect();
+        let groups: Vec<&[Bytes]> = if self.kind.clustered {
+            keys.chunk_by(|one, two| slot_of(one) == slot_of(two))
+                .flat_map(|group| group.chunks(GROUP))
+                .collect()
+        } else {
+            keys.chunks(GROUP).collect()
+        };
+        let commands: Vec<_> = groups
+            .iter()
+            .map(|group| {
+                group
+                    .iter()
+                    .fold(Command::write("UNLINK"), |unlink, key| unlink.key(key))
+            })
+            .collect();
         let borrowed: Vec<_> = commands.iter().collect();
         let mut unlinked = Unlinked::default();
-        for (reply, key) in self.ask(&borrowed).await?.into_iter().zip(keys) {
+        for (reply, group) in self.ask(&borrowed).await?.into_iter().zip(groups) {
             match reply {
-                Reply::Error(refusal) if matches!(refusal.code.as_str(), "MOVED" | "ASK" | "TRYAGAIN") => {
-                    unlinked.moved.push(key.clone());
-                }
+                Reply::Error(refusal) if lives_elsewhere(&refusal) => unlinked.moved.extend_from_slice(group),
                 Reply::Error(refusal) => return Err(from_server(&refusal, "UNLINK")),
                 reply => unlinked.removed += reply.into_count()?,
             }
         }
         Ok(unlinked)
+    }
+
+    /// One round trip that costs the server next to nothing: what it takes is what other clients wait.
+    ///
+    /// # Errors
+    ///
+    /// As any call.
+    pub async fn ping(&self) -> Result<(), CacheError> {
+        let mut replies = self.ask(&[&Command::read("PING")]).await?.into_iter();
+        accept(replies.next().unwrap_or(Reply::Nil), "PING").map(drop)
     }
 
     /// How many keys it holds, in the selected database.
@@ -140,15 +194,45 @@ impl Primary {
         accept(replies.next().unwrap_or(Reply::Nil), "DBSIZE")?.into_count()
     }
 
-    async fn ask(&self, commands: &[&Command<'_>]) -> Result<Vec<Reply>, CacheError> {
-        let deadline = Deadline::after(self.timeout);
-        deadline
-            .limit(Stage::Reply, async {
-                let connection = self.pools.get(&self.address).await?;
-                connection.send_batch(commands).await
-            })
-            .await
+    /// `draws` keys, each drawn at random from all that it holds in the selected database, in one round trip. A
+    /// key may be drawn more than once; there are fewer where it is empty.
+    ///
+    /// # Errors
+    ///
+    /// As any call.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn random_keys(&self, draws: usize) -> Result<Vec<Bytes>, CacheError> {
+        let draw = Command::read("RANDOMKEY");
+        let replies = self.ask(&vec![&draw; draws]).await?;
+        let drawn = replies
+            .into_iter()
+            .map(|reply| accept(reply, "RANDOMKEY")?.into_value());
+        drawn.filter_map(Result::transpose).collect()
     }
+
+    pub(super) async fn ask(&self, commands: &[&Command<'_>]) -> Result<Vec<Reply>, CacheError> {
+        let deadline = Deadline::after(self.timeout);
+        let mut loan = None;
+        let asked = deadline
+            .limit(Stage::Reply, async {
+                let connection = loan.insert(self.pools.get(&self.address).await?);
+                connection.connection.send_batch(commands).await
+            })
+            .await;
+        if let (Err(_), Some(loan)) = (&asked, loan) {
+            // Whatever is wrong with it, nobody else is to find out.
+            drop(Loan::take(loan));
+        }
+        asked
+    }
+}
+
+/// Whether a server refuses a key because it, or part of its slot, is with another one.
+pub(super) fn lives_elsewhere(refusal: &ServerError) -> bool {
+    matches!(refusal.code.as_str(), "MOVED" | "ASK" | "TRYAGAIN")
 }
 
 impl fmt::Debug for Primary {
@@ -156,5 +240,19 @@ impl fmt::Debug for Primary {
         f.debug_struct("Primary")
             .field("address", &self.address.to_string())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_by_slot_are_known_by_product_and_version() {
+        let by_slot = |clustered, server, version| Kind::of(clustered, server, version).by_slot;
+        assert!(by_slot(true, "valkey", "8.0.1") && by_slot(true, "valkey", "9.1.0"));
+        assert!(by_slot(true, "redis", "7.4.2") && by_slot(true, "redis", "8.0"));
+        assert!(!by_slot(true, "valkey", "7.2.11") && !by_slot(true, "redis", "7.0.15"));
+        assert!(!by_slot(false, "valkey", "8.0.1") && !by_slot(true, "", ""));
     }
 }

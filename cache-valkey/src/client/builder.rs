@@ -13,6 +13,7 @@ use crate::connect::connect;
 use crate::dial::Dialer;
 use crate::resolve::{Resolve, SystemResolver};
 use crate::router::Router;
+use crate::tracking::{Feed, Tracking};
 
 /// Chooses more than a [`ValkeyConfig`] says.
 #[derive(Debug)]
@@ -21,6 +22,7 @@ pub struct Builder<'a> {
     startup: Startup,
     credentials: Option<Arc<dyn CredentialsSource>>,
     resolve: Arc<dyn Resolve>,
+    tracking: Tracking,
 }
 
 impl<'a> Builder<'a> {
@@ -30,6 +32,7 @@ impl<'a> Builder<'a> {
             startup: Startup::Fail,
             credentials: None,
             resolve: Arc::new(SystemResolver),
+            tracking: Tracking::OptIn,
         }
     }
 
@@ -54,18 +57,29 @@ impl<'a> Builder<'a> {
         self
     }
 
+    /// Whether, and how, servers report changes of keys. A server that refuses is found out at the first
+    /// connection, and the client works without. Default: [`Tracking::OptIn`].
+    #[must_use]
+    pub fn tracking(mut self, tracking: Tracking) -> Self {
+        self.tracking = tracking;
+        self
+    }
+
     /// Connects.
     ///
     /// # Errors
     ///
-    /// As [`ValkeyClient::connect`]; with [`Startup::Degrade`] a server that cannot be reached is none.
+    /// [`CacheError::InvalidInput`] for a [`Tracking::Broadcast`] whose prefixes do not limit it; else as [`ValkeyClient::connect`]; with [`Startup::Degrade`] a server that cannot be reached is none.
     pub async fn connect(self) -> Result<ValkeyClient, CacheError> {
+        self.tracking.check()?;
+        let feed = Feed::new(self.tracking);
         let credentials = match self.credentials {
             Some(source) => source,
             None => from_config(&self.config.authentication)?,
         };
-        let (router, dialer) = connect(self.config, credentials, self.resolve, self.startup).await?;
-        Ok(ValkeyClient::new(self.config, router, &dialer))
+        let (config, startup) = (self.config, self.startup);
+        let (router, dialer) = connect(config, credentials, self.resolve, startup, feed).await?;
+        Ok(ValkeyClient::new(config, router, &dialer))
     }
 }
 
@@ -74,6 +88,7 @@ impl ValkeyClient {
         Self {
             administration: Administration::new(router.clone(), Arc::clone(dialer), config.read_timeout),
             router,
+            feed: Arc::clone(dialer.feed()),
             read_timeout: config.read_timeout,
             write_timeout: config.write_timeout,
             closed: AtomicBool::new(false),

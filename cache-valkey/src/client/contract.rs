@@ -9,8 +9,10 @@ use cache_core::{CacheClient, CacheError, Entry, InvalidationSource, Ttl, check_
 
 use super::{KEYS_PER_COMMAND, MAX_VALUE_LEN, Since, ValkeyClient};
 use crate::command::{Command, Effect};
+use crate::error::accept;
 use crate::reply::Reply;
 use crate::script::{COMPARE_AND_DELETE, COMPARE_AND_SET, INCREMENT_WITH_LIFE, PERSIST};
+use crate::tracking::{Source, Tracking};
 
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
@@ -32,14 +34,25 @@ impl CacheClient for ValkeyClient {
             Command::read("GET").key(key.as_bytes()),
             Command::read("PTTL").key(key.as_bytes()),
         ];
-        let mut replies = self.call_all(&commands, self.reading()?).await?.into_iter();
+        let deadline = self.reading()?;
+        let (replies, tracked) = if self.feed.is_heard() {
+            let answers = self.router.send_tracked(&commands, deadline).await?;
+            let replies = answers.replies.into_iter().zip(&commands);
+            let replies = replies.map(|(reply, command)| accept(reply, command.name()));
+            (replies.collect::<Result<_, _>>()?, answers.tracked)
+        } else {
+            (self.call_all(&commands, deadline).await?, false)
+        };
+        let mut replies = replies.into_iter();
         let value = replies
             .next()
             .unwrap_or(Reply::Nil)
             .into_value()?
             .ok_or(CacheError::Miss)?;
         let remaining = read_life(replies.next().unwrap_or(Reply::Nil).into_int()?)?;
-        Ok(Entry::untracked(value, remaining))
+        let mut entry = Entry::untracked(value, remaining);
+        entry.tracked = tracked;
+        Ok(entry)
     }
 
     async fn get_many<'a>(&self, keys: &[&'a str]) -> Result<Vec<Option<Bytes>>, CacheError> {
@@ -212,7 +225,10 @@ impl CacheClient for ValkeyClient {
     }
 
     fn invalidations(&self) -> Option<Arc<dyn InvalidationSource>> {
-        None
+        match self.feed.tracking() {
+            Tracking::Off => None,
+            _ => Some(Arc::new(Source(Arc::clone(&self.feed)))),
+        }
     }
 
     async fn ping(&self) -> Result<(), CacheError> {
@@ -221,6 +237,7 @@ impl CacheClient for ValkeyClient {
 
     async fn close(&self) -> Result<(), CacheError> {
         if !self.closed.swap(true, Ordering::AcqRel) {
+            self.feed.close();
             self.router.close();
             self.administration.close();
         }

@@ -41,7 +41,13 @@ impl Cluster {
         commands: &[Command<'_>],
         deadline: Deadline,
     ) -> Result<Vec<Reply>, CacheError> {
-        let groups = self.split(commands)?;
+        let groups = match self.split(commands) {
+            Err(error) => {
+                let attempt = || self.split(commands);
+                Box::pin(self.once_surveyed(error, deadline, attempt)).await?
+            }
+            Ok(groups) => groups,
+        };
         if let [only] = groups.as_slice() {
             return self.send_group(commands, only, deadline).await;
         }

@@ -48,6 +48,10 @@ impl<N: Clone> Members<N> {
         node
     }
 
+    pub(super) fn nodes(&self) -> impl Iterator<Item = &N> {
+        self.known.values().map(|member| &member.node)
+    }
+
     /// Notes that from now on only what `is_used` says is used.
     pub(super) fn keep(&mut self, is_used: impl Fn(&Address, bool) -> bool, now: Instant) {
         for ((address, reads_only), member) in &mut self.known {

@@ -11,11 +11,12 @@ use rand::Rng;
 use rand::seq::SliceRandom;
 use tokio::sync::Notify;
 
-use super::schedule::Schedule;
+use super::Cluster;
+use super::route::not_ready;
+use super::schedule::{EpochWatch, Schedule};
 use super::state::Change;
-use super::survey::{Ballot, Report};
+use super::survey::{Ballot, Report, epoch_of};
 use super::topology::ClusterTopology;
-use super::{Cluster, not_ready};
 use crate::command::Command;
 use crate::deadline::Deadline;
 use crate::node::Node;
@@ -32,13 +33,18 @@ const LIMIT: Duration = Duration::from_secs(1);
 /// How long the others have once one has answered.
 const STRAGGLERS: Duration = Duration::from_millis(200);
 
+/// How often one primary is asked for the cluster's epoch while somebody keeps what was read: with all reads
+/// answered near, no redirection would tell that slots have moved.
+const EPOCH_PACE: Duration = Duration::from_secs(1);
+
 /// Keeps the table of `cluster` fresh until it is closed or dropped.
 pub(super) async fn keep_fresh(cluster: Weak<Cluster>, hints: Arc<Notify>) {
     let mut schedule = Schedule::new(clock::now());
+    let mut watch = EpochWatch::default();
     let mut healthy = cluster.upgrade().is_some_and(|cluster| cluster.is_healthy());
     loop {
         schedule.end(healthy, rand::rng().random(), clock::now());
-        wait(&mut schedule, &hints).await;
+        wait(&mut schedule, &mut watch, &hints, &cluster).await;
         let Some(cluster) = cluster.upgrade().filter(|cluster| !cluster.is_closed()) else {
             return;
         };
@@ -48,12 +54,21 @@ pub(super) async fn keep_fresh(cluster: Weak<Cluster>, hints: Arc<Notify>) {
     }
 }
 
-/// Waits until a survey is due, listening for hints that make it due sooner.
-async fn wait(schedule: &mut Schedule, hints: &Notify) {
+/// Waits until a survey is due, listening and looking for hints that make it due sooner.
+async fn wait(schedule: &mut Schedule, watch: &mut EpochWatch, hints: &Notify, cluster: &Weak<Cluster>) {
     while !schedule.is_wanted() {
         tokio::select! {
             () = hints.notified() => schedule.want(),
             () = tokio::time::sleep_until(schedule.due()) => return,
+            () = tokio::time::sleep(EPOCH_PACE) => {
+                // Without the cluster in hand while asking: whoever drops it ends this task.
+                let question = cluster.upgrade().and_then(|cluster| cluster.epoch_question());
+                if let Some((node, known)) = question
+                    && (watch.is_to_confirm(known, clock::now()) || is_behind(&node, known).await)
+                {
+                    schedule.want();
+                }
+            }
         }
     }
     tokio::time::sleep_until(schedule.due()).await;
@@ -114,11 +129,13 @@ impl Cluster {
     }
 
     fn learn(&self, topology: &ClusterTopology, began: Instant) {
-        let mut state = self.state();
-        if self.is_closed() {
-            return;
-        }
-        let change = state.learned(topology, began, clock::now());
+        let change = {
+            let mut state = self.state();
+            if self.is_closed() {
+                return;
+            }
+            state.learned(topology, began, clock::now())
+        };
         if change == Change::Refused {
             tracing::debug!(
                 epoch = topology.epoch,
@@ -126,7 +143,7 @@ impl Cluster {
             );
             return;
         }
-        self.table.store(Arc::clone(state.table()));
+        self.follow_state();
         if change == Change::Table {
             let unserved: usize = topology.unserved().iter().map(ExactSizeIterator::len).sum();
             let replicas: usize = topology.shards.iter().map(|shard| shard.replicas.len()).sum();
@@ -144,6 +161,17 @@ impl Cluster {
                 );
             }
         }
+    }
+
+    /// Whom to ask whether the cluster has changed, and the epoch that is known: where somebody keeps what was
+    /// read, and the user may ask.
+    fn epoch_question(&self) -> Option<(Arc<Node>, u64)> {
+        let table = self.table.load();
+        if self.is_closed() || !self.feed.is_heard() || table.epoch() == 0 {
+            return None;
+        }
+        let node = self.any_primary(&table).ok()?;
+        (!node.is_down()).then(|| (node, table.epoch()))
     }
 
     /// Whether every slot can be served, as far as is known.
@@ -183,6 +211,19 @@ async fn question_all(nodes: &[Arc<Node>], deadline: Deadline) -> Result<Cluster
     ballot.winner().ok_or_else(|| {
         failure.unwrap_or_else(|| not_ready("no node of the cluster answered in time".to_owned()))
     })
+}
+
+/// Whether `node` knows of a change of the cluster since the epoch that is `known`. Every failover and every
+/// slot that moved raise it.
+async fn is_behind(node: &Arc<Node>, known: u64) -> bool {
+    let info = Command::read("CLUSTER").arg("INFO");
+    match node.send(&info, Deadline::after(LIMIT)).await {
+        Ok(reply) => reply
+            .as_text()
+            .and_then(epoch_of)
+            .is_some_and(|epoch| epoch > known),
+        Err(_) => false,
+    }
 }
 
 async fn question(node: &Arc<Node>, deadline: Deadline) -> Result<Report, CacheError> {

@@ -64,6 +64,11 @@ impl<N: Clone> State<N> {
         &self.table
     }
 
+    /// The nodes in use.
+    pub(super) fn nodes(&self) -> impl Iterator<Item = &N> {
+        self.members.nodes()
+    }
+
     /// The node at `address`, as one that serves its own slots.
     pub(super) fn node(&mut self, address: &Address) -> N {
         self.members.get(address, false)

@@ -30,9 +30,7 @@ impl Report {
         // A user that may not ask for INFO still gets a cluster, without the epoch to tell old from new.
         let info = info.as_text().unwrap_or_default();
         let topology = ClusterTopology {
-            epoch: field(info, "cluster_current_epoch")
-                .and_then(|epoch| epoch.parse().ok())
-                .unwrap_or(0),
+            epoch: epoch_of(info).unwrap_or(0),
             shards: read_slots(slots, asked)?,
         };
         Ok(Self {
@@ -92,6 +90,11 @@ pub(super) fn address(host: Option<&str>, port: u16, asked: &Address) -> Option<
         Some("?") => None,
         Some(host) => Some(Address::new(host, port)),
     }
+}
+
+/// The cluster's count of its changes, of what a node answers to `CLUSTER INFO`.
+pub(super) fn epoch_of(info: &str) -> Option<u64> {
+    field(info, "cluster_current_epoch")?.parse().ok()
 }
 
 fn refused(error: &ServerError) -> CacheError {

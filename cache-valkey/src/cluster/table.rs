@@ -27,6 +27,8 @@ pub(super) struct Table<N> {
 pub(super) struct Shard<N> {
     primary: (Address, N),
     replicas: Vec<(Address, N)>,
+    /// Whether a survey told of it; a redirection names no replicas.
+    surveyed: bool,
     /// Whose turn it is among the replicas.
     turn: AtomicUsize,
 }
@@ -51,6 +53,7 @@ impl<N: Clone> Table<N> {
             let index = table.push(Shard {
                 primary: with(&shard.primary, false),
                 replicas: shard.replicas.iter().map(|address| with(address, true)).collect(),
+                surveyed: true,
                 turn: AtomicUsize::new(0),
             });
             for slot in shard.slots.iter().cloned().flatten() {
@@ -73,6 +76,21 @@ impl<N: Clone> Table<N> {
         usize::from(self.owners[usize::from(slot % SLOTS)])
     }
 
+    /// Whether a slot that somebody serves here is served by another node, or by nobody, in `next`.
+    pub(super) fn loses_slots_in(&self, next: &Self) -> bool {
+        let mut last = None;
+        (0..SLOTS).any(|slot| {
+            let pair = (self.index(slot), next.index(slot));
+            // Neighbouring slots mostly have the same owners.
+            if last.replace(pair) == Some(pair) {
+                return false;
+            }
+            let owner = |table: &Self| table.shard(slot).map(|shard| shard.primary.0.clone());
+            let old = owner(self);
+            old.is_some() && old != owner(next)
+        })
+    }
+
     /// All shards. After a redirection there may be some that serve nothing.
     pub(super) fn shards(&self) -> &[Arc<Shard<N>>] {
         &self.shards
@@ -90,6 +108,11 @@ impl<N: Clone> Table<N> {
             .iter()
             .zip(serves)
             .filter_map(|(shard, serves)| serves.then_some(shard))
+    }
+
+    /// Whether there are shards that only a redirection has told of, so without their replicas.
+    pub(super) fn has_unsurveyed_shards(&self) -> bool {
+        self.shards.iter().any(|shard| !shard.surveyed)
     }
 
     /// Whether every slot has somebody who serves it.
@@ -120,6 +143,7 @@ impl<N: Clone> Table<N> {
             table.shards[self.index(slot)] = Arc::new(Shard {
                 primary: (to.clone(), member()),
                 replicas: rest.cloned().collect(),
+                surveyed: shard.surveyed,
                 turn: AtomicUsize::new(0),
             });
             return Some(table);
@@ -130,6 +154,7 @@ impl<N: Clone> Table<N> {
             None => table.push(Shard {
                 primary: (to.clone(), member()),
                 replicas: Vec::new(),
+                surveyed: false,
                 turn: AtomicUsize::new(0),
             }),
         };
@@ -245,6 +270,31 @@ mod tests {
             "what serves nothing any more is no primary in use"
         );
         assert!(!table.is_complete());
+        assert!(table.has_unsurveyed_shards());
+        let surveyed = Table::new(&table.topology(), |address, _| address.port);
+        assert!(!surveyed.has_unsurveyed_shards());
+    }
+
+    #[test]
+    fn a_slot_changes_hands_where_its_primary_does_and_nowhere_else() {
+        let old = table();
+        assert!(!old.loses_slots_in(&old) && !Table::empty().loses_slots_in(&old));
+        assert!(
+            old.loses_slots_in(&Table::empty()),
+            "nobody is somebody else, too"
+        );
+        let mut topology = old.topology();
+        topology.shards[0].replicas.pop();
+        topology.shards[1].slots.push(500..=600);
+        let more = Table::new(&topology, |address, _| address.port);
+        assert!(!old.loses_slots_in(&more), "replicas went and slots came");
+        for (slot, to) in [(50, 2), (50, 12), (199, 9)] {
+            assert!(
+                old.loses_slots_in(&old.moved(slot, &at(to), || to).unwrap()),
+                "{slot}"
+            );
+        }
+        assert!(!old.loses_slots_in(&old.moved(200, &at(9), || 9).unwrap()));
     }
 
     #[test]

@@ -5,16 +5,18 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use cache_core::clock;
+use cache_core::clock::{self, Instant};
 use cache_core::{CacheError, Outcome, Unavailability};
 use tokio::sync::Notify;
 
-use super::link::{Link, LinkEvents};
+use super::link::{Link, LinkEvents, PULSE};
 use super::{Health, Node};
 use crate::backoff::Backoff;
 use crate::command::Command;
-use crate::dial::{Dialed, Dialer};
+use crate::dial::{Dialed, Dialer, Greeting};
 use crate::error::accept;
+use crate::reply::Reply;
+use crate::tracking::Witness;
 
 /// What a connection is given until the renewal under way is done, or is tried again.
 const RENEW_AGAIN: Duration = Duration::from_secs(10);
@@ -24,6 +26,7 @@ pub(super) async fn keep(node: Weak<Node>, work: Arc<Notify>) {
     let _end = End(node.clone());
     let mut failures = 0;
     let mut connected = false;
+    let mut growth = Growth::default();
     loop {
         let pause = {
             let Some(node) = node.upgrade() else { return };
@@ -45,10 +48,11 @@ pub(super) async fn keep(node: Weak<Node>, work: Arc<Notify>) {
                 Pause::Full(Backoff::CONNECT.delay(failures - 1))
             } else {
                 node.ask_if_in_doubt();
+                node.ask_for_roles();
                 node.replace_if_useless().await;
-                node.grow_if_asked().await;
+                node.grow_if_asked(&mut growth).await;
                 node.renew_if_due();
-                Pause::UntilAsked(node.dialer.limits().silence / 2)
+                Pause::UntilAsked((node.dialer.limits().silence / 2).min(PULSE / 2))
             }
         };
         // Without the node in hand, so that whoever drops it ends this task.
@@ -57,6 +61,13 @@ pub(super) async fn keep(node: Weak<Node>, work: Arc<Notify>) {
             Pause::UntilAsked(time) => drop(tokio::time::timeout(time, work.notified()).await),
         }
     }
+}
+
+/// The tries to open further connections in a row that failed, and until when there is none.
+#[derive(Default)]
+struct Growth {
+    failures: u32,
+    not_before: Option<Instant>,
 }
 
 /// How long to wait before looking again.
@@ -96,6 +107,10 @@ impl Node {
             .partition(|link| link.connection.is_closed());
         if !closed.is_empty() {
             self.links.store(Arc::new(open));
+            for link in &closed {
+                link.witness.end();
+            }
+            self.report_tracking();
         }
         closed.iter().any(|link| link.has_served())
     }
@@ -128,6 +143,8 @@ impl Node {
     }
 
     fn add(&self, link: Link) {
+        // What was read over a connection that is gone must be given up before a newer one answers.
+        self.forget_closed_links();
         let mut links = self.links.load().as_ref().clone();
         links.push(Arc::new(link));
         self.links.store(Arc::new(links));
@@ -138,7 +155,9 @@ impl Node {
                 true
             }
         });
-        if !open {
+        if open {
+            self.report_tracking();
+        } else {
             self.links.store(Arc::default());
         }
     }
@@ -159,27 +178,39 @@ impl Node {
     }
 
     async fn dial(self: &Arc<Self>) -> Result<Link, CacheError> {
-        let events = Arc::new(LinkEvents(Arc::downgrade(self)));
+        let witness = Witness::new(Arc::clone(self.tracking.feed()));
+        let events = Arc::new(LinkEvents {
+            node: Arc::downgrade(self),
+            witness: Arc::clone(&witness),
+        });
         let Dialed {
             connection,
             greeting,
             valid_for,
+            tracking,
         } = self.dialer.dial(&self.address, self.mode, events).await?;
+        witness.agreed(tracking, greeting.replica);
         self.greeting.store(Arc::new(greeting));
-        Ok(Link::new(connection, valid_for))
+        Ok(Link::new(connection, valid_for, witness))
     }
 
-    async fn grow_if_asked(self: &Arc<Self>) {
-        if !self.wants_more.load(Ordering::Relaxed) {
+    async fn grow_if_asked(self: &Arc<Self>, growth: &mut Growth) {
+        // While it backs off the wish stays open, so that callers do not repeat it.
+        if !self.wants_more.load(Ordering::Relaxed) || growth.not_before.is_some_and(|at| clock::now() < at) {
             return;
         }
         if self.links.load().len() < self.dialer.limits().connections {
             // Not longer than the watchdog may be kept waiting: a server that is overrun because it has
             // just stalled asks for growth, too.
-            match tokio::time::timeout(self.dialer.limits().silence, self.dial()).await {
-                Ok(Ok(link)) => self.add(link),
-                Ok(Err(error)) => tracing::debug!(node = %self.address, %error, "no further connection"),
-                Err(_) => tracing::debug!(node = %self.address, "no further connection in time"),
+            let dialed = tokio::time::timeout(self.dialer.limits().silence, self.dial()).await;
+            if let Ok(Ok(link)) = dialed {
+                self.add(link);
+                *growth = Growth::default();
+            } else {
+                let error = dialed.map_or_else(|_| None, Result::err);
+                tracing::debug!(node = %self.address, ?error, "no further connection");
+                growth.not_before = Some(clock::now() + Backoff::CONNECT.delay(growth.failures));
+                growth.failures += 1;
             }
         }
         self.wants_more.store(false, Ordering::Relaxed);
@@ -195,6 +226,32 @@ impl Node {
             tokio::spawn(async move {
                 // The answer is of no interest; what counts is that somebody waits for it.
                 let _ = tokio::time::timeout(patience, link.connection.send(&Command::read("PING"))).await;
+            });
+        }
+    }
+
+    /// Asks servers for their role over connections that vouch for what is kept near, at a steady pace and
+    /// while somebody listens. The answer tells of a primary that became a replica with its connections open;
+    /// that there is none shows a dead connection to the watchdog.
+    fn ask_for_roles(self: &Arc<Self>) {
+        if !self.tracking.feed().is_heard() {
+            return;
+        }
+        let limits = self.dialer.limits();
+        for link in self.links.load().iter().filter(|link| link.is_to_be_asked()) {
+            let (node, link) = (Arc::downgrade(self), Arc::clone(link));
+            let patience = limits.fruitless + limits.silence * 2;
+            tokio::spawn(async move {
+                let hello = Command::read("HELLO");
+                let asked = tokio::time::timeout(patience, link.connection.send(&hello)).await;
+                if let Ok(Ok(reply @ (Reply::Map(_) | Reply::Array(_)))) = asked {
+                    let greeting = Greeting::read(&reply);
+                    link.witness.set_replica(greeting.replica);
+                    if let Some(node) = node.upgrade() {
+                        node.greeting.store(Arc::new(greeting));
+                        node.report_tracking();
+                    }
+                }
             });
         }
     }
@@ -223,9 +280,8 @@ impl Node {
                 }
                 tracing::warn!(node = %self.address, connections = dead.len(), "replaced connections that gave no more replies");
                 for link in dead {
-                    link.connection.close();
+                    link.give_up("which gave no reply for too long; the connection was replaced");
                 }
-                self.forget_closed_links();
                 self.add(fresh);
             }
             failed => {
@@ -239,8 +295,9 @@ impl Node {
                 });
                 self.links.store(Arc::default());
                 for link in links.iter() {
-                    link.connection.close();
+                    link.give_up("which gave no reply for too long, nor to a new connection");
                 }
+                self.report_tracking();
             }
         }
     }

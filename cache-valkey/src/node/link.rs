@@ -4,19 +4,24 @@
 //! while requests wait, whether any of them is ever answered (a broken reply may swallow all that come
 //! after it), and whether callers went away without their reply.
 
-use std::sync::{Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use cache_core::clock::{self, Instant};
 
 use super::Node;
 use crate::reply::Reply;
+use crate::tracking::Witness;
 use crate::wire::{Connection, Events};
 
 /// One connection of a node.
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) connection: Connection,
+    /// What it vouches for.
+    pub(super) witness: Arc<Witness>,
+    /// Why it was given up, where that was for its silence.
+    fault: OnceLock<&'static str>,
     /// The replies of its setup.
     setup: u64,
     watch: Mutex<Watch>,
@@ -31,16 +36,25 @@ struct Watch {
     answered: Standstill,
     /// When the connection must authenticate again.
     renew_at: Option<Instant>,
+    /// When the server was last asked for its role.
+    asked_at: Option<Instant>,
 }
 
+/// How often the server is asked over a connection that vouches for what is kept near: as long as all reads
+/// are answered near nothing else would tell that the connection is dead.
+pub(super) const PULSE: Duration = Duration::from_secs(1);
+
 impl Link {
-    pub(super) fn new(connection: Connection, valid_for: Option<Duration>) -> Self {
+    pub(super) fn new(connection: Connection, valid_for: Option<Duration>, witness: Arc<Witness>) -> Self {
         let watch = Watch {
             heard: Standstill::default(),
             answered: Standstill::default(),
             renew_at: valid_for.map(renewal),
+            asked_at: None,
         };
         Self {
+            witness,
+            fault: OnceLock::new(),
             setup: connection.traffic().answers(),
             connection,
             watch: Mutex::new(watch),
@@ -61,6 +75,37 @@ impl Link {
         let traffic = self.connection.traffic();
         let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
         watch.answered.look(traffic.answers(), traffic.in_flight() > 0)
+    }
+
+    /// Ends the connection; returns when whoever keeps what was read over it has been told.
+    pub(super) fn close(&self) {
+        self.connection.close();
+        self.witness.end();
+    }
+
+    /// Ends the connection because it gave no more replies; `fault` says so to those who wait for one.
+    pub(super) fn give_up(&self, fault: &'static str) {
+        let _ = self.fault.set(fault);
+        self.close();
+    }
+
+    /// Why it was given up, where that was for its silence.
+    pub(super) fn fault(&self) -> Option<&'static str> {
+        self.fault.get().copied()
+    }
+
+    /// Whether the server must be asked by now if it is still there, and in which role; notes that it is.
+    pub(super) fn is_to_be_asked(&self) -> bool {
+        if self.connection.is_closed() || !self.witness.is_worth_asking() {
+            return false;
+        }
+        let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = clock::now();
+        let is_due = watch.asked_at.is_none_or(|at| now >= at + PULSE);
+        if is_due {
+            watch.asked_at = Some(now);
+        }
+        is_due
     }
 
     /// Whether it has answered anything since it was set up.
@@ -113,14 +158,21 @@ fn renewal(valid_for: Duration) -> Instant {
     clock::now() + valid_for.mul_f64(0.8)
 }
 
-/// Tells the node's keeper that a connection has ended.
-pub(super) struct LinkEvents(pub(super) Weak<Node>);
+/// Hands on what a connection reports, and tells the node's keeper that it has ended.
+pub(super) struct LinkEvents {
+    pub(super) node: Weak<Node>,
+    pub(super) witness: Arc<Witness>,
+}
 
 impl Events for LinkEvents {
-    fn on_push(&self, _kind: &str, _data: Vec<Reply>) {}
+    fn on_push(&self, kind: &str, data: Vec<Reply>) {
+        self.witness.hear(kind, data);
+    }
 
     fn on_closed(&self) {
-        if let Some(node) = self.0.upgrade() {
+        self.witness.end();
+        if let Some(node) = self.node.upgrade() {
+            node.report_tracking();
             node.work.notify_one();
         }
     }

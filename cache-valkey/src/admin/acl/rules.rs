@@ -1,0 +1,176 @@
+//! What a user is and may, as sets: servers keep rules in an order of their own, and write more than they were
+//! given. What they mean is the server's business; here they are words.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use super::PasswordHash;
+
+/// What one user is and may.
+///
+/// Two are equal where they mean the same, in whatever order it was written. The commands of a user that may do
+/// all but some (`+@all -get`) are compared as a set, too.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct AclRules {
+    /// Whether it may log in.
+    pub enabled: bool,
+    /// Whether any password will do.
+    pub passwordless: bool,
+    /// The passwords that it may log in with.
+    pub passwords: BTreeSet<PasswordHash>,
+    /// Keys (`~billing:*`, `%R~billing:*`), channels (`&news`), commands (`+get`, `+client|tracking`, `-scan`) and
+    /// selectors (`(%R~a:* +get)`), each as one word in the server's own form.
+    pub permissions: BTreeSet<String>,
+}
+
+impl AclRules {
+    /// An enabled user that may do `permissions`, without a password yet.
+    #[must_use]
+    pub fn of(permissions: impl IntoIterator<Item = String>) -> Self {
+        Self {
+            enabled: true,
+            permissions: permissions.into_iter().collect(),
+            ..Self::default()
+        }
+    }
+
+    /// Reads the words that follow the name in a line of `ACL LIST` or of an ACL file.
+    pub(super) fn read(text: &str) -> Self {
+        let mut rules = Self::default();
+        for word in words(text) {
+            match word.as_str() {
+                "on" => rules.enabled = true,
+                "off" => rules.enabled = false,
+                "nopass" => rules.passwordless = true,
+                _ => match word.strip_prefix('#').and_then(PasswordHash::from_hex) {
+                    Some(hash) => drop(rules.passwords.insert(hash)),
+                    None => rules.permissions.extend(permission(&word)),
+                },
+            }
+        }
+        rules
+    }
+
+    /// The words that make a user this, whatever it was before.
+    pub(super) fn modifiers(&self) -> Vec<String> {
+        let mut words = vec!["reset".to_owned(), self.word().to_owned()];
+        words.extend(self.passwordless.then(|| "nopass".to_owned()));
+        words.extend(self.passwords.iter().map(|hash| format!("#{}", hash.expose())));
+        words.extend(self.in_order().map(str::to_owned));
+        words
+    }
+
+    /// Its permissions in an order that may be written: keys and channels, commands, selectors.
+    pub fn in_order(&self) -> impl Iterator<Item = &str> {
+        let all = self.permissions.iter().map(String::as_str);
+        let rank = |word: &str| match word.as_bytes().first() {
+            Some(b'+') if word == "+@all" => 1,
+            Some(b'+' | b'-') => 2,
+            Some(b'(') => 3,
+            _ => 0,
+        };
+        (0..4).flat_map(move |wanted| all.clone().filter(move |word| rank(word) == wanted))
+    }
+
+    /// Whether it may log in: `on` or `off`.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        if self.enabled { "on" } else { "off" }
+    }
+}
+
+impl fmt::Debug for AclRules {
+    /// Shows how many passwords there are, not what they are.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AclRules")
+            .field("enabled", &self.enabled)
+            .field("passwordless", &self.passwordless)
+            .field("passwords", &self.passwords.len())
+            .field("permissions", &self.permissions)
+            .finish()
+    }
+}
+
+/// The words of `text`, a selector being one.
+fn words(text: &str) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    let mut open = false;
+    for word in text.split_ascii_whitespace() {
+        match found.last_mut().filter(|_| open) {
+            Some(selector) => {
+                selector.push(' ');
+                selector.push_str(word);
+            }
+            None => found.push(word.to_owned()),
+        }
+        open = (open || word.starts_with('(')) && !word.ends_with(')');
+    }
+    found
+}
+
+/// A word in the form in which it is compared; none where it says what holds anyway.
+fn permission(word: &str) -> Option<String> {
+    if let Some(inner) = word.strip_prefix('(').and_then(|word| word.strip_suffix(')')) {
+        let rules = AclRules::of(words(inner).iter().filter_map(|word| permission(word)));
+        let inner: Vec<&str> = rules.in_order().collect();
+        return Some(format!("({})", inner.join(" ")));
+    }
+    match word {
+        "sanitize-payload" | "resetchannels" | "resetkeys" | "-@all" | "nocommands" | "alldbs" => None,
+        "allkeys" => Some("~*".to_owned()),
+        "allchannels" => Some("&*".to_owned()),
+        "allcommands" => Some("+@all".to_owned()),
+        word => Some(word.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HASH: &str = "#5e884898da28047151d0e56f8dc6292773603d0d6aabbdd62a11ef721d1542d8";
+
+    #[test]
+    fn what_the_server_adds_and_reorders_makes_no_difference() {
+        let told = AclRules::read(&format!(
+            "on sanitize-payload {HASH} ~b:* %R~a:* resetchannels -@all +set +client|tracking +get"
+        ));
+        let meant = AclRules::read(&format!("on {HASH} %R~a:* ~b:* +client|tracking +get +set"));
+        assert_eq!(told, meant);
+        assert_eq!((told.passwords.len(), told.permissions.len()), (1, 5));
+    }
+
+    #[test]
+    fn whatever_else_is_said_makes_one() {
+        let meant = AclRules::read("on ~a:* +get");
+        for other in [
+            "off ~a:* +get",
+            "on nopass ~a:* +get",
+            "on ~a:* ~b:* +get",
+            "on ~a:* +@all -get",
+            "on ~a:* +get -set",
+            "on ~a:* +get &*",
+            "on ~a:* +get (~b:* +get)",
+            "on ~a:* +get skip-sanitize-payload",
+            &format!("on {HASH} ~a:* +get"),
+        ] {
+            assert_ne!(AclRules::read(other), meant, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_selector_is_one_word_in_one_form() {
+        let told = AclRules::read("on ~a:* resetchannels -@all +get (%R~z:* resetchannels -@all +pttl +get)");
+        assert!(told.permissions.contains("(%R~z:* +get +pttl)"), "{told:?}");
+    }
+
+    #[test]
+    fn a_user_is_made_anew_and_its_passwords_are_shown_to_the_server_only() {
+        let rules = AclRules::read(&format!("on {HASH} ~a:* &c +get +@all -scan (~b:* +get)"));
+        assert_eq!(
+            rules.modifiers().join(" "),
+            format!("reset on {HASH} &c ~a:* +@all +get -scan (~b:* +get)")
+        );
+        assert!(!format!("{rules:?}").contains(&HASH[1..9]));
+    }
+}

@@ -1,0 +1,200 @@
+//! Small questions to one node: is it there, what time it has, how it is set, what it knows, what a user may.
+//!
+//! A user may be allowed none of them, and a managed server may not know them: both are `None`, not an error.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use cache_core::CacheError;
+
+use super::Member;
+use crate::command::Command;
+use crate::error::{accept, from_server};
+use crate::reply::Reply;
+
+/// What a user may do, by the server's own word.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Permission {
+    /// It may.
+    Allowed,
+    /// It may not; the server's words.
+    Refused(String),
+}
+
+impl Member {
+    /// One round trip that costs the node next to nothing.
+    ///
+    /// # Errors
+    ///
+    /// Where it does not answer, or refuses.
+    pub async fn ping(&self) -> Result<(), CacheError> {
+        let mut replies = self.ask(&[&Command::read("PING")]).await?.into_iter();
+        accept(replies.next().unwrap_or(Reply::Nil), "PING").map(drop)
+    }
+
+    /// The time of day by its clock, since 1970-01-01 00:00 UTC.
+    ///
+    /// # Errors
+    ///
+    /// Where it does not answer.
+    pub async fn time(&self) -> Result<Option<Duration>, CacheError> {
+        let Some(reply) = self.ask_if_allowed(&Command::read("TIME")).await? else {
+            return Ok(None);
+        };
+        let mut parts = reply.into_array()?.into_iter();
+        let mut number = || parts.next().and_then(|part| part.as_text()?.parse::<u64>().ok());
+        let (Some(seconds), Some(micros)) = (number(), number()) else {
+            return Ok(None);
+        };
+        Ok(Some(Duration::from_secs(seconds) + Duration::from_micros(micros)))
+    }
+
+    /// Those of its settings that it tells (`CONFIG GET`), by name. Ask for no secret.
+    ///
+    /// # Errors
+    ///
+    /// Where it does not answer.
+    pub async fn settings(&self, names: &[&str]) -> Result<Option<BTreeMap<String, String>>, CacheError> {
+        let get = names
+            .iter()
+            .fold(Command::read("CONFIG").arg("GET"), |get, name| get.arg(*name));
+        let Some(reply) = self.ask_if_allowed(&get).await? else {
+            return Ok(None);
+        };
+        let setting = |name: &&str| Some(((*name).to_owned(), reply.field(name)?.as_text()?.to_owned()));
+        Ok(Some(names.iter().filter_map(setting).collect()))
+    }
+
+    /// Which of the commands `names` it knows (`COMMAND INFO`), in their order. A subcommand is written
+    /// `cluster|slots`.
+    ///
+    /// # Errors
+    ///
+    /// Where it does not answer.
+    pub async fn knows(&self, names: &[&str]) -> Result<Option<Vec<bool>>, CacheError> {
+        let info = names
+            .iter()
+            .fold(Command::read("COMMAND").arg("INFO"), |info, name| info.arg(*name));
+        let Some(reply) = self.ask_if_allowed(&info).await? else {
+            return Ok(None);
+        };
+        let known = reply.into_array()?;
+        Ok(Some(
+            known
+                .iter()
+                .map(|command| matches!(command, Reply::Array(_) | Reply::Map(_)))
+                .collect(),
+        ))
+    }
+
+    /// Who this connection is to the node (`ACL WHOAMI`).
+    ///
+    /// # Errors
+    ///
+    /// Where it does not answer.
+    pub async fn user(&self) -> Result<Option<String>, CacheError> {
+        let who = Command::read("ACL").arg("WHOAMI");
+        let reply = self.ask_if_allowed(&who).await?;
+        Ok(reply.and_then(|reply| reply.as_text().map(str::to_owned)))
+    }
+
+    /// Whether `user` may run `command`, without running it (`ACL DRYRUN`); `None` where that cannot be asked.
+    ///
+    /// # Errors
+    ///
+    /// Where it does not answer.
+    pub async fn may(&self, user: &str, command: &[&str]) -> Result<Option<Permission>, CacheError> {
+        let dry_run = Command::read("ACL").arg("DRYRUN").arg(user);
+        let dry_run = command.iter().fold(dry_run, |dry_run, part| dry_run.arg(*part));
+        let Some(reply) = self.ask_if_allowed(&dry_run).await? else {
+            return Ok(None);
+        };
+        Ok(match reply.as_text() {
+            Some("OK") => Some(Permission::Allowed),
+            Some(words) => Some(Permission::Refused(words.to_owned())),
+            None => None,
+        })
+    }
+
+    /// Whether this connection may run `command`, found out by running it: choose one that does no harm. A refusal
+    /// for any other reason is no refusal here.
+    ///
+    /// # Errors
+    ///
+    /// Where it does not answer.
+    pub async fn tries(&self, name: &'static str, arguments: &[&str]) -> Result<Permission, CacheError> {
+        let command = arguments
+            .iter()
+            .fold(Command::read(name), |command, argument| command.arg(*argument));
+        let reply = self.ask(&[&command]).await?.into_iter().next();
+        Ok(match reply {
+            Some(Reply::Error(refusal)) if refusal.code == "NOPERM" => {
+                Permission::Refused(from_server(&refusal, name).to_string())
+            }
+            _ => Permission::Allowed,
+        })
+    }
+
+    /// The reply to `command`; `None` where the user may not run it, or the server does not know it.
+    pub(super) async fn ask_if_allowed(&self, command: &Command<'_>) -> Result<Option<Reply>, CacheError> {
+        let reply = self
+            .ask(&[command])
+            .await?
+            .into_iter()
+            .next()
+            .unwrap_or(Reply::Nil);
+        unless_refused(reply, command.name())
+    }
+}
+
+/// `reply`; `None` where the user may not do it or the server does not know how.
+pub(super) fn unless_refused(reply: Reply, command: &'static str) -> Result<Option<Reply>, CacheError> {
+    match accept(reply, command) {
+        Ok(reply) => Ok(Some(reply)),
+        Err(CacheError::Denied { .. }) => Ok(None),
+        Err(CacheError::Rejected { code, detail }) if code == "ERR" && is_unknown(&detail) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether a refusal says that there is no such command, at all or on this service.
+fn is_unknown(detail: &str) -> bool {
+    let detail = detail.to_ascii_lowercase();
+    [
+        "unknown",
+        "not supported",
+        "not allowed",
+        "disabled",
+        "wrong number of arguments",
+        "not found",
+    ]
+    .iter()
+    .any(|words| detail.contains(words))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reply::ServerError;
+
+    fn refused(code: &str, detail: &str) -> Result<Option<Reply>, CacheError> {
+        let error = ServerError {
+            code: code.into(),
+            detail: detail.into(),
+        };
+        unless_refused(Reply::Error(error), "CONFIG")
+    }
+
+    #[test]
+    fn what_may_not_be_asked_is_nothing_and_what_failed_is_an_error() {
+        assert_eq!(refused("NOPERM", "no permissions").unwrap(), None);
+        assert_eq!(refused("ERR", "unknown command 'CONFIG'").unwrap(), None);
+        assert_eq!(refused("ERR", "Unknown subcommand").unwrap(), None);
+        assert!(refused("LOADING", "wait").is_err());
+        assert!(refused("ERR", "something else").is_err());
+        assert_eq!(
+            unless_refused(Reply::Int(1), "TIME").unwrap(),
+            Some(Reply::Int(1))
+        );
+    }
+}

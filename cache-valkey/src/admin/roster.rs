@@ -1,0 +1,95 @@
+//! Every node there is, for what has to be done on each: replicas that no read goes to and primaries without
+//! slots, too, and nodes that are away.
+
+use cache_core::CacheError;
+use cache_core::config::Address;
+
+use super::spare::Node;
+use super::{Administration, Member, NodeView, Role, TopologyView};
+use crate::command::Command;
+use crate::error::accept;
+use crate::follow::read_role;
+use crate::reply::Reply;
+
+impl Administration {
+    /// Every node, each by itself: primaries, replicas, and such as cannot be reached at present.
+    ///
+    /// # Errors
+    ///
+    /// As any call where nobody can be asked, or the user may not ask who is there (`CLUSTER NODES` or `ROLE`).
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn everyone(&self) -> Result<Vec<Member>, CacheError> {
+        let mut view = self.topology().await?;
+        let known = self.members_of(&view);
+        // Whoever answers first knows the others.
+        let mut failure = None;
+        for witness in known.iter().filter(|member| member.view().role == Role::Primary) {
+            match told(witness, &view).await {
+                Ok(told) => {
+                    let new = |node: &NodeView| view.nodes.iter().all(|known| known.address != node.address);
+                    let new: Vec<_> = told.into_iter().filter(new).collect();
+                    view.nodes.extend(new);
+                    return Ok(self.members_of(&view));
+                }
+                Err(error) => failure = Some(error),
+            }
+        }
+        Err(failure.unwrap_or_else(|| CacheError::Unavailable {
+            reason: cache_core::Unavailability::NotReady,
+            detail: "there is no primary at present".into(),
+            outcome: cache_core::Outcome::NotApplied,
+            source: None,
+        }))
+    }
+}
+
+/// The nodes that `witness` knows of.
+async fn told(witness: &Member, view: &TopologyView) -> Result<Vec<NodeView>, CacheError> {
+    let own = witness.view();
+    let node = |address, role, reachable| NodeView {
+        address,
+        role,
+        slots: Vec::new(),
+        primary: None,
+        server: own.server.clone(),
+        version: own.version.clone(),
+        reachable,
+    };
+    let (question, name) = if view.cluster {
+        (Command::read("CLUSTER").arg("NODES"), "CLUSTER NODES")
+    } else {
+        (Command::read("ROLE"), "ROLE")
+    };
+    let mut replies = witness.ask(&[&question]).await?.into_iter();
+    let reply = accept(replies.next().unwrap_or(Reply::Nil), name)?;
+    if !view.cluster {
+        let replicas = read_role(&reply).into_iter();
+        return Ok(replicas
+            .map(|address| node(address, Role::Replica, true))
+            .collect());
+    }
+    let text = reply.as_text().ok_or_else(|| reply.unexpected("text"))?;
+    let nodes: Vec<Node<'_>> = text.lines().filter_map(Node::read).collect();
+    let is_named = |line: &Node<'_>| line.has("myself") && line.hostname == Some(&own.address.host);
+    let named = nodes.iter().any(is_named);
+    Ok(nodes
+        .iter()
+        .filter(|line| {
+            !["handshake", "noaddr", "myself"]
+                .iter()
+                .any(|flag| line.has(flag))
+        })
+        .map(|line| {
+            let host = line.hostname.filter(|_| named).unwrap_or(line.host);
+            let role = if line.has("master") {
+                Role::Primary
+            } else {
+                Role::Replica
+            };
+            node(Address::new(host, line.port), role, !line.has("fail"))
+        })
+        .collect())
+}

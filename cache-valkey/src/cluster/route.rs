@@ -1,0 +1,126 @@
+//! Which node a call goes to, and the error where there is none.
+
+use std::sync::Arc;
+
+use cache_core::clock;
+use cache_core::config::ReadFrom;
+use cache_core::slot::slot_of;
+use cache_core::{CacheError, Outcome, Unavailability};
+use rand::Rng;
+
+use super::table::{Shard, Table};
+use super::{Cluster, SURVEYED};
+use crate::command::Command;
+use crate::deadline::Deadline;
+use crate::node::Node;
+
+impl Cluster {
+    /// The node to send `command` to: by its key, or any primary where it has none.
+    pub(super) fn route(&self, command: &Command<'_>, retried: bool) -> Result<Arc<Node>, CacheError> {
+        let table = self.table.load();
+        let Some(key) = command.routing_key() else {
+            return self.any_primary(&table);
+        };
+        let slot = slot_of(key);
+        match table.shard(slot) {
+            Some(shard) => self.choose(shard, command.reads(), retried),
+            None => Err(self.nobody(Some(slot))),
+        }
+    }
+
+    /// The node to send `command` to after that failed with `error`.
+    pub(super) async fn route_again(
+        &self,
+        command: &Command<'_>,
+        retried: bool,
+        error: CacheError,
+        deadline: Deadline,
+    ) -> Result<Arc<Node>, CacheError> {
+        self.once_surveyed(error, deadline, || self.route(command, retried))
+            .await
+    }
+
+    /// Tries `attempt` again, which failed with `error`, where that may be for want of replicas of a shard
+    /// that only a redirection has told of so far: a survey that names them is on its way.
+    pub(super) async fn once_surveyed<T>(
+        &self,
+        error: CacheError,
+        deadline: Deadline,
+        attempt: impl Fn() -> Result<T, CacheError>,
+    ) -> Result<T, CacheError> {
+        let until = clock::now() + SURVEYED;
+        let mut result = Err(error);
+        while result.is_err()
+            && self.read_from == ReadFrom::Replica
+            && self.table.load().has_unsurveyed_shards()
+            && clock::now() < until
+            && self.pause(SURVEYED / 50, deadline).await
+        {
+            result = attempt();
+        }
+        result
+    }
+
+    /// The node of `shard` that is to answer.
+    #[inline]
+    pub(super) fn choose(
+        &self,
+        shard: &Shard<Arc<Node>>,
+        reads: bool,
+        retried: bool,
+    ) -> Result<Arc<Node>, CacheError> {
+        let replica = || shard.replica(|node| !node.is_down());
+        let node = match self.read_from {
+            ReadFrom::Replica if reads => replica().ok_or_else(|| self.no_replica(shard))?,
+            ReadFrom::PreferReplica if reads && !retried => replica().unwrap_or(shard.primary()),
+            _ => shard.primary(),
+        };
+        Ok(Arc::clone(node))
+    }
+
+    pub(super) fn any_primary(&self, table: &Table<Arc<Node>>) -> Result<Arc<Node>, CacheError> {
+        let primaries: Vec<_> = table.serving().map(|shard| shard.primary()).collect();
+        let start = rand::rng().random_range(0..primaries.len().max(1));
+        let (before, after) = primaries.split_at(start);
+        let mut turn = after.iter().chain(before);
+        let node = turn.clone().find(|node| !node.is_down()).or_else(|| turn.next());
+        node.map(|node| Arc::clone(node)).ok_or_else(|| self.nobody(None))
+    }
+
+    /// The error of a call that nobody can serve. The slot has been asked for: a table is what a survey
+    /// found, and surveys go on while anything is missing in it.
+    #[cold]
+    pub(super) fn nobody(&self, slot: Option<u16>) -> CacheError {
+        if self.is_closed() {
+            return CacheError::Closed;
+        }
+        self.hint();
+        if let Some(failure) = self.failure().as_ref()
+            && self.table.load().shards().is_empty()
+        {
+            return failure.clone();
+        }
+        not_ready(match slot {
+            Some(slot) => format!("no node of the cluster serves slot {slot}"),
+            None => "no node of the cluster serves any slot".to_owned(),
+        })
+    }
+
+    #[cold]
+    fn no_replica(&self, shard: &Shard<Arc<Node>>) -> CacheError {
+        self.hint();
+        not_ready(format!(
+            "no replica of {} can be reached, and CACHE_READ_FROM=replica rules out the primary",
+            shard.primary().address()
+        ))
+    }
+}
+
+pub(super) fn not_ready(detail: String) -> CacheError {
+    CacheError::Unavailable {
+        reason: Unavailability::NotReady,
+        detail: detail.into(),
+        outcome: Outcome::NotApplied,
+        source: None,
+    }
+}

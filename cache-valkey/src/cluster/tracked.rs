@@ -1,0 +1,106 @@
+//! Reads whose key the server is to watch: always from the primary, and as one pipeline on the way.
+
+use std::sync::Arc;
+
+use cache_core::CacheError;
+use cache_core::config::ReadFrom;
+use cache_core::slot::slot_of;
+
+use super::Cluster;
+use super::journey::{Journey, Setback, Step};
+use super::recover::give_up;
+use crate::command::{Command, Effect};
+use crate::deadline::Deadline;
+use crate::node::Node;
+use crate::reply::Reply;
+use crate::tracking::Answers;
+
+impl Cluster {
+    /// Sends reads of one key as one pipeline to the primary of its slot, so that a change of the key is
+    /// reported. What is sent elsewhere is sent again as a whole.
+    ///
+    /// What came by `ASK` is not tracked: the slot has two owners then.
+    pub(crate) async fn send_tracked(
+        &self,
+        reads: &[Command<'_>],
+        deadline: Deadline,
+    ) -> Result<Answers, CacheError> {
+        let reads: Vec<_> = reads.iter().collect();
+        let key = reads
+            .iter()
+            .find_map(|read| read.routing_key())
+            .unwrap_or_default();
+        let slot = slot_of(key);
+        let mut journey = Journey::new(Effect::Read, false, self.max_retries);
+        let mut node = self.owner(key).ok_or_else(|| self.nobody(Some(slot)))?;
+        let mut result = node.send_tracked(&reads, deadline).await;
+        loop {
+            let setback = match &result {
+                Ok(answers) => match setback(answers, &node) {
+                    Some(setback) => setback,
+                    None => return result.map(|answers| self.still_owned(answers, key, &node)),
+                },
+                Err(CacheError::Closed) if self.is_closed() => return result,
+                Err(error) => Setback::of_failure(error),
+            };
+            self.take_note(&setback);
+            match journey.next(&setback) {
+                Step::Follow { to, asking, pause } if self.pause(pause, deadline).await => {
+                    node = self.state().node(&to);
+                    result = if asking {
+                        ask(&node, &reads, deadline).await
+                    } else {
+                        node.send_tracked(&reads, deadline).await
+                    };
+                }
+                Step::Again { pause } if self.pause(pause, deadline).await => {
+                    result = match self.owner(key) {
+                        Some(owner) => {
+                            node = owner;
+                            node.send_tracked(&reads, deadline).await
+                        }
+                        None => Err(self.nobody(Some(slot))),
+                    };
+                }
+                _ => {
+                    let reply = result.map(|answers| {
+                        let mut replies = answers.replies.into_iter();
+                        replies
+                            .find(|reply| matches!(reply, Reply::Error(_)))
+                            .unwrap_or(Reply::Nil)
+                    });
+                    let ended = give_up(&journey, &setback, reply, reads[0]);
+                    return ended.map(|reply| Answers::untracked(vec![reply]));
+                }
+            }
+        }
+    }
+
+    pub(crate) const fn read_from(&self) -> ReadFrom {
+        self.read_from
+    }
+
+    /// What was read from a node that is not the slot's owner, or not any longer, is nobody's to report.
+    fn still_owned(&self, mut answers: Answers, key: &[u8], node: &Arc<Node>) -> Answers {
+        answers.tracked &= self.owner(key).is_some_and(|owner| Arc::ptr_eq(&owner, node));
+        answers
+    }
+}
+
+/// Why not all of the reads have their result.
+fn setback(answers: &Answers, node: &Node) -> Option<Setback> {
+    answers.replies.iter().find_map(|reply| match reply {
+        Reply::Error(refusal) => Setback::of_refusal(refusal, node.address()),
+        _ => None,
+    })
+}
+
+/// Sends reads to a node that is about to serve their slot; each has to say so.
+async fn ask(node: &Arc<Node>, reads: &[&Command<'_>], deadline: Deadline) -> Result<Answers, CacheError> {
+    let asking = Command::write("ASKING");
+    let commands: Vec<_> = reads.iter().flat_map(|&read| [&asking, read]).collect();
+    let replies = node.send_batch(&commands, deadline).await?;
+    Ok(Answers::untracked(
+        replies.into_iter().skip(1).step_by(2).collect(),
+    ))
+}
