@@ -34,6 +34,11 @@ impl Budget {
         self.run(self.left / 2, operation).await
     }
 
+    /// Counts in what was spent of a copy of this at the same time: no more is left than of the copy.
+    pub(super) fn share(&mut self, spent: &Self) {
+        self.left = self.left.min(spent.left);
+    }
+
     async fn run<T>(
         &mut self,
         limit: Duration,

@@ -4,27 +4,29 @@
 
 use std::sync::Arc;
 
-use cache_core::Ttl;
+use bytes::Bytes;
 use cache_core::clock::{self, Instant};
+use cache_core::{Entry, Ttl};
+use tokio::task::consume_budget;
 
-use super::ReadThrough;
 use super::budget::Budget;
+use super::core::{Core, Payload, check};
 use super::error::ReadError;
 use super::events::ReadThroughEvent;
 use super::flights::{Boarding, Outcome, Purpose, Seat};
-use super::found::{Condition, Found, Value};
+use super::found::{Condition, Found, Known};
 use super::journey::Journey;
-use super::loaded::{Answer, Freshness};
-use super::source::Source;
+use super::loaded::{Answer, Freshness, Loaded};
+use super::source::{Loading, Source};
 use super::waits::Waiting;
 
 /// What a look at the cache came to.
-pub(super) enum Look {
-    Answer(Answer),
+pub(super) enum Look<V> {
+    Answer(Answer<V>),
     /// An answer, and a value that should be loaded anew.
-    Ripe(Answer, Value),
+    Ripe(Answer<V>, Known<V>),
     /// Nothing fresh; what could be given instead of an error.
-    Need(Option<Value>),
+    Need(Option<Known<V>>),
 }
 
 /// How long a caller waits.
@@ -34,71 +36,118 @@ pub(super) struct Patience {
     hard: Instant,
 }
 
-impl ReadThrough {
+impl<V: Payload> Core<V> {
+    pub(super) async fn get_or_load(
+        self: &Arc<Self>,
+        key: &str,
+        load: impl FnOnce() -> Loading<Loaded<V>> + Send + 'static,
+    ) -> Result<Answer<V>, ReadError> {
+        check(key)?;
+        if let Some(tier) = &self.near {
+            consume_budget().await;
+            if let Some(known) = tier.look(key) {
+                match self.judge(key, known) {
+                    Look::Answer(answer) => return Ok(answer),
+                    Look::Ripe(answer, known) => {
+                        self.refresh(key, known, Source::One(Box::new(load)));
+                        return Ok(answer);
+                    }
+                    Look::Need(_) => {}
+                }
+            }
+        }
+        let patience = self.patience();
+        if let Some(seat) = self.flights.join_load(key)
+            && let Some(result) = self.join(seat, None, patience).await
+        {
+            return result;
+        }
+        let mut budget = self.budget();
+        match self.look(key, &mut budget).await {
+            Look::Answer(answer) => Ok(answer),
+            Look::Ripe(answer, known) => {
+                self.refresh(key, known, Source::One(Box::new(load)));
+                Ok(answer)
+            }
+            Look::Need(stale) => {
+                let source = Source::One(Box::new(load));
+                self.fetch(key, source, stale, budget, patience).await
+            }
+        }
+    }
+
     pub(super) fn patience(&self) -> Patience {
         let now = clock::now();
         Patience {
-            soft: self.core.config.soft_timeout.map(|soft| now + soft),
-            hard: now + self.core.config.hard_timeout,
+            soft: self.config.soft_timeout.map(|soft| now + soft),
+            hard: now + self.config.hard_timeout,
         }
     }
 
-    pub(super) async fn look(&self, key: &str, budget: &mut Budget) -> Look {
-        let read = budget.spend(self.core.client.get(key)).await;
-        match self.core.noted(read) {
-            Ok(raw) => self.judge(key, Found::new(key, raw, Ttl::Forever)),
-            Err(_) => Look::Need(None),
+    pub(super) async fn look(&self, key: &str, budget: &mut Budget) -> Look<V> {
+        if let Some(tier) = &self.near {
+            match self.read_near(tier, key, budget).await {
+                Ok(Some(known)) => return self.judge(key, known),
+                Ok(None) => {}
+                Err(_) => return Look::Need(None),
+            }
+        }
+        let read = self.noted(budget.spend(self.client.get(key)).await);
+        read.map_or(Look::Need(None), |raw| self.judge_raw(key, raw))
+    }
+
+    /// What is to be done about what was read.
+    pub(super) fn judge_raw(&self, key: &str, raw: Bytes) -> Look<V> {
+        match self.found(key, Entry::untracked(raw, Ttl::Forever)) {
+            Found::Value(_, known) => self.judge(key, known),
+            _ => Look::Need(None),
         }
     }
 
-    /// What is to be done about what was found.
-    pub(super) fn judge(&self, key: &str, found: Found) -> Look {
-        let core = &self.core;
-        let Found::Value(value) = found else {
-            return Look::Need(None);
-        };
-        match value.condition(&core.config) {
-            Condition::Fresh => Look::Answer(self.hit(&value)),
-            Condition::Ripe if core.refresh_holds.is_held(key) => Look::Answer(self.hit(&value)),
-            Condition::Ripe => Look::Ripe(self.hit(&value), value),
-            Condition::Stale if core.load_holds.is_held(key) => Look::Answer(self.stale(&value)),
-            Condition::Stale => Look::Need(Some(value)),
+    /// What is to be done about what is known.
+    pub(super) fn judge(&self, key: &str, known: Known<V>) -> Look<V> {
+        match known.condition(&self.config) {
+            Condition::Fresh => Look::Answer(self.hit(&known)),
+            Condition::Ripe if self.refresh_holds.is_held(key) => Look::Answer(self.hit(&known)),
+            Condition::Ripe => Look::Ripe(self.hit(&known), known),
+            Condition::Stale if self.load_holds.is_held(key) => Look::Answer(self.stale(&known)),
+            Condition::Stale => Look::Need(Some(known)),
             Condition::Dead => Look::Need(None),
         }
     }
 
-    pub(super) fn hit(&self, value: &Value) -> Answer {
-        let negative = value.is_negative();
-        self.core.note(&ReadThroughEvent::Hit { negative });
-        value.answer(Freshness::Fresh)
+    pub(super) fn hit(&self, known: &Known<V>) -> Answer<V> {
+        let negative = known.is_negative();
+        self.note(&ReadThroughEvent::Hit { negative });
+        known.answer(Freshness::Fresh)
     }
 
-    pub(super) fn stale(&self, value: &Value) -> Answer {
-        self.core.note(&ReadThroughEvent::Stale);
-        value.answer(Freshness::Stale)
+    pub(super) fn stale(&self, known: &Known<V>) -> Answer<V> {
+        self.note(&ReadThroughEvent::Stale);
+        known.answer(Freshness::Stale)
     }
 
     /// Begins to load anew what is still fresh, unless that is under way.
-    pub(super) fn refresh(&self, key: &str, value: Value, source: Source) {
-        if let Boarding::Led(flight, _) = self.core.flights.board(key, Purpose::Refresh, None) {
-            let core = Arc::clone(&self.core);
-            tokio::spawn(Journey { core, flight, source }.refresh(value));
+    pub(super) fn refresh(self: &Arc<Self>, key: &str, known: Known<V>, source: Source<V>) {
+        if let Boarding::Led(flight, _) = self.flights.board(key, Purpose::Refresh, None) {
+            let core = Arc::clone(self);
+            tokio::spawn(Journey { core, flight, source }.refresh(known));
         }
     }
 
     /// Waits for a load of `key`, and starts it where there is none.
     pub(super) async fn fetch(
-        &self,
+        self: &Arc<Self>,
         key: &str,
-        mut source: Source,
-        mut stale: Option<Value>,
+        mut source: Source<V>,
+        mut stale: Option<Known<V>>,
         mut budget: Budget,
         patience: Patience,
-    ) -> Result<Answer, ReadError> {
+    ) -> Result<Answer<V>, ReadError> {
         loop {
-            match self.core.flights.board(key, Purpose::Load, stale.clone()) {
+            match self.flights.board(key, Purpose::Load, stale.clone()) {
                 Boarding::Led(flight, seat) => {
-                    let core = Arc::clone(&self.core);
+                    let core = Arc::clone(self);
                     tokio::spawn(Journey { core, flight, source }.load(budget));
                     let result = self.wait(seat, stale, patience).await;
                     return result.unwrap_or(Err(ReadError::Aborted));
@@ -126,21 +175,21 @@ impl ReadThrough {
 
     pub(super) async fn join(
         &self,
-        seat: Seat,
-        stale: Option<Value>,
+        seat: Seat<V>,
+        stale: Option<Known<V>>,
         patience: Patience,
-    ) -> Option<Result<Answer, ReadError>> {
-        self.core.note(&ReadThroughEvent::Joined);
+    ) -> Option<Result<Answer<V>, ReadError>> {
+        self.note(&ReadThroughEvent::Joined);
         self.wait(seat, stale, patience).await
     }
 
     /// What a flight brings; `None` where it decided nothing.
     pub(super) async fn wait(
         &self,
-        mut seat: Seat,
-        mut stale: Option<Value>,
+        mut seat: Seat<V>,
+        mut stale: Option<Known<V>>,
         patience: Patience,
-    ) -> Option<Result<Answer, ReadError>> {
+    ) -> Option<Result<Answer<V>, ReadError>> {
         let Ok(_waiting) = Waiting::for_flight(seat.id) else {
             return Some(Err(ReadError::Reentered));
         };
@@ -150,7 +199,7 @@ impl ReadThrough {
             match progress.outcome {
                 Some(Outcome::Answer(Ok(answer))) => return Some(Ok(answer)),
                 Some(Outcome::Answer(Err(error))) => return Some(self.instead(stale, error)),
-                Some(Outcome::Hit(value)) => return Some(Ok(self.hit(&value))),
+                Some(Outcome::Hit(known)) => return Some(Ok(self.hit(&known))),
                 Some(Outcome::Again) => return None,
                 None => {}
             }
@@ -171,14 +220,14 @@ impl ReadThrough {
 
     pub(super) fn too_late(&self) -> ReadError {
         ReadError::Timeout {
-            after: self.core.config.hard_timeout,
+            after: self.config.hard_timeout,
         }
     }
 
     /// The stale value instead of an error, where it may still be given.
-    pub(super) fn instead(&self, stale: Option<Value>, error: ReadError) -> Result<Answer, ReadError> {
-        match stale.filter(|value| value.condition(&self.core.config) != Condition::Dead) {
-            Some(value) => Ok(self.stale(&value)),
+    pub(super) fn instead(&self, stale: Option<Known<V>>, error: ReadError) -> Result<Answer<V>, ReadError> {
+        match stale.filter(|known| known.condition(&self.config) != Condition::Dead) {
+            Some(known) => Ok(self.stale(&known)),
             None => Err(error),
         }
     }

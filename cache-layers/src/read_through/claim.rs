@@ -6,7 +6,7 @@
 use bytes::Bytes;
 
 use super::budget::Budget;
-use super::core::Core;
+use super::core::{Core, Payload};
 use super::events::ReadThroughEvent;
 use super::lease::Lease;
 use super::loaded::Loaded;
@@ -36,7 +36,7 @@ impl Claim {
     }
 
     /// Renews the lease for as long as it is ours; never returns.
-    pub(super) async fn keep(&self, core: &Core) {
+    pub(super) async fn keep<V: Payload>(&self, core: &Core<V>) {
         if let Some(lease) = self.lease.as_ref().filter(|_| self.held) {
             let pause = core.config.lease().unwrap_or_default() / 3;
             loop {
@@ -51,16 +51,25 @@ impl Claim {
     }
 
     /// Stores what was loaded in place of what was seen, if this is still the one to do so.
-    pub(super) async fn store(self, core: &Core, key: &str, loaded: &Loaded, created_ms: u64) {
+    pub(super) async fn store<V: Payload>(
+        self,
+        core: &Core<V>,
+        key: &str,
+        loaded: &Loaded<V>,
+        created_ms: u64,
+    ) {
+        let keys = [key];
+        let _written = core.writing(&keys);
         let mut budget = core.budget();
         let mut stored = false;
         if let Some(base) = &self.base
             && let Some((entry, life)) = core.entry(key, loaded, created_ms)
         {
-            // A cache that cannot say leaves the decision to the comparison.
-            let owner = match self.lease.as_ref().filter(|_| self.held) {
+            // A sign is a fence by itself: whoever took the lease meanwhile has replaced it before loading, or
+            // will find the value. A cache that cannot say leaves the decision to the comparison.
+            let owner = match self.lease.as_ref().filter(|_| self.held && !base.ours) {
                 Some(lease) => core
-                    .noted(lease.renew(&*core.client, &mut budget).await)
+                    .noted(lease.confirm(&*core.client, &mut budget).await)
                     .unwrap_or(true),
                 None => true,
             };
@@ -84,7 +93,7 @@ impl Claim {
     }
 
     /// Ends a load that failed, or that nobody wanted any more.
-    pub(super) async fn fail(self, core: &Core, key: &str, given_up: bool) {
+    pub(super) async fn fail<V: Payload>(self, core: &Core<V>, key: &str, given_up: bool) {
         let mut budget = core.budget();
         self.clean(core, key, &mut budget).await;
         if given_up {
@@ -99,7 +108,7 @@ impl Claim {
     }
 
     /// Takes away the sign of this load, if it still stands.
-    async fn clean(&self, core: &Core, key: &str, budget: &mut Budget) {
+    async fn clean<V: Payload>(&self, core: &Core<V>, key: &str, budget: &mut Budget) {
         if let Some(base) = self.base.as_ref().filter(|base| base.ours) {
             let gone = budget.spend(core.client.compare_and_delete(key, &base.raw)).await;
             // A sign that cannot be taken away expires.
@@ -108,7 +117,7 @@ impl Claim {
     }
 
     /// Gives the lease back; also one of which it is not known whether it is ours.
-    pub(super) async fn release(&self, core: &Core, budget: &mut Budget) {
+    pub(super) async fn release<V: Payload>(&self, core: &Core<V>, budget: &mut Budget) {
         if let Some(lease) = &self.lease {
             // A lease that cannot be given back expires.
             let _expires = core.noted(lease.release(&*core.client, budget).await);

@@ -7,6 +7,7 @@ use cache_core::{CacheError, Ttl};
 
 use super::clock::{SystemClock, WallClock};
 use super::events::ReadThroughListener;
+use crate::refuse::refuse;
 
 /// The choices of a [`ReadThrough`](super::ReadThrough).
 ///
@@ -243,12 +244,6 @@ impl ReadThroughConfigBuilder {
     /// [`CacheError::InvalidInput`] that names the first choice that cannot be, and what can.
     pub fn build(self) -> Result<ReadThroughConfig, CacheError> {
         let config = self.config;
-        let refuse = |argument, reason: &'static str| {
-            Err(CacheError::InvalidInput {
-                argument,
-                reason: reason.into(),
-            })
-        };
         let spans = [
             ("life", config.life),
             ("negative_life", config.negative_life),

@@ -1,25 +1,38 @@
 //! What all calls and flights of one read-through share.
 
+use std::fmt;
 use std::sync::Arc;
 
-use cache_core::{CacheClient, CacheError, Ttl};
+use bytes::Bytes;
+use cache_core::{CacheClient, CacheError, Entry, MAX_KEY_LEN, Ttl, check_key};
 
 use super::budget::Budget;
 use super::clock::millis;
+use super::codec::Form;
 use super::config::ReadThroughConfig;
 use super::envelope::{Content, Envelope};
 use super::events::{Counters, ReadThroughEvent};
 use super::flights::Flights;
-use super::found::Found;
+use super::found::{Found, Known, Stored};
 use super::holds::Holds;
+use super::lease::{SUFFIX, lease_key};
 use super::loaded::Loaded;
+use super::near::{NearTier, Written};
 use super::wakes::Wakes;
+use crate::near::{Boarding, Count, Found as NearFound};
 
-#[derive(Debug)]
-pub(super) struct Core {
+/// What is handed around: bytes, or a value behind an `Arc`.
+pub(super) trait Payload: Clone + Send + Sync + 'static {}
+
+impl<V: Clone + Send + Sync + 'static> Payload for V {}
+
+pub(super) struct Core<V: Payload> {
     pub(super) client: Arc<dyn CacheClient>,
     pub(super) config: ReadThroughConfig,
-    pub(super) flights: Arc<Flights>,
+    form: Box<dyn Form<V>>,
+    /// Where decoded values are kept.
+    pub(super) near: Option<Arc<NearTier<V>>>,
+    pub(super) flights: Arc<Flights<V>>,
     pub(super) wakes: Wakes,
     /// Keys whose stale value is given without another try.
     pub(super) load_holds: Holds,
@@ -28,12 +41,19 @@ pub(super) struct Core {
     pub(super) counters: Counters,
 }
 
-impl Core {
-    pub(super) fn new(client: Arc<dyn CacheClient>, config: ReadThroughConfig) -> Arc<Self> {
+impl<V: Payload> Core<V> {
+    pub(super) fn new(
+        client: Arc<dyn CacheClient>,
+        config: ReadThroughConfig,
+        form: Box<dyn Form<V>>,
+        near: Option<Arc<NearTier<V>>>,
+    ) -> Arc<Self> {
         Arc::new(Self {
+            near,
             wakes: Wakes::new(&client),
             client,
             config,
+            form,
             flights: Flights::new(),
             load_holds: Holds::default(),
             refresh_holds: Holds::default(),
@@ -63,38 +83,237 @@ impl Core {
         Budget::new(self.config.cache_deadline)
     }
 
-    /// What stands under `key`, tracked where the client tracks, and how long it will.
-    pub(super) async fn read_entry(&self, key: &str, budget: &mut Budget) -> Result<Found, CacheError> {
-        match self.noted(budget.spend(self.client.get_entry(key)).await) {
-            Ok(entry) => Ok(Found::new(key, entry.value, entry.remaining)),
-            Err(CacheError::Miss) => Ok(Found::Nothing),
-            Err(error) => Err(error),
+    /// The near tier, where there is one and something read now may be kept in it.
+    pub(super) fn open_near(&self) -> Option<&NearTier<V>> {
+        self.near.as_deref().filter(|tier| tier.is_open())
+    }
+
+    /// To be held while one of `keys` is written.
+    pub(super) fn writing<'a>(&'a self, keys: &'a [&'a str]) -> Option<Written<'a, V>> {
+        self.near.as_deref().map(|tier| tier.writing(keys))
+    }
+
+    /// What stands under `key`, tracked where the client tracks, and how long it will. Kept near where there
+    /// is a near tier.
+    pub(super) async fn read_entry(&self, key: &str, budget: &mut Budget) -> Result<Found<V>, CacheError> {
+        let near = self.open_near().map(|tier| (tier, tier.near.begin(key)));
+        let entry = match self.noted(budget.spend(self.client.get_entry(key)).await) {
+            Ok(entry) => entry,
+            Err(CacheError::Miss) => return Ok(Found::Nothing),
+            Err(error) => return Err(error),
+        };
+        let found = self.found(key, entry);
+        if let Some((tier, mark)) = near
+            && let Found::Value(stored, known) = &found
+            && let Some(keep) = tier.keep(key, stored, known)
+        {
+            mark.complete(keep);
+        }
+        Ok(found)
+    }
+
+    /// The value under `key` by way of the near tier: one far read for all who want it now, which is kept.
+    /// What is no value is a miss. `None` where nothing may be kept, and the caller reads for itself.
+    pub(super) async fn read_near(
+        &self,
+        tier: &NearTier<V>,
+        key: &str,
+        budget: &mut Budget,
+    ) -> Result<Option<Known<V>>, CacheError> {
+        let counts = tier.near.counts();
+        loop {
+            // Asked first: who comes after a time in which changes were not reported joins no read of it.
+            let period = tier.near.period();
+            if !tier.is_open() {
+                counts.add(Count::Miss, 1);
+                return Ok(None);
+            }
+            match tier.near.board(key, period) {
+                Boarding::Late => {}
+                Boarding::Hit(found) => {
+                    counts.add(Count::Hit, 1);
+                    return Ok(Some(found.value));
+                }
+                Boarding::Joined(seat) => {
+                    let landed = async { seat.landed().await.transpose() };
+                    if let Some(found) = budget.spend(landed).await? {
+                        counts.add(Count::Joined, 1);
+                        return Ok(Some(found.value));
+                    }
+                }
+                Boarding::Led(flight) => {
+                    counts.add(Count::Miss, 1);
+                    let read = self.noted(budget.spend(self.client.get_entry(key)).await);
+                    let (answer, keep) = match read.map(|entry| self.found(key, entry)) {
+                        Ok(Found::Value(stored, known)) => {
+                            let keep = tier.keep(key, &stored, &known);
+                            let found = NearFound {
+                                value: known,
+                                remaining: stored.remaining,
+                                tracked: stored.tracked,
+                            };
+                            (Ok(found), keep)
+                        }
+                        Ok(_) => (Err(CacheError::Miss), None),
+                        Err(error) => (Err(error), None),
+                    };
+                    flight.land(&answer, keep);
+                    return answer.map(|found| Some(found.value));
+                }
+            }
         }
     }
 
+    /// What an entry is.
+    pub(super) fn found(&self, key: &str, entry: Entry) -> Found<V> {
+        let stored = Stored {
+            raw: entry.value,
+            remaining: entry.remaining,
+            tracked: entry.tracked,
+        };
+        let Some(envelope) = Envelope::decode(key, &stored.raw) else {
+            return Found::Foreign(stored);
+        };
+        let value = match envelope.content {
+            Content::UnderWay(_) => return Found::UnderWay(stored.raw),
+            Content::Absent => None,
+            Content::Value(bytes) => match self.form.decode(bytes) {
+                Ok(value) => Some(value),
+                Err(error) => {
+                    self.note(&ReadThroughEvent::Undecodable { error });
+                    return Found::Foreign(stored);
+                }
+            },
+        };
+        let known = Known {
+            value,
+            created_ms: envelope.created_ms,
+            expires_ms: envelope.expires_ms,
+            size: stored.raw.len(),
+        };
+        Found::Value(stored, known)
+    }
+
     /// The entry for what was loaded, and how long it stays; `None` where it is not to be stored.
-    pub(super) fn entry(&self, key: &str, loaded: &Loaded, created_ms: u64) -> Option<(bytes::Bytes, Ttl)> {
+    pub(super) fn entry(&self, key: &str, loaded: &Loaded<V>, created_ms: u64) -> Option<(Bytes, Ttl)> {
+        match self.try_entry(key, loaded, created_ms) {
+            Ok(entry) => entry,
+            Err(Unstorable::Encoding(error)) => {
+                self.note(&ReadThroughEvent::Unencodable { error });
+                None
+            }
+            Err(Unstorable::Size(bytes)) => {
+                self.note(&ReadThroughEvent::Oversize { bytes });
+                None
+            }
+        }
+    }
+
+    /// As [`entry`](Self::entry); `Ok(None)` where it lives for no time.
+    pub(super) fn try_entry(
+        &self,
+        key: &str,
+        loaded: &Loaded<V>,
+        created_ms: u64,
+    ) -> Result<Option<(Bytes, Ttl)>, Unstorable> {
         let config = &self.config;
-        let size = loaded.value.as_ref().map_or(0, bytes::Bytes::len);
+        let value = loaded.value.as_ref().map(|value| self.form.encode(value));
+        let value = value.transpose().map_err(Unstorable::Encoding)?;
+        let size = value.as_ref().map_or(0, Bytes::len);
         if size > config.max_payload {
-            self.note(&ReadThroughEvent::Oversize { bytes: size });
-            return None;
+            return Err(Unstorable::Size(size));
         }
         let now = config.clock.since_epoch();
         let promised = loaded.life(now, config.life, config.negative_life);
         let life = config.jittered(promised, rand::random());
         if millis(life) == 0 {
-            return None;
+            return Ok(None);
         }
-        let envelope = Envelope {
-            content: loaded.value.clone().map_or(Content::Absent, Content::Value),
-            created_ms,
-            expires_ms: millis(now.saturating_add(life)),
-        };
-        let stays = match loaded.value {
+        let stays = match value {
             Some(_) => life + config.stale_limit,
             None => life,
         };
-        Some((envelope.encode(key)?, Ttl::After(stays)))
+        let envelope = Envelope {
+            content: value.map_or(Content::Absent, Content::Value),
+            created_ms,
+            expires_ms: millis(now.saturating_add(life)),
+        };
+        let entry = envelope.encode(key).ok_or(Unstorable::Size(size))?;
+        Ok(Some((entry, Ttl::After(stays))))
+    }
+
+    /// Stores a value that the caller knows, whatever is there.
+    pub(super) async fn put(&self, key: &str, loaded: &Loaded<V>) -> Result<(), CacheError> {
+        check(key)?;
+        let created_ms = millis(self.config.clock.since_epoch());
+        let entry = self
+            .try_entry(key, loaded, created_ms)
+            .map_err(|reason| match reason {
+                Unstorable::Encoding(error) => error,
+                Unstorable::Size(size) => CacheError::InvalidInput {
+                    argument: "value",
+                    reason: format!(
+                        "{size} bytes long; at most {} are stored",
+                        self.config.max_payload
+                    )
+                    .into(),
+                },
+            })?;
+        let Some((entry, life)) = entry else {
+            return self.invalidate(&[key]).await;
+        };
+        self.forget(key);
+        let keys = [key];
+        let _written = self.writing(&keys);
+        self.client.set(key, entry, life).await
+    }
+
+    /// Deletes values, with their leases: what failed before says nothing about what comes now.
+    pub(super) async fn invalidate(&self, keys: &[&str]) -> Result<(), CacheError> {
+        keys.iter().try_for_each(|key| check(key))?;
+        keys.iter().for_each(|key| self.forget(key));
+        let leases: Vec<String> = keys.iter().map(|key| lease_key(key)).collect();
+        let leases = leases.iter().map(String::as_str);
+        let all: Vec<&str> = keys.iter().copied().chain(leases).collect();
+        let _written = self.writing(keys);
+        self.client.del(&all).await?;
+        Ok(())
+    }
+
+    /// What this process knows about a key is over.
+    fn forget(&self, key: &str) {
+        self.flights.detach(key);
+        self.load_holds.release(key);
+        self.refresh_holds.release(key);
+    }
+}
+
+/// A key that leaves room for its lease's.
+pub(super) fn check(key: &str) -> Result<(), CacheError> {
+    check_key(key)?;
+    let most = MAX_KEY_LEN - SUFFIX.len();
+    if key.len() > most {
+        return Err(CacheError::InvalidInput {
+            argument: "key",
+            reason: format!("{} bytes long; here a key has at most {most}", key.len()).into(),
+        });
+    }
+    Ok(())
+}
+
+/// Why a value cannot be stored.
+pub(super) enum Unstorable {
+    Encoding(CacheError),
+    /// It is so many bytes long.
+    Size(usize),
+}
+
+/// Shows no value.
+impl<V: Payload> fmt::Debug for Core<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Core")
+            .field("client", &self.client)
+            .field("config", &self.config)
+            .finish_non_exhaustive()
     }
 }

@@ -52,6 +52,16 @@ pub enum ReadThroughEvent {
         /// Its size in bytes.
         bytes: usize,
     },
+    /// A loaded value was not stored: its [`Codec`](super::Codec) has no form for it.
+    Unencodable {
+        /// What the codec answered.
+        error: CacheError,
+    },
+    /// A stored value was taken for a miss: its [`Codec`](super::Codec) cannot decode it.
+    Undecodable {
+        /// What the codec answered.
+        error: CacheError,
+    },
     /// The cache failed an operation; the call went on without.
     CacheFailed {
         /// What the cache answered.
@@ -133,6 +143,10 @@ counters! {
     superseded,
     /// Values that were not stored since they are too large.
     oversize,
+    /// Values that were not stored since their codec has no form for them.
+    unencodable,
+    /// Stored values that were taken for a miss since their codec cannot decode them.
+    undecodable,
     /// Operations that the cache failed.
     cache_failures,
 }
@@ -159,6 +173,8 @@ impl Counters {
             ReadThroughEvent::HeldBack => &self.held_back,
             ReadThroughEvent::Superseded => &self.superseded,
             ReadThroughEvent::Oversize { .. } => &self.oversize,
+            ReadThroughEvent::Unencodable { .. } => &self.unencodable,
+            ReadThroughEvent::Undecodable { .. } => &self.undecodable,
             ReadThroughEvent::CacheFailed { .. } => &self.cache_failures,
         };
         counter.fetch_add(1, Ordering::Relaxed);

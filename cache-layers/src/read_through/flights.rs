@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 use super::error::ReadError;
-use super::found::Value;
+use super::found::Known;
 use super::loaded::Answer;
 
 /// Tells the flights of a process apart.
@@ -28,70 +28,67 @@ pub(super) enum Purpose {
 }
 
 /// What those who wait for a flight can see of it.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Progress {
+#[derive(Clone)]
+pub(super) struct Progress<V> {
     /// What could be given instead of an error.
-    pub(super) stale: Option<Value>,
-    pub(super) outcome: Option<Outcome>,
+    pub(super) stale: Option<Known<V>>,
+    pub(super) outcome: Option<Outcome<V>>,
 }
 
 /// How a flight ended for those who wait.
-#[derive(Clone, Debug)]
-pub(super) enum Outcome {
-    Answer(Result<Answer, ReadError>),
+#[derive(Clone)]
+pub(super) enum Outcome<V> {
+    Answer(Result<Answer<V>, ReadError>),
     /// A fresh entry was found in the cache, nothing had to be loaded.
-    Hit(Value),
+    Hit(Known<V>),
     /// Nothing was decided; who waits has to ask again.
     Again,
 }
 
 /// The flights of one read-through.
-#[derive(Debug)]
-pub(super) struct Flights {
-    table: Mutex<HashMap<Arc<str>, Joinable>>,
+pub(super) struct Flights<V> {
+    table: Mutex<Table<V>>,
     /// How many the table holds, so that a hit does not queue for the table while nothing is loaded.
     joinable: AtomicUsize,
     /// How many are under way, those that nobody can join any more included.
     running: watch::Sender<usize>,
 }
 
-#[derive(Debug)]
-struct Joinable {
+type Table<V> = HashMap<Arc<str>, Joinable<V>>;
+
+struct Joinable<V> {
     id: FlightId,
     purpose: Purpose,
-    progress: Arc<watch::Sender<Progress>>,
+    progress: Arc<watch::Sender<Progress<V>>>,
 }
 
 /// A flight, in the hands of the task that makes it. Dropping it ends it, whatever the reason: then those
 /// who wait without an outcome are told that it was given up.
-#[derive(Debug)]
-pub(super) struct Flight {
-    flights: Arc<Flights>,
+pub(super) struct Flight<V> {
+    flights: Arc<Flights<V>>,
     pub(super) key: Arc<str>,
     pub(super) id: FlightId,
     pub(super) purpose: Purpose,
-    progress: Arc<watch::Sender<Progress>>,
+    progress: Arc<watch::Sender<Progress<V>>>,
 }
 
 /// A flight, in the hands of one who waits for it.
-#[derive(Debug)]
-pub(super) struct Seat {
+pub(super) struct Seat<V> {
     pub(super) id: FlightId,
-    pub(super) progress: watch::Receiver<Progress>,
+    pub(super) progress: watch::Receiver<Progress<V>>,
 }
 
 /// What a caller found who wants a key loaded.
-#[derive(Debug)]
-pub(super) enum Boarding {
+pub(super) enum Boarding<V> {
     /// It is being loaded.
-    Joined(Seat),
+    Joined(Seat<V>),
     /// It has been loaded and is about to be stored: who comes now waits for the end, and looks again.
-    Landing(Seat),
+    Landing(Seat<V>),
     /// Nobody loads it: the caller does.
-    Led(Flight, Seat),
+    Led(Flight<V>, Seat<V>),
 }
 
-impl Flights {
+impl<V> Flights<V> {
     pub(super) fn new() -> Arc<Self> {
         Arc::new(Self {
             table: Mutex::default(),
@@ -102,7 +99,7 @@ impl Flights {
 
     /// A seat in the load of `key` that is under way, if callers wait for it already. A refresh is not
     /// joined here: the value may be fresh.
-    pub(super) fn join_load(&self, key: &str) -> Option<Seat> {
+    pub(super) fn join_load(&self, key: &str) -> Option<Seat<V>> {
         // Who misses a flight that begins at this moment finds it after the look at the cache.
         if self.joinable.load(Ordering::Acquire) == 0 {
             return None;
@@ -115,7 +112,12 @@ impl Flights {
     }
 
     /// A seat in the flight of `key`, or a new flight.
-    pub(super) fn board(self: &Arc<Self>, key: &str, purpose: Purpose, stale: Option<Value>) -> Boarding {
+    pub(super) fn board(
+        self: &Arc<Self>,
+        key: &str,
+        purpose: Purpose,
+        stale: Option<Known<V>>,
+    ) -> Boarding<V> {
         let mut table = self.table();
         if let Some(flight) = table.get(key) {
             let seat = flight.seat();
@@ -153,7 +155,7 @@ impl Flights {
         self.remove(&mut self.table(), key);
     }
 
-    fn remove(&self, table: &mut HashMap<Arc<str>, Joinable>, key: &str) {
+    fn remove(&self, table: &mut Table<V>, key: &str) {
         table.remove(key);
         self.joinable.store(table.len(), Ordering::Release);
     }
@@ -165,13 +167,13 @@ impl Flights {
         let _cannot_fail = running.wait_for(|running| *running == 0).await;
     }
 
-    fn table(&self) -> MutexGuard<'_, HashMap<Arc<str>, Joinable>> {
+    fn table(&self) -> MutexGuard<'_, Table<V>> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Joinable {
-    fn seat(&self) -> Seat {
+impl<V> Joinable<V> {
+    fn seat(&self) -> Seat<V> {
         Seat {
             id: self.id,
             progress: self.progress.subscribe(),
@@ -179,15 +181,14 @@ impl Joinable {
     }
 }
 
-impl Flight {
+impl<V> Flight<V> {
     /// Tells those who wait what could be given instead of an error.
-    pub(super) fn offer(&self, stale: &Value) {
-        self.progress
-            .send_modify(|progress| progress.stale = Some(stale.clone()));
+    pub(super) fn offer(&self, stale: Known<V>) {
+        self.progress.send_modify(|progress| progress.stale = Some(stale));
     }
 
     /// Tells those who wait how it ended; the first word counts.
-    pub(super) fn decide(&self, outcome: Outcome) {
+    pub(super) fn decide(&self, outcome: Outcome<V>) {
         self.progress.send_if_modified(|progress| {
             let first = progress.outcome.is_none();
             if first {
@@ -210,14 +211,14 @@ impl Flight {
     }
 
     /// Takes the flight out of the table, if it is there: it may have been detached.
-    fn leave(&self, table: &mut HashMap<Arc<str>, Joinable>) {
+    fn leave(&self, table: &mut Table<V>) {
         if table.get(&self.key).is_some_and(|flight| flight.id == self.id) {
             self.flights.remove(table, &self.key);
         }
     }
 }
 
-impl Drop for Flight {
+impl<V> Drop for Flight<V> {
     fn drop(&mut self) {
         self.decide(Outcome::Answer(Err(ReadError::Aborted)));
         self.leave(&mut self.flights.table());

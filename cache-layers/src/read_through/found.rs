@@ -7,34 +7,36 @@ use cache_core::Ttl;
 
 use super::clock::millis;
 use super::config::{ReadThroughConfig, RefreshAhead};
-use super::envelope::{Content, Envelope};
 use super::loaded::{Answer, Freshness};
 
 /// What a read saw under a key.
-#[derive(Clone, Debug)]
-pub(super) enum Found {
+#[derive(Clone)]
+pub(super) enum Found<V> {
     Nothing,
     /// Somebody's load is under way, or was when somebody was killed.
     UnderWay(Bytes),
-    /// Bytes of another version, or no envelope of this key at all.
+    /// Bytes of another version, no envelope of this key, or no value that can be decoded.
     Foreign(Stored),
-    Value(Value),
+    Value(Stored, Known<V>),
 }
 
 /// Bytes under a key, and how long they will stay there.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Stored {
     pub(super) raw: Bytes,
     pub(super) remaining: Ttl,
+    /// Whether a change will be heard of.
+    pub(super) tracked: bool,
 }
 
 /// A value or "there is none", with its times.
-#[derive(Clone, Debug)]
-pub(super) struct Value {
-    pub(super) stored: Stored,
-    value: Option<Bytes>,
-    created_ms: u64,
-    expires_ms: u64,
+#[derive(Clone)]
+pub(super) struct Known<V> {
+    pub(super) value: Option<V>,
+    pub(super) created_ms: u64,
+    pub(super) expires_ms: u64,
+    /// How long its envelope is, in bytes.
+    pub(super) size: usize,
 }
 
 /// How good a value is.
@@ -48,52 +50,42 @@ pub(super) enum Condition {
     Dead,
 }
 
-impl Found {
-    pub(super) fn new(key: &str, raw: Bytes, remaining: Ttl) -> Self {
-        let stored = Stored { raw, remaining };
-        match Envelope::decode(key, &stored.raw) {
-            None => Self::Foreign(stored),
-            Some(Envelope {
-                content: Content::UnderWay(_),
-                ..
-            }) => Self::UnderWay(stored.raw),
-            Some(Envelope {
-                content,
-                created_ms,
-                expires_ms,
-            }) => Self::Value(Value {
-                stored,
-                value: match content {
-                    Content::Value(value) => Some(value),
-                    _ => None,
-                },
-                created_ms,
-                expires_ms,
-            }),
-        }
-    }
-
+impl<V> Found<V> {
     /// The value, where it is fresh.
-    pub(super) fn fresh(&self, config: &ReadThroughConfig) -> Option<&Value> {
-        match self {
-            Self::Value(value) => {
-                let good = matches!(value.condition(config), Condition::Fresh | Condition::Ripe);
-                good.then_some(value)
-            }
-            _ => None,
-        }
+    pub(super) fn fresh(&self, config: &ReadThroughConfig) -> Option<&Known<V>> {
+        let is_fresh =
+            |known: &&Known<V>| matches!(known.condition(config), Condition::Fresh | Condition::Ripe);
+        self.known().filter(is_fresh)
     }
 
     /// The value, where it is no longer fresh but could be given instead of an error.
-    pub(super) fn stale(&self, config: &ReadThroughConfig) -> Option<&Value> {
+    pub(super) fn stale(&self, config: &ReadThroughConfig) -> Option<&Known<V>> {
+        self.known()
+            .filter(|known| known.condition(config) == Condition::Stale)
+    }
+
+    /// Whether this is the entry that was seen, as far as its times and its length can tell.
+    pub(super) fn is_entry_of(&self, seen: &Known<V>) -> bool {
+        let marks = |known: &Known<V>| {
+            (
+                known.created_ms,
+                known.expires_ms,
+                known.size,
+                known.is_negative(),
+            )
+        };
+        self.known().is_some_and(|known| marks(known) == marks(seen))
+    }
+
+    const fn known(&self) -> Option<&Known<V>> {
         match self {
-            Self::Value(value) => (value.condition(config) == Condition::Stale).then_some(value),
+            Self::Value(_, known) => Some(known),
             _ => None,
         }
     }
 }
 
-impl Value {
+impl<V> Known<V> {
     pub(super) fn condition(&self, config: &ReadThroughConfig) -> Condition {
         let now = millis(config.clock.since_epoch());
         if now < self.expires_ms {
@@ -124,7 +116,10 @@ impl Value {
         self.value.is_none()
     }
 
-    pub(super) fn answer(&self, freshness: Freshness) -> Answer {
+    pub(super) fn answer(&self, freshness: Freshness) -> Answer<V>
+    where
+        V: Clone,
+    {
         Answer::new(self.value.clone(), freshness, self.created_ms)
     }
 }

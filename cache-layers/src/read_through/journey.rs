@@ -11,23 +11,23 @@ use super::budget::Budget;
 use super::claim::Claim;
 use super::clock::millis;
 use super::config::Abandoned;
-use super::core::Core;
+use super::core::{Core, Payload};
 use super::error::ReadError;
 use super::events::{LoadOutcome, ReadThroughEvent};
 use super::flights::{Flight, Outcome, Purpose};
-use super::found::Value;
+use super::found::Known;
 use super::loaded::{Answer, Freshness, Loaded};
 use super::prepare::Preparation;
 use super::source::Source;
 
 /// A flight and what it needs.
-pub(super) struct Journey {
-    pub(super) core: Arc<Core>,
-    pub(super) flight: Flight,
-    pub(super) source: Source,
+pub(super) struct Journey<V: Payload> {
+    pub(super) core: Arc<Core<V>>,
+    pub(super) flight: Flight<V>,
+    pub(super) source: Source<V>,
 }
 
-impl Journey {
+impl<V: Payload> Journey<V> {
     /// Loads what callers wait for.
     pub(super) async fn load(mut self, mut budget: Budget) {
         let preparation = Preparation {
@@ -40,7 +40,7 @@ impl Journey {
     }
 
     /// Loads anew what was seen and is still fresh, unless somebody else does.
-    pub(super) async fn refresh(self, seen: Value) {
+    pub(super) async fn refresh(self, seen: Known<V>) {
         let preparation = Preparation {
             core: &self.core,
             flight: &self.flight,
@@ -90,7 +90,7 @@ impl Journey {
     }
 }
 
-fn outcome(result: &Result<Loaded, ReadError>) -> LoadOutcome {
+fn outcome<V>(result: &Result<Loaded<V>, ReadError>) -> LoadOutcome {
     match result {
         Ok(loaded) if loaded.value.is_some() => LoadOutcome::Value,
         Ok(_) => LoadOutcome::Absent,

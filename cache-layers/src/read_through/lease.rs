@@ -128,6 +128,21 @@ impl Lease {
         budget.spend(client.set_if_absent(&self.key, mine, life)).await
     }
 
+    /// Whether it is ours, and will be for half of its life. It is renewed only where it would not be: each
+    /// renewal is a change, which wakes all who wait.
+    pub(super) async fn confirm(
+        &self,
+        client: &dyn CacheClient,
+        budget: &mut Budget,
+    ) -> Result<bool, CacheError> {
+        let long = |remaining| matches!(remaining, Ttl::After(left) if left >= self.life / 2);
+        match budget.spend(client.get_entry(&self.key)).await {
+            Ok(entry) if entry.value == self.text(LOADING) && long(entry.remaining) => Ok(true),
+            Ok(_) | Err(CacheError::Miss) => self.renew(client, budget).await,
+            Err(error) => Err(error),
+        }
+    }
+
     /// Gives it back, if it is ours.
     pub(super) async fn release(
         &self,
@@ -198,6 +213,26 @@ mod tests {
         ));
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_with_half_of_its_life_left_is_confirmed_and_else_renewed() {
+        let cache = MemoryCache::default();
+        let lease = Lease::new("k", [1; 16], LIFE);
+        assert!(matches!(lease.take(&cache, &mut budget()).await, Taken::Held));
+        let left = async || cache.ttl("k:#lease").await.unwrap();
+        tokio::time::advance(LIFE / 2).await;
+        assert!(lease.confirm(&cache, &mut budget()).await.unwrap());
+        assert_eq!(left().await, Ttl::After(LIFE / 2), "nobody was woken by a change");
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert!(lease.confirm(&cache, &mut budget()).await.unwrap());
+        assert_eq!(left().await, Ttl::After(LIFE));
+        tokio::time::advance(LIFE).await;
+        assert!(
+            lease.confirm(&cache, &mut budget()).await.unwrap(),
+            "nobody has it"
+        );
+        assert_eq!(left().await, Ttl::After(LIFE));
+    }
+
     #[test]
     fn no_keyspace_makes_the_key_of_a_lease() {
         let keys = Keyspace::new("service").unwrap();
@@ -213,6 +248,7 @@ mod tests {
         assert!(matches!(other.take(&cache, &mut budget()).await, Taken::Lost));
         assert!(!other.release(&cache, &mut budget()).await.unwrap());
         assert!(!other.renew(&cache, &mut budget()).await.unwrap());
+        assert!(!other.confirm(&cache, &mut budget()).await.unwrap());
         assert!(!other.leave_failed(&cache, &mut budget(), LIFE).await.unwrap());
         assert!(matches!(
             other.holder(&cache, &mut budget()).await.unwrap(),

@@ -14,13 +14,14 @@ use bytes::Bytes;
 /// use cache_layers::Loaded;
 ///
 /// let token = Loaded::new("s3cr3t").living(Duration::from_secs(3_600));
-/// let nobody = Loaded::absent();
-/// # let _ = (token, nobody);
+/// let nobody: Loaded = Loaded::absent();
+/// let seats = Loaded::of(12_u32);
+/// # let _ = (token, nobody, seats);
 /// ```
 #[derive(Clone)]
 #[must_use]
-pub struct Loaded {
-    pub(super) value: Option<Bytes>,
+pub struct Loaded<V = Bytes> {
+    pub(super) value: Option<V>,
     pub(super) life: Life,
 }
 
@@ -33,10 +34,17 @@ pub(super) enum Life {
 }
 
 impl Loaded {
-    /// A value, which lives as long as the configuration says unless it is told otherwise here.
+    /// Bytes, which live as long as the configuration says unless it is told otherwise here.
     pub fn new(value: impl Into<Bytes>) -> Self {
+        Self::of(value.into())
+    }
+}
+
+impl<V> Loaded<V> {
+    /// As [`new`](Loaded::new), of any type: what a [`TypedReadThrough`](super::TypedReadThrough) loads.
+    pub const fn of(value: V) -> Self {
         Self {
-            value: Some(value.into()),
+            value: Some(value),
             life: Life::OfItsKind,
         }
     }
@@ -70,6 +78,13 @@ impl Loaded {
         self
     }
 
+    pub(super) fn map<W>(self, change: impl FnOnce(V) -> W) -> Loaded<W> {
+        Loaded {
+            value: self.value.map(change),
+            life: self.life,
+        }
+    }
+
     /// How long it lives from `now` on, in a process that gives `of_value` or `of_absent` to what says
     /// nothing itself; zero where it is not to be stored.
     pub(super) fn life(&self, now: Duration, of_value: Duration, of_absent: Duration) -> Duration {
@@ -86,11 +101,11 @@ impl Loaded {
     }
 }
 
-/// Shows the length of the value, never the value.
-impl fmt::Debug for Loaded {
+/// Shows whether there is a value, never the value.
+impl<V> fmt::Debug for Loaded<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Loaded")
-            .field("len", &self.value.as_ref().map(Bytes::len))
+            .field("absent", &self.value.is_none())
             .field("life", &self.life)
             .finish()
     }
@@ -99,9 +114,9 @@ impl fmt::Debug for Loaded {
 /// What a read-through answers.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Answer {
+pub struct Answer<V = Bytes> {
     /// The value; `None` where the loader said that there is none.
-    pub value: Option<Bytes>,
+    pub value: Option<V>,
     /// Whether it is within its life.
     pub freshness: Freshness,
     /// When the load that made it began, by the clock of the process that loaded it.
@@ -118,8 +133,8 @@ pub enum Freshness {
     Stale,
 }
 
-impl Answer {
-    pub(super) fn new(value: Option<Bytes>, freshness: Freshness, created_ms: u64) -> Self {
+impl<V> Answer<V> {
+    pub(super) fn new(value: Option<V>, freshness: Freshness, created_ms: u64) -> Self {
         let created = UNIX_EPOCH.checked_add(Duration::from_millis(created_ms));
         Self {
             value,
@@ -135,11 +150,11 @@ impl Answer {
     }
 }
 
-/// Shows the length of the value, never the value.
-impl fmt::Debug for Answer {
+/// Shows whether there is a value, never the value.
+impl<V> fmt::Debug for Answer<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Answer")
-            .field("len", &self.value.as_ref().map(Bytes::len))
+            .field("absent", &self.value.is_none())
             .field("freshness", &self.freshness)
             .field("created", &self.created)
             .finish()

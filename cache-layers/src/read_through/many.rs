@@ -5,77 +5,26 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::error::Error;
+use std::sync::Arc;
 
-use cache_core::Ttl;
 use futures::future::join_all;
 
+use super::budget::Budget;
 use super::call::Look;
+use super::core::{Core, Payload, check};
 use super::error::ReadError;
-use super::found::Found;
 use super::loaded::{Answer, Loaded};
 use super::source::{Gathering, LoadMany, Loading, Source};
-use super::{ReadThrough, check};
 
-impl ReadThrough {
-    /// The values of many keys, each from the cache or from `load`, in the order of `keys`.
-    ///
-    /// # Behaviour
-    ///
-    /// `load` is given the keys that are missing, each once, in their order, and answers one result per
-    /// key in that order; an error for all of them otherwise. It is called once for what is missing, and
-    /// again only for what another process was to load and did not, and for refreshes in the background.
-    /// Keys that another caller or process loads are waited for, not loaded.
-    ///
-    /// # Errors
-    ///
-    /// Each key has its own result: a key whose load failed does not hide the others.
-    ///
-    /// # Cancel safety
-    ///
-    /// As [`get_or_load`](ReadThrough::get_or_load).
-    ///
-    /// # Panics
-    ///
-    /// Outside of a tokio runtime.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::io;
-    /// use std::sync::Arc;
-    /// use cache_core::MemoryCache;
-    /// use cache_layers::{Loaded, ReadThrough, ReadThroughConfig};
-    ///
-    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
-    /// let plans = ReadThrough::new(Arc::new(MemoryCache::default()), ReadThroughConfig::default());
-    /// plans.put("plan:1", Loaded::new("free")).await?;
-    ///
-    /// let answers = plans
-    ///     .get_or_load_many(&["plan:1", "plan:2", "plan:3"], |missing| async move {
-    ///         assert_eq!(missing, ["plan:2", "plan:3"]);
-    ///         Ok::<_, io::Error>(vec![Ok(Loaded::new("team")), Err(io::Error::other("no such plan"))])
-    ///     })
-    ///     .await;
-    /// assert_eq!(answers[0].as_ref().unwrap().value.as_deref(), Some(&b"free"[..]));
-    /// assert_eq!(answers[1].as_ref().unwrap().value.as_deref(), Some(&b"team"[..]));
-    /// assert!(answers[2].is_err());
-    /// # Ok::<(), cache_core::CacheError>(())
-    /// # }).unwrap();
-    /// ```
-    pub async fn get_or_load_many<F, Fut, E>(&self, keys: &[&str], load: F) -> Vec<Result<Answer, ReadError>>
-    where
-        F: Fn(Vec<String>) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Result<Vec<Result<Loaded, E>>, E>> + Send + 'static,
-        E: Into<Box<dyn Error + Send + Sync>> + 'static,
-    {
-        self.many(keys, Box::new(move |missing| answers(load(missing))))
-            .await
-    }
-
-    async fn many(&self, keys: &[&str], load: Box<LoadMany>) -> Vec<Result<Answer, ReadError>> {
+impl<V: Payload> Core<V> {
+    pub(super) async fn get_or_load_many(
+        self: &Arc<Self>,
+        keys: &[&str],
+        load: Arc<LoadMany<V>>,
+    ) -> Vec<Result<Answer<V>, ReadError>> {
         let patience = self.patience();
-        let gathering = Gathering::new(load, self.core.config.hard_timeout);
-        let mut results: HashMap<&str, Result<Answer, ReadError>> = HashMap::with_capacity(keys.len());
+        let gathering = Gathering::new(load, self.config.hard_timeout);
+        let mut results: HashMap<&str, Result<Answer<V>, ReadError>> = HashMap::with_capacity(keys.len());
         let mut asked = Vec::with_capacity(keys.len());
         for key in keys {
             if !results.contains_key(key) {
@@ -88,25 +37,23 @@ impl ReadThrough {
         let mut seen = HashSet::with_capacity(asked.len());
         asked.retain(|key| seen.insert(*key));
 
-        let mut budget = self.core.budget();
-        let read = budget.spend(self.core.client.get_many(&asked)).await;
-        let values = self.core.noted(read).unwrap_or_else(|_| vec![None; asked.len()]);
+        let mut budget = self.budget();
+        let looks = self.look_many(&asked, &mut budget).await;
         let (mut needed, mut ripe) = (Vec::new(), Vec::new());
-        for (key, raw) in asked.iter().copied().zip(values) {
-            let found = raw.map_or(Found::Nothing, |raw| Found::new(key, raw, Ttl::Forever));
-            match self.judge(key, found) {
+        for (key, look) in asked.iter().copied().zip(looks) {
+            match look {
                 Look::Answer(answer) => drop(results.insert(key, Ok(answer))),
-                Look::Ripe(answer, value) => {
+                Look::Ripe(answer, known) => {
                     results.insert(key, Ok(answer));
-                    ripe.push((key, value));
+                    ripe.push((key, known));
                 }
                 Look::Need(stale) => needed.push((key, stale)),
             }
         }
         // Two gatherings, so that nobody waits for a refresh.
-        let refreshes = gathering.again();
-        for ((key, value), ticket) in ripe.iter().cloned().zip(refreshes.tickets(ripe.len())) {
-            self.refresh(key, value, Source::Many(ticket));
+        let tickets = gathering.again().tickets(ripe.len());
+        for ((key, known), ticket) in ripe.into_iter().zip(tickets) {
+            self.refresh(key, known, Source::Many(ticket));
         }
         let tickets = gathering.tickets(needed.len());
         let fetches = needed.into_iter().zip(tickets).map(|((key, stale), ticket)| {
@@ -121,17 +68,48 @@ impl ReadThrough {
             .map(|key| results.get(key).cloned().unwrap_or(Err(ReadError::Aborted)))
             .collect()
     }
+
+    /// A look at each of the keys, all at once.
+    async fn look_many(&self, keys: &[&str], budget: &mut Budget) -> Vec<Look<V>> {
+        if let Some(tier) = self.open_near() {
+            // One by one, since only such reads can be kept: the client sends them together.
+            let looks = keys.iter().map(|key| {
+                let mut budget = budget.clone();
+                async move {
+                    let look = match tier.look(key) {
+                        Some(known) => self.judge(key, known),
+                        None => self.look(key, &mut budget).await,
+                    };
+                    (look, budget)
+                }
+            });
+            let (looks, budgets): (Vec<_>, Vec<_>) = join_all(looks).await.into_iter().unzip();
+            budgets.iter().for_each(|spent| budget.share(spent));
+            return looks;
+        }
+        let read = self.noted(budget.spend(self.client.get_many(keys)).await);
+        let values = read.unwrap_or_else(|_| vec![None; keys.len()]);
+        let values = keys.iter().zip(values);
+        values
+            .map(|(key, raw)| raw.map_or(Look::Need(None), |raw| self.judge_raw(key, raw)))
+            .collect()
+    }
 }
 
 /// The answers of a batch's loader, in the form in which they are handed on.
-fn answers<Fut, E>(loading: Fut) -> Loading<VecDeque<Result<Loaded, ReadError>>>
+pub(super) fn answers<T, V, Fut, E>(
+    loading: Fut,
+    form: fn(T) -> V,
+) -> Loading<VecDeque<Result<Loaded<V>, ReadError>>>
 where
-    Fut: Future<Output = Result<Vec<Result<Loaded, E>>, E>> + Send + 'static,
+    T: 'static,
+    V: 'static,
+    Fut: Future<Output = Result<Vec<Result<Loaded<T>, E>>, E>> + Send + 'static,
     E: Into<Box<dyn Error + Send + Sync>> + 'static,
 {
-    Box::pin(async {
-        let answers = loading.await.map_err(ReadError::load)?;
-        let answers = answers.into_iter();
-        Ok(answers.map(|answer| answer.map_err(ReadError::load)).collect())
+    Box::pin(async move {
+        let answers = loading.await.map_err(ReadError::load)?.into_iter();
+        let answers = answers.map(|answer| answer.map(|loaded| loaded.map(form)).map_err(ReadError::load));
+        Ok(answers.collect())
     })
 }

@@ -1,7 +1,8 @@
 //! A cache in front of whatever is slow or dear: one load per key, for one process or for a whole fleet.
 //!
-//! In here: [`ReadThrough`] and what it promises. The way of a call is in `call.rs`, that of a load in
-//! `journey.rs`. Not in here: other layers. A read-through stands on top of any client.
+//! In here: [`ReadThrough`] and what it promises, and [`TypedReadThrough`], the same of decoded values that are
+//! kept near. The way of a call is in `call.rs`, that of a load in `journey.rs`. Not in here: other layers. A
+//! read-through stands on top of any client.
 //!
 //! # The way of a call
 //!
@@ -30,6 +31,12 @@
 //! [`invalidate`](ReadThrough::invalidate) or [`put`](ReadThrough::put) of the same `ReadThrough`: then no
 //! later call joins it. A load of another process that such a call overtakes is not stored, but its own
 //! callers get it.
+//!
+//! # Across processes
+//!
+//! Who loads has a lease; the others wait, and are woken by the cache's own report that the value, or the lease,
+//! has changed: after about as long as two calls of the cache take. Where the cache reports no changes they
+//! look again after 5 ms, and then less and less often, every 250 ms in the end.
 //!
 //! # In the cache
 //!
@@ -73,6 +80,7 @@ mod budget;
 mod call;
 mod claim;
 mod clock;
+mod codec;
 mod config;
 mod core;
 mod envelope;
@@ -85,25 +93,30 @@ mod journey;
 mod lease;
 mod loaded;
 mod many;
+mod near;
 mod prepare;
 mod source;
+mod typed;
 mod waits;
 mod wakes;
 
 use std::error::Error;
 use std::sync::Arc;
 
-use cache_core::{CacheClient, CacheError, MAX_KEY_LEN, check_key};
+use bytes::Bytes;
+use cache_core::{CacheClient, CacheError};
 
 pub use self::clock::{SystemClock, WallClock};
+pub use self::codec::{Codec, Json};
 pub use self::config::{Abandoned, Coordination, ReadThroughConfig, ReadThroughConfigBuilder, RefreshAhead};
 pub use self::error::{LoadFailure, ReadError};
 pub use self::events::{LoadOutcome, ReadThroughEvent, ReadThroughListener, ReadThroughStats};
 pub use self::loaded::{Answer, Freshness, Loaded};
+pub use self::typed::TypedReadThrough;
+pub use crate::near::{NearConfig, NearConfigBuilder, NearStats, NearStatus};
 
-use self::call::Look;
+use self::codec::Plain;
 use self::core::Core;
-use self::source::Source;
 
 /// Answers from a cache, and loads what is not in it, once. See the [module](self) for what is promised.
 ///
@@ -111,7 +124,7 @@ use self::source::Source;
 /// many, agree with each other as long as they use the same keys for the same things.
 #[derive(Clone, Debug)]
 pub struct ReadThrough {
-    core: Arc<Core>,
+    core: Arc<Core<Bytes>>,
 }
 
 impl ReadThrough {
@@ -119,7 +132,7 @@ impl ReadThrough {
     #[must_use]
     pub fn new(client: Arc<dyn CacheClient>, config: ReadThroughConfig) -> Self {
         Self {
-            core: Core::new(client, config),
+            core: Core::new(client, config, Box::new(Plain), None),
         }
     }
 
@@ -163,29 +176,64 @@ impl ReadThrough {
         Fut: Future<Output = Result<Loaded, E>> + Send + 'static,
         E: Into<Box<dyn Error + Send + Sync>> + 'static,
     {
-        check(key)?;
-        let patience = self.patience();
-        if let Some(seat) = self.core.flights.join_load(key)
-            && let Some(result) = self.join(seat, None, patience).await
-        {
-            return result;
-        }
-        let mut budget = self.core.budget();
-        let look = self.look(key, &mut budget).await;
-        if let Look::Answer(answer) = look {
-            return Ok(answer);
-        }
-        let source = Source::One(Box::new(|| {
-            Box::pin(async { load().await.map_err(ReadError::load) })
-        }));
-        match look {
-            Look::Answer(answer) => Ok(answer),
-            Look::Ripe(answer, value) => {
-                self.refresh(key, value, source);
-                Ok(answer)
-            }
-            Look::Need(stale) => self.fetch(key, source, stale, budget, patience).await,
-        }
+        self.core
+            .get_or_load(key, || Box::pin(async { load().await.map_err(ReadError::load) }))
+            .await
+    }
+
+    /// The values of many keys, each from the cache or from `load`, in the order of `keys`.
+    ///
+    /// # Behaviour
+    ///
+    /// `load` is given the keys that are missing, each once, in their order, and answers one result per
+    /// key in that order; an error for all of them otherwise. It is called once for what is missing, and
+    /// again only for what another process was to load and did not, and for refreshes in the background.
+    /// Keys that another caller or process loads are waited for, not loaded.
+    ///
+    /// # Errors
+    ///
+    /// Each key has its own result: a key whose load failed does not hide the others.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`get_or_load`](ReadThrough::get_or_load).
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io;
+    /// use std::sync::Arc;
+    /// use cache_core::MemoryCache;
+    /// use cache_layers::{Loaded, ReadThrough, ReadThroughConfig};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    /// let plans = ReadThrough::new(Arc::new(MemoryCache::default()), ReadThroughConfig::default());
+    /// plans.put("plan:1", Loaded::new("free")).await?;
+    ///
+    /// let answers = plans
+    ///     .get_or_load_many(&["plan:1", "plan:2", "plan:3"], |missing| async move {
+    ///         assert_eq!(missing, ["plan:2", "plan:3"]);
+    ///         Ok::<_, io::Error>(vec![Ok(Loaded::new("team")), Err(io::Error::other("no such plan"))])
+    ///     })
+    ///     .await;
+    /// assert_eq!(answers[0].as_ref().unwrap().value.as_deref(), Some(&b"free"[..]));
+    /// assert_eq!(answers[1].as_ref().unwrap().value.as_deref(), Some(&b"team"[..]));
+    /// assert!(answers[2].is_err());
+    /// # Ok::<(), cache_core::CacheError>(())
+    /// # }).unwrap();
+    /// ```
+    pub async fn get_or_load_many<F, Fut, E>(&self, keys: &[&str], load: F) -> Vec<Result<Answer, ReadError>>
+    where
+        F: Fn(Vec<String>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Vec<Result<Loaded, E>>, E>> + Send + 'static,
+        E: Into<Box<dyn Error + Send + Sync>> + 'static,
+    {
+        let load = move |missing| many::answers(load(missing), std::convert::identity);
+        self.core.get_or_load_many(keys, Arc::new(load)).await
     }
 
     /// Stores a value that the caller knows, whatever is there. It wins over loads that are under way.
@@ -198,25 +246,7 @@ impl ReadThrough {
     ///
     /// Dropped, the value may or may not have been stored.
     pub async fn put(&self, key: &str, value: Loaded) -> Result<(), CacheError> {
-        check(key)?;
-        let core = &self.core;
-        let created_ms = clock::millis(core.config.clock.since_epoch());
-        let size = value.value.as_ref().map_or(0, |value| value.len());
-        if size > core.config.max_payload {
-            return Err(CacheError::InvalidInput {
-                argument: "value",
-                reason: format!(
-                    "{size} bytes long; at most {} are stored",
-                    core.config.max_payload
-                )
-                .into(),
-            });
-        }
-        let Some((entry, life)) = core.entry(key, &value, created_ms) else {
-            return self.invalidate(&[key]).await;
-        };
-        self.forget(key);
-        core.client.set(key, entry, life).await
+        self.core.put(key, &value).await
     }
 
     /// Deletes values. Loads that are under way anywhere are not stored, and later calls do not join them.
@@ -229,17 +259,7 @@ impl ReadThrough {
     ///
     /// Dropped, the values may or may not have been deleted.
     pub async fn invalidate(&self, keys: &[&str]) -> Result<(), CacheError> {
-        keys.iter().try_for_each(|key| check(key))?;
-        keys.iter().for_each(|key| self.forget(key));
-        // With their leases: what failed before says nothing about what comes now.
-        let leases: Vec<String> = keys.iter().map(|key| lease::lease_key(key)).collect();
-        let all: Vec<&str> = keys
-            .iter()
-            .copied()
-            .chain(leases.iter().map(String::as_str))
-            .collect();
-        self.core.client.del(&all).await?;
-        Ok(())
+        self.core.invalidate(keys).await
     }
 
     /// Returns when no load is under way, and all that were loaded have been stored: for an orderly end of
@@ -251,24 +271,4 @@ impl ReadThrough {
     pub async fn settled(&self) {
         self.core.flights.settled().await;
     }
-
-    /// What this process knows about a key is over.
-    fn forget(&self, key: &str) {
-        self.core.flights.detach(key);
-        self.core.load_holds.release(key);
-        self.core.refresh_holds.release(key);
-    }
-}
-
-/// A key that leaves room for its lease's.
-fn check(key: &str) -> Result<(), CacheError> {
-    check_key(key)?;
-    let most = MAX_KEY_LEN - lease::SUFFIX.len();
-    if key.len() > most {
-        return Err(CacheError::InvalidInput {
-            argument: "key",
-            reason: format!("{} bytes long; here a key has at most {most}", key.len()).into(),
-        });
-    }
-    Ok(())
 }

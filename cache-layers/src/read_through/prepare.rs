@@ -11,12 +11,12 @@ use super::budget::Budget;
 use super::claim::{Base, Claim};
 use super::clock::millis;
 use super::config::Abandoned;
-use super::core::Core;
+use super::core::{Core, Payload};
 use super::envelope::{Content, Envelope};
 use super::error::ReadError;
 use super::events::ReadThroughEvent;
 use super::flights::{Flight, Outcome};
-use super::found::{Found, Value};
+use super::found::{Found, Known};
 use super::lease::{Holder, Lease, Taken};
 use super::source::Source;
 
@@ -30,21 +30,20 @@ const LAST_CHECK: Duration = Duration::from_secs(1);
 const TRIES: usize = 4;
 
 /// A flight before its load.
-#[derive(Debug)]
-pub(super) struct Preparation<'a> {
-    pub(super) core: &'a Core,
-    pub(super) flight: &'a Flight,
+pub(super) struct Preparation<'a, V: Payload> {
+    pub(super) core: &'a Core<V>,
+    pub(super) flight: &'a Flight<V>,
 }
 
 /// What came of preparing a load.
-enum Placed {
-    Fresh(Value),
+enum Placed<V> {
+    Fresh(Known<V>),
     On(Option<Base>),
 }
 
-impl Preparation<'_> {
+impl<V: Payload> Preparation<'_, V> {
     /// The right to load, or `None` where that is decided without.
-    pub(super) async fn claim(&self, source: &mut Source, budget: &mut Budget) -> Option<Claim> {
+    pub(super) async fn claim(&self, source: &mut Source<V>, budget: &mut Budget) -> Option<Claim> {
         let core = self.core;
         let Some(lease) = self.lease(rand::random()) else {
             return self.claim_without(None, false, budget).await;
@@ -68,7 +67,7 @@ impl Preparation<'_> {
                 self.flight.decide(Outcome::Hit(fresh.clone()));
             } else {
                 if let Some(stale) = found.stale(&core.config) {
-                    self.flight.offer(stale);
+                    self.flight.offer(stale.clone());
                 }
                 match lease.take(&*core.client, budget).await {
                     Taken::Held => {
@@ -131,7 +130,7 @@ impl Preparation<'_> {
     }
 
     /// The right to load anew what was seen, or `None` where somebody else does, or it has changed.
-    pub(super) async fn claim_refresh(&self, seen: &Value) -> Option<Claim> {
+    pub(super) async fn claim_refresh(&self, seen: &Known<V>) -> Option<Claim> {
         let (core, key) = (self.core, &*self.flight.key);
         let mut budget = core.budget();
         let lease = self.lease(rand::random());
@@ -154,8 +153,8 @@ impl Preparation<'_> {
         };
         let claim = |base| Claim { lease, held, base };
         match core.read_entry(key, &mut budget).await {
-            Ok(Found::Value(value)) if value.stored.raw == seen.stored.raw => {
-                let placed = self.place_on(&Found::Value(value), &mut budget).await;
+            Ok(found @ Found::Value(..)) if found.is_entry_of(seen) => {
+                let placed = self.place_on(&found, &mut budget).await;
                 Some(claim(placed.unwrap_or(None)))
             }
             // It was set, deleted or refreshed meanwhile, or the cache cannot say.
@@ -196,7 +195,7 @@ impl Preparation<'_> {
         }
     }
 
-    async fn place(&self, budget: &mut Budget) -> Placed {
+    async fn place(&self, budget: &mut Budget) -> Placed<V> {
         for _ in 0..TRIES {
             let Ok(found) = self.core.read_entry(&self.flight.key, budget).await else {
                 return Placed::On(None);
@@ -213,7 +212,7 @@ impl Preparation<'_> {
 
     /// Makes sure that what was found, or a sign of this load in its place, outlives the load. `None` where
     /// it has changed meanwhile.
-    async fn place_on(&self, found: &Found, budget: &mut Budget) -> Option<Option<Base>> {
+    async fn place_on(&self, found: &Found<V>, budget: &mut Budget) -> Option<Option<Base>> {
         let (core, key) = (self.core, &*self.flight.key);
         let span = core.config.load_span();
         let sign = || {
@@ -237,7 +236,7 @@ impl Preparation<'_> {
                 let set = core.client.compare_and_set(key, raw, sign.clone(), life);
                 (sign, true, budget.spend(set).await)
             }
-            Found::Foreign(stored) | Found::Value(Value { stored, .. }) => {
+            Found::Foreign(stored) | Found::Value(stored, _) => {
                 let raw = stored.raw.clone();
                 if stored.remaining.min(life) == life {
                     (raw, false, Ok(true))

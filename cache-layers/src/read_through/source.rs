@@ -18,12 +18,12 @@ use super::waits::LOADING;
 pub(super) type Loading<T> = Pin<Box<dyn Future<Output = Result<T, ReadError>> + Send>>;
 
 /// What loads one key.
-pub(super) enum Source {
-    One(Box<dyn FnOnce() -> Loading<Loaded> + Send>),
-    Many(Ticket),
+pub(super) enum Source<V: Send + 'static> {
+    One(Box<dyn FnOnce() -> Loading<Loaded<V>> + Send>),
+    Many(Ticket<V>),
 }
 
-impl Source {
+impl<V: Send + 'static> Source<V> {
     /// Says that this flight is going to wait for something other than its load: a batch goes without it.
     pub(super) fn step_aside(&mut self) {
         if let Self::Many(ticket) = self {
@@ -32,7 +32,7 @@ impl Source {
     }
 
     /// Loads. A panic is an error.
-    pub(super) async fn load(self, key: &str, flight: FlightId) -> Result<Loaded, ReadError> {
+    pub(super) async fn load(self, key: &str, flight: FlightId) -> Result<Loaded<V>, ReadError> {
         match self {
             // Made inside, so that a loader that panics before its future exists is caught too.
             Self::One(load) => {
@@ -53,54 +53,54 @@ async fn caught<T>(loading: impl Future<Output = Result<T, ReadError>>) -> Resul
 }
 
 /// A batch's loader: the keys in, one answer per key out, in their order.
-pub(super) type LoadMany = dyn Fn(Vec<String>) -> Loading<VecDeque<Result<Loaded, ReadError>>> + Send + Sync;
+pub(super) type LoadMany<V> =
+    dyn Fn(Vec<String>) -> Loading<VecDeque<Result<Loaded<V>, ReadError>>> + Send + Sync;
 
 /// Gathers the keys of a batch that have to be loaded, and loads them by one call once it is known of
 /// each key of the batch whether it has to be.
-pub(super) struct Gathering {
-    load: Arc<LoadMany>,
+pub(super) struct Gathering<V> {
+    load: Arc<LoadMany<V>>,
     hard_timeout: Duration,
-    state: Mutex<State>,
+    state: Mutex<State<V>>,
 }
 
-#[derive(Default)]
-struct State {
+struct State<V> {
     undecided: usize,
-    wanted: Vec<Wanted>,
+    wanted: Vec<Wanted<V>>,
 }
 
-struct Wanted {
+struct Wanted<V> {
     key: String,
     flight: FlightId,
-    answer: oneshot::Sender<Result<Loaded, ReadError>>,
+    answer: oneshot::Sender<Result<Loaded<V>, ReadError>>,
 }
 
 /// One key's part in a gathering. Dropped, it leaves.
-pub(super) struct Ticket {
-    gathering: Arc<Gathering>,
+pub(super) struct Ticket<V: Send + 'static> {
+    gathering: Arc<Gathering<V>>,
     undecided: bool,
 }
 
-impl Gathering {
-    pub(super) fn new(load: Box<LoadMany>, hard_timeout: Duration) -> Arc<Self> {
+impl<V: Send + 'static> Gathering<V> {
+    pub(super) fn new(load: Arc<LoadMany<V>>, hard_timeout: Duration) -> Arc<Self> {
+        let state = State {
+            undecided: 0,
+            wanted: Vec::new(),
+        };
         Arc::new(Self {
-            load: load.into(),
+            load,
             hard_timeout,
-            state: Mutex::default(),
+            state: Mutex::new(state),
         })
     }
 
     /// Another gathering with the same loader.
     pub(super) fn again(&self) -> Arc<Self> {
-        Arc::new(Self {
-            load: Arc::clone(&self.load),
-            hard_timeout: self.hard_timeout,
-            state: Mutex::default(),
-        })
+        Self::new(Arc::clone(&self.load), self.hard_timeout)
     }
 
     /// As many tickets as there are keys; all have to be made before the first is used.
-    pub(super) fn tickets(self: &Arc<Self>, count: usize) -> Vec<Ticket> {
+    pub(super) fn tickets(self: &Arc<Self>, count: usize) -> Vec<Ticket<V>> {
         self.state().undecided += count;
         let ticket = || Ticket {
             gathering: Arc::clone(self),
@@ -121,7 +121,7 @@ impl Gathering {
         tokio::spawn(Arc::clone(self).load(wanted));
     }
 
-    async fn load(self: Arc<Self>, wanted: Vec<Wanted>) {
+    async fn load(self: Arc<Self>, wanted: Vec<Wanted<V>>) {
         let keys = wanted.iter().map(|wanted| wanted.key.clone()).collect();
         let flights = wanted.iter().map(|wanted| wanted.flight).collect();
         let loading = LOADING.scope(flights, caught(async { (self.load)(keys).await }));
@@ -140,12 +140,12 @@ impl Gathering {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, State<V>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Ticket {
+impl<V: Send + 'static> Ticket<V> {
     fn leave(&mut self) {
         if std::mem::take(&mut self.undecided) {
             self.gathering.decided();
@@ -153,7 +153,7 @@ impl Ticket {
     }
 
     /// Loads with the others of the batch, or alone if this one has left them.
-    async fn load(&mut self, key: &str, flight: FlightId) -> Result<Loaded, ReadError> {
+    async fn load(&mut self, key: &str, flight: FlightId) -> Result<Loaded<V>, ReadError> {
         let (answer, answered) = oneshot::channel();
         let wanted = Wanted {
             key: key.to_owned(),
@@ -170,7 +170,7 @@ impl Ticket {
     }
 }
 
-impl Drop for Ticket {
+impl<V: Send + 'static> Drop for Ticket<V> {
     fn drop(&mut self) {
         self.leave();
     }

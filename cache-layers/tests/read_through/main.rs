@@ -18,4 +18,5 @@ mod refresh;
 mod rig;
 mod single_flight;
 mod stored;
+mod typed;
 mod wire;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use cache_core::clock::{self, Instant};
-use cache_core::{CacheClient, MemoryCache};
+use cache_core::{Bytes, CacheClient, MemoryCache};
 use cache_layers::read_through::{
     Answer, Coordination, ReadError, ReadThroughConfigBuilder, RefreshAhead, WallClock,
 };
@@ -36,7 +36,7 @@ impl WallClock for VirtualClock {
     }
 }
 
-pub(crate) type Loading = Pin<Box<dyn Future<Output = Result<Loaded, io::Error>> + Send>>;
+pub(crate) type Loading<V> = Pin<Box<dyn Future<Output = Result<Loaded<V>, io::Error>> + Send>>;
 
 /// What is loaded from, and how often it was asked.
 #[derive(Clone, Debug, Default)]
@@ -49,7 +49,11 @@ impl Upstream {
     }
 
     /// A loader that takes its time.
-    pub(crate) fn gives(&self, loaded: Loaded, after: Duration) -> impl FnOnce() -> Loading + Send + use<> {
+    pub(crate) fn gives<V: Send + 'static>(
+        &self,
+        loaded: Loaded<V>,
+        after: Duration,
+    ) -> impl FnOnce() -> Loading<V> + Send + use<V> {
         let upstream = self.clone();
         move || {
             upstream.0.fetch_add(1, Ordering::SeqCst);
@@ -64,12 +68,15 @@ impl Upstream {
         &self,
         text: &'static str,
         after: Duration,
-    ) -> impl FnOnce() -> Loading + Send + use<> {
+    ) -> impl FnOnce() -> Loading<Bytes> + Send + use<> {
         self.gives(Loaded::new(text), after)
     }
 
     /// A loader that fails after a time.
-    pub(crate) fn fails(&self, after: Duration) -> impl FnOnce() -> Loading + Send + use<> {
+    pub(crate) fn fails<V: Send + 'static>(
+        &self,
+        after: Duration,
+    ) -> impl FnOnce() -> Loading<V> + Send + use<V> {
         let upstream = self.clone();
         move || {
             upstream.0.fetch_add(1, Ordering::SeqCst);

@@ -193,6 +193,19 @@ async fn a_load_with_one_caller_left_is_not_given_up() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_comes_as_the_last_caller_leaves_is_served_by_the_same_load() {
+    let rig = Rig::new();
+    let process = rig.process_with(|config| config.abandoned(Abandoned::Cancel));
+    let mut leaves = Box::pin(process.get_or_load(KEY, rig.upstream.gives_text("Ada", ms(100))));
+    assert!(tokio::time::timeout(ms(10), &mut leaves).await.is_err());
+    // With nothing in between: the load has heard of nothing yet.
+    drop(leaves);
+    let comes = process.get_or_load(KEY, rig.upstream.gives_text("Bob", ms(100)));
+    assert_eq!(text(comes.await), "Ada");
+    assert_eq!(rig.upstream.loads(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_call_right_after_a_load_never_loads_again() {
     let rig = Rig::new();
     // Each operation takes 5 ms, so that a call can fall between the load and the storing.

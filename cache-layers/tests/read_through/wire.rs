@@ -12,12 +12,18 @@ use crate::exhaustive::Gate;
 pub(crate) struct Wire {
     memory: Arc<MemoryCache>,
     gate: Option<(Gate, usize)>,
+    /// Whether replies to reads wait, too.
+    both_ways: bool,
 }
 
 impl Wire {
     /// Of a backend that reports no changes.
     pub(crate) const fn deaf(memory: Arc<MemoryCache>) -> Self {
-        Self { memory, gate: None }
+        Self {
+            memory,
+            gate: None,
+            both_ways: false,
+        }
     }
 
     /// Of the process that `actor` stands for.
@@ -25,6 +31,15 @@ impl Wire {
         Self {
             memory,
             gate: Some((gate, actor)),
+            both_ways: false,
+        }
+    }
+
+    /// As [`gated`](Self::gated), and what an entry was read as waits on its way back, too.
+    pub(crate) fn gated_both_ways(memory: Arc<MemoryCache>, gate: Gate, actor: usize) -> Self {
+        Self {
+            both_ways: true,
+            ..Self::gated(memory, gate, actor)
         }
     }
 
@@ -43,7 +58,11 @@ impl CacheClient for Wire {
         self.pass().await.get(key).await
     }
     async fn get_entry(&self, key: &str) -> Result<Entry, CacheError> {
-        self.pass().await.get_entry(key).await
+        let entry = self.pass().await.get_entry(key).await;
+        if self.both_ways {
+            self.pass().await;
+        }
+        entry
     }
     async fn get_many<'a>(&self, keys: &[&'a str]) -> Result<Vec<Option<Bytes>>, CacheError> {
         self.pass().await.get_many(keys).await

@@ -1,0 +1,90 @@
+//! How generations behave.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cache_core::CacheError;
+
+use crate::clock::{SystemClock, WallClock};
+use crate::refuse::refuse;
+
+/// The choices of [`Generations`](super::Generations).
+///
+/// ```
+/// use std::time::Duration;
+/// use cache_layers::GenerationsConfig;
+///
+/// let config = GenerationsConfig::builder().near_life(Duration::from_millis(200)).build()?;
+/// # let _ = config;
+/// # Ok::<(), cache_core::CacheError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct GenerationsConfig {
+    pub(super) near_life: Duration,
+    pub(super) clock: Arc<dyn WallClock>,
+}
+
+impl Default for GenerationsConfig {
+    fn default() -> Self {
+        Self {
+            near_life: Duration::from_secs(1),
+            clock: Arc::new(SystemClock),
+        }
+    }
+}
+
+impl GenerationsConfig {
+    /// Starts with the defaults.
+    pub fn builder() -> GenerationsConfigBuilder {
+        GenerationsConfigBuilder::default()
+    }
+}
+
+/// Makes a [`GenerationsConfig`]. A setter never fails; [`build`](Self::build) says what is wrong.
+#[derive(Clone, Debug, Default)]
+#[must_use]
+pub struct GenerationsConfigBuilder {
+    config: GenerationsConfig,
+}
+
+impl GenerationsConfigBuilder {
+    /// For how long this process goes by a generation that it read, and so the longest time that it may not
+    /// notice a new one. Zero: every call asks. Default: 1 second.
+    pub const fn near_life(mut self, life: Duration) -> Self {
+        self.config.near_life = life;
+        self
+    }
+
+    /// The time of day, from which the number of a namespace without one is made. Default: [`SystemClock`].
+    pub fn clock(mut self, clock: Arc<dyn WallClock>) -> Self {
+        self.config.clock = clock;
+        self
+    }
+
+    /// The configuration.
+    ///
+    /// # Errors
+    ///
+    /// [`CacheError::InvalidInput`] for a near life of more than an hour.
+    pub fn build(self) -> Result<GenerationsConfig, CacheError> {
+        if self.config.near_life > Duration::from_secs(3_600) {
+            return refuse("near_life", "takes up to 1 hour");
+        }
+        Ok(self.config)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_life_that_would_hide_a_flush_is_refused() {
+        let with = |life| GenerationsConfig::builder().near_life(life).build();
+        assert!(with(Duration::ZERO).is_ok());
+        assert_eq!(
+            with(Duration::from_secs(3_601)).unwrap_err().to_string(),
+            "invalid near_life: takes up to 1 hour"
+        );
+    }
+}

@@ -1,0 +1,119 @@
+//! The generations that this process has read, each for a short time.
+//!
+//! Not in here: reading them.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use cache_core::Invalidation;
+use cache_core::clock::{self, Instant};
+
+/// More namespaces are not kept at once; that only costs round trips.
+const MOST: usize = 16_384;
+
+/// The namespaces, by the key of their counter.
+#[derive(Debug, Default)]
+pub(super) struct Near(Mutex<HashMap<String, Arc<Space>>>);
+
+/// One namespace.
+#[derive(Debug, Default)]
+pub(super) struct Space {
+    copy: Mutex<Kept>,
+    /// Held by whoever reads, so that others wait for the reader rather than read themselves.
+    pub(super) reading: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    number: Option<(u64, Instant)>,
+    /// How often it was said that the number has changed.
+    changes: u64,
+}
+
+impl Near {
+    pub(super) fn space(&self, key: &str) -> Arc<Space> {
+        let mut spaces = self.spaces();
+        if let Some(space) = spaces.get(key) {
+            return Arc::clone(space);
+        }
+        if spaces.len() >= MOST {
+            spaces.retain(|_, space| space.number().is_some());
+        }
+        if spaces.len() >= MOST {
+            spaces.clear();
+        }
+        let space = Arc::<Space>::default();
+        spaces.insert(key.to_owned(), Arc::clone(&space));
+        space
+    }
+
+    pub(super) fn hear(&self, event: &Invalidation) {
+        let spaces = self.spaces();
+        match event {
+            Invalidation::Keys(keys) => {
+                for space in keys.iter().filter_map(|key| spaces.get(key)) {
+                    space.forget();
+                }
+            }
+            // After a flush, or a lost connection, everything may have changed.
+            _ => spaces.values().for_each(|space| space.forget()),
+        }
+    }
+
+    fn spaces(&self) -> MutexGuard<'_, HashMap<String, Arc<Space>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Space {
+    /// The number, if it is known well enough.
+    pub(super) fn number(&self) -> Option<u64> {
+        let (number, until) = self.kept().number?;
+        (clock::now() < until).then_some(number)
+    }
+
+    pub(super) fn changes(&self) -> u64 {
+        self.kept().changes
+    }
+
+    /// Keeps what was read, unless it has changed since there were `changes`; whether it did.
+    pub(super) fn keep(&self, number: u64, until: Instant, changes: u64) -> bool {
+        let mut kept = self.kept();
+        let unchanged = kept.changes == changes;
+        if unchanged {
+            kept.number = Some((number, until));
+        }
+        unchanged
+    }
+
+    pub(super) fn forget(&self) {
+        let mut kept = self.kept();
+        kept.number = None;
+        kept.changes += 1;
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.copy.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn more_namespaces_than_are_kept_push_out_the_old_ones() {
+        let near = Near::default();
+        let keep = |name: usize| {
+            let until = clock::now() + Duration::from_secs(1);
+            near.space(&name.to_string()).keep(7, until, 0)
+        };
+        assert!((0..MOST * 2 + 1).all(keep));
+        assert!(near.spaces().len() <= MOST);
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert!((0..MOST / 2).all(keep));
+        assert!((0..MOST / 2).all(|name| near.space(&name.to_string()).number() == Some(7)));
+    }
+}

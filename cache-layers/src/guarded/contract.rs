@@ -1,0 +1,127 @@
+//! The contract: which method is answered how while the backend is not available. The table is in the docs
+//! of [`Guarded`].
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use cache_core::{CacheClient, CacheError, Entry, InvalidationSource, Ttl, check_key};
+
+use super::Guarded;
+
+/// Whether a call with these keys reaches the backend.
+fn legal(keys: &[&str]) -> bool {
+    !keys.is_empty() && keys.iter().all(|key| check_key(key).is_ok())
+}
+
+fn lives(ttl: Ttl) -> bool {
+    ttl.as_duration().is_ok()
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl CacheClient for Guarded {
+    async fn get(&self, key: &str) -> Result<Bytes, CacheError> {
+        let result = self.call(legal(&[key]), || self.client.get(key)).await;
+        self.bypass(result, || Err(CacheError::Miss))
+    }
+
+    async fn get_entry(&self, key: &str) -> Result<Entry, CacheError> {
+        let result = self.call(legal(&[key]), || self.client.get_entry(key)).await;
+        self.bypass(result, || Err(CacheError::Miss))
+    }
+
+    async fn get_many<'a>(&self, keys: &[&'a str]) -> Result<Vec<Option<Bytes>>, CacheError> {
+        let result = self.call(legal(keys), || self.client.get_many(keys)).await;
+        self.bypass(result, || Ok(vec![None; keys.len()]))
+    }
+
+    async fn set(&self, key: &str, value: Bytes, ttl: Ttl) -> Result<(), CacheError> {
+        let reaches = legal(&[key]) && lives(ttl);
+        let result = self.call(reaches, || self.client.set(key, value, ttl)).await;
+        self.bypass(result, || Ok(()))
+    }
+
+    async fn set_many<'a>(&self, entries: &[(&'a str, Bytes)], ttl: Ttl) -> Result<(), CacheError> {
+        let legal = !entries.is_empty() && entries.iter().all(|(key, _)| check_key(key).is_ok());
+        let result = self
+            .call(legal && lives(ttl), || self.client.set_many(entries, ttl))
+            .await;
+        self.bypass(result, || Ok(()))
+    }
+
+    async fn set_if_absent(&self, key: &str, value: Bytes, ttl: Ttl) -> Result<bool, CacheError> {
+        let reaches = legal(&[key]) && lives(ttl);
+        let result = self
+            .call(reaches, || self.client.set_if_absent(key, value, ttl))
+            .await;
+        Self::surface(result)
+    }
+
+    async fn compare_and_set(
+        &self,
+        key: &str,
+        expected: &[u8],
+        value: Bytes,
+        ttl: Ttl,
+    ) -> Result<bool, CacheError> {
+        let reaches = legal(&[key]) && lives(ttl);
+        let make = || self.client.compare_and_set(key, expected, value, ttl);
+        let result = self.call(reaches, make).await;
+        Self::surface(result)
+    }
+
+    async fn compare_and_delete(&self, key: &str, expected: &[u8]) -> Result<bool, CacheError> {
+        let make = || self.client.compare_and_delete(key, expected);
+        let result = self.call(legal(&[key]), make).await;
+        Self::surface(result)
+    }
+
+    async fn del<'a>(&self, keys: &[&'a str]) -> Result<u64, CacheError> {
+        let result = self.call(legal(keys), || self.client.del(keys)).await;
+        self.bypass(result, || Ok(0))
+    }
+
+    async fn exists<'a>(&self, keys: &[&'a str]) -> Result<u64, CacheError> {
+        let result = self.call(legal(keys), || self.client.exists(keys)).await;
+        self.bypass(result, || Ok(0))
+    }
+
+    async fn incr(&self, key: &str) -> Result<i64, CacheError> {
+        let result = self.call(legal(&[key]), || self.client.incr(key)).await;
+        Self::surface(result)
+    }
+
+    async fn incr_by(&self, key: &str, delta: i64, ttl: Ttl) -> Result<i64, CacheError> {
+        let reaches = legal(&[key]) && lives(ttl);
+        let result = self.call(reaches, || self.client.incr_by(key, delta, ttl)).await;
+        Self::surface(result)
+    }
+
+    async fn expire(&self, key: &str, ttl: Ttl) -> Result<bool, CacheError> {
+        let reaches = legal(&[key]) && lives(ttl);
+        let result = self.call(reaches, || self.client.expire(key, ttl)).await;
+        self.bypass(result, || Ok(false))
+    }
+
+    async fn ttl(&self, key: &str) -> Result<Ttl, CacheError> {
+        let result = self.call(legal(&[key]), || self.client.ttl(key)).await;
+        self.bypass(result, || Err(CacheError::Miss))
+    }
+
+    fn invalidations(&self) -> Option<Arc<dyn InvalidationSource>> {
+        self.client.invalidations()
+    }
+
+    async fn ping(&self) -> Result<(), CacheError> {
+        let result = self.call(true, || self.client.ping()).await;
+        Self::surface(result)
+    }
+
+    async fn close(&self) -> Result<(), CacheError> {
+        self.client.close().await?;
+        self.closed.store(true, Ordering::Release);
+        Ok(())
+    }
+}

@@ -1,0 +1,173 @@
+//! What a guard tells about itself: a log line and an event for each change of state, counters for who asks.
+//!
+//! Not in here: metrics. Whoever makes them listens, or asks.
+
+use std::fmt::{self, Debug};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use cache_core::CacheError;
+
+use super::OnFailure;
+
+/// What the circuit breaker does with calls at the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum BreakerState {
+    /// It lets them through. Also the state of a guard without a breaker.
+    Closed,
+    /// It answers them itself.
+    Open,
+    /// It lets a few through to see whether the backend is back, and answers the others itself.
+    HalfOpen,
+}
+
+impl fmt::Display for BreakerState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::HalfOpen => "half-open",
+        })
+    }
+}
+
+/// The circuit went from one state to another.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct StateChange {
+    /// The state that ended.
+    pub from: BreakerState,
+    /// The state that began.
+    pub to: BreakerState,
+    /// How long ago the circuit opened; zero where it opens now.
+    pub outage: Duration,
+    /// Calls that reached the client: within the window where the circuit opens, else during the outage.
+    pub calls: u64,
+    /// Those of them that failed.
+    pub failures: u64,
+    /// Those of them that were slow.
+    pub slow: u64,
+    /// Calls that the open circuit answered, during the outage.
+    pub shed: u64,
+    /// The failure that opened the circuit; none where slow calls did, and where it closes.
+    pub cause: Option<CacheError>,
+}
+
+/// Hears of changes of the circuit's state.
+pub trait GuardListener: Debug + Send + Sync + 'static {
+    /// Called on the task whose call changed the state, with no lock held: it must be quick and must not
+    /// block. Changes that follow each other closely may arrive in another order, from several threads.
+    fn on_change(&self, change: &StateChange);
+}
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)+) => {
+        /// How often what happened, since the guard was made.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub struct GuardStats {
+            $($(#[$doc])* pub $name: u64,)+
+        }
+
+        /// The counters behind [`GuardStats`].
+        #[derive(Debug, Default)]
+        pub(super) struct Counters {
+            $(pub(super) $name: Counter,)+
+        }
+
+        impl Counters {
+            pub(super) fn snapshot(&self) -> GuardStats {
+                GuardStats {
+                    $($name: self.$name.get(),)+
+                }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Calls that reached the client and ended, whichever way.
+    calls,
+    /// Those of [`calls`](Self::calls) that failed since the backend was not available, or too slow for
+    /// the deadline.
+    failures,
+    /// Those of [`failures`](Self::failures) that the deadline ended.
+    timeouts,
+    /// Those of [`calls`](Self::calls) that took as long as a slow call.
+    slow,
+    /// Those of [`calls`](Self::calls) that their callers dropped.
+    dropped,
+    /// Calls that the open circuit answered.
+    shed,
+    /// Calls that failed or were shed, and that callers saw as a miss or as done.
+    bypassed,
+    /// How often the circuit opened, from closed.
+    opened,
+    /// How often it closed again.
+    closed,
+    /// Calls that were let through to see whether the backend is back.
+    probes,
+}
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub(super) struct Counter(AtomicU64);
+
+impl Counter {
+    #[inline]
+    pub(super) fn add(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The line of a change of state. What callers notice is a warning; what follows until the circuit closes is
+/// for who looks closely, since it happens once a second.
+pub(super) fn log(change: &StateChange, on_failure: OnFailure) {
+    let StateChange {
+        calls,
+        failures,
+        slow,
+        shed,
+        outage,
+        ..
+    } = change;
+    let cause = change.cause.as_ref().map(tracing::field::display);
+    match (change.from, change.to) {
+        (BreakerState::Closed, _) => tracing::warn!(
+            calls,
+            failures,
+            slow,
+            cause,
+            ?on_failure,
+            "the cache's circuit is open: too many calls failed or were slow"
+        ),
+        (_, BreakerState::Closed) => tracing::info!(
+            ?outage,
+            calls,
+            failures,
+            slow,
+            shed,
+            "the cache's circuit is closed: the backend is back"
+        ),
+        (_, BreakerState::HalfOpen) => tracing::debug!(
+            ?outage,
+            shed,
+            "the cache's circuit is half-open: the next call is tried"
+        ),
+        (_, BreakerState::Open) => {
+            tracing::debug!(
+                ?outage,
+                failures,
+                slow,
+                shed,
+                cause,
+                "the cache's circuit is open again"
+            );
+        }
+    }
+}

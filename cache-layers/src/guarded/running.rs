@@ -1,0 +1,83 @@
+//! A call that was let through: what its end, or its being dropped, says about the backend.
+
+use std::time::Duration;
+
+use cache_core::clock::{self, Instant};
+use cache_core::{CacheError, Stage};
+
+use super::Guarded;
+use super::breaker::{Ticket, Verdict};
+
+/// Whether an error says that the backend is not available.
+pub(super) const fn is_failure(error: &CacheError) -> bool {
+    matches!(error, CacheError::Unavailable { .. } | CacheError::Timeout { .. })
+}
+
+/// A call that was let through and has not ended. Dropping it says that its caller dropped the call.
+pub(super) struct Running<'g> {
+    pub(super) guard: &'g Guarded,
+    pub(super) ticket: Option<Ticket>,
+    pub(super) started: Instant,
+    pub(super) ended: bool,
+}
+
+impl Running<'_> {
+    pub(super) fn end<T>(mut self, result: &Result<T, CacheError>) {
+        self.ended = true;
+        let verdict = match result {
+            Err(error) if is_failure(error) => Verdict::Bad(error),
+            Err(
+                CacheError::InvalidInput { .. }
+                | CacheError::Closed
+                | CacheError::Unsupported { .. }
+                | CacheError::Config(_),
+            ) => Verdict::Void,
+            _ => Verdict::Good,
+        };
+        if let Verdict::Bad(error) = verdict {
+            let counters = &self.guard.counters;
+            counters.failures.add();
+            let by_deadline = |after: &Duration| self.guard.config.deadline == Some(*after);
+            if matches!(error, CacheError::Timeout { stage: Stage::Call, after } if by_deadline(after)) {
+                counters.timeouts.add();
+            }
+        }
+        let slow = self.guard.config.slow_call;
+        // To look at the clock is the dearest thing that the guard of a good call does. Where it makes no
+        // difference, such a call is counted at the time when it began.
+        let now = match verdict {
+            Verdict::Good | Verdict::Void if slow.is_none() && !self.is_probe() => self.started,
+            _ => clock::now(),
+        };
+        self.report(verdict, now, slow);
+    }
+
+    /// `slow` is from when on the call took long.
+    #[inline]
+    fn report(&self, verdict: Verdict<'_>, now: Instant, slow: Option<Duration>) {
+        let guard = self.guard;
+        let is_slow = slow.is_some_and(|slow| now.saturating_duration_since(self.started) >= slow);
+        guard.counters.calls.add();
+        if is_slow {
+            guard.counters.slow.add();
+        }
+        if let (Some(breaker), Some(ticket)) = (&guard.breaker, self.ticket) {
+            guard.tell(breaker.end(ticket, now, verdict, is_slow));
+        }
+    }
+
+    fn is_probe(&self) -> bool {
+        self.ticket.is_some_and(Ticket::is_probe)
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            let config = &self.guard.config;
+            self.guard.counters.dropped.add();
+            let slow = config.slow_call.or(self.is_probe().then_some(config.open_for));
+            self.report(Verdict::Void, clock::now(), slow);
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! How the recipe behaves: every choice, its default, and what does not go together.
+
+use std::time::Duration;
+
+use cache_core::CacheError;
+
+use crate::refuse::refuse;
+
+/// The choices of an [`Idempotency`](super::Idempotency).
+///
+/// ```
+/// use std::time::Duration;
+/// use cache_layers::idempotency::{IdempotencyConfig, OnFailure};
+///
+/// let config = IdempotencyConfig::builder()
+///     .response_life(Duration::from_secs(48 * 60 * 60))
+///     .on_failure(OnFailure::RunUnprotected)
+///     .build()?;
+/// # let _ = config;
+/// # Ok::<(), cache_core::CacheError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct IdempotencyConfig {
+    pub(super) response_life: Duration,
+    pub(super) claim_life: Duration,
+    pub(super) max_run: Duration,
+    pub(super) max_response: usize,
+    pub(super) cache_deadline: Duration,
+    pub(super) on_failure: OnFailure,
+}
+
+/// What becomes of a request when the cache cannot say whether it has run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnFailure {
+    /// It does not run ("fail closed"): [`acquire`](super::Idempotency::acquire) answers the cache's error.
+    Refuse,
+    /// It runs ("fail open"), with a claim that says that it [is not
+    /// protected](super::Claim::is_protected): neither from running twice nor from running beside itself.
+    RunUnprotected,
+}
+
+const LEAST: Duration = Duration::from_millis(1);
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
+impl Default for IdempotencyConfig {
+    fn default() -> Self {
+        Self {
+            response_life: Duration::from_secs(24 * 60 * 60),
+            claim_life: Duration::from_secs(60),
+            max_run: Duration::from_secs(15 * 60),
+            max_response: 1024 * 1024,
+            cache_deadline: Duration::from_secs(1),
+            on_failure: OnFailure::Refuse,
+        }
+    }
+}
+
+impl IdempotencyConfig {
+    /// Starts with the defaults.
+    pub fn builder() -> IdempotencyConfigBuilder {
+        IdempotencyConfigBuilder::default()
+    }
+}
+
+/// Makes an [`IdempotencyConfig`].
+#[derive(Clone, Debug, Default)]
+#[must_use]
+pub struct IdempotencyConfigBuilder {
+    config: IdempotencyConfig,
+}
+
+impl IdempotencyConfigBuilder {
+    /// How long a response is kept, and its key with it: so long a retry gets it again. Default: 24 hours.
+    pub const fn response_life(mut self, life: Duration) -> Self {
+        self.config.response_life = life;
+        self
+    }
+
+    /// How long a claim lives that nobody extends: the longest time that a killed process keeps retries
+    /// waiting. While the request runs, its claim is extended at every third of it. Default: 1 minute.
+    pub const fn claim_life(mut self, life: Duration) -> Self {
+        self.config.claim_life = life;
+        self
+    }
+
+    /// After how long a claim is not extended any more, so that a request that hangs gives its key back at
+    /// last. Choose more than the longest request takes. Default: 15 minutes.
+    pub const fn max_run(mut self, time: Duration) -> Self {
+        self.config.max_run = time;
+        self
+    }
+
+    /// The largest response that is kept, in bytes. Of a larger one only that it was given. Default: 1 MiB.
+    pub const fn max_response(mut self, bytes: usize) -> Self {
+        self.config.max_response = bytes;
+        self
+    }
+
+    /// How long a caller waits for the cache: in one `acquire`, in one `complete`, in one `release`.
+    /// Default: 1 second.
+    pub const fn cache_deadline(mut self, deadline: Duration) -> Self {
+        self.config.cache_deadline = deadline;
+        self
+    }
+
+    /// What becomes of a request when the cache fails. Default: [`OnFailure::Refuse`], since an operation
+    /// that asks for this is one that must not be done twice, and nothing is lost where none has run.
+    pub const fn on_failure(mut self, policy: OnFailure) -> Self {
+        self.config.on_failure = policy;
+        self
+    }
+
+    /// The configuration.
+    ///
+    /// # Errors
+    ///
+    /// [`CacheError::InvalidInput`] that names the first choice that cannot be, and what can.
+    pub fn build(self) -> Result<IdempotencyConfig, CacheError> {
+        let config = self.config;
+        let spans = [
+            ("response_life", config.response_life),
+            ("claim_life", config.claim_life),
+            ("max_run", config.max_run),
+            ("cache_deadline", config.cache_deadline),
+        ];
+        for (argument, span) in spans {
+            if span < LEAST || span > LONGEST {
+                return refuse(argument, "takes 1 ms to 100 years");
+            }
+        }
+        // An extension is tried at a third of the life, and one that fails is to leave time for another.
+        if config.claim_life < config.cache_deadline * 3 {
+            return refuse("claim_life", "takes three times the cache deadline or more");
+        }
+        Ok(config)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_is_refused_by_name() {
+        let new = IdempotencyConfig::builder;
+        let refused = |builder: IdempotencyConfigBuilder| builder.build().unwrap_err().to_string();
+        assert!(new().build().is_ok());
+        assert_eq!(
+            refused(new().response_life(Duration::ZERO)),
+            "invalid response_life: takes 1 ms to 100 years"
+        );
+        assert_eq!(
+            refused(new().max_run(Duration::MAX)),
+            "invalid max_run: takes 1 ms to 100 years"
+        );
+        assert_eq!(
+            refused(new().claim_life(Duration::from_secs(2))),
+            "invalid claim_life: takes three times the cache deadline or more"
+        );
+    }
+}

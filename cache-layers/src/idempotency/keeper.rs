@@ -1,0 +1,277 @@
+//! The task behind one `acquire`: it takes the key, keeps it while the request runs, and leaves behind what
+//! the run's end asks for.
+//!
+//! All of it is in one task, so that nothing that the cache is asked overtakes what was asked before, and so
+//! that no caller who leaves, at whatever point, leaves a claim behind.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use cache_core::{CacheError, Outcome, Stage, Ttl, clock};
+use tokio::sync::oneshot;
+
+use super::claim::{Claim, Completion, End, Reply};
+use super::record::{Record, State};
+use super::{Acquired, Core, Fingerprint};
+
+/// How often the key is tried for while it is neither free nor readable.
+const ROUNDS: u32 = 3;
+/// The pauses between tries to leave behind what the run's end asks for.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+pub(super) struct Keeper {
+    core: Arc<Core>,
+    key: String,
+    fingerprint: Fingerprint,
+    /// The record of a run in progress. Its owner is in it: no other keeper writes the same bytes.
+    mine: Bytes,
+}
+
+/// What is to stand in the place of our claim.
+enum Leave {
+    Nothing,
+    Record(Bytes, Completion),
+}
+
+impl Keeper {
+    pub(super) fn new(core: Arc<Core>, key: String, fingerprint: Fingerprint) -> Result<Self, CacheError> {
+        let claim = Record {
+            fingerprint,
+            state: State::InProgress(rand::random()),
+        };
+        let mine = claim.encode(&key).ok_or_else(|| too_long("key"))?;
+        Ok(Self {
+            core,
+            key,
+            fingerprint,
+            mine,
+        })
+    }
+
+    /// From the first look to the end of the run.
+    pub(super) async fn run(self, answer: oneshot::Sender<Result<Acquired, CacheError>>) {
+        let mut unsure = false;
+        // A client answers within its own deadline. The limit is for one that does not.
+        let taken = tokio::time::timeout(self.core.config.claim_life, self.take(&mut unsure))
+            .await
+            .unwrap_or(Err(CacheError::Timeout {
+                stage: Stage::Call,
+                after: self.core.config.claim_life,
+            }));
+        match taken {
+            Ok(None) => {
+                let (keeper, end) = oneshot::channel();
+                // Nobody there any more: the claim comes back, is dropped, and that is its end.
+                drop(answer.send(Ok(Acquired::Run(Claim::held(keeper)))));
+                let end = tokio::select! {
+                    biased;
+                    end = end => end,
+                    never = self.extend() => never,
+                };
+                self.finish(end.ok()).await;
+            }
+            Ok(Some(found)) => drop(answer.send(Ok(found))),
+            Err(error) => {
+                drop(answer.send(Err(error)));
+                if unsure {
+                    self.leave(Leave::Nothing, None).await;
+                }
+            }
+        }
+    }
+
+    /// Takes the key, or says what stands there. A reply that is lost is made up for by looking; `unsure`
+    /// is whether one was, and the claim may be there.
+    async fn take(&self, unsure: &mut bool) -> Result<Option<Acquired>, CacheError> {
+        let (client, key) = (&self.core.client, &self.key);
+        let life = Ttl::After(self.core.config.claim_life);
+        for _ in 0..ROUNDS {
+            // Set before, as the future may be dropped on the way.
+            let before = std::mem::replace(unsure, true);
+            match client.set_if_absent(key, self.mine.clone(), life).await {
+                Ok(true) => return Ok(None),
+                Ok(false) => *unsure = before,
+                Err(error) if error.outcome() == Outcome::Unknown => {}
+                Err(error) => {
+                    *unsure = before;
+                    return Err(error);
+                }
+            }
+            match client.get_entry(key).await {
+                Ok(entry) if entry.value == self.mine => return Ok(None),
+                Ok(entry) => return self.judge(&entry.value, entry.remaining).map(Some),
+                // It went between the two; or the request was lost, and is sent once more.
+                Err(CacheError::Miss) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(CacheError::Corrupt {
+            detail: "the key can neither be taken nor read".into(),
+            source: None,
+        })
+    }
+
+    /// What another's record means to this request.
+    fn judge(&self, stored: &Bytes, remaining: Ttl) -> Result<Acquired, CacheError> {
+        let record = Record::decode(&self.key, stored).ok_or_else(|| CacheError::Corrupt {
+            detail: "what stands under the key is no idempotency record of this version".into(),
+            source: None,
+        })?;
+        if record.fingerprint != self.fingerprint {
+            return Ok(Acquired::Mismatch);
+        }
+        Ok(match record.state {
+            State::InProgress(_) => Acquired::InProgress {
+                remaining: match remaining {
+                    Ttl::After(left) => left.min(self.core.config.claim_life),
+                    Ttl::Forever => self.core.config.claim_life,
+                },
+            },
+            State::Completed(response) => Acquired::Replay(response),
+            State::NotKept => Acquired::NotReplayable,
+        })
+    }
+
+    /// Extends the claim for as long as it is ours and may be. Never ends.
+    async fn extend<T>(&self) -> T {
+        let config = &self.core.config;
+        let begun = clock::now();
+        let mut pause = config.claim_life / 3;
+        loop {
+            tokio::time::sleep(pause).await;
+            if clock::now() - begun >= config.max_run {
+                break;
+            }
+            let life = Ttl::After(config.claim_life);
+            let extended = self
+                .core
+                .client
+                .compare_and_set(&self.key, &self.mine, self.mine.clone(), life);
+            pause = match self.within_deadline(extended).await {
+                Ok(true) => config.claim_life / 3,
+                // It expired. Should somebody else have it, the run's end will show.
+                Ok(false) => break,
+                Err(_) => config.claim_life / 12,
+            };
+        }
+        std::future::pending().await
+    }
+
+    async fn finish(&self, end: Option<End>) {
+        match end {
+            Some(End::Completed(response, reply)) => {
+                let leave = match self.completed(response) {
+                    Some(record) => Leave::Record(record, Completion::Stored),
+                    None => match self.not_kept() {
+                        Some(record) => Leave::Record(record, Completion::NotKept),
+                        None => Leave::Nothing,
+                    },
+                };
+                self.leave(leave, Some(reply)).await;
+            }
+            Some(End::Released(reply)) => self.leave(Leave::Nothing, Some(reply)).await,
+            None => self.leave(Leave::Nothing, None).await,
+        }
+    }
+
+    /// The record with its response, where that may be kept.
+    fn completed(&self, response: Bytes) -> Option<Bytes> {
+        if response.len() > self.core.config.max_response {
+            return None;
+        }
+        self.record(State::Completed(response))
+    }
+
+    fn not_kept(&self) -> Option<Bytes> {
+        self.record(State::NotKept)
+    }
+
+    fn record(&self, state: State) -> Option<Bytes> {
+        Record {
+            fingerprint: self.fingerprint,
+            state,
+        }
+        .encode(&self.key)
+    }
+
+    /// Puts `leave` in the place of the claim, and tells whoever waits how the first try went. Where that
+    /// failed, tries on for as long as a claim lives. All tries do the same, whichever of them arrive.
+    async fn leave(&self, mut leave: Leave, mut reply: Option<Reply>) {
+        let begun = clock::now();
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let mut left = self.within_deadline(self.try_to_leave(&leave)).await;
+            if let (Err(CacheError::InvalidInput { .. }), Leave::Record(_, Completion::Stored)) =
+                (&left, &leave)
+                && let Some(smaller) = self.not_kept()
+            {
+                // More than this backend takes.
+                leave = Leave::Record(smaller, Completion::NotKept);
+                left = self.within_deadline(self.try_to_leave(&leave)).await;
+            }
+            let over = matches!(
+                &left,
+                Ok(_) | Err(CacheError::InvalidInput { .. } | CacheError::Closed)
+            );
+            if let Some(reply) = reply.take() {
+                drop(reply.send(left));
+            }
+            if over || clock::now() - begun + pause > self.core.config.claim_life {
+                return;
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    async fn try_to_leave(&self, leave: &Leave) -> Result<Completion, CacheError> {
+        let (client, key) = (&self.core.client, &self.key);
+        let Leave::Record(record, completion) = leave else {
+            client.compare_and_delete(key, &self.mine).await?;
+            return Ok(Completion::NotKept);
+        };
+        let life = Ttl::After(self.core.config.response_life);
+        let replaced = client
+            .compare_and_set(key, &self.mine, record.clone(), life)
+            .await?;
+        // Otherwise the claim expired. Where nobody else has the key, late is better than never.
+        if replaced || client.set_if_absent(key, record.clone(), life).await? {
+            return Ok(*completion);
+        }
+        match client.get(key).await {
+            // An earlier try arrived, and its reply did not.
+            Ok(there) if there == *record => Ok(*completion),
+            Ok(_) | Err(CacheError::Miss) => Ok(Completion::Overtaken),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn within_deadline<T>(
+        &self,
+        operation: impl Future<Output = Result<T, CacheError>>,
+    ) -> Result<T, CacheError> {
+        within(self.core.config.cache_deadline, operation).await
+    }
+}
+
+/// Waits for `operation`, but no longer than `deadline`.
+pub(super) async fn within<T>(
+    deadline: Duration,
+    operation: impl Future<Output = Result<T, CacheError>>,
+) -> Result<T, CacheError> {
+    tokio::time::timeout(deadline, operation)
+        .await
+        .unwrap_or(Err(CacheError::Timeout {
+            stage: Stage::Call,
+            after: deadline,
+        }))
+}
+
+fn too_long(argument: &'static str) -> CacheError {
+    CacheError::InvalidInput {
+        argument,
+        reason: "longer than a record can hold".into(),
+    }
+}

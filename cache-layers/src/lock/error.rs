@@ -1,0 +1,38 @@
+//! Why a lock is not held.
+
+use std::time::Duration;
+
+use cache_core::CacheError;
+
+/// Why a lock was not acquired, or the work under it did not come to its end.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LockError {
+    /// Others held the lock for all of the time.
+    #[error("the lock was not free within {}", humantime::format_duration(*.waited))]
+    Taken {
+        /// How long it was waited for.
+        waited: Duration,
+    },
+
+    /// The lock was lost while it was held; work under it was cancelled.
+    #[error("the lock was lost: {0}")]
+    Lost(Loss),
+
+    /// The cache failed.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+}
+
+/// How a lock was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum Loss {
+    /// It could not be extended in time.
+    #[error("it was not extended in time")]
+    Expired,
+    /// The cache says that it is somebody else's, or nobody's: deleted, evicted, or taken over after the
+    /// lease ran out.
+    #[error("it is not ours any more")]
+    Gone,
+}

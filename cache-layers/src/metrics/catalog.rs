@@ -1,0 +1,279 @@
+//! Every metric there is, in one list: instruments are made from it, the table in `docs/metrics.md` is
+//! checked against it, and a test emits everything and finds nothing else.
+
+/// A metric as it is emitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Metric {
+    /// Its name.
+    pub name: &'static str,
+    /// What it is made of.
+    pub instrument: Instrument,
+    /// The unit, in the notation of UCUM.
+    pub unit: &'static str,
+    /// The attributes of its data points. All data points have all of them, but for `error.type`, which
+    /// only those of errors have.
+    pub attributes: &'static [Attribute],
+    /// What it tells.
+    pub meaning: &'static str,
+}
+
+/// What a [`Metric`] is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Instrument {
+    /// A sum that only grows.
+    Counter,
+    /// A sum that grows and shrinks.
+    UpDownCounter,
+    /// A distribution over [`BUCKETS`].
+    Histogram,
+}
+
+impl Instrument {
+    /// Its name in prose.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::UpDownCounter => "up-down counter",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
+/// An attribute of data points.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Attribute {
+    /// Its name.
+    pub name: &'static str,
+    /// All values that it can have; none where the configuration says it.
+    pub values: &'static [&'static str],
+    /// What it tells.
+    pub meaning: &'static str,
+}
+
+/// The upper bounds of the buckets of every histogram, in seconds: 50 us to 5 s.
+pub const BUCKETS: [f64; 16] = [
+    0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+    5.0,
+];
+
+/// Every attribute of every metric.
+pub const ATTRIBUTES: &[Attribute] = &[
+    TIER,
+    OPERATION,
+    SYSTEM,
+    OUTCOME,
+    ERROR,
+    FOUND,
+    ANSWER,
+    LOAD,
+    LOAD_OUTCOME,
+    STATUS,
+    STATE,
+];
+
+/// Every metric, in the order of the documentation.
+pub const METRICS: &[Metric] = &[
+    OPERATIONS,
+    EDGE_DURATION,
+    FAR_DURATION,
+    LOOKUPS,
+    ANSWERS,
+    JOINED,
+    LOADS,
+    LOAD_DURATION,
+    LEASE_WAIT,
+    WITHOUT_LEASE,
+    HELD_BACK,
+    SUPERSEDED,
+    OVERSIZE,
+    UNENCODABLE,
+    UNDECODABLE,
+    CACHE_FAILURES,
+    NEAR_LOOKUPS,
+    NEAR_ENTRIES,
+    NEAR_SIZE,
+    NEAR_EVICTIONS,
+    NEAR_INVALIDATIONS,
+    NEAR_POISONED,
+    NEAR_RESETS,
+    NEAR_STATUS,
+    GUARD_STATE,
+    GUARD_OPENED,
+    GUARD_CALLS,
+    GUARD_FAILURES,
+    GUARD_TIMEOUTS,
+    GUARD_SLOW,
+    GUARD_SHED,
+    GUARD_BYPASSED,
+    GUARD_PROBES,
+];
+
+macro_rules! attributes {
+    ($($name:ident: $text:literal, [$($value:literal),*], $meaning:literal;)+) => {
+        $(pub(super) const $name: Attribute = Attribute {
+            name: $text,
+            values: &[$($value),*],
+            meaning: $meaning,
+        };)+
+    };
+}
+
+attributes! {
+    TIER: "cache.tier", ["edge", "far"],
+        "where in the stack the call was measured";
+    OPERATION: "db.operation.name", [
+        "get", "get_entry", "get_many", "set", "set_many", "set_if_absent", "compare_and_set", "compare_and_delete",
+        "del", "exists", "incr", "incr_by", "expire", "ttl", "ping", "close"
+    ], "the method of the contract";
+    SYSTEM: "db.system.name", [],
+        "what is behind the far tier, as the configuration says";
+    OUTCOME: "cache.outcome", ["ok", "hit", "partial", "miss", "unmet", "cancelled", "error"],
+        "how the call ended";
+    ERROR: "error.type", [
+        "timeout", "unavailable", "unauthorized", "denied", "rejected", "invalid_input", "corrupt", "config", "closed",
+        "unsupported", "_OTHER"
+    ], "the kind of the error, only where the outcome is one";
+    FOUND: "cache.result", ["hit", "miss", "joined"],
+        "what came of a key: a value; none (of the near tier: a far read); the far read of another caller";
+    ANSWER: "cache.answer", ["hit", "negative", "stale"],
+        "what the entry was: a value, the word that there is none, or beyond its life";
+    LOAD: "cache.load.kind", ["load", "refresh"],
+        "whether a caller waited for it, or it ran ahead of expiry";
+    LOAD_OUTCOME: "cache.load.outcome", ["value", "absent", "failed", "panicked", "timed_out", "given_up"],
+        "how the load ended";
+    STATUS: "cache.near.status", ["tracked", "short_lived", "bypassed"],
+        "how the near tier is kept true: by reports of changes, by short lives, or by keeping nothing";
+    STATE: "cache.guard.state", ["closed", "open", "half_open"],
+        "what the circuit breaker does with calls: lets them through, answers them itself, lets a few through";
+}
+
+macro_rules! metrics {
+    ($($name:ident: $text:literal, $instrument:ident, $unit:literal, [$($attribute:ident),*], $meaning:literal;)+) => {
+        $(pub(super) const $name: Metric = Metric {
+            name: $text,
+            instrument: Instrument::$instrument,
+            unit: $unit,
+            attributes: &[$($attribute),*],
+            meaning: $meaning,
+        };)+
+    };
+}
+
+metrics! {
+    OPERATIONS: "cache.operations", Counter, "{operation}", [TIER, OPERATION, OUTCOME, ERROR],
+        "Calls that ended, cancelled ones included. Exact.";
+    EDGE_DURATION: "cache.operation.duration", Histogram, "s", [TIER, OPERATION, OUTCOME, ERROR],
+        "How long calls took at the edge; of one call in 16, chosen by chance, unless configured otherwise.";
+    FAR_DURATION: "db.client.operation.duration", Histogram, "s", [TIER, OPERATION, SYSTEM, OUTCOME, ERROR],
+        "How long calls to the backend took; of every call, unless configured otherwise.";
+    LOOKUPS: "cache.lookups", Counter, "{key}", [TIER, FOUND],
+        "Keys that `get`, `get_entry` and `get_many` asked for and had an answer for. Exact.";
+    ANSWERS: "cache.read_through.answers", Counter, "{key}", [ANSWER],
+        "Keys that the read-through answered from the cache.";
+    JOINED: "cache.read_through.joined", Counter, "{key}", [],
+        "Keys whose callers waited for a load that was under way in this process.";
+    LOADS: "cache.read_through.loads", Counter, "{load}", [LOAD],
+        "Loads of one key that were started.";
+    LOAD_DURATION: "cache.read_through.load.duration", Histogram, "s", [LOAD, LOAD_OUTCOME],
+        "How long the loader took; of every load that ended.";
+    LEASE_WAIT: "cache.read_through.lease_wait.duration", Histogram, "s", [],
+        "How long a load waited for the one of another process.";
+    WITHOUT_LEASE: "cache.read_through.without_lease", Counter, "{load}", [],
+        "Loads that went on without the lease, since the cache could not say whose it is.";
+    HELD_BACK: "cache.read_through.held_back", Counter, "{load}", [],
+        "Loads that were not tried, since one failed a moment ago.";
+    SUPERSEDED: "cache.read_through.superseded", Counter, "{value}", [],
+        "Loaded values that were not stored: the entry was changed meanwhile, or the lease was lost.";
+    OVERSIZE: "cache.read_through.oversize", Counter, "{value}", [],
+        "Loaded values that were not stored: larger than the limit.";
+    UNENCODABLE: "cache.read_through.unencodable", Counter, "{value}", [],
+        "Loaded values that were not stored: their codec has no form for them.";
+    UNDECODABLE: "cache.read_through.undecodable", Counter, "{value}", [],
+        "Stored values that were taken for a miss: their codec cannot decode them.";
+    CACHE_FAILURES: "cache.read_through.cache_failures", Counter, "{operation}", [ERROR],
+        "Operations that the cache failed and the read-through went on without.";
+    NEAR_LOOKUPS: "cache.near.lookups", Counter, "{key}", [FOUND],
+        "Keys that the near tier was asked for.";
+    NEAR_ENTRIES: "cache.near.entries", UpDownCounter, "{entry}", [],
+        "Entries in the near tier.";
+    NEAR_SIZE: "cache.near.size", UpDownCounter, "By", [],
+        "Bytes in the near tier: keys, values and book-keeping.";
+    NEAR_EVICTIONS: "cache.near.evictions", Counter, "{entry}", [],
+        "Entries that had to go from the near tier for others.";
+    NEAR_INVALIDATIONS: "cache.near.invalidations", Counter, "{key}", [],
+        "Keys of which a change was reported, near or not.";
+    NEAR_POISONED: "cache.near.poisoned", Counter, "{read}", [],
+        "Far reads that were not kept, because a change overtook them.";
+    NEAR_RESETS: "cache.near.resets", Counter, "{reset}", [],
+        "How often the near tier was emptied as a whole.";
+    NEAR_STATUS: "cache.near.status", UpDownCounter, "{tier}", [STATUS],
+        "Near tiers by how they are kept true at the moment: 1 for the status that holds, 0 for the others.";
+    GUARD_STATE: "cache.guard.state", UpDownCounter, "{circuit}", [STATE],
+        "Circuits by their state at the moment: 1 for the state that holds, 0 for the others.";
+    GUARD_OPENED: "cache.guard.opened", Counter, "{change}", [],
+        "How often the circuit opened.";
+    GUARD_CALLS: "cache.guard.calls", Counter, "{call}", [],
+        "Calls that reached the client below the guard and ended.";
+    GUARD_FAILURES: "cache.guard.failures", Counter, "{call}", [],
+        "Those of them that failed since the backend was not available, or too slow for the deadline.";
+    GUARD_TIMEOUTS: "cache.guard.timeouts", Counter, "{call}", [],
+        "Those of the failures that the deadline of the guard ended.";
+    GUARD_SLOW: "cache.guard.slow", Counter, "{call}", [],
+        "Calls that took as long as a slow call.";
+    GUARD_SHED: "cache.guard.shed", Counter, "{call}", [],
+        "Calls that the open circuit answered.";
+    GUARD_BYPASSED: "cache.guard.bypassed", Counter, "{call}", [],
+        "Calls that failed or were shed, and that callers saw as a miss or as done.";
+    GUARD_PROBES: "cache.guard.probes", Counter, "{call}", [],
+        "Calls that were let through to see whether the backend is back.";
+}
+
+/// The table of all metrics, as it is in the documentation.
+#[must_use]
+pub fn markdown() -> String {
+    let mut table =
+        "| metric | instrument | unit | attributes | meaning |\n|---|---|---|---|---|\n".to_owned();
+    for metric in METRICS {
+        let attributes: Vec<String> = metric
+            .attributes
+            .iter()
+            .map(|attribute| format!("`{}`", attribute.name))
+            .collect();
+        table.push_str(&format!(
+            "| `{}` | {} | `{}` | {} | {} |\n",
+            metric.name,
+            metric.instrument.name(),
+            metric.unit,
+            attributes.join(", "),
+            metric.meaning
+        ));
+    }
+    table
+}
+
+/// The table of all attributes, as it is in the documentation.
+#[must_use]
+pub fn markdown_of_attributes() -> String {
+    let mut table = "| attribute | values | meaning |\n|---|---|---|\n".to_owned();
+    for attribute in ATTRIBUTES {
+        let values: Vec<String> = attribute
+            .values
+            .iter()
+            .map(|value| format!("`{value}`"))
+            .collect();
+        let values = if values.is_empty() {
+            "as configured".to_owned()
+        } else {
+            values.join(", ")
+        };
+        table.push_str(&format!(
+            "| `{}` | {values} | {} |\n",
+            attribute.name, attribute.meaning
+        ));
+    }
+    table
+}

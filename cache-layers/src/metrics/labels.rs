@@ -1,0 +1,182 @@
+//! The words that a measurement is labelled with: who was asked, for what, and how it ended.
+//!
+//! Closed lists, all of them, so that the number of time series has a bound that no caller can move.
+
+use cache_core::CacheError;
+
+/// Where in the stack calls are measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Tier {
+    /// Above the near tier: what callers see.
+    Edge,
+    /// Below the near tier: what goes to the backend.
+    Far,
+}
+
+impl Tier {
+    /// The label.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Edge => "edge",
+            Self::Far => "far",
+        }
+    }
+}
+
+macro_rules! labels {
+    ($(#[$doc:meta])* $label:ident { $($name:ident = $text:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum $label { $($name,)+ }
+
+        impl $label {
+            pub(crate) const ALL: &[Self] = &[$(Self::$name,)+];
+            pub(crate) const COUNT: usize = Self::ALL.len();
+
+            pub(crate) const fn name(self) -> &'static str {
+                match self { $(Self::$name => $text,)+ }
+            }
+        }
+    };
+}
+
+labels! {
+    /// A method of the contract.
+    Operation {
+        Get = "get",
+        GetEntry = "get_entry",
+        GetMany = "get_many",
+        Set = "set",
+        SetMany = "set_many",
+        SetIfAbsent = "set_if_absent",
+        CompareAndSet = "compare_and_set",
+        CompareAndDelete = "compare_and_delete",
+        Del = "del",
+        Exists = "exists",
+        Incr = "incr",
+        IncrBy = "incr_by",
+        Expire = "expire",
+        Ttl = "ttl",
+        Ping = "ping",
+        Close = "close",
+    }
+}
+
+labels! {
+    /// How a call ended. Those that are an error bear the name of its kind.
+    Outcome {
+        Ok = "ok",
+        Hit = "hit",
+        Partial = "partial",
+        Miss = "miss",
+        Unmet = "unmet",
+        Cancelled = "cancelled",
+        Timeout = "timeout",
+        Unavailable = "unavailable",
+        Unauthorized = "unauthorized",
+        Denied = "denied",
+        Rejected = "rejected",
+        InvalidInput = "invalid_input",
+        Corrupt = "corrupt",
+        Config = "config",
+        Closed = "closed",
+        Unsupported = "unsupported",
+        Other = "_OTHER",
+    }
+}
+
+impl Outcome {
+    pub(crate) const fn of_error(error: &CacheError) -> Self {
+        match error {
+            CacheError::Miss => Self::Miss,
+            CacheError::Timeout { .. } => Self::Timeout,
+            CacheError::Unavailable { .. } => Self::Unavailable,
+            CacheError::Unauthorized { .. } => Self::Unauthorized,
+            CacheError::Denied { .. } => Self::Denied,
+            CacheError::Rejected { .. } => Self::Rejected,
+            CacheError::InvalidInput { .. } => Self::InvalidInput,
+            CacheError::Corrupt { .. } => Self::Corrupt,
+            CacheError::Config(_) => Self::Config,
+            CacheError::Closed => Self::Closed,
+            CacheError::Unsupported { .. } => Self::Unsupported,
+            _ => Self::Other,
+        }
+    }
+
+    /// What goes into `cache.outcome`.
+    pub(crate) const fn label(self) -> &'static str {
+        match self.error_type() {
+            Some(_) => "error",
+            None => self.name(),
+        }
+    }
+
+    /// What goes into `error.type`.
+    pub(crate) const fn error_type(self) -> Option<&'static str> {
+        match self {
+            Self::Ok | Self::Hit | Self::Partial | Self::Miss | Self::Unmet | Self::Cancelled => None,
+            _ => Some(self.name()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use cache_core::{ConfigError, Outcome as Applied, Stage, Unavailability};
+
+    use super::*;
+
+    #[test]
+    fn an_error_bears_the_name_of_its_kind() {
+        let errors = [
+            CacheError::Timeout {
+                stage: Stage::Call,
+                after: Duration::ZERO,
+            },
+            CacheError::Unavailable {
+                reason: Unavailability::Lost,
+                detail: "".into(),
+                outcome: Applied::Unknown,
+                source: None,
+            },
+            CacheError::Unauthorized {
+                detail: "".into(),
+                source: None,
+            },
+            CacheError::Denied {
+                command: "".into(),
+                detail: "".into(),
+            },
+            CacheError::Rejected {
+                code: "".into(),
+                detail: "".into(),
+            },
+            CacheError::InvalidInput {
+                argument: "key",
+                reason: "".into(),
+            },
+            CacheError::Corrupt {
+                detail: "".into(),
+                source: None,
+            },
+            CacheError::Config(ConfigError::one("CACHE_TYPE", "must be something")),
+            CacheError::Closed,
+            CacheError::Unsupported { detail: "".into() },
+        ];
+        let kinds = Outcome::ALL.iter().filter_map(|outcome| outcome.error_type());
+        assert_eq!(kinds.count(), errors.len() + 1, "every kind, and what has none");
+        for error in errors {
+            let outcome = Outcome::of_error(&error);
+            assert_eq!(outcome.error_type(), Some(error.kind()));
+            assert_eq!(outcome.label(), "error");
+        }
+        assert_eq!(
+            Outcome::of_error(&CacheError::Miss).label(),
+            CacheError::Miss.kind()
+        );
+    }
+}

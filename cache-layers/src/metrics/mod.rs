@@ -1,0 +1,127 @@
+//! The metrics of a cache: one catalogue, and what measures.
+//!
+//! This room reports on layers and is none itself. [`CacheMetrics`] holds the instruments of one meter
+//! provider; layers and read-throughs are handed a clone. Only the API crate of OpenTelemetry is used:
+//! without an SDK in the process all this measures nothing and costs little. What is measured is in the
+//! [`catalog`], and explained in `docs/metrics.md`.
+//!
+//! Not in here: exporters, and spans.
+
+pub mod catalog;
+mod guard;
+mod instruments;
+mod labels;
+mod near;
+mod operations;
+mod read_through;
+mod tally;
+mod watch;
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use opentelemetry::metrics::Meter;
+use opentelemetry::{InstrumentationScope, global};
+
+use crate::guarded::Guarded;
+use crate::read_through::ReadThroughListener;
+use crate::tiered::Tiered;
+
+pub use self::labels::Tier;
+pub(crate) use self::labels::{Operation, Outcome};
+pub(crate) use self::operations::TierCalls;
+pub(crate) use self::tally::Sampler;
+
+use self::guard::GuardMetrics;
+use self::near::NearMetrics;
+use self::operations::Tiers;
+use self::read_through::ReadThroughMetrics;
+
+/// The instruments of a cache. Cheap to clone; clones are the same instruments.
+///
+/// One per meter provider: instruments of the same name made twice would overwrite each other's sums.
+///
+/// ```
+/// use std::sync::Arc;
+/// use cache_core::MemoryCache;
+/// use cache_layers::metrics::CacheMetrics;
+/// use cache_layers::{Observed, ObservedConfig, ReadThrough, ReadThroughConfig};
+///
+/// let metrics = CacheMetrics::global();
+/// let config = ObservedConfig::builder().metrics(metrics.clone()).build()?;
+/// let cache = Arc::new(Observed::new(Arc::new(MemoryCache::default()), config));
+/// let config = ReadThroughConfig::builder()
+///     .listener(metrics.read_through())
+///     .build()?;
+/// let loads = ReadThrough::new(cache, config);
+/// # let _ = loads;
+/// # Ok::<(), cache_core::CacheError>(())
+/// ```
+#[derive(Clone)]
+pub struct CacheMetrics {
+    inner: Arc<Instruments>,
+}
+
+struct Instruments {
+    tiers: Tiers,
+    read_through: Arc<ReadThroughMetrics>,
+    near: NearMetrics,
+    guards: GuardMetrics,
+}
+
+impl CacheMetrics {
+    /// Instruments of `meter`.
+    #[must_use]
+    pub fn new(meter: &Meter) -> Self {
+        Self {
+            inner: Arc::new(Instruments {
+                tiers: Tiers::new(meter),
+                read_through: Arc::new(ReadThroughMetrics::new(meter)),
+                near: NearMetrics::new(meter),
+                guards: GuardMetrics::new(meter),
+            }),
+        }
+    }
+
+    /// Those of the process: of the meter provider that is the global one when this is first called.
+    ///
+    /// So a service installs its exporter first, and then makes its cache. The other way round nothing is
+    /// measured, which OpenTelemetry offers no way to notice.
+    #[must_use]
+    pub fn global() -> Self {
+        static GLOBAL: OnceLock<CacheMetrics> = OnceLock::new();
+        let make = || {
+            let scope = InstrumentationScope::builder("cache-layers").with_version(env!("CARGO_PKG_VERSION"));
+            Self::new(&global::meter_with_scope(scope.build()))
+        };
+        GLOBAL.get_or_init(make).clone()
+    }
+
+    /// A listener that makes metrics of what read-throughs do; one for any number of them.
+    #[must_use]
+    pub fn read_through(&self) -> Arc<dyn ReadThroughListener> {
+        Arc::clone(&self.inner.read_through) as Arc<dyn ReadThroughListener>
+    }
+
+    /// Tells from now on what `tier` does and holds. It is not kept alive by that. To be called once for
+    /// each.
+    pub fn watch_near(&self, tier: &Arc<Tiered>) {
+        self.inner.near.watch(tier);
+    }
+
+    /// Tells from now on what `guard` does and what its circuit's state is. It is not kept alive by that.
+    /// To be called once for each.
+    pub fn watch_guard(&self, guard: &Arc<Guarded>) {
+        self.inner.guards.watch(guard);
+    }
+
+    pub(crate) fn calls(&self, tier: Tier, system: &'static str) -> Arc<TierCalls> {
+        self.inner.tiers.calls(tier, system)
+    }
+}
+
+impl fmt::Debug for CacheMetrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CacheMetrics")
+    }
+}

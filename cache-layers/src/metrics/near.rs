@@ -1,0 +1,74 @@
+//! What near tiers did and hold, as metrics.
+
+use std::sync::Arc;
+
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::Meter;
+
+use super::catalog::{self, Metric};
+use super::watch::Watch;
+use crate::tiered::{NearStats, NearStatus, Tiered};
+
+/// One of the numbers of a near tier.
+type Count = fn(&NearStats) -> u64;
+
+/// Any number of near tiers.
+#[derive(Debug)]
+pub(super) struct NearMetrics {
+    tiers: Arc<Watch<Tiered, NearStats>>,
+}
+
+impl NearMetrics {
+    pub(super) fn new(meter: &Meter) -> Self {
+        let metrics = Self {
+            tiers: Arc::new(Watch::new(Tiered::stats)),
+        };
+        let tiers = Arc::clone(&metrics.tiers);
+        catalog::NEAR_LOOKUPS.observe(meter, move |counter| {
+            let results: [(&str, Count); 3] = [
+                ("hit", |stats| stats.hits),
+                ("miss", |stats| stats.misses),
+                ("joined", |stats| stats.joined),
+            ];
+            for (result, count) in results {
+                counter.observe(tiers.total(count), &[KeyValue::new(catalog::FOUND.name, result)]);
+            }
+        });
+        metrics.total(meter, catalog::NEAR_EVICTIONS, |stats| stats.evictions);
+        metrics.total(meter, catalog::NEAR_INVALIDATIONS, |stats| stats.invalidations);
+        metrics.total(meter, catalog::NEAR_POISONED, |stats| stats.poisoned);
+        metrics.total(meter, catalog::NEAR_RESETS, |stats| stats.resets);
+        metrics.level(meter, catalog::NEAR_ENTRIES, |tier| tier.stats().entries);
+        metrics.level(meter, catalog::NEAR_SIZE, |tier| tier.stats().bytes);
+        let tiers = Arc::clone(&metrics.tiers);
+        catalog::NEAR_STATUS.observe_level(meter, move |level| {
+            for &status in catalog::STATUS.values {
+                let count = tiers.level(|tier| u64::from(name(&tier.status()) == status));
+                level(count, &[KeyValue::new(catalog::STATUS.name, status)]);
+            }
+        });
+        metrics
+    }
+
+    pub(super) fn watch(&self, tier: &Arc<Tiered>) {
+        self.tiers.add(tier);
+    }
+
+    fn total(&self, meter: &Meter, metric: Metric, of: Count) {
+        let tiers = Arc::clone(&self.tiers);
+        metric.observe(meter, move |counter| counter.observe(tiers.total(of), &[]));
+    }
+
+    fn level(&self, meter: &Meter, metric: Metric, of: fn(&Tiered) -> u64) {
+        let tiers = Arc::clone(&self.tiers);
+        metric.observe_level(meter, move |level| level(tiers.level(of), &[]));
+    }
+}
+
+const fn name(status: &NearStatus) -> &'static str {
+    match status {
+        NearStatus::Tracked => "tracked",
+        NearStatus::ShortLived { .. } => "short_lived",
+        NearStatus::Bypassed { .. } => "bypassed",
+    }
+}

@@ -1,0 +1,69 @@
+//! Things that count for themselves, asked when somebody collects.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+/// Some `T`s, as long as they are in use, and what each of them said last. Keeps none of them alive.
+pub(super) struct Watch<T, S> {
+    read: fn(&T) -> S,
+    all: Mutex<Vec<(Weak<T>, S)>>,
+}
+
+impl<T, S> Watch<T, S> {
+    pub(super) fn new(read: fn(&T) -> S) -> Self {
+        Self {
+            read,
+            all: Mutex::default(),
+        }
+    }
+
+    pub(super) fn add(&self, one: &Arc<T>) {
+        self.lock().push((Arc::downgrade(one), (self.read)(one)));
+    }
+
+    /// What all of them counted, also those that are gone: a sum that never shrinks. What one counted
+    /// between the last collection and its end is missing from it.
+    pub(super) fn total(&self, of: impl Fn(&S) -> u64) -> u64 {
+        let mut all = self.lock();
+        let each = all.iter_mut().map(|(one, last)| {
+            if let Some(one) = one.upgrade() {
+                *last = (self.read)(&one);
+            }
+            of(last)
+        });
+        each.sum()
+    }
+
+    /// The sum over those that are in use now.
+    pub(super) fn level(&self, of: impl Fn(&T) -> u64) -> u64 {
+        let all = self.lock();
+        let in_use = all.iter().filter_map(|(one, _)| one.upgrade());
+        in_use.map(|one| of(&one)).sum()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(Weak<T>, S)>> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T, S> fmt::Debug for Watch<T, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Watch")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn totals_keep_what_is_gone_and_levels_do_not() {
+        let watch = Watch::new(|number: &u64| *number);
+        let (one, other) = (Arc::new(3), Arc::new(4));
+        watch.add(&one);
+        watch.add(&other);
+        drop(one);
+        assert_eq!(watch.total(|number| *number), 7);
+        assert_eq!(watch.level(|number| *number), 4);
+    }
+}

@@ -1,0 +1,80 @@
+//! The keys that are being read: a mark for each, in shards with a lock of their own.
+//!
+//! Not in here: what is done with the marks. The lock of a key's shard is what makes storing a copy and
+//! taking it away happen one after the other; see the protocol in `mod.rs`.
+
+use std::collections::HashMap;
+use std::hash::BuildHasher;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use quick_cache::DefaultHashBuilder;
+
+use super::flight::Seat;
+
+/// The id of no mark.
+pub(super) const GONE: u64 = 0;
+
+/// The mark of one key.
+pub(super) struct Pending<V> {
+    /// Never the same twice, never [`GONE`].
+    pub(super) id: u64,
+    /// The number of the store that the copy is for.
+    pub(super) store: u64,
+    /// Where others may wait for this read.
+    pub(super) seat: Option<Seat<V>>,
+}
+
+/// The marks of one shard.
+pub(super) type Table<V> = HashMap<Arc<str>, Pending<V>, DefaultHashBuilder>;
+
+/// Into how many parts with a lock of their own what all threads use is cut: a power of two.
+pub(super) fn parts() -> usize {
+    // To ask how many cores there are reads files.
+    static PARTS: OnceLock<usize> = OnceLock::new();
+    *PARTS.get_or_init(|| {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        (4 * cores).next_power_of_two()
+    })
+}
+
+/// All marks.
+pub(super) struct Marks<V> {
+    /// As many as [`parts`].
+    shards: Box<[Mutex<Table<V>>]>,
+    hasher: DefaultHashBuilder,
+    last_id: AtomicU64,
+}
+
+impl<V> Marks<V> {
+    pub(super) fn new() -> Self {
+        let hasher = DefaultHashBuilder::default();
+        let table = || Mutex::new(HashMap::with_hasher(hasher.clone()));
+        Self {
+            shards: std::iter::repeat_with(table).take(parts()).collect(),
+            hasher,
+            last_id: AtomicU64::new(GONE),
+        }
+    }
+
+    /// Locks the shard of `key`.
+    pub(super) fn lock(&self, key: &str) -> MutexGuard<'_, Table<V>> {
+        // The table inside uses the lowest and the highest bits of the hash; these are from the middle.
+        let [_, _, _, _, low, high, _, _] = self.hasher.hash_one(key).to_le_bytes();
+        let number = usize::from(u16::from_le_bytes([low, high])) & (self.shards.len() - 1);
+        // Nothing under this lock runs foreign code, so a panic in there leaves nothing half done.
+        self.shards[number].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn next_id(&self) -> u64 {
+        self.last_id.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        let tables = self.shards.iter();
+        tables
+            .map(|table| table.lock().unwrap_or_else(PoisonError::into_inner).len())
+            .sum()
+    }
+}

@@ -1,0 +1,72 @@
+//! One call that is being observed: from its first poll to its answer, or to its being dropped.
+
+use cache_core::clock::{self, Instant};
+use tracing::Span;
+use tracing::field::Empty;
+
+use crate::metrics::{Operation, Outcome, Sampler, Tier, TierCalls};
+
+/// Ends as cancelled where nobody says otherwise before it is dropped.
+pub(super) struct Call<'a> {
+    calls: &'a TierCalls,
+    operation: Operation,
+    begun: Option<Instant>,
+    outcome: Outcome,
+    span: Span,
+}
+
+impl<'a> Call<'a> {
+    pub(super) fn begin(
+        calls: &'a TierCalls,
+        sampler: &Sampler,
+        tier: Tier,
+        operation: Operation,
+        keys: usize,
+    ) -> Self {
+        Self {
+            calls,
+            operation,
+            begun: sampler.picks().then(clock::now),
+            outcome: Outcome::Cancelled,
+            span: span(tier, operation, keys),
+        }
+    }
+
+    pub(super) fn span(&self) -> Span {
+        self.span.clone()
+    }
+
+    pub(super) fn end(mut self, outcome: Outcome) {
+        self.outcome = outcome;
+    }
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        self.calls.ended(
+            self.operation,
+            self.outcome,
+            self.begun.map(|begun| begun.elapsed()),
+        );
+        if !self.span.is_disabled() {
+            self.span.record("cache.outcome", self.outcome.label());
+            if let Some(error) = self.outcome.error_type() {
+                self.span.record("error.type", error);
+            }
+        }
+    }
+}
+
+/// The span of a call. It names no key, and of an error the kind alone.
+fn span(tier: Tier, operation: Operation, keys: usize) -> Span {
+    tracing::debug_span!(
+        "cache.operation",
+        otel.name = operation.name(),
+        otel.kind = if tier == Tier::Far { "client" } else { "internal" },
+        cache.tier = tier.name(),
+        db.operation.name = operation.name(),
+        cache.keys = keys,
+        cache.outcome = Empty,
+        error.type = Empty,
+    )
+}

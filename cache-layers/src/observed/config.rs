@@ -1,0 +1,133 @@
+//! How a place in the stack is observed.
+
+use cache_core::CacheError;
+
+use crate::metrics::{CacheMetrics, Tier};
+use crate::refuse::refuse;
+
+/// The choices of an [`Observed`](super::Observed).
+///
+/// ```
+/// use cache_layers::ObservedConfig;
+/// use cache_layers::observed::{Tier, Timing};
+///
+/// let far = ObservedConfig::builder().tier(Tier::Far).system("valkey").build()?;
+/// let edge = ObservedConfig::builder().timing(Timing::OneIn(64)).build()?;
+/// # let _ = (far, edge);
+/// # Ok::<(), cache_core::CacheError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct ObservedConfig {
+    pub(super) tier: Tier,
+    pub(super) system: &'static str,
+    pub(super) timing: Timing,
+    pub(super) metrics: CacheMetrics,
+}
+
+/// Of which calls the duration is measured. All are counted either way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Timing {
+    /// Of every call.
+    Every,
+    /// Of one call in this many, chosen by chance when it begins. So quantiles are those of all calls,
+    /// and the count of the histogram is that of the sample.
+    OneIn(u32),
+}
+
+impl ObservedConfig {
+    /// Starts with the defaults.
+    pub fn builder() -> ObservedConfigBuilder {
+        ObservedConfigBuilder::default()
+    }
+}
+
+/// Makes an [`ObservedConfig`]. A setter never fails; [`build`](Self::build) says what is wrong.
+#[derive(Clone, Debug, Default)]
+#[must_use]
+pub struct ObservedConfigBuilder {
+    tier: Option<Tier>,
+    system: Option<&'static str>,
+    timing: Option<Timing>,
+    metrics: Option<CacheMetrics>,
+}
+
+impl ObservedConfigBuilder {
+    /// Where in the stack it stands. Default: [`Tier::Edge`].
+    pub const fn tier(mut self, tier: Tier) -> Self {
+        self.tier = Some(tier);
+        self
+    }
+
+    /// What is behind the far tier, as the database conventions call it (`db.system.name`). The edge does
+    /// not tell. Default: `_OTHER`.
+    pub const fn system(mut self, name: &'static str) -> Self {
+        self.system = Some(name);
+        self
+    }
+
+    /// Of which calls the duration is measured. Default: one in 16 at the edge, where a call may cost less
+    /// than its measurement; every call in the far tier.
+    pub const fn timing(mut self, timing: Timing) -> Self {
+        self.timing = Some(timing);
+        self
+    }
+
+    /// The instruments. Default: [`CacheMetrics::global`], when [`build`](Self::build) is called.
+    pub fn metrics(mut self, metrics: CacheMetrics) -> Self {
+        self.metrics = Some(metrics);
+        self
+    }
+
+    /// The configuration.
+    ///
+    /// # Errors
+    ///
+    /// [`CacheError::InvalidInput`] that names the first choice that cannot be, and what can.
+    pub fn build(self) -> Result<ObservedConfig, CacheError> {
+        let tier = self.tier.unwrap_or(Tier::Edge);
+        let system = self.system.unwrap_or("_OTHER");
+        let timing = self.timing.unwrap_or(match tier {
+            Tier::Edge => Timing::OneIn(16),
+            Tier::Far => Timing::Every,
+        });
+        if system.is_empty() {
+            return refuse("system", "takes a name that is not empty");
+        }
+        if timing == Timing::OneIn(0) {
+            return refuse("timing", "takes one call in 1 or more");
+        }
+        Ok(ObservedConfig {
+            tier,
+            system,
+            timing,
+            metrics: self.metrics.unwrap_or_else(CacheMetrics::global),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_is_refused_by_name() {
+        let new = ObservedConfig::builder;
+        let refused = |builder: ObservedConfigBuilder| builder.build().unwrap_err().to_string();
+        assert_eq!(
+            refused(new().timing(Timing::OneIn(0))),
+            "invalid timing: takes one call in 1 or more"
+        );
+        assert_eq!(
+            refused(new().system("")),
+            "invalid system: takes a name that is not empty"
+        );
+    }
+
+    #[test]
+    fn the_edge_is_timed_by_a_sample_and_the_far_tier_as_a_whole() {
+        let of = |tier| ObservedConfig::builder().tier(tier).build().unwrap().timing;
+        assert_eq!(of(Tier::Edge), Timing::OneIn(16));
+        assert_eq!(of(Tier::Far), Timing::Every);
+    }
+}

@@ -1,0 +1,183 @@
+//! The catalogue, the page and what is emitted are one and the same.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cache_core::{CacheError, MemoryCache};
+use cache_layers::metrics::catalog::{
+    ATTRIBUTES, Attribute, BUCKETS, METRICS, markdown, markdown_of_attributes,
+};
+use cache_layers::observed::Tier;
+use cache_layers::read_through::{LoadOutcome, ReadThroughEvent};
+use cache_layers::{Guarded, GuardedConfig, Loaded, NearConfig, ReadThrough, ReadThroughConfig, Tiered};
+
+use crate::every_call::{call_everything, observed};
+use crate::rig::{Point, Rig};
+
+/// Lets happen whatever there is a metric for.
+async fn emit_everything(rig: &Rig) -> Vec<Point> {
+    for tier in [Tier::Edge, Tier::Far] {
+        let (cache, faults) = observed(rig, tier);
+        call_everything(&cache, &faults).await;
+    }
+    read_through(rig);
+    let guard = Arc::new(Guarded::new(
+        Arc::new(MemoryCache::default()),
+        GuardedConfig::default(),
+    ));
+    rig.metrics.watch_guard(&guard);
+    let near = Arc::new(Tiered::new(guard, NearConfig::default()));
+    rig.metrics.watch_near(&near);
+    rig.points()
+}
+
+fn read_through(rig: &Rig) {
+    let listener = rig.metrics.read_through();
+    let took = Duration::from_millis(7);
+    let refreshes = [false, true];
+    let outcomes = [
+        LoadOutcome::Value,
+        LoadOutcome::Absent,
+        LoadOutcome::Failed,
+        LoadOutcome::Panicked,
+        LoadOutcome::TimedOut,
+        LoadOutcome::GivenUp,
+    ];
+    for refresh in refreshes {
+        listener.on_event(&ReadThroughEvent::Hit { negative: refresh });
+        listener.on_event(&ReadThroughEvent::LoadStarted { refresh });
+        for outcome in outcomes {
+            listener.on_event(&ReadThroughEvent::LoadEnded {
+                refresh,
+                outcome,
+                took,
+            });
+        }
+    }
+    let error = CacheError::Closed;
+    for event in [
+        ReadThroughEvent::Stale,
+        ReadThroughEvent::Joined,
+        ReadThroughEvent::LeaseWait { took },
+        ReadThroughEvent::WithoutLease,
+        ReadThroughEvent::HeldBack,
+        ReadThroughEvent::Superseded,
+        ReadThroughEvent::Oversize { bytes: 7 },
+        ReadThroughEvent::Unencodable {
+            error: CacheError::Closed,
+        },
+        ReadThroughEvent::Undecodable {
+            error: CacheError::Closed,
+        },
+        ReadThroughEvent::CacheFailed { error },
+    ] {
+        listener.on_event(&event);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_emitted_is_what_is_catalogued_and_nothing_else() {
+    let points = emit_everything(&Rig::new()).await;
+    let mut open: BTreeMap<&str, _> = METRICS.iter().map(|metric| (metric.name, metric)).collect();
+    assert_eq!(open.len(), METRICS.len(), "no name is used twice");
+    for point in &points {
+        let metric = METRICS
+            .iter()
+            .find(|metric| metric.name == point.metric)
+            .unwrap_or_else(|| panic!("not in the catalogue: {point:?}"));
+        assert_eq!(metric.unit, point.unit, "{}", metric.name);
+        assert_eq!(metric.instrument.name(), point.instrument, "{}", metric.name);
+        let emitted: BTreeSet<&str> = point.labels.keys().map(String::as_str).collect();
+        let failed = point
+            .labels
+            .get("cache.outcome")
+            .is_none_or(|outcome| outcome == "error");
+        let expected: BTreeSet<&str> = metric
+            .attributes
+            .iter()
+            .map(|attribute| attribute.name)
+            .filter(|name| *name != "error.type" || failed)
+            .collect();
+        assert_eq!(emitted, expected, "{}", metric.name);
+        if point.instrument == "histogram" {
+            assert_eq!(point.bounds, BUCKETS, "{}", metric.name);
+        }
+        open.remove(point.metric.as_str());
+    }
+    let silent: Vec<&&str> = open.keys().collect();
+    assert!(silent.is_empty(), "catalogued and not emitted: {silent:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_label_has_none_but_the_values_that_are_listed() {
+    let points = emit_everything(&Rig::new()).await;
+    let attribute = |name: &str| -> &Attribute {
+        ATTRIBUTES
+            .iter()
+            .find(|attribute| attribute.name == name)
+            .unwrap_or_else(|| panic!("{name} is not listed"))
+    };
+    let mut seen = BTreeMap::<&str, BTreeSet<&str>>::new();
+    for (name, value) in points.iter().flat_map(|point| &point.labels) {
+        let values = attribute(name).values;
+        assert!(
+            values.is_empty() || values.contains(&value.as_str()),
+            "{name} = {value}"
+        );
+        seen.entry(name).or_default().insert(value);
+    }
+    for attribute in ATTRIBUTES {
+        let seen = &seen[attribute.name];
+        // Of errors there are more kinds than the doubles in use here can be made to have.
+        if attribute.name != "error.type" && !attribute.values.is_empty() {
+            assert_eq!(seen.len(), attribute.values.len(), "{}: {seen:?}", attribute.name);
+        }
+    }
+}
+
+#[test]
+fn the_page_holds_the_tables_that_the_catalogue_makes() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/metrics.md");
+    let page = std::fs::read_to_string(path).unwrap_or_default();
+    for table in [markdown(), markdown_of_attributes()] {
+        assert!(
+            page.contains(&table),
+            "docs/metrics.md should hold these lines:\n{table}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_through_tells_what_it_did() {
+    let rig = Rig::new();
+    let config = ReadThroughConfig::builder()
+        .listener(rig.metrics.read_through())
+        .build()
+        .unwrap();
+    let loads = ReadThrough::new(Arc::new(MemoryCache::default()), config);
+    for _ in 0..3 {
+        loads
+            .get_or_load("key", || async {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                Ok::<_, std::io::Error>(Loaded::new("value"))
+            })
+            .await
+            .unwrap();
+    }
+    loads.settled().await;
+    let value = |metric: &str| rig.values(metric);
+    assert_eq!(value("cache.read_through.loads")["load"], 1);
+    assert_eq!(value("cache.read_through.answers")["hit"], 2);
+    assert_eq!(
+        value("cache.read_through.load.duration"),
+        [("load value".to_owned(), 1)].into()
+    );
+    let points = rig.points();
+    let duration = points
+        .iter()
+        .find(|point| point.instrument == "histogram")
+        .unwrap();
+    assert!((duration.seconds - 0.2).abs() < 0.01, "{duration:?}");
+}

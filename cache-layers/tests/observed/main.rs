@@ -1,0 +1,16 @@
+//! The layer that observes, and the metrics, as an SDK collects them.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test ends where its preparations fail"
+)]
+
+mod catalogue;
+mod conformance;
+mod discretion;
+mod every_call;
+mod layers;
+mod outcomes;
+mod rig;
+mod spans;
