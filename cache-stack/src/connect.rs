@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache_core::config::{Backend, ConfigError, ValkeyConfig};
+use cache_core::config::{Backend, ConfigError, NearTracking, ValkeyConfig};
 use cache_core::credentials::CredentialsSource;
 use cache_core::{CacheClient, CacheConfig, CacheError, MemoryCache};
-use cache_valkey::ValkeyClient;
+use cache_valkey::{Tracking, ValkeyClient};
 
 use crate::refusal::Credentials;
-use crate::{Foundation, Stack};
+use crate::{Foundation, Stack, layers};
 
 /// A ready client, as the environment says; see [`CacheConfig::from_env`].
 ///
@@ -36,8 +36,11 @@ pub async fn from_env() -> Result<Arc<dyn CacheClient>, CacheError> {
 
 /// A ready client, as `config` says.
 ///
-/// Credentials are those of the configuration. `op_timeout` lowers the Valkey client's deadlines for reads
-/// and writes where it is shorter; the embedded client never waits and needs none.
+/// From the caller down: the key prefix, measuring, the near tier, a guard (the whole call's deadline, a
+/// circuit breaker, and what a failing backend means to callers), the backend; [`describe`] says which of
+/// them a configuration makes. Credentials are those of the configuration. `op_timeout` is the whole call's
+/// deadline, and lowers the Valkey client's own for reads and writes where it is shorter; the embedded client
+/// never waits and needs none.
 ///
 /// # Errors
 ///
@@ -101,20 +104,18 @@ pub async fn assemble(config: &CacheConfig) -> Result<Stack, CacheError> {
     put_together(config, None).await
 }
 
-/// What [`connect`] makes of `config`, in one line for people, without a secret.
+/// What [`connect`] makes of `config`, the outermost layer first, in one line for people and without a
+/// secret. [`Stack::describe`] says it of what has been made.
 ///
 /// ```
 /// use cache_core::CacheConfig;
 ///
-/// assert_eq!(cache_stack::describe(&CacheConfig::default()), "Memory(64MiB, 1000000 entries)");
+/// let embedded = cache_stack::describe(&CacheConfig::default());
+/// assert_eq!(embedded, "Observed(Memory(64MiB, 1000000 entries))");
 /// ```
 #[must_use]
 pub fn describe(config: &CacheConfig) -> String {
-    let mut line = config.backend.to_string();
-    if let (Backend::Valkey(_), Some(timeout)) = (&config.backend, config.op_timeout) {
-        line.push_str(&format!(" within {timeout:?}"));
-    }
-    line
+    layers::outline(config, &config.backend.to_string())
 }
 
 async fn put_together(
@@ -129,7 +130,9 @@ async fn put_together(
         Backend::Memory(memory) => Foundation::Memory(Arc::new(MemoryCache::from(memory))),
         Backend::Valkey(valkey) => {
             let valkey = within(valkey, config.op_timeout);
-            let mut client = ValkeyClient::builder(&valkey).startup(config.startup);
+            let mut client = ValkeyClient::builder(&valkey)
+                .startup(config.startup)
+                .tracking(tracking(config));
             if let Some(credentials) = credentials {
                 client = client.credentials(credentials);
             }
@@ -138,11 +141,22 @@ async fn put_together(
         // `refusal` knows the same backends; this is for the one that is added to core first.
         _ => return Err(ConfigError::one("CACHE_TYPE", "must be memory or valkey in this version").into()),
     };
-    tracing::info!(cache = %describe(config), "the cache client is ready");
-    Ok(Stack {
-        client: foundation.client(),
-        foundation,
-    })
+    let stack = Stack::new(foundation, config)?;
+    tracing::info!(cache = stack.describe(), "the cache client is ready");
+    Ok(stack)
+}
+
+/// Which changes the servers are asked to report.
+fn tracking(config: &CacheConfig) -> Tracking {
+    let asked = config.near.as_ref().map(|near| near.tracking).unwrap_or_default();
+    match (asked, &config.key_prefix) {
+        (NearTracking::Off, _) => Tracking::Off,
+        (NearTracking::Broadcast, Some(prefix)) => Tracking::Broadcast {
+            prefixes: vec![prefix.clone()],
+        },
+        // Without a near tier they wake who waits for another process's load.
+        _ => Tracking::OptIn,
+    }
 }
 
 /// `config` with deadlines no later than `op_timeout`.

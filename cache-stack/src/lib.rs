@@ -19,8 +19,11 @@
 //! ```
 
 mod connect;
+mod layers;
 mod refusal;
 mod stack;
+#[cfg(any(feature = "otlp", feature = "prometheus"))]
+pub mod telemetry;
 
 pub use connect::{assemble, connect, connect_with, describe, from_env};
 pub use refusal::check;
@@ -35,4 +38,8 @@ mod pages {
 
     #[doc = include_str!("../../MIGRATION.md")]
     struct Migration;
+
+    #[cfg(feature = "prometheus")]
+    #[doc = include_str!("../../docs/metrics.md")]
+    struct Metrics;
 }

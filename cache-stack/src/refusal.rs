@@ -2,7 +2,7 @@
 //!
 //! A setting that has no effect would be worse than no client: somebody relies on it.
 
-use cache_core::config::{Authentication, Backend, OnError, Problem};
+use cache_core::config::{Authentication, Backend, Problem};
 use cache_core::{CacheConfig, ConfigError};
 
 const UNSUPPORTED: &str = "is not supported by this version";
@@ -20,10 +20,12 @@ const UNSUPPORTED: &str = "is not supported by this version";
 ///
 /// ```
 /// use cache_core::CacheConfig;
+/// use cache_core::config::DynamoDbConfig;
 ///
-/// let config = CacheConfig::builder().key_prefix("shop:").build()?;
+/// let table = DynamoDbConfig::new("tokens");
+/// let config = CacheConfig::builder().dynamodb(table).build()?;
 /// let error = cache_stack::check(&config).unwrap_err();
-/// assert_eq!(error.problems()[0].variable, "CACHE_KEY_PREFIX");
+/// assert_eq!(error.problems()[0].variable, "CACHE_TYPE");
 /// # Ok::<(), cache_core::ConfigError>(())
 /// ```
 pub fn check(config: &CacheConfig) -> Result<(), ConfigError> {
@@ -69,13 +71,6 @@ fn refuse(config: &CacheConfig, credentials: Credentials) -> Result<(), ConfigEr
             "CACHE_PASSWORD",
             "must not be set where the service brings a source of credentials: one of the two would be ignored",
         ),
-        (config.key_prefix.is_some(), "CACHE_KEY_PREFIX", UNSUPPORTED),
-        (
-            config.on_error == OnError::Bypass,
-            "CACHE_ON_ERROR",
-            "must be fail in this version",
-        ),
-        (config.near.is_some(), "CACHE_L1_MAX_BYTES", UNSUPPORTED),
         (
             config.encryption.is_some(),
             "CACHE_ENCRYPTION_ENABLED",
@@ -105,10 +100,8 @@ fn is_known(backend: &Backend) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use cache_core::config::{
-        DynamoDbConfig, EncryptionConfig, NearConfig, TlsConfig, Topology, VARIABLES, ValkeyConfig,
+        DynamoDbConfig, EncryptionConfig, TlsConfig, Topology, VARIABLES, ValkeyConfig,
         variable as variable_named,
     };
 
@@ -129,21 +122,12 @@ mod tests {
     fn what_cannot_be_done_is_refused_all_at_once_by_name() {
         let config = CacheConfig::builder()
             .dynamodb(DynamoDbConfig::new("tokens"))
-            .key_prefix("shop:")
-            .on_error(OnError::Bypass)
-            .near(NearConfig::new(1024, Duration::from_secs(1)))
             .encryption(EncryptionConfig::File {
                 path: "keyset.json".into(),
             })
             .build()
             .unwrap();
-        let expected = [
-            "CACHE_TYPE",
-            "CACHE_KEY_PREFIX",
-            "CACHE_ON_ERROR",
-            "CACHE_L1_MAX_BYTES",
-            "CACHE_ENCRYPTION_ENABLED",
-        ];
+        let expected = ["CACHE_TYPE", "CACHE_ENCRYPTION_ENABLED"];
         assert_eq!(names(&config, Credentials::Configured), expected);
     }
 
@@ -158,7 +142,6 @@ mod tests {
             ("CACHE_ENCRYPTION_KEYSET_URI", "aws-secretsmanager://keyset"),
             ("CACHE_ENCRYPTION_KMS_ENVELOPE_KEY_URI", "aws-kms://key"),
         ];
-        let near = vec![("CACHE_L1_MAX_BYTES", "1MiB"), ("CACHE_L1_TTL", "30s")];
         let iam = vec![
             ("CACHE_ADDRS", "cache:6379"),
             ("CACHE_TLS_ENABLED", "true"),
@@ -173,14 +156,11 @@ mod tests {
                 vec![("CACHE_TYPE", "dynamodb"), ("CACHE_DYNAMODB_TABLE", "tokens")],
                 "CACHE_TYPE",
             ),
-            "CACHE_KEY_PREFIX" => (vec![(name, "shop:")], name),
-            "CACHE_ON_ERROR" => (vec![(name, "bypass")], name),
             "CACHE_SECRET_ARN" => (vec![(name, arn)], name),
             "CACHE_ENCRYPTION_ENABLED" | "CACHE_ENCRYPTION_KEYSET_FILE" => {
                 (keyset_file, "CACHE_ENCRYPTION_ENABLED")
             }
             name if name.starts_with("CACHE_ENCRYPTION_") => (envelope, "CACHE_ENCRYPTION_ENABLED"),
-            name if name.starts_with("CACHE_L1_") => (near, "CACHE_L1_MAX_BYTES"),
             name if name.starts_with("CACHE_IAM_") => (iam, "CACHE_IAM_ENABLED"),
             _ => panic!("{name} is marked as refused and has no example"),
         }
@@ -199,15 +179,7 @@ mod tests {
             let marked = variable_named(refused).unwrap().refused;
             assert!(!marked.is_empty(), "{refused} is not marked");
         }
-        let marked = |name| !variable_named(name).unwrap().refused.is_empty();
-        for name in [
-            "CACHE_KEY_PREFIX",
-            "CACHE_ON_ERROR",
-            "CACHE_L1_MAX_BYTES",
-            "CACHE_SECRET_ARN",
-        ] {
-            assert!(marked(name), "{name} is not marked");
-        }
+        assert!(!variable_named("CACHE_SECRET_ARN").unwrap().refused.is_empty());
     }
 
     #[test]

@@ -5,17 +5,71 @@
 
 use std::sync::Arc;
 
-use cache_core::{CacheClient, MemoryCache};
+use cache_core::config::{Backend, Topology};
+use cache_core::{CacheClient, CacheConfig, CacheError, MemoryCache};
+use cache_layers::{Guarded, Tiered};
 use cache_valkey::ValkeyClient;
 
-/// A client, and the backend that it stands on.
+use crate::layers::{self, Layers};
+
+/// A client, the layers that tell how they do, and the backend under them.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Stack {
     /// What callers use.
     pub client: Arc<dyn CacheClient>,
-    /// What the client stands on. It shares the client's connections and is closed with it.
+    /// What the client stands on, without the layers: keys have their prefix here. It shares the client's
+    /// connections and is closed with it.
     pub foundation: Foundation,
+    /// The near tier, where there is one: its bounds, its counts, and whether it hears of changes.
+    pub near: Option<Arc<Tiered>>,
+    /// The guard, where the backend can fail: the state of its circuit breaker, and its counts.
+    pub guard: Option<Arc<Guarded>>,
+    config: CacheConfig,
+}
+
+impl Stack {
+    pub(crate) fn new(foundation: Foundation, config: &CacheConfig) -> Result<Self, CacheError> {
+        let Layers { client, guard, near } = layers::around(foundation.client(), config)?;
+        Ok(Self {
+            client,
+            foundation,
+            near,
+            guard,
+            config: config.clone(),
+        })
+    }
+
+    /// What was put together, the outermost layer first, and what it stands on now, in one line for people:
+    /// `Observed(Tiered(Observed(Guarded(Valkey(cluster, 3 primaries)))))`. No I/O, no secret.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let backend = match (&self.foundation, &self.config.backend) {
+            (Foundation::Valkey(client), Backend::Valkey(valkey))
+                if matches!(valkey.topology, Topology::Cluster { .. }) =>
+            {
+                let primaries = client.primaries().len();
+                let s = if primaries == 1 { "y" } else { "ies" };
+                let tls = if valkey.tls.is_some() { ", TLS" } else { "" };
+                format!("Valkey(cluster, {primaries} primar{s}{tls})")
+            }
+            (_, backend) => backend.to_string(),
+        };
+        layers::outline(&self.config, &backend)
+    }
+
+    /// What it was put together from.
+    #[must_use]
+    pub const fn config(&self) -> &CacheConfig {
+        &self.config
+    }
+
+    /// What is put before every key of [`client`](Self::client), and so begins every key of the
+    /// [`foundation`](Self::foundation) that is this client's; empty without one.
+    #[must_use]
+    pub fn key_prefix(&self) -> &str {
+        self.config.key_prefix.as_deref().unwrap_or_default()
+    }
 }
 
 /// The backend under a [`Stack`], by its own type.

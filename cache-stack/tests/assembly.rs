@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use cache_core::config::{Address, Authentication, Startup, Topology, ValkeyConfig};
+use cache_core::config::{
+    Address, Authentication, EncryptionConfig, NearConfig, OnError, Startup, Topology, ValkeyConfig,
+};
 use cache_core::credentials::{Credentials, CredentialsSource};
 use cache_core::{CacheClient, CacheConfig, CacheError, Secret, Ttl};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -45,14 +47,16 @@ async fn the_embedded_client_keeps_the_bounds_of_the_configuration() {
 #[tokio::test]
 async fn a_configuration_that_does_not_hold_is_refused_before_anything_is_opened() {
     let (listener, valkey) = silent_server().await;
-    let mut config = CacheConfig::builder().valkey(valkey.with_pool_size(0)).build();
-    assert!(config.is_err());
-    let (_, valkey) = silent_server().await;
-    config = CacheConfig::builder().valkey(valkey).key_prefix("shop:").build();
+    let config = CacheConfig::builder()
+        .valkey(valkey)
+        .encryption(EncryptionConfig::File {
+            path: "keyset.json".into(),
+        })
+        .build();
     let error = cache_stack::connect(&config.unwrap()).await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "wrong configuration: CACHE_KEY_PREFIX: is not supported by this version"
+        "wrong configuration: CACHE_ENCRYPTION_ENABLED: must be false in this version"
     );
     let nobody = tokio::time::timeout(Duration::from_millis(50), listener.accept()).await;
     assert!(nobody.is_err());
@@ -172,4 +176,59 @@ async fn a_password_beside_a_source_of_credentials_is_refused_before_anything_is
     assert!(!error.to_string().contains("s3cr3t"));
     let nobody = tokio::time::timeout(Duration::from_millis(50), listener.accept()).await;
     assert!(nobody.is_err());
+}
+
+#[tokio::test]
+async fn every_key_has_the_prefix_below_the_stack_and_none_above_it() {
+    let config = CacheConfig::builder().key_prefix("shop:").build().unwrap();
+    let stack = cache_stack::assemble(&config).await.unwrap();
+    let set = stack.client.set("key", "value".into(), Ttl::Forever);
+    set.await.unwrap();
+    assert_eq!(stack.client.get("key").await.unwrap(), "value");
+    let below = stack.foundation.client();
+    assert_eq!(below.get("shop:key").await.unwrap(), "value");
+    assert!(below.get("key").await.unwrap_err().is_miss());
+    assert_eq!(stack.key_prefix(), "shop:");
+}
+
+#[tokio::test]
+async fn a_second_read_is_answered_by_the_near_tier() {
+    let config = CacheConfig::builder()
+        .near(NearConfig::new(1 << 20, Duration::from_secs(60)))
+        .build()
+        .unwrap();
+    let stack = cache_stack::assemble(&config).await.unwrap();
+    stack.client.set("key", "one".into(), Ttl::Forever).await.unwrap();
+    for _ in 0..3 {
+        assert_eq!(stack.client.get("key").await.unwrap(), "one");
+    }
+    let near = stack.near.as_ref().unwrap();
+    assert_eq!((near.stats().misses, near.stats().hits), (1, 2));
+    // Behind its back: the backend reports it.
+    let below = stack.foundation.client();
+    below.set("key", "two".into(), Ttl::Forever).await.unwrap();
+    assert_eq!(stack.client.get("key").await.unwrap(), "two");
+    let outlined = "Observed(Tiered(Observed(Memory(64MiB, 1000000 entries))))";
+    assert_eq!(stack.describe(), outlined);
+    assert_eq!(cache_stack::describe(&config), outlined);
+}
+
+#[tokio::test]
+async fn bypass_makes_a_missing_server_a_miss_and_leaves_health_checks_the_error() {
+    let (listener, valkey) = silent_server().await;
+    drop(listener);
+    let config = CacheConfig::builder()
+        .valkey(valkey)
+        .startup(Startup::Degrade)
+        .on_error(OnError::Bypass)
+        .op_timeout(Duration::from_millis(200))
+        .build()
+        .unwrap();
+    let stack = cache_stack::assemble(&config).await.unwrap();
+    let cache = &stack.client;
+    assert!(cache.get("key").await.unwrap_err().is_miss());
+    cache.set("key", "value".into(), Ttl::Forever).await.unwrap();
+    assert!(cache.incr("count").await.unwrap_err().is_transient());
+    assert!(cache.ping().await.unwrap_err().is_transient());
+    assert_eq!(stack.guard.as_ref().unwrap().stats().bypassed, 2);
 }

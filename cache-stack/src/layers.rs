@@ -1,0 +1,178 @@
+//! What stands on the backend, and in which order.
+//!
+//! From the caller down: the prefix, what callers see measured, the near tier, what the backend is asked
+//! measured, the guard. Each layer is there only where the configuration asks for it, or where the backend
+//! can fail. Not in here: the layers themselves, and the backend.
+
+use std::sync::Arc;
+
+use cache_core::config::{Backend, NearConfig, OnError};
+use cache_core::{CacheClient, CacheConfig, CacheError};
+use cache_layers::guarded::OnFailure;
+use cache_layers::observed::{Tier, Timing};
+use cache_layers::{CacheMetrics, Guarded, GuardedConfig, Observed, ObservedConfig, Prefixed, Tiered};
+
+/// A client with its layers, and those of them that tell how they do.
+pub(crate) struct Layers {
+    pub(crate) client: Arc<dyn CacheClient>,
+    pub(crate) guard: Option<Arc<Guarded>>,
+    pub(crate) near: Option<Arc<Tiered>>,
+}
+
+/// A layer, by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Layer {
+    Prefixed,
+    Observed,
+    Tiered,
+    Guarded,
+}
+
+/// The layers that `config` makes, the outermost first.
+pub(crate) fn of(config: &CacheConfig) -> Vec<Layer> {
+    let mut layers = Vec::new();
+    if prefix(config).is_some() {
+        layers.push(Layer::Prefixed);
+    }
+    layers.push(Layer::Observed);
+    if config.near.is_some() {
+        // What callers see and what the backend is asked are two things from here on.
+        layers.extend([Layer::Tiered, Layer::Observed]);
+    }
+    // The embedded client neither fails nor waits.
+    if !matches!(config.backend, Backend::Memory(_)) {
+        layers.push(Layer::Guarded);
+    }
+    layers
+}
+
+/// `backend` within the layers that `config` makes, in words.
+pub(crate) fn outline(config: &CacheConfig, backend: &str) -> String {
+    let layers = of(config);
+    let names = layers.iter().map(|layer| format!("{layer:?}("));
+    names.collect::<String>() + backend + &")".repeat(layers.len())
+}
+
+/// Puts the layers that `config` makes around `client`.
+pub(crate) fn around(client: Arc<dyn CacheClient>, config: &CacheConfig) -> Result<Layers, CacheError> {
+    let mut built = Layers {
+        client,
+        guard: None,
+        near: None,
+    };
+    let layers = of(config);
+    let metrics = CacheMetrics::global();
+    for (index, layer) in layers.iter().enumerate().rev() {
+        let inner = Arc::clone(&built.client);
+        built.client = match layer {
+            Layer::Guarded => {
+                let guard = Arc::new(Guarded::new(inner, guarded(config)?));
+                metrics.watch_guard(&guard);
+                built.guard = Some(Arc::clone(&guard));
+                guard
+            }
+            Layer::Observed => {
+                let mut observed = ObservedConfig::builder().metrics(metrics.clone());
+                if layers[..index].contains(&Layer::Tiered) {
+                    observed = observed.tier(Tier::Far).system(system(&config.backend));
+                } else if layers[index..].contains(&Layer::Guarded) && !layers.contains(&Layer::Tiered) {
+                    // Every call is a round trip: beside it, measuring costs nothing.
+                    observed = observed.timing(Timing::Every);
+                }
+                Arc::new(Observed::new(inner, observed.build()?))
+            }
+            Layer::Tiered => {
+                let near = config.near.as_ref().map(tiered).transpose()?;
+                let near = Arc::new(Tiered::new(inner, near.unwrap_or_default()));
+                metrics.watch_near(&near);
+                built.near = Some(Arc::clone(&near));
+                near
+            }
+            Layer::Prefixed => Arc::new(Prefixed::new(inner, prefix(config).unwrap_or_default())?),
+        };
+    }
+    Ok(built)
+}
+
+fn prefix(config: &CacheConfig) -> Option<&str> {
+    config.key_prefix.as_deref().filter(|prefix| !prefix.is_empty())
+}
+
+/// The backend, as metrics call it.
+fn system(backend: &Backend) -> &'static str {
+    match backend {
+        Backend::Memory(_) => "memory",
+        _ => "valkey",
+    }
+}
+
+fn guarded(config: &CacheConfig) -> Result<GuardedConfig, CacheError> {
+    let mut guarded = GuardedConfig::builder().on_failure(match config.on_error {
+        OnError::Fail => OnFailure::Fail,
+        OnError::Bypass => OnFailure::Bypass,
+    });
+    if let Some(deadline) = config.op_timeout {
+        guarded = guarded.deadline(deadline);
+    }
+    guarded.build()
+}
+
+fn tiered(near: &NearConfig) -> Result<cache_layers::NearConfig, CacheError> {
+    cache_layers::NearConfig::builder()
+        .max_bytes(near.max_bytes)
+        .max_entries(near.max_entries)
+        .life(near.ttl)
+        .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use cache_core::config::{Topology, ValkeyConfig};
+
+    use super::*;
+
+    fn outlined(config: cache_core::config::CacheConfigBuilder) -> String {
+        outline(&config.build().unwrap(), "client")
+    }
+
+    #[test]
+    fn layers_stand_in_the_documented_order_and_only_where_they_do_something() {
+        let servers = || {
+            CacheConfig::builder().valkey(ValkeyConfig::new(Topology::single("cache:6379".parse().unwrap())))
+        };
+        let near = NearConfig::new(1 << 20, Duration::from_secs(1));
+        assert_eq!(outlined(CacheConfig::builder()), "Observed(client)");
+        assert_eq!(outlined(servers()), "Observed(Guarded(client))");
+        assert_eq!(
+            outlined(CacheConfig::builder().near(near.clone())),
+            "Observed(Tiered(Observed(client)))"
+        );
+        assert_eq!(
+            outlined(servers().near(near).key_prefix("shop:")),
+            "Prefixed(Observed(Tiered(Observed(Guarded(client)))))"
+        );
+        assert_eq!(
+            outlined(CacheConfig::builder().key_prefix("")),
+            "Observed(client)"
+        );
+    }
+
+    #[tokio::test]
+    async fn the_client_is_what_the_outline_says() {
+        let config = CacheConfig::builder()
+            .near(NearConfig::new(1 << 20, Duration::from_secs(1)))
+            .key_prefix("shop:")
+            .build()
+            .unwrap();
+        let memory = Arc::new(cache_core::MemoryCache::default());
+        let built = around(memory, &config).unwrap();
+        let debug = format!("{:?}", built.client);
+        let positions: Vec<_> = ["Prefixed", "Observed", "Tiered", "MemoryCache"]
+            .map(|name| debug.find(name).unwrap_or_else(|| panic!("no {name} in {debug}")))
+            .into();
+        assert!(positions.is_sorted(), "{debug}");
+        assert!(built.near.is_some() && built.guard.is_none());
+    }
+}
