@@ -36,6 +36,8 @@ pub enum Event {
         /// About how many of the primary's keys this pass has looked at so far.
         looked_at: u64,
     },
+    /// How far the run is as a whole; told a few times a second, and at the end.
+    Progress(Progress),
     /// A primary is done for this pass.
     Swept {
         /// The primary.
@@ -55,6 +57,23 @@ pub enum Event {
         /// What is wrong, where that is known.
         error: Option<CacheError>,
     },
+}
+
+/// How far a run is as a whole.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Progress {
+    /// The pass, counted from 1.
+    pub pass: u32,
+    /// The slots that the run is about; 1 outside of a cluster.
+    pub slots: u32,
+    /// Those of them that were visited at least once under the primary that serves them. Servers that do not
+    /// walk slot by slot add all of theirs at the end.
+    pub slots_covered: u32,
+    /// Keys removed, on all primaries.
+    pub removed: u64,
+    /// About how long it still takes, if nothing moves; `None` where that is not known yet.
+    pub remaining: Option<Duration>,
 }
 
 /// Whoever wants to hear of a run's [`Event`]s.

@@ -1,4 +1,4 @@
-//! The engine: one pattern over every primary at once.
+//! The engine: patterns over every primary at once.
 //!
 //! A run makes passes. Each visits all primaries that may hold matching keys, at once, page by page, so
 //! that memory stays bounded at any number of keys. After each pass the layout is asked for anew: a slot
@@ -11,40 +11,64 @@
 //! primary that cannot be swept leaves open the slots that are being given away at the time, which their
 //! owners are asked for; of the others nothing has hopped. A second hop means another owner, which voids
 //! the visits. A slot pinned by a hash tag concerns other primaries once its owner says that it gives it
-//! away, which it is asked before every pass.
+//! away, which it is asked before every pass. A primary that serves no slot counts as one that serves.
+//!
+//! Servers that keep a table for each slot walk slot by slot. There a pass looks into the slots that are due
+//! and into no others, and a run that is taken up again goes on at the slot that it had come to. No server
+//! promises that order of `SCAN`, so each page is checked against it, and a server that does not keep it is walked
+//! as a whole. `CLUSTERSCAN` (Valkey 9.1), which promises it, is not used: it takes as many calls for the same keys
+//! and would be a second way to be right.
 //!
 //! Not in here: where keys are kept ([`Keys`]), and how anything looks.
 
-mod cancel;
+mod budget;
+mod checkpoint;
+mod control;
 mod coverage;
+mod estimate;
 mod event;
+mod face;
+mod ledger;
 mod listing;
 mod options;
+mod pace;
+mod plan;
 mod probe;
 mod report;
 mod run;
 mod sample;
+mod selection;
 mod visit;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use cache_core::CacheError;
 use cache_core::clock;
-use cache_core::{CacheError, Pattern};
 
-pub use cancel::Cancel;
-pub use event::{Event, Observer};
+pub use checkpoint::{Checkpoint, Checkpoints};
+pub use control::Control;
+pub use estimate::{Estimate, Method};
+pub use event::{Event, Observer, Progress};
 pub use listing::Listing;
 pub use options::Options;
+pub use pace::Pace;
 pub use report::{Counts, Gap, GapReason, Outcome, PrimaryReport, Report};
+pub use selection::{Life, Selection};
 
+use self::budget::Budget;
+use self::checkpoint::saver::Saver;
+use self::ledger::Ledger;
+use self::pace::Limiter;
+use self::plan::Plan;
 use self::run::Run;
 use self::sample::Reservoir;
 use self::visit::{Action, Errand};
-use crate::keys::{Keys, Layout};
+use crate::SlotSet;
+use crate::keys::{Description, Keys, Layout, Traits};
 
-/// Works on all keys that match a pattern, on every primary at once.
+/// Works on all keys of a [`Selection`], on every primary at once.
 ///
 /// # Promises
 ///
@@ -53,17 +77,29 @@ use crate::keys::{Keys, Layout};
 ///   [`Outcome::Partial`], with the slots and the reasons.
 /// - No key that does not match is touched. Keys are bytes; they need not be text.
 /// - Memory is bounded by pages, not by keys.
-/// - A pattern that pins a slot by its hash tag is asked of the one primary that serves the slot; of the
-///   others only while that slot is on the move.
+/// - Patterns that pin a slot each by their hash tags are asked of the primaries that serve these slots; of the
+///   others only while such a slot is on the move.
 ///
 /// Nothing is promised of keys that are written or removed by others during the run, nor of keys of a slot
 /// that moves away and back again within one pass, and within the next pass once more: the layout before
-/// and after looks the same; nor of keys that have been handed, as the first ever, to a primary that serves
-/// no slot before the run ends: the layout does not name it.
+/// and after looks the same.
+///
+/// # What it costs others
+///
+/// At [`Pace::Gentle`], the default, other clients hardly notice a run; [`Options::with_rate`] bounds how
+/// much is removed, and so what has to be loaded anew. Every client that tracks its keys hears of every key
+/// that goes: one that tracks by broadcast received some 22 bytes for each of 500,000 keys, and the run took
+/// twice as long. To make all of a namespace's values stale at once, bump its generation first; the run then
+/// reclaims memory and need not hurry.
+///
+/// At [`Pace::Full`] some 320,000 keys a second go from one primary (Valkey 8.0 on a shared machine, half of
+/// 2,000,000 keys): its main thread does nothing else then, which is the limit. Pages of 1,000 keys and commands
+/// of up to 128 keys of a slot cost it the least; larger ones only hold others up for longer.
 ///
 /// # Cancel safety
 ///
-/// Dropping a run's future stops it; keys that it removed stay removed. [`Cancel`] stops it with a report.
+/// Dropping a run's future stops it; keys that it removed stay removed. [`Control`] stops it with a report, or
+/// lets it rest.
 ///
 /// # Examples
 ///
@@ -106,26 +142,59 @@ impl Engine {
         Self { keys: Arc::new(keys) }
     }
 
-    /// Removes every key that matches `pattern`.
+    /// Removes every key of `selection`.
     ///
     /// Readers with a copy of their own hear of it by the server's invalidation messages, where they
     /// track; a reader that loaded a value before the run may write it back afterwards.
-    pub async fn invalidate(&self, pattern: &Pattern, options: &Options) -> Report {
-        let visits = if options.verify { 2 } else { 1 };
-        self.run(pattern, options, Action::Remove, visits).await
+    pub async fn invalidate(&self, selection: impl Into<Selection>, options: &Options) -> Report {
+        self.run(selection.into(), options, Action::Remove, None).await
     }
 
-    /// Counts the keys that match `pattern`, and draws a sample of at most `sample` of them.
+    /// Goes on with a removal that another process has begun and [saved](Options::with_checkpoints), as if it
+    /// had not been interrupted: the report counts both. What it is about, how often it verifies and how many
+    /// keys it may remove is in `checkpoint` and not taken from `options`.
+    ///
+    /// Slots that were visited under the primary that still serves them are visited once more, to verify, and
+    /// the others from the start; on servers that do not walk slot by slot, all slots of a primary where the
+    /// process died. Keys that the process removed after it saved for the last time are in no count but
+    /// [`Report::uncounted`].
+    pub async fn resume(&self, checkpoint: &Checkpoint, options: &Options) -> Report {
+        let started = clock::now();
+        match checkpoint.selection() {
+            Ok(selection) => {
+                self.run(selection, options, Action::Remove, Some(checkpoint))
+                    .await
+            }
+            Err(error) => {
+                let nothing = Selection::new(cache_core::Pattern::all());
+                Run::not_begun(nothing, Outcome::Failed { error }, started)
+            }
+        }
+    }
+
+    /// What is known of `keys`, in their order, each wherever it lives; `None` where it is not there.
+    ///
+    /// # Errors
+    ///
+    /// Where any of them could not be asked for, or the backend does not know one of the traits.
+    pub async fn describe(
+        &self,
+        keys: &[Bytes],
+        traits: Traits,
+    ) -> Result<Vec<Option<Description>>, CacheError> {
+        self.keys.describe_anywhere(keys, traits).await
+    }
+
+    /// Counts the keys of `selection`, and draws a sample of at most `sample` of them.
     ///
     /// The count is exact while keys and slots are at rest. A key that is listed twice because its
     /// server's tables grow or shrink meanwhile counts twice, as do the keys of slots that change their
     /// primary ([`Report::slots_moved`]). In a cluster only keys of the slots that a primary serves count.
-    pub async fn count(&self, pattern: &Pattern, sample: usize, options: &Options) -> Counted {
+    pub async fn count(&self, selection: impl Into<Selection>, sample: usize, options: &Options) -> Counted {
         // The reservoir comes back out of the errand by a second handle to it.
         let reservoir = Arc::new(Mutex::new(Reservoir::new(sample)));
-        let report = self
-            .run(pattern, options, Action::Count(Arc::clone(&reservoir)), 1)
-            .await;
+        let action = Action::Count(Arc::clone(&reservoir));
+        let report = self.run(selection.into(), options, action, None).await;
         let mut reservoir = reservoir.lock().unwrap_or_else(PoisonError::into_inner);
         Counted {
             report,
@@ -133,15 +202,15 @@ impl Engine {
         }
     }
 
-    /// Lists the keys that match `pattern`; with a `limit`, at most so many and each only once.
+    /// Lists the keys of `selection`; with a `limit`, at most so many and each only once.
     ///
     /// Without a limit a key may come twice, as servers list them. Keys that a primary still holds of
     /// slots that it no longer serves are listed too.
     #[must_use]
-    pub fn list(&self, pattern: &Pattern, limit: Option<usize>, options: &Options) -> Listing {
-        let (engine, pattern, options) = (self.clone(), pattern.clone(), options.clone());
+    pub fn list(&self, selection: impl Into<Selection>, limit: Option<usize>, options: &Options) -> Listing {
+        let (engine, selection, options) = (self.clone(), selection.into(), options.clone());
         Listing::start(limit, |pages| async move {
-            engine.run(&pattern, &options, Action::List(pages), 1).await
+            engine.run(selection, &options, Action::List(pages), None).await
         })
     }
 
@@ -159,26 +228,54 @@ impl Engine {
         Ok(futures::future::try_join_all(counts).await?.into_iter().sum())
     }
 
-    async fn run(&self, pattern: &Pattern, options: &Options, action: Action, visits: u8) -> Report {
+    async fn run(
+        &self,
+        selection: Selection,
+        options: &Options,
+        action: Action,
+        earlier: Option<&Checkpoint>,
+    ) -> Report {
         let started = clock::now();
         let layout = tokio::select! {
             layout = self.keys.layout() => layout,
-            () = options.cancel.cancelled() => return Run::not_begun(pattern.clone(), Outcome::Cancelled, started),
+            () = options.control.cancelled() => return Run::not_begun(selection, Outcome::Cancelled, started),
         };
         let layout = match layout {
             Ok(layout) => layout,
-            Err(error) => return Run::not_begun(pattern.clone(), Outcome::Failed { error }, started),
+            Err(error) => return Run::not_begun(selection, Outcome::Failed { error }, started),
         };
+        let clustered = matches!(layout, Layout::Slots(_));
+        let removes = matches!(action, Action::Remove);
+        let verify = earlier.map_or(options.verify, |earlier| earlier.verify);
+        let visits = if removes && verify { 2 } else { 1 };
+        let max_keys = match earlier {
+            Some(earlier) => earlier.max_keys,
+            None => options.max_keys.filter(|_| removes),
+        };
+        let beginning = match earlier {
+            Some(earlier) => earlier.clone(),
+            None => Checkpoint::of(&selection, verify),
+        };
+        let plan = Plan::new(selection);
+        let wanted = match plan.slots() {
+            _ if !clustered => [0..=0].into_iter().collect(),
+            Some(slots) => slots,
+            None => SlotSet::all(),
+        };
+        let saving = options.saving.clone().filter(|_| removes);
         let errand = Errand {
             keys: Arc::clone(&self.keys),
-            pattern: pattern.clone(),
-            clustered: matches!(layout, Layout::Slots(_)),
+            plan,
+            clustered,
             action,
-            page_size: options.page_size,
-            cancel: options.cancel.clone(),
+            control: options.control.clone(),
             observer: options.observer.clone(),
+            limiter: Limiter::new(options.rate),
+            budget: Budget::new(max_keys),
+            saver: saving.map(Saver::new),
+            ledger: Ledger::new(beginning, wanted, visits, started),
         };
-        Run::new(errand, layout, visits, options.patience).finish().await
+        Run::new(errand, layout, visits, options, earlier).finish().await
     }
 }
 

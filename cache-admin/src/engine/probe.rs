@@ -26,10 +26,9 @@ pub(super) fn probe_of(pattern: &Pattern) -> Bytes {
     }
 }
 
-/// For each of `slots` a key of it which almost certainly does not exist. They begin as `pattern` does: a
-/// user may be allowed no others.
-pub(super) fn probes_of(pattern: &Pattern, slots: &SlotSet) -> Vec<(u16, Bytes)> {
-    let start = pattern.literal_prefix();
+/// For each of `slots` a key of it which almost certainly does not exist. They begin with `start`, as those
+/// that are removed do: a user may be allowed no others.
+pub(super) fn probes_of(start: &[u8], slots: &SlotSet) -> Vec<(u16, Bytes)> {
     let start = start.split(|byte| *byte == b'{').next().unwrap_or_default();
     let nonce = rand::random::<u128>();
     (0..)
@@ -86,7 +85,7 @@ mod tests {
     fn there_is_a_probe_for_every_slot() {
         for text in ["*", "app:*", "app:{a*"] {
             let pattern = Pattern::new(text).unwrap();
-            let probes = probes_of(&pattern, &SlotSet::all());
+            let probes = probes_of(pattern.literal_prefix(), &SlotSet::all());
             assert_eq!(probes.len(), 16_384);
             for (slot, probe) in probes {
                 assert_eq!(slot_of(&probe), slot);

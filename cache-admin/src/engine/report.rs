@@ -4,16 +4,18 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache_core::{CacheError, Pattern};
+use cache_core::CacheError;
+use serde::{Deserialize, Serialize};
 
+use super::Selection;
 use crate::SlotSet;
 
 /// What a run did.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Report {
-    /// The pattern that was asked for.
-    pub pattern: Pattern,
+    /// What was asked for.
+    pub selection: Selection,
     /// How it ended.
     pub outcome: Outcome,
     /// Every primary that was visited, or that should have been, by address.
@@ -22,7 +24,10 @@ pub struct Report {
     pub passes: u32,
     /// How many slots changed their primary during the run and were visited again.
     pub slots_moved: u32,
-    /// How long it took.
+    /// Keys that may have been removed at most besides those in the counts, because the process was killed
+    /// before it could save how many they were. 0 where the run was not [resumed](super::Engine::resume).
+    pub uncounted: u64,
+    /// How long it took; of a run that was resumed all its processes together.
     pub elapsed: Duration,
 }
 
@@ -95,6 +100,8 @@ pub enum GapReason {
     Unserved,
     /// They kept moving from primary to primary.
     Moving,
+    /// As many keys were removed as [`max_keys`](super::Options::with_max_keys) allows.
+    Limit,
 }
 
 impl fmt::Display for GapReason {
@@ -104,6 +111,7 @@ impl fmt::Display for GapReason {
             Self::Unproved(error) => write!(f, "keys on their way there may be left: {error}"),
             Self::Unserved => f.write_str("no primary serves these slots"),
             Self::Moving => f.write_str("these slots are on the move"),
+            Self::Limit => f.write_str("the limit of keys was reached"),
         }
     }
 }
@@ -124,7 +132,7 @@ pub struct PrimaryReport {
     pub elapsed: Duration,
     /// The last error there, where the last visit ended with one.
     pub error: Option<CacheError>,
-    /// Whether the last visit was cut short by [`Cancel`](super::Cancel). With an error besides, a removal
+    /// Whether the last visit was cut short, by [`Control`](super::Control) or a limit of keys. With an error besides, a removal
     /// was under way of which nobody knows the end: up to a page of keys may be gone in addition.
     pub stopped: bool,
 }
@@ -135,12 +143,13 @@ pub struct PrimaryReport {
 /// only `matched` and `orphans` count, of which neither contains the other. A key is counted where it was
 /// listed, once its removal was answered: what could not be removed is in no count, and a [`Gap`] says where
 /// that was.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 #[non_exhaustive]
 pub struct Counts {
     /// Pages asked for.
     pub pages: u64,
-    /// Keys listed that match. A server may list a key twice while its tables grow or shrink.
+    /// Keys listed that match and pass the filters. A server may list a key twice while its tables grow or shrink.
     pub matched: u64,
     /// Keys removed, as the servers answered.
     pub removed: u64,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use cache_admin::{Engine, Options, Outcome};
+use cache_admin::{Engine, Options, Outcome, Pace};
 use cache_core::{Pattern, slot::slot_of};
 use proptest::collection::vec;
 use proptest::prelude::{Strategy, any, prop_oneof};
@@ -43,20 +43,28 @@ fn keys() -> impl Strategy<Value = Vec<Bytes>> {
 }
 
 proptest::proptest! {
-    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(150))]
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(100))]
 
     #[test]
     fn what_is_called_complete_is_complete_and_foreign_keys_stay(
         keys in keys(),
         changes in vec((1_u64..90, change()), 0..30),
         page_size in 1_u32..12,
+        by_slot in any::<bool>(),
+        full in any::<bool>(),
     ) {
-        let mut cluster = Simulated::cluster(3).with_keys(keys.clone());
+        let mut cluster = Simulated::cluster(3);
+        if by_slot {
+            cluster = cluster.by_slot();
+        }
+        cluster = cluster.with_keys(keys.clone());
         for (at, change) in changes {
             cluster = cluster.at(at, change);
         }
         let pattern = Pattern::new("x:*").expect("a pattern");
-        let options = Options::default().with_page_size(page_size).with_patience(Duration::from_secs(1));
+        let pace = if full { Pace::Full } else { Pace::Gentle };
+        let patience = Duration::from_secs(1);
+        let options = Options::default().with_page_size(page_size).with_pace(pace).with_patience(patience);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
         let report = runtime.expect("a runtime").block_on(Engine::new(cluster.clone()).invalidate(&pattern, &options));
 

@@ -1,6 +1,6 @@
 //! Runs that are stopped.
 
-use cache_admin::{Cancel, Engine, Event, Options, Outcome};
+use cache_admin::{Control, Engine, Event, Options, Outcome};
 use cache_core::Pattern;
 
 use crate::simulated::{Change, Simulated};
@@ -12,11 +12,11 @@ fn cluster() -> Simulated {
 #[tokio::test(start_paused = true)]
 async fn a_cancelled_run_reports_exactly_what_it_removed() {
     let cluster = cluster();
-    let cancel = Cancel::new();
+    let cancel = Control::new();
     let switch = cancel.clone();
     let options = Options::default()
         .with_page_size(10)
-        .with_cancel(cancel)
+        .with_control(cancel)
         .with_observer(move |event: &Event| {
             if matches!(event, Event::Page { counts, .. } if counts.removed > 200) {
                 switch.cancel();
@@ -35,10 +35,10 @@ async fn a_cancelled_run_reports_exactly_what_it_removed() {
 async fn a_run_that_waits_for_a_primary_can_be_cancelled() {
     let cluster = cluster();
     cluster.now(Change::Stop(0));
-    let cancel = Cancel::new();
+    let cancel = Control::new();
     let switch = cancel.clone();
     let options = Options::default()
-        .with_cancel(cancel)
+        .with_control(cancel)
         .with_observer(move |event: &Event| {
             if matches!(event, Event::Waiting { .. }) {
                 switch.cancel();
@@ -51,10 +51,10 @@ async fn a_run_that_waits_for_a_primary_can_be_cancelled() {
 #[tokio::test(start_paused = true)]
 async fn a_run_that_was_cancelled_before_does_nothing() {
     let cluster = cluster();
-    let cancel = Cancel::new();
+    let cancel = Control::new();
     cancel.cancel();
     let report = Engine::new(cluster.clone())
-        .invalidate(&Pattern::all(), &Options::default().with_cancel(cancel))
+        .invalidate(&Pattern::all(), &Options::default().with_control(cancel))
         .await;
     assert!(matches!(report.outcome, Outcome::Cancelled), "{report:?}");
     assert_eq!(cluster.reachable().len(), 3_000);

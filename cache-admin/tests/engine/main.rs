@@ -3,8 +3,15 @@
 mod anything;
 mod cancelling;
 mod counting;
+mod estimating;
 mod failing;
+mod limits;
 mod listing;
 mod moving;
+mod paging;
+mod pausing;
 mod quiet;
+mod resuming;
+mod selecting;
 mod simulated;
+mod slot_by_slot;

@@ -7,9 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use cache_admin::{Keys, Layout, ScanPage, Shard, SlotSet, Unlinked};
+use cache_admin::{
+    Described, Description, Find, KeyType, Keys, Layout, ScanPage, Shard, SlotSet, Traits, Unlinked,
+};
 use cache_core::slot::{SLOTS, slot_of};
-use cache_core::{CacheError, Outcome, Pattern, Unavailability};
+use cache_core::{CacheError, Outcome, Ttl, Unavailability};
 
 /// A cluster, or one server, that does what servers do to keys and slots.
 #[derive(Clone, Debug)]
@@ -28,6 +30,16 @@ pub(crate) struct World {
     pub(crate) scanned: Vec<String>,
     script: Vec<(u64, Change)>,
     layouts_fail: bool,
+    /// How many keys each page was asked for.
+    pub(crate) counts: Vec<u32>,
+    /// The slot that each page began at, of servers that walk slot by slot.
+    pub(crate) began: Vec<u16>,
+    /// They say that they walk slot by slot and do not.
+    lies: bool,
+    /// How many keys were drawn at random.
+    pub(crate) drawn: usize,
+    /// A removal that names this key is never answered.
+    pub(crate) swallows: Option<Bytes>,
 }
 
 #[derive(Debug)]
@@ -38,6 +50,8 @@ struct Node {
     /// By the place in this process's own order.
     keys: BTreeMap<u64, Bytes>,
     seed: u64,
+    /// Keeps the keys of a slot together, in ascending order.
+    by_slot: bool,
 }
 
 /// Something that happens to the cluster.
@@ -57,6 +71,10 @@ pub(crate) enum Change {
     Start(usize),
     /// A replica with the same keys takes over, under another address and with an order of its own.
     FailOver(usize),
+    /// It is started anew with the same keys, under the same address and with an order of its own.
+    Restart(usize),
+    /// A primary without slots joins.
+    Join,
     /// The user may not scan there.
     Deny(usize),
     /// A key is written by somebody else.
@@ -64,6 +82,9 @@ pub(crate) enum Change {
     /// Nobody tells the layout any more.
     Silence,
 }
+
+/// Where the slot stands in a cursor of servers that walk slot by slot.
+const SLOT_SHIFT: u32 = 48;
 
 impl Node {
     fn new(number: usize, seed: u64) -> Self {
@@ -74,13 +95,16 @@ impl Node {
             denies: false,
             keys: BTreeMap::new(),
             seed,
+            by_slot: false,
         }
     }
 
     fn place(&self, key: &[u8]) -> u64 {
-        BuildHasherDefault::<DefaultHasher>::default()
-            .hash_one((self.seed, key))
-            .max(1)
+        let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one((self.seed, key));
+        if self.by_slot {
+            return ((u64::from(slot_of(key)) << SLOT_SHIFT) | (hash >> 16)).max(1);
+        }
+        hash.max(1)
     }
 
     fn put(&mut self, key: Bytes) {
@@ -89,6 +113,10 @@ impl Node {
 
     fn take(&mut self, key: &[u8]) -> Option<Bytes> {
         self.keys.remove(&self.place(key))
+    }
+
+    fn holds(&self, key: &[u8]) -> bool {
+        self.keys.contains_key(&self.place(key))
     }
 
     fn of_slot(&self, slot: u16) -> Vec<Bytes> {
@@ -139,7 +167,26 @@ impl Simulated {
             scanned: Vec::new(),
             script: Vec::new(),
             layouts_fail: false,
+            counts: Vec::new(),
+            began: Vec::new(),
+            lies: false,
+            drawn: 0,
+            swallows: None,
         })))
+    }
+
+    /// Makes the servers walk slot by slot, as Valkey 8 does. Before there are keys.
+    pub(crate) fn by_slot(self) -> Self {
+        for node in &mut self.world().nodes {
+            node.by_slot = true;
+        }
+        self
+    }
+
+    /// Makes the servers claim that they walk slot by slot.
+    pub(crate) fn lying(self) -> Self {
+        self.world().lies = true;
+        self
     }
 
     pub(crate) fn world(&self) -> MutexGuard<'_, World> {
@@ -198,9 +245,11 @@ impl Simulated {
 
     fn shard(&self, number: usize) -> Arc<dyn Shard> {
         let address = self.world().nodes[number].address.clone();
+        let by_slot = self.world().nodes[number].by_slot || self.world().lies;
         Arc::new(OneNode {
             world: self.clone(),
             address,
+            by_slot,
         })
     }
 }
@@ -255,11 +304,27 @@ impl World {
             Change::Stop(node) => self.nodes[node].up = false,
             Change::Start(node) => self.nodes[node].up = true,
             Change::FailOver(node) => {
-                let replica = Node::new(self.nodes.len() + 100, self.nodes[node].seed + 1_000);
+                // No two of them have the same address.
+                let seed = self.nodes[node].seed + 1_000;
+                let mut replica = Node::new(usize::try_from(seed).unwrap_or(usize::MAX), seed);
+                replica.by_slot = self.nodes[node].by_slot;
                 let old = std::mem::replace(&mut self.nodes[node], replica);
                 for key in old.keys.into_values() {
                     self.nodes[node].put(key);
                 }
+            }
+            Change::Restart(node) => {
+                let keys = std::mem::take(&mut self.nodes[node].keys);
+                self.nodes[node].seed += 1_000_000;
+                for key in keys.into_values() {
+                    self.nodes[node].put(key);
+                }
+            }
+            Change::Join => {
+                let number = self.nodes.len();
+                let mut node = Node::new(number + 200, u64::try_from(number).unwrap_or(0) + 500);
+                node.by_slot = self.nodes[0].by_slot;
+                self.nodes.push(node);
             }
             Change::Deny(node) => self.nodes[node].denies = true,
             Change::Write(key) => self.write(key),
@@ -351,12 +416,55 @@ impl Keys for Simulated {
         }
         Ok(removed)
     }
+
+    async fn describe_anywhere(
+        &self,
+        keys: &[Bytes],
+        _: Traits,
+    ) -> Result<Vec<Option<Description>>, CacheError> {
+        tokio::task::yield_now().await;
+        let mut world = self.world();
+        world.tick();
+        let mut described = Vec::new();
+        for key in keys {
+            let slot = slot_of(key);
+            let holders = [world.owner_of(slot), world.migrating.get(&slot).copied()];
+            let mut found = None;
+            for node in holders.into_iter().flatten() {
+                world.nodes[node].answer()?;
+                found = found.or_else(|| world.nodes[node].holds(key).then(|| describe(key)));
+            }
+            described.push(found);
+        }
+        Ok(described)
+    }
+}
+
+/// What there is to know of a key is in its name: `hash` and `short` stand for themselves.
+fn describe(key: &[u8]) -> Description {
+    let says = |word: &[u8]| key.windows(word.len()).any(|part| part == word);
+    let lives = std::time::Duration::from_secs(if says(b"short") { 5 } else { 500 });
+    Description {
+        kind: Some(if says(b"hash") {
+            KeyType::Hash
+        } else {
+            KeyType::String
+        }),
+        life: Some(if says(b"forever") {
+            Ttl::Forever
+        } else {
+            Ttl::After(lives)
+        }),
+        size: u64::try_from(key.len()).ok(),
+        idle: None,
+    }
 }
 
 #[derive(Debug)]
 struct OneNode {
     world: Simulated,
     address: String,
+    by_slot: bool,
 }
 
 #[async_trait]
@@ -365,12 +473,24 @@ impl Shard for OneNode {
         &self.address
     }
 
-    async fn scan(&self, cursor: u64, pattern: &Pattern, count: u32) -> Result<ScanPage, CacheError> {
+    fn start_of(&self, slot: u16) -> Option<u64> {
+        self.by_slot.then(|| u64::from(slot) << SLOT_SHIFT)
+    }
+
+    fn slot_at(&self, cursor: u64) -> Option<u16> {
+        // That of a liar may be anything.
+        let slot = u16::try_from((cursor >> SLOT_SHIFT) % u64::from(SLOTS)).ok();
+        slot.filter(|_| self.by_slot)
+    }
+
+    async fn scan(&self, cursor: u64, find: Find<'_>) -> Result<ScanPage, CacheError> {
         tokio::task::yield_now().await;
         let mut world = self.world.world();
         world.tick();
         let number = world.node(&self.address)?;
         world.scanned.push(self.address.clone());
+        world.counts.push(find.count);
+        world.began.extend(self.slot_at(cursor));
         let node = &world.nodes[number];
         if node.denies {
             return Err(CacheError::Denied {
@@ -378,7 +498,7 @@ impl Shard for OneNode {
                 detail: "no permission".into(),
             });
         }
-        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        let count = usize::try_from(find.count).unwrap_or(usize::MAX);
         let page: Vec<_> = node.keys.range(cursor..).take(count).collect();
         let next = match page.last() {
             Some((place, _)) if page.len() == count => place.checked_add(1).unwrap_or(0),
@@ -387,7 +507,8 @@ impl Shard for OneNode {
         let keys = page
             .into_iter()
             .map(|(_, key)| key)
-            .filter(|key| pattern.matches(key))
+            .filter(|key| find.pattern.matches(key))
+            .filter(|key| find.kind.is_none() || find.kind == describe(key).kind)
             .cloned()
             .collect();
         Ok(ScanPage { cursor: next, keys })
@@ -395,6 +516,10 @@ impl Shard for OneNode {
 
     async fn unlink(&self, keys: &[Bytes]) -> Result<Unlinked, CacheError> {
         tokio::task::yield_now().await;
+        let swallowed = self.world.world().swallows.clone();
+        if swallowed.is_some_and(|key| keys.contains(&key)) {
+            std::future::pending::<()>().await;
+        }
         let mut world = self.world.world();
         world.tick();
         let number = world.node(&self.address)?;
@@ -410,6 +535,51 @@ impl Shard for OneNode {
             }
         }
         Ok(unlinked)
+    }
+
+    async fn describe(&self, keys: &[Bytes], _: Traits) -> Result<Vec<Described>, CacheError> {
+        tokio::task::yield_now().await;
+        let mut world = self.world.world();
+        world.tick();
+        let number = world.node(&self.address)?;
+        Ok(keys
+            .iter()
+            .map(|key| {
+                let slot = slot_of(key);
+                if world.clustered && world.owner_of(slot) != Some(number) {
+                    Described::Elsewhere
+                } else if world.nodes[number].holds(key) {
+                    Described::Here(describe(key))
+                } else if world.migrating.contains_key(&slot) {
+                    Described::Elsewhere
+                } else {
+                    Described::Gone
+                }
+            })
+            .collect())
+    }
+
+    async fn incarnation(&self) -> Result<Option<String>, CacheError> {
+        let world = self.world.world();
+        let number = world.node(&self.address)?;
+        Ok(Some(world.nodes[number].seed.to_string()))
+    }
+
+    async fn ping(&self) -> Result<(), CacheError> {
+        self.world.world().node(&self.address).map(drop)
+    }
+
+    async fn random_keys(&self, draws: usize) -> Result<Vec<Bytes>, CacheError> {
+        use rand::seq::IndexedRandom as _;
+
+        tokio::task::yield_now().await;
+        let mut world = self.world.world();
+        world.drawn += draws;
+        let number = world.node(&self.address)?;
+        let keys: Vec<&Bytes> = world.nodes[number].keys.values().collect();
+        let mut random = rand::rng();
+        let draw = |_| keys.choose(&mut random).map(|key| Bytes::clone(key));
+        Ok((0..draws).filter_map(draw).collect())
     }
 
     async fn key_count(&self) -> Result<u64, CacheError> {

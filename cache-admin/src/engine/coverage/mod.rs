@@ -3,13 +3,18 @@
 //! A visit counts only for the primary that served the slot then: the keys of a slot that moved in the
 //! meantime may have moved past the visit. Where keys may hop to other primaries, a slot is done only once
 //! all of these were swept after its first visit, or once its owner said that it gives nothing away.
+//!
+//! Not in here: what is reported of the slots that are left ([`gaps`]).
+
+mod gaps;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
 use cache_core::CacheError;
 use cache_core::slot::SLOTS;
 
-use super::report::{Gap, GapReason};
 use crate::SlotSet;
 
 /// Which slots have been visited, and under which primary.
@@ -53,13 +58,13 @@ struct Owner {
 }
 
 impl Coverage {
-    /// Nothing visited so far. `only` is the one slot that the run is about; `needed` the number of visits
-    /// after which a slot is done.
-    pub(super) fn new(clustered: bool, only: Option<u16>, needed: u8) -> Self {
+    /// Nothing visited so far. `only` are the slots of a cluster that the run is about, `None` is all;
+    /// `needed` is the number of visits after which a slot is done.
+    pub(super) fn new(clustered: bool, only: Option<&SlotSet>, needed: u8) -> Self {
         let count = if clustered { SLOTS } else { 1 };
         let places = (0..count)
             .map(|slot| Place {
-                wanted: !clustered || only.is_none_or(|only| only == slot),
+                wanted: !clustered || only.is_none_or(|only| only.contains(slot)),
                 ..Place::default()
             })
             .collect();
@@ -133,6 +138,27 @@ impl Coverage {
 
     fn owner_mut(&mut self, index: Option<u16>) -> Option<&mut Owner> {
         self.owners.get_mut(usize::from(index?))
+    }
+
+    /// Takes in, at the start, what an earlier process has visited, as its first pass.
+    pub(super) fn restore(&mut self, address: &Arc<str>, visited: &SlotSet, swept: bool) {
+        let owner = self.owner(address);
+        for (slot, place) in (0..).zip(&mut self.places) {
+            if place.wanted && place.owner == owner && visited.contains(slot) {
+                place.visits = 1;
+                place.first = 1;
+                place.seen = true;
+            }
+        }
+        if let Some(owner) = self.owner_mut(owner) {
+            owner.swept = u32::from(swept);
+        }
+    }
+
+    /// The slots that were visited under the primary at `address`, which serves them.
+    pub(super) fn visited_under(&self, address: &Arc<str>) -> SlotSet {
+        let owner = self.owners.iter().position(|owner| owner.address == *address);
+        self.slots(|place| place.visits > 0 && place.owner.map(usize::from) == owner)
     }
 
     /// The slots that need a visit, or a sweep of another primary.
@@ -268,150 +294,5 @@ impl Coverage {
         if let Some(owner) = self.owner_mut(owner) {
             owner.error = Some(error);
         }
-    }
-
-    /// What needs a visit still, by owner and reason.
-    pub(super) fn gaps(&self) -> Vec<Gap> {
-        let mut gaps: Vec<Gap> = (0_u16..)
-            .zip(&self.owners)
-            .map(|(index, owner)| Gap {
-                primary: Some(Arc::clone(&owner.address)),
-                slots: Some(self.slots(|place| self.is_unvisited(place) && place.owner == Some(index))),
-                reason: owner.error.clone().map_or(GapReason::Moving, GapReason::Failed),
-            })
-            .collect();
-        gaps.push(Gap {
-            primary: None,
-            slots: Some(self.slots(|place| self.is_unvisited(place) && place.owner.is_none())),
-            reason: GapReason::Unserved,
-        });
-        for owner in self.owners.iter().filter(|owner| owner.serves) {
-            let unproved = self.slots(|place| {
-                place.wanted && place.visits >= self.needed && self.is_owed(place, owner.swept)
-            });
-            gaps.push(Gap {
-                primary: Some(Arc::clone(&owner.address)),
-                slots: Some(unproved),
-                reason: owner.error.clone().map_or(GapReason::Moving, GapReason::Unproved),
-            });
-        }
-        gaps.retain(|gap| gap.slots.as_ref().is_some_and(|slots| !slots.is_empty()));
-        if !self.clustered {
-            for gap in &mut gaps {
-                gap.slots = None;
-            }
-        }
-        gaps
-    }
-
-    const fn is_unvisited(&self, place: &Place) -> bool {
-        place.wanted && place.visits < self.needed
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn slots(range: std::ops::RangeInclusive<u16>) -> SlotSet {
-        [range].into_iter().collect()
-    }
-
-    fn address(text: &str) -> Arc<str> {
-        Arc::from(text)
-    }
-
-    #[test]
-    fn a_visit_under_another_owner_does_not_count() {
-        let (a, b) = (address("a"), address("b"));
-        let mut coverage = Coverage::new(true, None, 1);
-        coverage.assign([(&a, &slots(0..=8_000)), (&b, &slots(8_001..=16_383))]);
-        let due = coverage.due();
-        assert!(coverage.visited(&a, &due, &SlotSet::new(), 1));
-        assert!(coverage.visited(&b, &due, &SlotSet::new(), 1));
-        assert!(coverage.due().is_empty());
-
-        let moved = coverage.assign([(&a, &slots(0..=7_999)), (&b, &slots(8_000..=16_383))]);
-        assert_eq!(moved.to_string(), "8000");
-        assert_eq!(coverage.due().to_string(), "8000");
-    }
-
-    #[test]
-    fn a_slot_that_nobody_serves_is_a_gap() {
-        let a = address("a");
-        let mut coverage = Coverage::new(true, None, 1);
-        coverage.assign([(&a, &slots(0..=16_000))]);
-        coverage.visited(&a, &coverage.due(), &SlotSet::new(), 1);
-        let gaps = coverage.gaps();
-        assert_eq!(gaps.len(), 1);
-        assert!(matches!(gaps[0].reason, GapReason::Unserved));
-        assert_eq!(gaps[0].slots.as_ref().unwrap().to_string(), "16001-16383");
-    }
-
-    #[test]
-    fn a_slot_for_which_its_owner_points_elsewhere_is_not_done() {
-        let a = address("a");
-        let mut coverage = Coverage::new(true, Some(7), 1);
-        coverage.assign([(&a, &SlotSet::all())]);
-        assert!(!coverage.visited(&a, &coverage.due(), &slots(7..=7), 1));
-        assert!(coverage.is_restless());
-        assert_eq!(coverage.due().to_string(), "7");
-        assert!(coverage.visited(&a, &coverage.due(), &SlotSet::new(), 1));
-        assert!(coverage.due().is_empty());
-    }
-
-    #[test]
-    fn outside_of_a_cluster_another_address_voids_everything() {
-        let (a, b) = (address("a"), address("b"));
-        let mut coverage = Coverage::new(false, Some(7), 1);
-        coverage.assign([(&a, &slots(0..=0))]);
-        coverage.visited(&a, &coverage.due(), &SlotSet::new(), 1);
-        assert!(coverage.due().is_empty());
-        coverage.assign([(&b, &slots(0..=0))]);
-        assert!(!coverage.due().is_empty());
-        assert!(coverage.gaps()[0].slots.is_none());
-    }
-
-    /// The proof of a slot needs whoever may have received keys of it.
-    #[test]
-    fn a_slot_waits_for_a_sweep_of_all_others_that_began_after_its_first_visit() {
-        let (a, b) = (address("a"), address("b"));
-        let mut coverage = Coverage::new(true, None, 2);
-        coverage.widen();
-        coverage.assign([(&a, &slots(0..=8_000)), (&b, &slots(8_001..=16_383))]);
-        let none = SlotSet::new();
-        for pass in 1..=2 {
-            coverage.visited(&a, &coverage.due(), &none, pass);
-        }
-        assert_eq!(coverage.due().to_string(), "0-16383", "b was not swept");
-        assert!(!coverage.needs(&a) && coverage.needs(&b));
-        coverage.visited(&b, &coverage.due(), &none, 3);
-        assert_eq!(coverage.due().to_string(), "8001-16383");
-        coverage.visited(&b, &coverage.due(), &none, 4);
-        assert_eq!(
-            coverage.due().to_string(),
-            "8001-16383",
-            "a was swept before, not after"
-        );
-        assert!(coverage.needs(&a));
-        coverage.visited(&a, &coverage.due(), &none, 5);
-        assert!(coverage.due().is_empty());
-    }
-
-    #[test]
-    fn a_slot_of_which_nothing_is_given_away_waits_for_nobody() {
-        let (a, b) = (address("a"), address("b"));
-        let mut coverage = Coverage::new(true, None, 1);
-        coverage.widen();
-        coverage.assign([(&a, &slots(0..=8_000)), (&b, &slots(8_001..=16_383))]);
-        coverage.settle(&slots(0..=16_383));
-        coverage.visited(&a, &coverage.due(), &SlotSet::new(), 1);
-        assert_eq!(
-            coverage.owed(&a).to_string(),
-            "0-8000",
-            "what was said before the visit is void"
-        );
-        coverage.settle(&slots(0..=7_999));
-        assert_eq!(coverage.due().to_string(), "8000-16383");
     }
 }

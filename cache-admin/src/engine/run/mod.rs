@@ -1,0 +1,302 @@
+//! A run: passes over the primaries until every slot was visited often enough under the primary that
+//! serves it, or until the rest is out of reach for too long.
+//!
+//! One pass is in [`pass`], what primaries are asked about slots on the move in [`handover`], the end in
+//! [`ending`].
+
+mod ending;
+mod handover;
+mod pass;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cache_core::CacheError;
+use cache_core::clock::{self, Instant};
+
+use self::pass::Pass;
+use super::checkpoint::{Checkpoint, SavedPrimary};
+use super::coverage::Coverage;
+use super::ledger::Page;
+use super::pace::{Governor, Pace};
+use super::report::GapReason;
+use super::visit::{Errand, Stop, Tally};
+use super::{Event, Options, Outcome, Report, Selection};
+use crate::SlotSet;
+use crate::keys::{Layout, Shard};
+
+/// Passes after which slots that still move from primary to primary are given up.
+const MOST_PASSES: u32 = 32;
+
+/// The pause before a pass that follows one that brought nothing further; each further one doubles it.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+
+/// The longest of these.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+pub(super) struct Run {
+    errand: Arc<Errand>,
+    coverage: Coverage,
+    patience: Duration,
+    pace: Pace,
+    page_size: u32,
+    primaries: Vec<Primary>,
+    /// What an earlier process counted on primaries that this one has not met.
+    former: Vec<SavedPrimary>,
+    passes: u32,
+    /// Further ones that earlier processes have made.
+    passes_before: u32,
+    slots_moved: u32,
+    /// From an earlier process.
+    elapsed_before: Duration,
+    uncounted: u64,
+    started: Instant,
+}
+
+/// A primary as the run knows it.
+struct Primary {
+    address: Arc<str>,
+    shard: Arc<dyn Shard>,
+    slots: SlotSet,
+    /// Whether it is one at present.
+    serves: bool,
+    visited: bool,
+    tally: Arc<Tally>,
+    governor: Arc<Governor>,
+    elapsed: Duration,
+    error: Option<CacheError>,
+    stopped: bool,
+}
+
+impl Run {
+    /// A run over what `layout` says, of which each slot is visited `visits` times; `earlier` is what another
+    /// process has done of it.
+    pub(super) fn new(
+        errand: Errand,
+        layout: Layout,
+        visits: u8,
+        options: &Options,
+        earlier: Option<&Checkpoint>,
+    ) -> Self {
+        let slots = errand.plan.slots();
+        let mut run = Self {
+            coverage: Coverage::new(errand.clustered, slots.as_ref(), visits),
+            errand: Arc::new(errand),
+            patience: options.patience,
+            pace: options.pace,
+            page_size: options.page_size,
+            primaries: Vec::new(),
+            former: Vec::new(),
+            passes: 0,
+            passes_before: 0,
+            slots_moved: 0,
+            elapsed_before: Duration::ZERO,
+            uncounted: 0,
+            started: clock::now(),
+        };
+        // Of slots that hash tags pin, their owners tell whether others matter.
+        if run.errand.clustered && run.errand.removes() && slots.is_none() {
+            run.coverage.widen();
+        }
+        if let Some(earlier) = earlier {
+            run.former.clone_from(&earlier.primaries);
+        }
+        run.take_in(layout);
+        if let Some(earlier) = earlier {
+            run.take_up(earlier);
+        }
+        run
+    }
+
+    /// Takes in what an earlier process has done.
+    fn take_up(&mut self, earlier: &Checkpoint) {
+        self.slots_moved = earlier.slots_moved;
+        self.elapsed_before = earlier.elapsed;
+        self.uncounted = earlier.uncounted;
+        self.passes_before = earlier.passes.saturating_sub(1);
+        // Whatever it was that it made last, it counts as the first.
+        self.passes = u32::from(earlier.passes > 0);
+        for saved in &earlier.primaries {
+            let address = Arc::from(saved.address.as_str());
+            self.coverage.restore(&address, &saved.visited, saved.swept);
+        }
+    }
+
+    /// The report of a run that did not begin.
+    pub(super) fn not_begun(selection: Selection, outcome: Outcome, started: Instant) -> Report {
+        Report {
+            selection,
+            outcome,
+            primaries: Vec::new(),
+            passes: 0,
+            slots_moved: 0,
+            uncounted: 0,
+            elapsed: clock::now() - started,
+        }
+    }
+
+    pub(super) async fn finish(mut self) -> Report {
+        self.note(&SlotSet::new());
+        let mut outcome = self.passes().await;
+        self.note(&SlotSet::new());
+        self.errand.tell_progress(true);
+        if let Some(saver) = &self.errand.saver
+            && let Err(error) = saver.finish(|| self.errand.snapshot()).await
+            && matches!(outcome, Outcome::Complete)
+        {
+            outcome = self.unconfirmed(error);
+        }
+        self.report(outcome).await
+    }
+
+    /// Writes down where the run stands, of which `due` is about to be visited.
+    fn note(&self, due: &SlotSet) {
+        let pages = self
+            .primaries
+            .iter()
+            .filter(|primary| primary.visited || primary.serves)
+            .map(|primary| Page {
+                address: Arc::clone(&primary.address),
+                tally: Arc::clone(&primary.tally),
+                visited: self.coverage.visited_under(&primary.address),
+                due: primary.slots.common(due),
+                swept: !self.coverage.is_new(&primary.address),
+                elapsed: primary.elapsed,
+            })
+            .collect();
+        self.errand.ledger.turn(self.passes, self.slots_moved, pages);
+    }
+
+    async fn passes(&mut self) -> Outcome {
+        let mut pause = FIRST_PAUSE;
+        let mut stuck_since: Option<Instant> = None;
+        loop {
+            if self.errand.control.is_paused() {
+                // Rest is no failure to get on.
+                stuck_since = None;
+            }
+            if self.errand.may_go_on().await.is_err() {
+                return Outcome::Cancelled;
+            }
+            let (mut error, mut hopeful) = match self.pass().await {
+                Pass::Cancelled => return Outcome::Cancelled,
+                Pass::Limited => return self.incomplete(&GapReason::Limit),
+                Pass::Progress => {
+                    stuck_since = None;
+                    pause = FIRST_PAUSE;
+                    (None, true)
+                }
+                Pass::Stuck { error, hopeful } => {
+                    stuck_since.get_or_insert_with(clock::now);
+                    (error, hopeful)
+                }
+            };
+            let errand = Arc::clone(&self.errand);
+            let layout = tokio::select! {
+                layout = errand.keys.layout() => layout,
+                () = errand.cancelled() => return Outcome::Cancelled,
+            };
+            match layout {
+                Ok(layout) => {
+                    self.take_in(layout);
+                    if self.coverage.due().is_empty() {
+                        return Outcome::Complete;
+                    }
+                }
+                Err(unknown) => {
+                    hopeful &= unknown.is_transient();
+                    stuck_since.get_or_insert_with(clock::now);
+                    if self.coverage.due().is_empty() && !hopeful {
+                        return self.unconfirmed(unknown);
+                    }
+                    error = Some(unknown);
+                }
+            }
+            let Some(since) = stuck_since else {
+                if self.passes >= MOST_PASSES {
+                    return self.incomplete(&GapReason::Moving);
+                }
+                continue;
+            };
+            if !hopeful || self.passes >= MOST_PASSES || clock::now() - since + pause > self.patience {
+                return match error {
+                    Some(error) if self.coverage.due().is_empty() => self.unconfirmed(error),
+                    _ => self.incomplete(&GapReason::Moving),
+                };
+            }
+            self.errand.tell(|| Event::Waiting { pause, error });
+            if self.rest(pause).await.is_err() {
+                return Outcome::Cancelled;
+            }
+            pause = LONGEST_PAUSE.min(pause * 2);
+        }
+    }
+
+    /// Takes in who serves what now.
+    fn take_in(&mut self, layout: Layout) {
+        let now: Vec<(Arc<dyn Shard>, SlotSet)> = match layout {
+            Layout::Whole(shard) => vec![(shard, [0..=0].into_iter().collect())],
+            Layout::Slots(shards) => shards,
+        };
+        for primary in &mut self.primaries {
+            primary.serves = false;
+        }
+        for (shard, slots) in now {
+            match self
+                .primaries
+                .iter_mut()
+                .find(|primary| *primary.address == *shard.address())
+            {
+                Some(primary) => {
+                    primary.shard = shard;
+                    primary.slots = slots;
+                    primary.serves = true;
+                }
+                None => {
+                    let primary = self.meet(shard, slots);
+                    self.primaries.push(primary);
+                }
+            }
+        }
+        let serving = self.primaries.iter().filter(|primary| primary.serves);
+        let moved = self
+            .coverage
+            .assign(serving.map(|primary| (&primary.address, &primary.slots)));
+        if !moved.is_empty() {
+            self.slots_moved += moved.len();
+            self.errand.tell(|| Event::Moved { slots: moved });
+        }
+    }
+
+    /// A primary that was not met before in this process.
+    fn meet(&mut self, shard: Arc<dyn Shard>, slots: SlotSet) -> Primary {
+        let known = self
+            .former
+            .iter()
+            .position(|saved| saved.address == shard.address());
+        let known = known.map(|index| self.former.swap_remove(index));
+        Primary {
+            address: Arc::from(shard.address()),
+            shard,
+            slots,
+            serves: true,
+            visited: known.is_some(),
+            tally: Arc::new(
+                known
+                    .as_ref()
+                    .map_or_else(Tally::default, |saved| Tally::of(saved.counts, saved.keys_before)),
+            ),
+            governor: Arc::new(Governor::new(self.pace, self.page_size)),
+            elapsed: known.map_or(Duration::ZERO, |saved| saved.elapsed),
+            error: None,
+            stopped: false,
+        }
+    }
+
+    async fn rest(&self, pause: Duration) -> Result<(), Stop> {
+        tokio::select! {
+            () = self.errand.cancelled() => Err(Stop::Cancelled(None)),
+            () = tokio::time::sleep(pause) => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! Removing keys that were listed: here, or wherever they have gone meanwhile.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use cache_core::CacheError;
+
+use super::{FIRST_PAUSE, RETRIES, Stop, Visit, count, lock, watched};
+
+impl Visit {
+    /// Removes `keys`, as many as there may be.
+    pub(super) async fn remove(&self, mut keys: &[Bytes]) -> Result<(), Stop> {
+        let errand = Arc::clone(&self.errand);
+        while !keys.is_empty() {
+            let granted = errand.budget.take(count(keys));
+            let (now, later) = keys.split_at(usize::try_from(granted).unwrap_or(keys.len()).min(keys.len()));
+            if now.is_empty() {
+                return Err(Stop::Limited);
+            }
+            if let Some(saver) = &errand.saver {
+                saver.permit(granted, || errand.snapshot()).await?;
+            }
+            let removed = self.unlink(now).await?;
+            if let Some(saver) = &errand.saver {
+                saver.counted(granted);
+            }
+            errand.budget.give_back(granted.saturating_sub(removed));
+            keys = later;
+        }
+        Ok(())
+    }
+
+    /// Removes `keys`, each wherever it is; how many were there.
+    async fn unlink(&self, keys: &[Bytes]) -> Result<u64, Stop> {
+        let unlink = self.again_if_transient(|| self.shard.unlink(keys));
+        let unlinked = watched(&*self.shard, &self.governor, unlink).await?;
+        let moved = count(&unlinked.moved);
+        let answered = count(keys).saturating_sub(moved);
+        let removed = unlinked.removed.min(answered);
+        let late = self
+            .count_late(keys)
+            .saturating_sub(self.count_late(&unlinked.moved));
+        self.tally.change(|counts| {
+            counts.matched += answered;
+            counts.removed += removed;
+            counts.gone += answered - removed;
+            counts.late += late;
+        });
+        if moved == 0 {
+            return Ok(removed);
+        }
+        let (own, foreign): (Vec<Bytes>, Vec<Bytes>) = unlinked
+            .moved
+            .into_iter()
+            .partition(|key| self.own.contains(self.errand.place_of(key)));
+        Ok(removed + self.follow_own(&own).await? + self.follow_foreign(&foreign).await?)
+    }
+
+    /// Keys of a slot that this primary serves, or served when the visit began, and gives away.
+    async fn follow_own(&self, keys: &[Bytes]) -> Result<u64, Stop> {
+        if keys.is_empty() {
+            return Ok(0);
+        }
+        self.note_restless(keys);
+        let removed = self.unlink_anywhere(keys).await?;
+        let (followed, late) = (count(keys), self.count_late(keys));
+        self.tally.change(|counts| {
+            counts.matched += followed;
+            counts.removed += removed;
+            counts.gone += followed - removed;
+            counts.moved += followed;
+            counts.late += late;
+        });
+        Ok(removed)
+    }
+
+    /// Keys of a slot that this primary does not serve: it receives the slot key by key, or it has kept
+    /// what it should have dropped.
+    async fn follow_foreign(&self, keys: &[Bytes]) -> Result<u64, Stop> {
+        // After a whole visit here, what is not found is an orphan that was counted then.
+        let (seen, new): (Vec<Bytes>, Vec<Bytes>) = keys
+            .iter()
+            .cloned()
+            .partition(|key| self.seen.contains(self.errand.place_of(key)));
+        let mut found = 0;
+        for (keys, is_new) in [(new, true), (seen, false)] {
+            if keys.is_empty() {
+                continue;
+            }
+            let removed = self.unlink_anywhere(&keys).await?;
+            if removed > 0 {
+                self.note_restless(&keys);
+            }
+            let orphans = if self.is_first { count(&keys) - removed } else { 0 };
+            self.tally.change(|counts| {
+                counts.matched += removed + orphans;
+                counts.removed += removed;
+                counts.orphans += orphans;
+                counts.moved += count(&keys);
+                counts.late += if is_new { 0 } else { removed };
+            });
+            found += removed;
+        }
+        Ok(found)
+    }
+
+    async fn unlink_anywhere(&self, keys: &[Bytes]) -> Result<u64, Stop> {
+        let removed = self
+            .again_if_transient(|| self.errand.keys.unlink_anywhere(keys))
+            .await?;
+        Ok(removed.min(count(keys)))
+    }
+
+    /// Removing again does no harm, so that only the last of several failures counts.
+    pub(super) async fn again_if_transient<T, F, Fut>(&self, call: F) -> Result<T, Stop>
+    where
+        F: Fn() -> Fut,
+        Fut: Future<Output = Result<T, CacheError>>,
+    {
+        let mut pause = FIRST_PAUSE;
+        for _ in 0..RETRIES {
+            match call().await {
+                Err(error) if error.is_transient() => self.rest(pause, error).await?,
+                result => return Ok(result?),
+            }
+            pause *= 2;
+        }
+        Ok(call().await?)
+    }
+
+    /// Waits after `error` before another try.
+    pub(super) async fn rest(&self, pause: Duration, error: CacheError) -> Result<(), Stop> {
+        tokio::select! {
+            () = self.errand.cancelled() => Err(Stop::Cancelled(Some(error))),
+            () = tokio::time::sleep(pause) => Ok(()),
+        }
+    }
+
+    fn note_restless(&self, keys: &[Bytes]) {
+        let mut restless = lock(&self.restless);
+        for key in keys {
+            restless.insert(self.errand.place_of(key));
+        }
+    }
+
+    fn count_late(&self, keys: &[Bytes]) -> u64 {
+        if self.seen.is_empty() {
+            return 0;
+        }
+        count(
+            keys.iter()
+                .filter(|key| self.seen.contains(self.errand.place_of(key))),
+        )
+    }
+}
