@@ -9,6 +9,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use cache_core::{CacheError, Pattern};
+pub use cache_valkey::admin::{Described, Description, KeyType, Traits};
 
 use crate::SlotSet;
 
@@ -31,6 +32,17 @@ pub trait Keys: Debug + Send + Sync + 'static {
     ///
     /// Where any of them could not be asked for; some of the others may be gone then.
     async fn unlink_anywhere(&self, keys: &[Bytes]) -> Result<u64, CacheError>;
+
+    /// What is known of `keys`, in their order, each wherever it lives now; `None` where it is not there.
+    ///
+    /// # Errors
+    ///
+    /// Where any of them could not be asked for, or the backend does not know one of the traits.
+    async fn describe_anywhere(
+        &self,
+        keys: &[Bytes],
+        traits: Traits,
+    ) -> Result<Vec<Option<Description>>, CacheError>;
 }
 
 /// Who serves what at one moment.
@@ -38,7 +50,8 @@ pub trait Keys: Debug + Send + Sync + 'static {
 pub enum Layout {
     /// One primary holds every key.
     Whole(Arc<dyn Shard>),
-    /// A cluster: each primary with the slots that it serves. Slots that none of them serves are in no set.
+    /// A cluster: each primary with the slots that it serves, which may be none: keys may be handed to it all
+    /// the same. Slots that none of them serves are in no set.
     Slots(Vec<(Arc<dyn Shard>, SlotSet)>),
 }
 
@@ -48,15 +61,22 @@ pub trait Shard: Debug + Send + Sync + 'static {
     /// Its address, which is its identity: after a failover the keys have another one.
     fn address(&self) -> &str;
 
-    /// The keys that match, of about the next `count` keys after `cursor`; 0 starts, and a page whose
-    /// cursor is 0 ends the walk.
+    /// Where a walk over `slot` and those above it begins, where walks go slot by slot in ascending order;
+    /// `None` where they do not.
+    fn start_of(&self, slot: u16) -> Option<u64>;
+
+    /// The slot to which a walk has come that goes on at `cursor`; `None` where walks do not go slot by slot.
+    fn slot_at(&self, cursor: u64) -> Option<u16>;
+
+    /// The keys that are asked for, of about the next `find.count` keys after `cursor`; 0 starts, and a page
+    /// whose cursor is 0 ends the walk.
     ///
     /// A key that is there from the first call to the last is returned at least once.
     ///
     /// # Errors
     ///
     /// Where the primary does not answer. The cursor may have lost its meaning then: start again.
-    async fn scan(&self, cursor: u64, pattern: &Pattern, count: u32) -> Result<ScanPage, CacheError>;
+    async fn scan(&self, cursor: u64, find: Find<'_>) -> Result<ScanPage, CacheError>;
 
     /// Removes `keys` here, as one pipeline.
     ///
@@ -65,12 +85,61 @@ pub trait Shard: Debug + Send + Sync + 'static {
     /// Where the primary does not answer; some of the keys may be gone then.
     async fn unlink(&self, keys: &[Bytes]) -> Result<Unlinked, CacheError>;
 
+    /// What it knows of `keys`, in their order, as one pipeline.
+    ///
+    /// # Errors
+    ///
+    /// Where the primary does not answer, or does not know one of the traits.
+    async fn describe(&self, keys: &[Bytes], traits: Traits) -> Result<Vec<Described>, CacheError>;
+
+    /// What tells this run of the server from those before and after it, where that can be known: a server that
+    /// is started anew has the same address, and cursors of before mean nothing to it.
+    ///
+    /// # Errors
+    ///
+    /// Where the primary does not answer.
+    async fn incarnation(&self) -> Result<Option<String>, CacheError> {
+        Ok(None)
+    }
+
+    /// One round trip that costs next to nothing.
+    ///
+    /// # Errors
+    ///
+    /// Where the primary does not answer.
+    async fn ping(&self) -> Result<(), CacheError>;
+
+    /// `draws` keys, each drawn at random from all that it holds; one may come twice, and where it is empty there
+    /// are fewer.
+    ///
+    /// # Errors
+    ///
+    /// Where the primary does not answer or refuses; [`CacheError::Unsupported`] where the backend does not draw
+    /// keys, as without an implementation.
+    async fn random_keys(&self, draws: usize) -> Result<Vec<Bytes>, CacheError> {
+        let _ = draws;
+        Err(CacheError::Unsupported {
+            detail: "this backend does not draw keys at random".into(),
+        })
+    }
+
     /// How many keys it holds.
     ///
     /// # Errors
     ///
     /// Where the primary does not answer, or the user may not ask.
     async fn key_count(&self) -> Result<u64, CacheError>;
+}
+
+/// What a walk looks for.
+#[derive(Clone, Copy, Debug)]
+pub struct Find<'a> {
+    /// The pattern that the names match.
+    pub pattern: &'a Pattern,
+    /// The type of what the keys hold; `None` is any. Never [`KeyType::Other`].
+    pub kind: Option<KeyType>,
+    /// How many keys to look at.
+    pub count: u32,
 }
 
 /// What one step of a walk found.

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use cache_core::{CacheClient as _, CacheError, MemoryCache, Pattern};
+use cache_core::{CacheClient as _, CacheError, MemoryCache};
 
-use crate::keys::{Keys, Layout, ScanPage, Shard, Unlinked};
+use crate::keys::{Described, Description, Find, KeyType, Keys, Layout, ScanPage, Shard, Traits, Unlinked};
 
 /// The keys of a [`MemoryCache`], as those of one primary with the address `memory`.
 #[derive(Clone, Debug)]
@@ -32,6 +32,21 @@ impl Keys for MemoryKeys {
     async fn unlink_anywhere(&self, keys: &[Bytes]) -> Result<u64, CacheError> {
         Ok(self.shard.unlink(keys).await?.removed)
     }
+
+    async fn describe_anywhere(
+        &self,
+        keys: &[Bytes],
+        traits: Traits,
+    ) -> Result<Vec<Option<Description>>, CacheError> {
+        let described = self.shard.describe(keys, traits).await?;
+        Ok(described
+            .into_iter()
+            .map(|described| match described {
+                Described::Here(description) => Some(description),
+                Described::Gone | Described::Elsewhere => None,
+            })
+            .collect())
+    }
 }
 
 #[derive(Debug)]
@@ -45,11 +60,24 @@ impl Shard for Whole {
         "memory"
     }
 
-    async fn scan(&self, cursor: u64, pattern: &Pattern, count: u32) -> Result<ScanPage, CacheError> {
+    fn start_of(&self, _slot: u16) -> Option<u64> {
+        None
+    }
+
+    fn slot_at(&self, _cursor: u64) -> Option<u16> {
+        None
+    }
+
+    async fn scan(&self, cursor: u64, find: Find<'_>) -> Result<ScanPage, CacheError> {
         // A long walk shares its thread with others.
         tokio::task::yield_now().await;
-        let count = usize::try_from(count).unwrap_or(usize::MAX);
-        let page = self.cache.scan(pattern, cursor, count);
+        // Everything in it is bytes.
+        let none = find.kind.is_some_and(|kind| kind != KeyType::String);
+        if none {
+            return Ok(ScanPage::default());
+        }
+        let count = usize::try_from(find.count).unwrap_or(usize::MAX);
+        let page = self.cache.scan(find.pattern, cursor, count);
         Ok(ScanPage {
             cursor: page.cursor,
             keys: page.keys.into_iter().map(Bytes::from).collect(),
@@ -66,6 +94,35 @@ impl Shard for Whole {
             removed: self.cache.del(&keys).await?,
             moved: Vec::new(),
         })
+    }
+
+    async fn describe(&self, keys: &[Bytes], traits: Traits) -> Result<Vec<Described>, CacheError> {
+        if traits.size || traits.idle {
+            return Err(CacheError::Unsupported {
+                detail: "the embedded cache does not say what a single key takes or when it was used".into(),
+            });
+        }
+        let mut described = Vec::with_capacity(keys.len());
+        for key in keys {
+            let life = match std::str::from_utf8(key) {
+                Ok(key) => self.cache.ttl(key).await,
+                Err(_) => Err(CacheError::Miss),
+            };
+            described.push(match life {
+                Ok(life) => Described::Here(Description {
+                    kind: traits.kind.then_some(KeyType::String),
+                    life: traits.life.then_some(life),
+                    ..Description::default()
+                }),
+                Err(CacheError::Miss) => Described::Gone,
+                Err(error) => return Err(error),
+            });
+        }
+        Ok(described)
+    }
+
+    async fn ping(&self) -> Result<(), CacheError> {
+        Ok(())
     }
 
     async fn key_count(&self) -> Result<u64, CacheError> {

@@ -4,10 +4,11 @@ use std::fmt;
 use std::ops::RangeInclusive;
 
 use cache_core::slot::SLOTS;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 const WORDS: usize = SLOTS as usize / 64;
 
-/// A set of cluster slots, 2 KiB whatever is in it; shown as ranges.
+/// A set of cluster slots, 2 KiB whatever is in it; shown, and serialised as first and last, as ranges.
 ///
 /// ```
 /// use cache_admin::SlotSet;
@@ -65,6 +66,39 @@ impl SlotSet {
         self.0.iter().zip(other.0.iter()).any(|(one, two)| one & two != 0)
     }
 
+    /// The slots that are in both.
+    #[must_use]
+    pub fn common(&self, other: &Self) -> Self {
+        let mut common = self.clone();
+        for (one, two) in common.0.iter_mut().zip(other.0.iter()) {
+            *one &= two;
+        }
+        common
+    }
+
+    /// The slots that are in either.
+    #[must_use]
+    pub fn joined(&self, other: &Self) -> Self {
+        let mut joined = self.clone();
+        for (one, two) in joined.0.iter_mut().zip(other.0.iter()) {
+            *one |= two;
+        }
+        joined
+    }
+
+    /// Those of the slots that come before `end`.
+    #[must_use]
+    pub fn below(&self, end: u16) -> Self {
+        let mut below = self.clone();
+        for (word, first) in below.0.iter_mut().zip((0_u32..).step_by(64)) {
+            let bits = u32::from(end).saturating_sub(first);
+            if bits < 64 {
+                *word &= (1 << bits) - 1;
+            }
+        }
+        below
+    }
+
     /// The slots in ascending order.
     pub fn iter(&self) -> impl Iterator<Item = u16> + '_ {
         (0..SLOTS).filter(|slot| self.contains(*slot))
@@ -103,6 +137,19 @@ impl FromIterator<RangeInclusive<u16>> for SlotSet {
         let mut slots = Self::new();
         slots.extend(ranges);
         slots
+    }
+}
+
+impl Serialize for SlotSet {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.ranges().iter().map(|range| (range.start(), range.end())))
+    }
+}
+
+impl<'de> Deserialize<'de> for SlotSet {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let ranges = Vec::<(u16, u16)>::deserialize(deserializer)?;
+        Ok(ranges.into_iter().map(|(first, last)| first..=last).collect())
     }
 }
 
@@ -150,6 +197,14 @@ mod tests {
             let slots: SlotSet = picked.iter().map(|slot| *slot..=*slot).collect();
             let again: SlotSet = slots.ranges().into_iter().collect();
             proptest::prop_assert_eq!(&slots, &again);
+            let middle = picked.first().copied().unwrap_or(64);
+            let below = slots.below(middle);
+            proptest::prop_assert!(slots.iter().all(|slot| below.contains(slot) == (slot < middle)));
+            let above: SlotSet = (middle..SLOTS).map(|slot| slot..=slot).collect();
+            proptest::prop_assert_eq!(&below.joined(&slots.common(&above)), &slots);
+            let text = serde_json::to_string(&slots).expect("as JSON");
+            let read: SlotSet = serde_json::from_str(&text).expect("as a set");
+            proptest::prop_assert_eq!(&slots, &read);
             proptest::prop_assert!(picked.iter().all(|slot| again.contains(*slot)));
         }
     }

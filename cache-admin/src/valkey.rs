@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use cache_core::{CacheError, Pattern};
+use cache_core::CacheError;
+use cache_core::slot::SLOTS;
 use cache_valkey::ValkeyClient;
 use cache_valkey::admin::{Administration, Primary};
 
-use crate::keys::{Keys, Layout, ScanPage, Shard, Unlinked};
+use crate::keys::{Described, Description, Find, Keys, Layout, ScanPage, Shard, Traits, Unlinked};
 
 /// The keys of the servers behind a [`ValkeyClient`].
 ///
@@ -32,8 +33,9 @@ impl ValkeyKeys {
 impl Keys for ValkeyKeys {
     async fn layout(&self) -> Result<Layout, CacheError> {
         let view = self.administration.topology().await?;
-        let primaries = self.administration.primaries_of(&view);
+        let mut primaries = self.administration.primaries_of(&view);
         if view.cluster {
+            primaries.extend(self.administration.spare_primaries(&view).await);
             let shard = |primary: Primary| {
                 let slots = primary.slots().iter().cloned().collect();
                 (OnePrimary::shard(primary), slots)
@@ -53,6 +55,14 @@ impl Keys for ValkeyKeys {
 
     async fn unlink_anywhere(&self, keys: &[Bytes]) -> Result<u64, CacheError> {
         self.administration.unlink(keys).await
+    }
+
+    async fn describe_anywhere(
+        &self,
+        keys: &[Bytes],
+        traits: Traits,
+    ) -> Result<Vec<Option<Description>>, CacheError> {
+        self.administration.describe(keys, traits).await
     }
 }
 
@@ -78,8 +88,18 @@ impl Shard for OnePrimary {
         &self.address
     }
 
-    async fn scan(&self, cursor: u64, pattern: &Pattern, count: u32) -> Result<ScanPage, CacheError> {
-        let page = self.primary.scan(cursor, pattern, count).await?;
+    fn start_of(&self, slot: u16) -> Option<u64> {
+        self.primary.scans_by_slot().then_some(slot.into())
+    }
+
+    fn slot_at(&self, cursor: u64) -> Option<u16> {
+        let slot = u16::try_from(cursor % u64::from(SLOTS)).ok();
+        slot.filter(|_| self.primary.scans_by_slot())
+    }
+
+    async fn scan(&self, cursor: u64, find: Find<'_>) -> Result<ScanPage, CacheError> {
+        let page = self.primary.scan(cursor, find.pattern, find.kind, find.count);
+        let page = page.await?;
         Ok(ScanPage {
             cursor: page.cursor,
             keys: page.keys,
@@ -92,6 +112,22 @@ impl Shard for OnePrimary {
             removed: unlinked.removed,
             moved: unlinked.moved,
         })
+    }
+
+    async fn describe(&self, keys: &[Bytes], traits: Traits) -> Result<Vec<Described>, CacheError> {
+        self.primary.describe(keys, traits).await
+    }
+
+    async fn incarnation(&self) -> Result<Option<String>, CacheError> {
+        self.primary.run_id().await
+    }
+
+    async fn ping(&self) -> Result<(), CacheError> {
+        self.primary.ping().await
+    }
+
+    async fn random_keys(&self, draws: usize) -> Result<Vec<Bytes>, CacheError> {
+        self.primary.random_keys(draws).await
     }
 
     async fn key_count(&self) -> Result<u64, CacheError> {

@@ -1,18 +1,31 @@
 //! What can be asked: commands, arguments, help.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
+use cache_admin::{Options, Pace};
 use cache_core::Ttl;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+
+use crate::commands::bigkeys::Bigkeys;
+use crate::commands::doctor::Examine;
+use crate::commands::generation::Generation;
+use crate::commands::inspect::Inspect;
+use crate::commands::jobs::Jobs;
+use crate::commands::serve::Serve;
+use crate::commands::token::Tokens;
+use crate::commands::top::Top;
+use crate::remote::Server;
+use crate::which::Filters;
 
 const AFTER_HELP: &str = "\
 Exit codes:
     0  done; found; true
     1  a miss, no such key, nothing removed, not stored: false
     2  wrong usage: arguments that no backend takes
-    3  partial: some primaries or slots could not be worked on
+    3  partial: some primaries or slots could not be worked on; of `doctor`: warnings alone
     4  the cache cannot be reached or does not answer in time
     5  refused: by the server (unauthorized, denied), or a broad pattern without a confirmation
     6  the configuration is wrong
@@ -22,7 +35,7 @@ Exit codes:
 The cache is the one that the CACHE_* variables name, as for any service: `cachectl config check` says
 which one that is. Results go to standard output, all else to standard error.";
 
-const PATTERN_HELP: &str =
+pub(crate) const PATTERN_HELP: &str =
     "As the server matches: *, ?, [abc], [^abc], and \\ before a byte that means itself";
 
 /// The cache from the command line.
@@ -37,6 +50,8 @@ pub(crate) struct Cli {
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Global {
+    #[command(flatten)]
+    pub(crate) server: Server,
     /// Answer in JSON, one object per line
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -107,23 +122,44 @@ pub(crate) enum Command {
     },
     /// What is left of the life of a key
     Ttl { key: String },
-    /// List the keys that match a pattern, over all primaries
+    /// List the keys that match a pattern, or any of several, over all primaries
     Keys(Keys),
-    /// Remove the keys that match a pattern, on all primaries at once
+    /// Remove the keys that match a pattern, or any of several, on all primaries at once
     Invalidate(Invalidate),
+    /// Look at one key closely: type, life, size, and where it lives
+    Inspect(Inspect),
+    /// The generation of a namespace, by which all of its keys are put out of reach at once
+    #[command(subcommand, arg_required_else_help = true)]
+    Generation(Generation),
+    /// How each primary does, live; q ends it
+    Top(Top),
+    /// What takes the most memory, by a random sample of keys
+    Bigkeys(Bigkeys),
+    /// Look for what is wrong with the cache, and explain it
+    Doctor(Examine),
+    /// Removals and counts as jobs: what runs, what ran, and steering them
+    Jobs(Jobs),
+    /// Serve the administration over HTTP
+    Serve(Box<Serve>),
     /// The configuration
     #[command(subcommand, arg_required_else_help = true)]
     Config(Config),
     /// The servers: roles, slots, versions
     Topology,
+    /// Bearer tokens of the administration service
+    #[command(subcommand, arg_required_else_help = true)]
+    Token(Tokens),
+    /// Users of the servers, as a file declares them
+    #[command(subcommand, arg_required_else_help = true)]
+    Users(crate::commands::users::Users),
     /// Completions for a shell, on standard output
     Completions { shell: Shell },
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct Keys {
-    #[arg(default_value = "*", help = PATTERN_HELP)]
-    pub(crate) pattern: OsString,
+    #[arg(default_value = "*", value_name = "PATTERN", help = PATTERN_HELP)]
+    pub(crate) patterns: Vec<OsString>,
     /// List at most so many
     #[arg(long, value_name = "N", value_parser = limit, default_value = "1000")]
     pub(crate) limit: usize,
@@ -132,30 +168,53 @@ pub(crate) struct Keys {
     pub(crate) all: bool,
     #[command(flatten)]
     pub(crate) run: Run,
+    #[command(flatten)]
+    pub(crate) filters: Filters,
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct Invalidate {
-    #[arg(help = PATTERN_HELP)]
-    pub(crate) pattern: OsString,
+    #[arg(required = true, value_name = "PATTERN", help = PATTERN_HELP)]
+    pub(crate) patterns: Vec<OsString>,
     /// Count only, and show some of the keys
     #[arg(long)]
     pub(crate) dry_run: bool,
     /// How many keys a dry run shows, drawn at random
     #[arg(long, value_name = "N", default_value_t = 10, requires = "dry_run")]
     pub(crate) sample: usize,
+    /// Do not count but estimate, from N keys drawn at random over all primaries
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), num_args = 0..=1,
+          default_missing_value = "10000", require_equals = true, requires = "dry_run", conflicts_with = "sample")]
+    pub(crate) estimate: Option<u64>,
     /// Do not ask before a broad pattern
     #[arg(short, long)]
     pub(crate) yes: bool,
+    /// With --server: what it gave to confirm this broad pattern
+    #[arg(long, value_name = "TOKEN", conflicts_with = "yes")]
+    pub(crate) confirm: Option<String>,
+    /// Remove at most so many keys; exit code 3 where more match
+    #[arg(long, value_name = "N", conflicts_with = "dry_run")]
+    pub(crate) max_keys: Option<u64>,
+    /// Keep in FILE how far it is, and go on from there where FILE exists; gone when all is done
+    #[arg(long, value_name = "FILE", conflicts_with = "dry_run")]
+    pub(crate) resume: Option<PathBuf>,
     /// Visit every slot once only; keys that change primaries meanwhile may survive
     #[arg(long, conflicts_with = "dry_run")]
     pub(crate) no_verify: bool,
     #[command(flatten)]
     pub(crate) run: Run,
+    #[command(flatten)]
+    pub(crate) filters: Filters,
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct Run {
+    /// Look at no more than so many keys in a second, on all primaries together
+    #[arg(long, value_name = "KEYS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) rate: Option<u32>,
+    /// Go as fast as the servers do, although other clients will notice
+    #[arg(long)]
+    pub(crate) full_speed: bool,
     /// How long to wait for a primary that cannot be reached before the result is partial
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "30s")]
     pub(crate) wait: Duration,
@@ -171,7 +230,29 @@ pub(crate) enum Config {
     },
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+impl Command {
+    /// Whether it is about the cache, and not about this program.
+    pub(crate) const fn is_about_the_cache(&self) -> bool {
+        !matches!(
+            self,
+            Self::Completions { .. } | Self::Config(_) | Self::Serve(_) | Self::Token(_)
+        )
+    }
+}
+
+impl Run {
+    /// As the engine takes it.
+    pub(crate) fn options(&self) -> Options {
+        let pace = if self.full_speed { Pace::Full } else { Pace::Gentle };
+        let options = Options::default().with_patience(self.wait).with_pace(pace);
+        match self.rate {
+            Some(rate) => options.with_rate(rate),
+            None => options,
+        }
+    }
+}
+
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text)
         .map_err(|_| "must be a time with its unit, such as 500ms, 90s or 1h 30m".to_owned())
 }

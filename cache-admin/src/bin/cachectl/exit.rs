@@ -11,7 +11,7 @@ pub(crate) enum Exit {
     False = 1,
     /// Arguments that no backend takes. Clap uses the same code.
     Usage = 2,
-    /// Some primaries or slots could not be worked on.
+    /// Some primaries or slots could not be worked on; of the doctor: warnings alone.
     Partial = 3,
     /// The cache cannot be reached or does not answer in time.
     Unavailable = 4,

@@ -1,8 +1,8 @@
 //! Why a command has no result, in words, as an exit code and as JSON.
 
-use std::error::Error;
 use std::io;
 
+pub(crate) use cache_admin::with_causes;
 use cache_core::{CacheError, ConfigError};
 use serde_json::{Value, json};
 
@@ -14,6 +14,12 @@ pub(crate) enum Failure {
     Cache(CacheError),
     Usage(String),
     Refused(String),
+    /// What a service, or what is kept of jobs, says.
+    Service {
+        exit: Exit,
+        kind: String,
+        message: String,
+    },
     Output(io::Error),
 }
 
@@ -23,6 +29,7 @@ impl Failure {
             Self::Cache(error) => exit_of(error),
             Self::Usage(_) => Exit::Usage,
             Self::Refused(_) => Exit::Refused,
+            Self::Service { exit, .. } => *exit,
             // Whoever reads our output has had enough.
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Ok,
             Self::Output(_) => Exit::Failed,
@@ -36,7 +43,9 @@ impl Failure {
                 error.problems().iter().map(ToString::to_string).collect()
             }
             Self::Cache(error) => vec![with_causes(error)],
-            Self::Usage(message) | Self::Refused(message) => vec![message.clone()],
+            Self::Usage(message) | Self::Refused(message) | Self::Service { message, .. } => {
+                vec![message.clone()]
+            }
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Vec::new(),
             Self::Output(error) => vec![format!("cannot write the output: {error}")],
         }
@@ -47,6 +56,7 @@ impl Failure {
             Self::Cache(error) => error.kind(),
             Self::Usage(_) => "invalid_input",
             Self::Refused(_) => "refused",
+            Self::Service { kind, .. } => kind,
             Self::Output(_) => "output",
         };
         json!({ "error": { "kind": kind, "messages": self.lines(), "exit": self.exit() as u8 } })
@@ -63,22 +73,6 @@ pub(crate) const fn exit_of(error: &CacheError) -> Exit {
         CacheError::Config(_) => Exit::Config,
         _ => Exit::Failed,
     }
-}
-
-/// The error and what caused it, on one line.
-pub(crate) fn with_causes(error: &CacheError) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let text = error.to_string();
-        // Some errors repeat their cause.
-        if !line.ends_with(&text) {
-            line.push_str(": ");
-            line.push_str(&text);
-        }
-        cause = error.source();
-    }
-    line.replace('\n', " ")
 }
 
 impl From<CacheError> for Failure {

@@ -29,6 +29,35 @@ fn counted(count: u64, one: &str, many: &str) -> String {
     format!("{} {}", number(count), if count == 1 { one } else { many })
 }
 
+/// Three digits or so: `850 B`, `1.46 KiB`, `50 MiB`.
+pub(crate) fn bytes(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    if bytes < 1_024 {
+        return format!("{bytes} B");
+    }
+    #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
+    let mut size = bytes as f64 / 1_024.0;
+    let mut units = UNITS.iter();
+    let mut unit = units.next();
+    while size >= 1_000.0
+        && let Some(next) = units.next()
+    {
+        size /= 1_024.0;
+        unit = Some(next);
+    }
+    let text = match size {
+        ..10.0 => format!("{size:.2}"),
+        ..100.0 => format!("{size:.1}"),
+        _ => format!("{size:.0}"),
+    };
+    let text = if text.contains('.') {
+        text.trim_end_matches('0').trim_end_matches('.')
+    } else {
+        &text
+    };
+    format!("{text} {}", unit.unwrap_or(&""))
+}
+
 /// Three digits or so: `850 µs`, `12.3 ms`, `4.21 s`, `3m 12s`.
 pub(crate) fn time(time: Duration) -> String {
     let micros = time.as_micros();
@@ -52,6 +81,25 @@ mod tests {
         let shown = [0, 999, 1_000, 12_345, 1_234_567].map(number);
         assert_eq!(shown, ["0", "999", "1,000", "12,345", "1,234,567"]);
         assert_eq!((keys(1), keys(2)), ("1 key".to_owned(), "2 keys".to_owned()));
+    }
+
+    #[test]
+    fn sizes_have_about_three_digits() {
+        let shown = [
+            0,
+            1_023,
+            1_024,
+            1_500,
+            50 << 20,
+            1_000 << 20,
+            123_456_789,
+            u64::MAX,
+        ]
+        .map(bytes);
+        let expected = [
+            "0 B", "1023 B", "1 KiB", "1.46 KiB", "50 MiB", "0.98 GiB", "118 MiB", "16 EiB",
+        ];
+        assert_eq!(shown, expected);
     }
 
     #[test]

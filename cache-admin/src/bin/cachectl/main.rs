@@ -4,16 +4,22 @@
 //! [`commands`] does one of these, [`exit`] says what the exit codes mean, [`output`] is the only way to
 //! the terminal. What is done to many keys is the library's work, not this program's.
 
+mod board;
 mod cli;
 mod commands;
 mod escape;
 mod exit;
 mod failure;
 mod human;
+mod job;
 mod output;
 mod progress;
+mod remote;
+mod screen;
+mod source;
 mod summary;
 mod table;
+mod which;
 
 use std::io::ErrorKind;
 use std::process::ExitCode;
@@ -32,7 +38,13 @@ async fn main() -> ExitCode {
     let cli = Cli::parse();
     let mut output = Output::of_process(&cli.global);
     log(cli.global.verbose, &output);
-    let result = Box::pin(commands::run(cli.command, &mut output)).await;
+    let server = &cli.global.server;
+    let result = match server.server.as_deref() {
+        Some(url) if cli.command.is_about_the_cache() => {
+            Box::pin(remote::run(server, url, cli.command, &mut output)).await
+        }
+        _ => Box::pin(commands::run(cli.command, &mut output)).await,
+    };
     let exit = result.unwrap_or_else(|failure| {
         output.failure(&failure);
         failure.exit()

@@ -150,6 +150,9 @@ impl Output {
 }
 
 impl Colours {
+    /// Where there are none.
+    pub(crate) const NONE: Self = Self(false);
+
     pub(crate) fn bold(self, text: &str) -> String {
         self.paint("1", text)
     }

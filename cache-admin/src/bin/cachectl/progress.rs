@@ -4,9 +4,11 @@ use std::io::{self, Write as _};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use cache_admin::jobs::Happened;
 use cache_admin::{Counts, Event, Observer};
 use tokio::task::JoinSet;
 
+use crate::escape::plain;
 use crate::human;
 
 /// How often the bars are drawn.
@@ -31,8 +33,17 @@ struct State {
     pass: u32,
     primaries: Vec<Primary>,
     waiting: Option<String>,
+    whole: Option<Whole>,
     /// Lines on the terminal that the next drawing replaces.
     drawn: usize,
+}
+
+/// How far the run is on all primaries.
+#[derive(Debug)]
+struct Whole {
+    slots: u32,
+    slots_covered: u32,
+    remaining: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -73,6 +84,11 @@ impl Progress {
         move |event: &Event| lock(&state).take_in(event)
     }
 
+    /// Takes in what a job tells.
+    pub(crate) fn take_in(&self, event: &Happened) {
+        lock(&self.state).take_in_job(event);
+    }
+
     /// Takes the bars away.
     pub(crate) async fn finish(mut self) {
         self.painter.shutdown().await;
@@ -88,13 +104,7 @@ impl State {
     fn take_in(&mut self, event: &Event) {
         match event {
             Event::Pass { number, primaries } => {
-                self.pass = *number;
-                self.waiting = None;
-                for address in primaries {
-                    let primary = self.primary(address);
-                    primary.looked_at = 0;
-                    primary.end = None;
-                }
+                self.pass(*number, primaries.iter().map(|address| &**address));
             }
             Event::Size { primary, keys } => self.primary(primary).keys = Some(*keys),
             Event::Page {
@@ -106,6 +116,13 @@ impl State {
                 primary.counts = *counts;
                 primary.looked_at = *looked_at;
             }
+            Event::Progress(progress) => {
+                self.whole = Some(Whole {
+                    slots: progress.slots,
+                    slots_covered: progress.slots_covered,
+                    remaining: progress.remaining,
+                });
+            }
             Event::Swept { primary, error } => {
                 self.primary(primary).end = Some(if error.is_some() { End::Failed } else { End::Done });
             }
@@ -116,13 +133,55 @@ impl State {
         }
     }
 
-    fn primary(&mut self, address: &Arc<str>) -> &mut Primary {
+    /// The same of a job, wherever it runs; what it says is not ours.
+    fn take_in_job(&mut self, event: &Happened) {
+        match event {
+            Happened::Pass { number, primaries } => {
+                self.pass(*number, primaries.iter().map(String::as_str));
+            }
+            Happened::Progress { progress, primaries } => {
+                self.whole = Some(Whole {
+                    slots: progress.slots,
+                    slots_covered: progress.slots_covered,
+                    remaining: progress.remaining_ms.map(Duration::from_millis),
+                });
+                for told in primaries {
+                    let primary = self.primary(&plain(&told.address));
+                    primary.keys = told.keys_before.or(primary.keys);
+                    primary.looked_at = told.looked_at;
+                    primary.counts.matched = told.matched;
+                    primary.counts.removed = told.removed;
+                }
+            }
+            Happened::Swept { primary, error } => {
+                self.primary(&plain(primary)).end =
+                    Some(if error.is_some() { End::Failed } else { End::Done });
+            }
+            Happened::Waiting { error, .. } => self.waiting = error.as_deref().map(plain),
+            Happened::Queued => self.waiting = Some("others are at work".to_owned()),
+            Happened::Paused => self.waiting = Some("paused".to_owned()),
+            Happened::Started { .. } | Happened::Resumed => self.waiting = None,
+            _ => {}
+        }
+    }
+
+    fn pass<'a>(&mut self, number: u32, primaries: impl Iterator<Item = &'a str>) {
+        self.pass = number;
+        self.waiting = None;
+        for address in primaries {
+            let primary = self.primary(&plain(address));
+            primary.looked_at = 0;
+            primary.end = None;
+        }
+    }
+
+    fn primary(&mut self, address: &str) -> &mut Primary {
         let index = self
             .primaries
             .iter()
-            .position(|primary| primary.address == *address);
+            .position(|primary| *primary.address == *address);
         let index = index.unwrap_or_else(|| {
-            self.primaries.push(Primary::new(Arc::clone(address)));
+            self.primaries.push(Primary::new(address.into()));
             self.primaries.len() - 1
         });
         &mut self.primaries[index]
@@ -138,6 +197,16 @@ impl State {
         };
         let width = bars.iter().map(|bar| bar.address.len()).max().unwrap_or(0);
         let mut lines: Vec<String> = bars.iter().map(|bar| bar.line(width, self.pass)).collect();
+        if let Some(whole) = &self.whole
+            && let (true, Some(remaining)) = (whole.slots > 1, whole.remaining)
+        {
+            let (covered, slots) = (
+                human::number(whole.slots_covered.into()),
+                human::number(whole.slots.into()),
+            );
+            let remaining = human::time(remaining);
+            lines.push(format!("{covered} of {slots} slots, about {remaining} left"));
+        }
         lines.extend(self.waiting.iter().map(|reason| format!("waiting: {reason}")));
         lines
     }

@@ -33,7 +33,18 @@ pub(crate) fn json(report: &Report) -> Value {
         "slots_moved": report.slots_moved,
         "elapsed_ms": millis(report.elapsed),
     });
-    crate::escape::put_value(&mut value, "pattern", report.pattern.as_bytes());
+    match report.selection.patterns() {
+        [pattern] => crate::escape::put_value(&mut value, "pattern", pattern.as_bytes()),
+        patterns => {
+            value["patterns"] = patterns
+                .iter()
+                .map(|pattern| Value::Object(crate::escape::object("pattern", pattern.as_bytes())))
+                .collect();
+        }
+    }
+    if report.uncounted > 0 {
+        value["uncounted"] = report.uncounted.into();
+    }
     match &report.outcome {
         Outcome::Partial { gaps } => value["gaps"] = gaps.iter().map(gap).collect(),
         Outcome::Failed { error } => value["error"] = with_causes(error).into(),

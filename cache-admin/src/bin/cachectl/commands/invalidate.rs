@@ -1,12 +1,13 @@
-//! `cachectl invalidate PATTERN`.
+//! `cachectl invalidate PATTERN...`.
 
 use std::io;
 
-use cache_admin::{Cancel, Counted, Engine, Options, Outcome, Report};
-use cache_core::Pattern;
+use cache_admin::{
+    Checkpoint, CheckpointFile, Control, Counted, Engine, Options, Outcome, Report, Selection,
+};
 use serde_json::Value;
 
-use super::{Ended, pattern};
+use super::{Ended, estimate, shown};
 use crate::cli::Invalidate;
 use crate::escape;
 use crate::exit::Exit;
@@ -16,24 +17,57 @@ use crate::output::Output;
 use crate::progress::Progress;
 use crate::summary;
 
-pub(super) async fn run(engine: &Engine, arguments: &Invalidate, output: &mut Output) -> Ended {
-    let pattern = pattern(&arguments.pattern)?;
-    if arguments.dry_run {
-        return dry_run(engine, &pattern, arguments, output).await;
+pub(super) async fn run(engine: &Engine, prefix: &str, arguments: &Invalidate, output: &mut Output) -> Ended {
+    let asked = arguments.filters.of(&arguments.patterns)?;
+    let selection = asked.within(prefix)?;
+    if let Some(draws) = arguments.estimate {
+        let options = arguments.run.options();
+        return estimate::run(engine, &selection, draws, options, output).await;
     }
-    confirm(engine, &pattern, arguments, output).await?;
-    let options = Options::default()
-        .with_verify(!arguments.no_verify)
-        .with_patience(arguments.run.wait);
-    let report = watched(options, output, async |options| {
-        engine.invalidate(&pattern, &options).await
+    if arguments.dry_run {
+        return dry_run(engine, prefix, &selection, arguments, output).await;
+    }
+    // What was typed counts: with a prefix, too, `*` is all that the service has.
+    confirm(engine, &asked, arguments, output).await?;
+    let mut options = arguments.run.options().with_verify(!arguments.no_verify);
+    if let Some(keys) = arguments.max_keys {
+        options = options.with_max_keys(keys);
+    }
+    let file = arguments.resume.clone().map(CheckpointFile::new);
+    let begun = match &file {
+        Some(file) => begun(file, &selection).await?,
+        None => None,
+    };
+    if let Some(file) = &file {
+        options = options.with_checkpoints(file.clone());
+    }
+    let report = watched(options, output, async |options| match &begun {
+        Some(checkpoint) => engine.resume(checkpoint, &options).await,
+        None => engine.invalidate(&selection, &options).await,
     })
     .await;
     if let Outcome::Failed { error } = &report.outcome {
         return Err(Failure::from(error.clone()));
     }
+    if let (Some(file), Outcome::Complete) = (&file, &report.outcome) {
+        file.remove().await?;
+    }
     unless_unread(show(&report, output))?;
     Ok(summary::exit(&report))
+}
+
+/// What another process has left in `file` of a removal of `selection`.
+async fn begun(file: &CheckpointFile, selection: &Selection) -> Result<Option<Checkpoint>, Failure> {
+    let Some(checkpoint) = file.load().await? else {
+        return Ok(None);
+    };
+    if checkpoint.selection()? == *selection {
+        Ok(Some(checkpoint))
+    } else {
+        Err(Failure::Refused(
+            "the file of --resume is of another pattern or of other filters; nothing was removed".to_owned(),
+        ))
+    }
 }
 
 fn show(report: &Report, output: &mut Output) -> io::Result<()> {
@@ -47,7 +81,9 @@ fn show(report: &Report, output: &mut Output) -> io::Result<()> {
             worked_on(report),
             human::time(report.elapsed)
         );
-        ended(report, &done, output)
+        ended(report, &done, output)?;
+        say_what_trackers_hear(report.total().removed, output);
+        Ok(())
     }
 }
 
@@ -59,9 +95,15 @@ fn unless_unread(written: io::Result<()>) -> io::Result<()> {
     })
 }
 
-async fn dry_run(engine: &Engine, pattern: &Pattern, arguments: &Invalidate, output: &mut Output) -> Ended {
-    let options = Options::default().with_patience(arguments.run.wait);
-    let count = async |options: Options| engine.count(pattern, arguments.sample, &options).await;
+async fn dry_run(
+    engine: &Engine,
+    prefix: &str,
+    selection: &Selection,
+    arguments: &Invalidate,
+    output: &mut Output,
+) -> Ended {
+    let options = arguments.run.options();
+    let count = async |options: Options| engine.count(selection, arguments.sample, &options).await;
     let Counted {
         report, mut sample, ..
     } = watched(options, output, count).await;
@@ -74,7 +116,7 @@ async fn dry_run(engine: &Engine, pattern: &Pattern, arguments: &Invalidate, out
         value["dry_run"] = true.into();
         value["sample"] = sample
             .iter()
-            .map(|key| Value::Object(escape::object("key", key)))
+            .map(|key| Value::Object(escape::object("key", shown(key, prefix))))
             .collect();
         output.json(&value)?;
         return Ok(summary::exit(&report));
@@ -82,10 +124,10 @@ async fn dry_run(engine: &Engine, pattern: &Pattern, arguments: &Invalidate, out
     summary::table(&report, false, output)?;
     let matched = report.total().matched;
     if !sample.is_empty() {
-        let shown = human::number(u64::try_from(sample.len()).unwrap_or(u64::MAX));
-        output.line(&format!("{shown} of them, at random:"))?;
+        let some = human::number(u64::try_from(sample.len()).unwrap_or(u64::MAX));
+        output.line(&format!("{some} of them, at random:"))?;
         for key in &sample {
-            output.line(&format!("  {}", escape::escaped(key)))?;
+            output.line(&format!("  {}", escape::escaped(shown(key, prefix))))?;
         }
         output.line("")?;
     }
@@ -95,10 +137,23 @@ async fn dry_run(engine: &Engine, pattern: &Pattern, arguments: &Invalidate, out
         &format!("{} would be removed on {primaries}", human::keys(matched)),
         output,
     )?;
+    say_what_trackers_hear(matched, output);
     if report.slots_moved > 0 {
         output.warning("slots changed their primary meanwhile; their keys may be counted twice");
     }
     Ok(summary::exit(&report))
+}
+
+/// From so many keys on it is worth saying what else there is.
+const MANY: u64 = 100_000;
+
+/// What a large removal costs those that track their keys, and what does not.
+pub(super) fn say_what_trackers_hear(keys: u64, output: &mut Output) {
+    if keys >= MANY {
+        output.note(
+            "clients that track hear of every key that goes; generation bump makes a namespace stale at once, and the removal can follow at leisure",
+        );
+    }
 }
 
 /// `3 primaries`, or `2 of 3 primaries` where one failed.
@@ -126,6 +181,12 @@ fn ended(report: &Report, done: &str, output: &mut Output) -> io::Result<()> {
     output.line(&format!("{name}: {done}"))?;
     unless_unread(output.flush())?;
     summary::stopped(report, output);
+    if report.uncounted > 0 {
+        output.warning(&format!(
+            "an earlier process was killed; up to {} may be gone besides",
+            human::keys(report.uncounted)
+        ));
+    }
     summary::gaps(report, output);
     Ok(())
 }
@@ -133,13 +194,14 @@ fn ended(report: &Report, done: &str, output: &mut Output) -> io::Result<()> {
 /// A broad pattern needs a yes: from the terminal or by `--yes`.
 async fn confirm(
     engine: &Engine,
-    pattern: &Pattern,
+    selection: &Selection,
     arguments: &Invalidate,
     output: &mut Output,
 ) -> Result<(), Failure> {
-    if arguments.yes || !pattern.is_broad() {
+    let broad = selection.patterns().iter().find(|pattern| pattern.is_broad());
+    let Some(pattern) = broad.filter(|_| !arguments.yes) else {
         return Ok(());
-    }
+    };
     if !output.can_ask() {
         return Err(Failure::Refused(format!(
             "the pattern {pattern} is broad and nobody can be asked; --yes confirms it, --dry-run counts what it matches"
@@ -158,9 +220,9 @@ async fn confirm(
 }
 
 /// Runs `work` so that Ctrl-C stops it with a report, with bars where somebody watches.
-async fn watched<R>(options: Options, output: &Output, work: impl AsyncFnOnce(Options) -> R) -> R {
-    let cancel = Cancel::new();
-    let mut options = options.with_cancel(cancel.clone());
+pub(super) async fn watched<R>(options: Options, output: &Output, work: impl AsyncFnOnce(Options) -> R) -> R {
+    let cancel = Control::new();
+    let mut options = options.with_control(cancel.clone());
     let progress = output.is_watched().then(Progress::start);
     if let Some(progress) = &progress {
         options = options.with_observer(progress.observer());

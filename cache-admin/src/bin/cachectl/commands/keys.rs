@@ -1,9 +1,9 @@
-//! `cachectl keys [PATTERN]`.
+//! `cachectl keys [PATTERN]...`.
 
-use cache_admin::{Engine, Options, Outcome};
+use cache_admin::{Engine, Outcome};
 use serde_json::{Value, json};
 
-use super::{Ended, pattern};
+use super::{Ended, shown};
 use crate::cli::Keys;
 use crate::escape;
 use crate::exit::Exit;
@@ -12,18 +12,19 @@ use crate::human;
 use crate::output::Output;
 use crate::summary;
 
-pub(super) async fn run(engine: &Engine, arguments: &Keys, output: &mut Output) -> Ended {
-    let pattern = pattern(&arguments.pattern)?;
-    let options = Options::default().with_patience(arguments.run.wait);
+pub(super) async fn run(engine: &Engine, prefix: &str, arguments: &Keys, output: &mut Output) -> Ended {
+    let selection = arguments.filters.of(&arguments.patterns)?.within(prefix)?;
+    let options = arguments.run.options();
     let limit = (!arguments.all).then_some(arguments.limit);
-    let mut listing = engine.list(&pattern, limit, &options);
+    let mut listing = engine.list(selection, limit, &options);
     let mut listed = 0_u64;
     while let Some(key) = listing.next().await {
         listed += 1;
+        let key = shown(&key, prefix);
         if output.is_json() {
-            output.json(&Value::Object(escape::object("key", &key)))?;
+            output.json(&Value::Object(escape::object("key", key)))?;
         } else {
-            output.line(&escape::escaped(&key))?;
+            output.line(&escape::escaped(key))?;
         }
     }
     let has_more = listing.has_more();

@@ -1,18 +1,28 @@
 //! What the commands do, one file each; those of one key that only call and print stand together in
 //! [`key`].
 
+pub(crate) mod bigkeys;
 mod completions;
 mod config;
+pub(crate) mod doctor;
+mod estimate;
+pub(crate) mod generation;
+pub(crate) mod inspect;
 mod invalidate;
+pub(crate) mod jobs;
 mod key;
 mod keys;
 mod ping;
+pub(crate) mod serve;
+pub(crate) mod token;
+pub(crate) mod top;
 mod topology;
+pub(crate) mod users;
 
 use std::ffi::OsString;
 
 use cache_admin::{Engine, MemoryKeys, ValkeyKeys};
-use cache_core::config::{Loaded, Startup};
+use cache_core::config::{Loaded, OnError, Startup};
 use cache_core::{CacheError, Pattern};
 use cache_stack::{Foundation, Stack};
 
@@ -29,6 +39,11 @@ pub(crate) async fn run(command: Command, output: &mut Output) -> Ended {
     match command {
         Command::Completions { shell } => completions::run(shell, output),
         Command::Config(Config::Check { connect }) => config::check(connect, output).await,
+        Command::Token(tokens) => token::run(tokens, output),
+        Command::Doctor(arguments) => Box::pin(doctor::run(arguments, output)).await,
+        Command::Jobs(arguments) => Box::pin(jobs::run_local(arguments, output)).await,
+        Command::Users(users) if !users.needs_servers() => users::run_alone(&users, output),
+        Command::Serve(arguments) => Box::pin(serve::run(&arguments, output)).await,
         command => {
             let stack = connect(output).await?;
             let ended = run_on(command, &stack, output).await;
@@ -50,10 +65,22 @@ async fn run_on(command: Command, stack: &Stack, output: &mut Output) -> Ended {
         Command::Incr { key, by, ttl } => key::incr(cache, &key, by, ttl, output).await,
         Command::Expire { key, ttl } => key::expire(cache, &key, ttl, output).await,
         Command::Ttl { key } => key::ttl(cache, &key, output).await,
-        Command::Keys(keys) => keys::run(&engine(stack)?, &keys, output).await,
-        Command::Invalidate(invalidate) => invalidate::run(&engine(stack)?, &invalidate, output).await,
+        Command::Keys(keys) => keys::run(&engine(stack)?, stack.key_prefix(), &keys, output).await,
+        Command::Invalidate(invalidate) => {
+            invalidate::run(&engine(stack)?, stack.key_prefix(), &invalidate, output).await
+        }
         Command::Topology => topology::run(&stack.foundation, output).await,
-        Command::Completions { .. } | Command::Config(_) => Ok(Exit::Ok),
+        Command::Inspect(arguments) => inspect::run(stack, arguments, output).await,
+        Command::Generation(generation) => generation::run(stack, generation, output).await,
+        Command::Top(arguments) => top::run(stack, &arguments, output).await,
+        Command::Bigkeys(arguments) => bigkeys::run(stack, &arguments, output).await,
+        Command::Users(users) => users::run(users, &stack.foundation, output).await,
+        Command::Completions { .. }
+        | Command::Config(_)
+        | Command::Doctor(_)
+        | Command::Jobs(_)
+        | Command::Serve(_)
+        | Command::Token(_) => Ok(Exit::Ok),
     }
 }
 
@@ -67,6 +94,9 @@ async fn connect(output: &mut Output) -> Result<Stack, Failure> {
     }
     // Whoever waits at a terminal wants to know at once.
     config.startup = Startup::Fail;
+    // And what is the case: no error is passed over, and nothing is answered from a copy.
+    config.on_error = OnError::Fail;
+    config.near = None;
     let stack = Box::pin(cache_stack::assemble(&config)).await?;
     if matches!(stack.foundation, Foundation::Memory(_)) {
         output.note("no server is configured (CACHE_ADDRS): this cache is empty and ends with the command");
@@ -88,4 +118,9 @@ fn engine(stack: &Stack) -> Result<Engine, Failure> {
 /// A pattern as it was typed, byte by byte.
 fn pattern(text: &OsString) -> Result<Pattern, Failure> {
     Ok(Pattern::new(text.clone().into_encoded_bytes())?)
+}
+
+/// A key as callers of the client know it: without what `CACHE_KEY_PREFIX` puts before it.
+fn shown<'a>(key: &'a [u8], prefix: &str) -> &'a [u8] {
+    key.strip_prefix(prefix.as_bytes()).unwrap_or(key)
 }

@@ -1,0 +1,131 @@
+//! `cachectl bigkeys`.
+
+use std::ffi::OsString;
+
+use cache_admin::{BigKeys, BigKeysOptions, Group};
+use cache_stack::Stack;
+use clap::Args;
+
+use super::{Ended, pattern};
+use crate::cli::PATTERN_HELP;
+use crate::escape;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::human;
+use crate::output::Output;
+use crate::table::{Side, Table};
+
+/// Groups that are shown; the others are in the JSON.
+const GROUPS: usize = 10;
+
+#[derive(Args, Debug)]
+pub(crate) struct Bigkeys {
+    #[arg(long, default_value = "*", help = PATTERN_HELP)]
+    pattern: OsString,
+    /// How many keys to draw at random, on all primaries together; with as many as there are, all are looked at
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
+    samples: u64,
+    /// How many of the largest to show
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    top: usize,
+}
+
+pub(super) async fn run(stack: &Stack, arguments: &Bigkeys, output: &mut Output) -> Ended {
+    let options = BigKeysOptions::default()
+        .with_pattern(pattern(&arguments.pattern)?)
+        .with_samples(arguments.samples)
+        .with_top(arguments.top);
+    let searching = Box::pin(BigKeys::of(stack, &options));
+    let found = tokio::select! {
+        found = searching => found?,
+        _ = tokio::signal::ctrl_c() => return Ok(Exit::Cancelled),
+    };
+    if output.is_json() {
+        output.json(&found)?;
+    } else {
+        show(&found, output)?;
+    }
+    let mut exit = Exit::Ok;
+    for primary in &found.primaries {
+        if let Some(error) = &primary.error {
+            output.warning(&format!("{}: {error}", primary.address));
+            exit = Exit::Partial;
+        }
+    }
+    Ok(exit)
+}
+
+fn show(found: &BigKeys, output: &mut Output) -> Result<(), Failure> {
+    let mut table = Table::new(&[
+        ("MEMORY", Side::Right),
+        ("TYPE", Side::Left),
+        ("TTL", Side::Left),
+        ("KEY", Side::Left),
+    ]);
+    for key in &found.largest {
+        table.row(vec![
+            human::bytes(key.memory_bytes),
+            key.kind.clone(),
+            if key.has_ttl { "yes" } else { "no" }.to_owned(),
+            escape::escaped(&key.name),
+        ]);
+    }
+    for lines in [
+        table.lines(output.colours()),
+        groups("PREFIX", &found.by_prefix, found.exact).lines(output.colours()),
+        groups("TYPE", &found.by_type, found.exact).lines(output.colours()),
+    ] {
+        for line in lines {
+            output.line(&line)?;
+        }
+        output.line("")?;
+    }
+    output.line(&looked_at(found))?;
+    Ok(())
+}
+
+fn groups(name: &'static str, groups: &[Group], exact: bool) -> Table {
+    let (keys, memory) = if exact {
+        ("KEYS", "MEMORY")
+    } else {
+        ("KEYS, ABOUT", "MEMORY, ABOUT")
+    };
+    let mut table = Table::new(&[
+        (name, Side::Left),
+        ("LOOKED AT", Side::Right),
+        ("AVERAGE", Side::Right),
+        (keys, Side::Right),
+        (memory, Side::Right),
+    ]);
+    for group in groups.iter().take(GROUPS) {
+        table.row(vec![
+            escape::escaped(group.name.as_bytes()),
+            human::number(group.sampled),
+            human::bytes(group.average_bytes),
+            human::number(group.estimated_keys),
+            human::bytes(group.estimated_bytes),
+        ]);
+    }
+    table
+}
+
+/// How much all of this is based on.
+fn looked_at(found: &BigKeys) -> String {
+    let all = found
+        .keys
+        .map_or_else(|| "an unknown number of keys".to_owned(), human::keys);
+    if found.exact {
+        return format!("all of {all} looked at, {} matched", human::number(found.matched));
+    }
+    let share = found.keys.filter(|keys| *keys > 0).map(|keys| {
+        #[expect(clippy::cast_precision_loss, reason = "counts of keys, far below 2^52")]
+        let share = found.sampled as f64 / keys as f64;
+        format!(" ({:.1} %)", share * 100.0)
+    });
+    format!(
+        "{} of {all} drawn at random{}, {} matched: a larger key may not be among them",
+        human::number(found.sampled),
+        share.unwrap_or_default(),
+        human::number(found.matched)
+    )
+}

@@ -1,0 +1,187 @@
+//! `cachectl users`: users of the servers, as a file declares them.
+//!
+//! Each subcommand has a file; how plans are shown is in [`show`].
+
+mod apply;
+mod export;
+mod rotate;
+mod show;
+mod verify;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cache_admin::users::{Credentials, Declaration, Node, Plan, Scope, nodes_of};
+use cache_core::{CacheError, ConfigError};
+use cache_stack::Foundation;
+use clap::{Subcommand, ValueEnum};
+
+use super::Ended;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::output::Output;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Users {
+    /// What would have to change, on which node; exit code 1 where something would
+    Plan {
+        #[arg(help = FILE)]
+        file: PathBuf,
+    },
+    /// Change it, on every node, replicas included; exit code 3 where not all was done
+    Apply {
+        #[arg(help = FILE)]
+        file: PathBuf,
+        /// Do not ask
+        #[arg(short, long)]
+        yes: bool,
+    },
+    /// Try by dry runs what each user may and may not; exit code 1 where one differs
+    Verify {
+        #[arg(help = FILE)]
+        file: PathBuf,
+        /// Log in as each user, too, and try it for real
+        #[arg(long = "try")]
+        try_out: bool,
+    },
+    /// Change the password of one user in two steps, so that nobody is locked out
+    Rotate {
+        /// The user, with or without the prefix
+        name: String,
+        #[arg(help = FILE)]
+        file: PathBuf,
+        /// `add` makes both passwords good, `finish` takes away the one that is not declared any more
+        #[arg(long, value_enum)]
+        phase: Phase,
+        /// With `finish`: how long ago the new password was added, such as 2h; older connections are in the way
+        #[arg(long, value_name = "TIME", value_parser = crate::cli::duration)]
+        added: Option<Duration>,
+        /// Do not ask, whoever is connected
+        #[arg(short, long)]
+        yes: bool,
+    },
+    /// Write the users for another tool, on standard output; no server is asked
+    Export {
+        #[arg(help = FILE)]
+        file: PathBuf,
+        /// For which
+        #[arg(long, value_enum)]
+        format: Format,
+    },
+}
+
+const FILE: &str = "The declaration, as docs/users.md describes it";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Phase {
+    Add,
+    Finish,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// The file of a server's setting `aclfile`
+    Acl,
+    /// Terraform for ElastiCache; passwords are variables
+    Terraform,
+    /// The input of ElastiCache's API, as JSON; without passwords
+    Elasticache,
+}
+
+impl Users {
+    /// Whether servers have to be asked.
+    pub(super) const fn needs_servers(&self) -> bool {
+        !matches!(self, Self::Export { .. })
+    }
+}
+
+/// Does what needs no server.
+pub(super) fn run_alone(users: &Users, output: &mut Output) -> Ended {
+    match users {
+        Users::Export { file, format } => export::run(&read(file)?, *format, output),
+        _ => Ok(Exit::Ok),
+    }
+}
+
+/// Does what is done on servers.
+pub(super) async fn run(users: Users, foundation: &Foundation, output: &mut Output) -> Ended {
+    let Foundation::Valkey(client) = foundation else {
+        return Err(CacheError::Unsupported {
+            detail: "this backend has no users; set CACHE_ADDRS to the servers".into(),
+        }
+        .into());
+    };
+    let (Users::Plan { file }
+    | Users::Apply { file, .. }
+    | Users::Verify { file, .. }
+    | Users::Rotate { file, .. }
+    | Users::Export { file, .. }) = &users;
+    let declaration = read(file)?;
+    let credentials = credentials(&declaration)?;
+    let nodes = nodes_of(client, declaration.target()).await?;
+    let work = Work {
+        declaration,
+        credentials,
+        nodes,
+    };
+    match users {
+        Users::Plan { .. } => {
+            let plan = work.plan(Scope::All).await;
+            show::plan(&plan, output)?;
+            Ok(exit_of(&plan))
+        }
+        Users::Apply { yes, .. } => apply::run(&work.plan(Scope::All).await, yes, output).await,
+        Users::Verify { try_out, .. } => verify::run(&work, try_out, output).await,
+        Users::Rotate {
+            name,
+            phase,
+            added,
+            yes,
+            ..
+        } => rotate::run(&work, &name, phase, added, yes, output).await,
+        Users::Export { .. } => Ok(Exit::Ok),
+    }
+}
+
+/// What all subcommands work with.
+struct Work {
+    declaration: Declaration,
+    credentials: Credentials,
+    nodes: Vec<Arc<dyn Node>>,
+}
+
+impl Work {
+    async fn plan(&self, scope: Scope<'_>) -> Plan {
+        Plan::make(&self.declaration, &self.credentials, &self.nodes, scope).await
+    }
+}
+
+fn is_partial(plan: &Plan) -> bool {
+    plan.nodes.iter().any(|node| node.error.is_some())
+}
+
+fn exit_of(plan: &Plan) -> Exit {
+    if is_partial(plan) {
+        Exit::Partial
+    } else {
+        Exit::of(plan.is_empty() && plan.blocked.is_empty())
+    }
+}
+
+fn read(file: &PathBuf) -> Result<Declaration, Failure> {
+    let text = std::fs::read_to_string(file).map_err(|error| {
+        let problem = format!("cannot be read: {}", error.kind());
+        Failure::from(ConfigError::one(file.display().to_string(), problem))
+    })?;
+    Ok(Declaration::parse(&text)?)
+}
+
+fn credentials(declaration: &Declaration) -> Result<Credentials, Failure> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the declaration names variables of its own, which are no settings"
+    )]
+    let read = Credentials::read(declaration, |name| std::env::var(name).ok());
+    Ok(read?)
+}

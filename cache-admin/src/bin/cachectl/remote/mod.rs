@@ -1,0 +1,63 @@
+//! The same commands against a remote service (`--server`): what is done to keys is done there.
+//!
+//! Not in here: HTTP itself ([`client`]), and what a job looks like ([`crate::job`]).
+
+mod client;
+mod events;
+mod invalidate;
+mod keys;
+mod one;
+mod problem;
+mod target;
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+pub(crate) use client::Client;
+pub(crate) use events::Events;
+
+use crate::cli::Command;
+use crate::commands::{self, Ended};
+use crate::failure::Failure;
+use crate::output::Output;
+
+/// Which service, and how it is reached.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Server {
+    /// Have a service do it (`cachectl serve`), such as `https://cache-admin.internal`; for keys,
+    /// invalidate, jobs, inspect and generation
+    #[arg(
+        long,
+        global = true,
+        env = "CACHECTL_SERVER",
+        value_name = "URL",
+        hide_env_values = true
+    )]
+    pub(crate) server: Option<String>,
+    /// The token for the service, on the first line of FILE
+    #[arg(long, global = true, env = "CACHECTL_TOKEN_FILE", value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// The authority of the service's certificate, in PEM [default: those of the system]
+    #[arg(long, global = true, env = "CACHECTL_SERVER_CA", value_name = "FILE")]
+    server_ca: Option<PathBuf>,
+    /// Speak plain HTTP to a service that is not on this machine; whoever is in between reads the token
+    #[arg(long, global = true)]
+    plain_http: bool,
+}
+
+/// Has the service do `command`.
+pub(crate) async fn run(server: &Server, url: &str, command: Command, output: &mut Output) -> Ended {
+    let client = Client::new(target::Target::read(server, url)?);
+    match command {
+        Command::Keys(arguments) => keys::run(&client, &arguments, output).await,
+        Command::Invalidate(arguments) => invalidate::run(&client, &arguments, output).await,
+        Command::Jobs(arguments) => commands::jobs::run_remote(client, arguments, output).await,
+        Command::Inspect(arguments) => one::inspect(&client, arguments, output).await,
+        Command::Generation(generation) => one::generation(&client, generation, output).await,
+        _ => Err(Failure::Usage(
+            "--server does keys, invalidate, jobs, inspect and generation; all else goes to the cache itself"
+                .to_owned(),
+        )),
+    }
+}

@@ -1,0 +1,177 @@
+//! `/cache`: the whole cache, or one key of it.
+
+use axum::Json;
+use axum::extract::State;
+use bytes::Bytes;
+use cache_core::{CacheClient as _, CacheError};
+use cache_stack::{Foundation, Stack};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::access::Scope;
+use crate::http::document::refusals;
+use crate::http::edge::Caller;
+use crate::http::extract::{AcceptsJson, KeyText, Query};
+use crate::http::model::KeyName;
+use crate::http::problem::{Kind, Problem};
+use crate::http::service::Service;
+use crate::http::written::{begun, written};
+use crate::jobs::{AuditAction, AuditRecord};
+use crate::{Inspection, Overview};
+
+/// Which key, and whether its value is wanted.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Look {
+    /// The key; without one the answer is about the whole cache.
+    #[param(min_length = 1, max_length = 16_384)]
+    key: Option<String>,
+    /// The key in base64 of either alphabet, padded or not, where it is no text.
+    #[param(min_length = 2, max_length = 21_848, pattern = "^[A-Za-z0-9+/_-]+={0,2}$")]
+    key_base64: Option<String>,
+    /// Whether the value is shown; needs the scope `value`. At most 64 KiB of it are.
+    #[param(default = false)]
+    value: Option<bool>,
+}
+
+/// Which key.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OneKey {
+    /// The key. It, or `key_base64`, has to be there.
+    #[param(min_length = 1, max_length = 16_384)]
+    key: Option<String>,
+    /// The key in base64 of either alphabet, padded or not, where it is no text.
+    #[param(min_length = 2, max_length = 21_848, pattern = "^[A-Za-z0-9+/_-]+={0,2}$")]
+    key_base64: Option<String>,
+}
+
+/// The whole cache, or one key.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub(super) enum CacheAnswer {
+    Overview(Box<Overview>),
+    Key(Box<KeyAnswer>),
+}
+
+/// What is known of one key.
+#[derive(Serialize, ToSchema)]
+pub(super) struct KeyAnswer {
+    #[serde(flatten)]
+    name: KeyName,
+    #[serde(flatten)]
+    found: Inspection,
+}
+
+/// How many keys were removed.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Removed {
+    #[schema(maximum = 1)]
+    removed: u64,
+}
+
+refusals!(ShowRefusals: Unauthorized, Forbidden, RateLimited, InvalidArgument, NoSuchKey, Unsupported, CacheRefused,
+    CacheUnavailable);
+refusals!(RemoveRefusals: Unauthorized, Forbidden, RateLimited, InvalidArgument, Unsupported, CacheRefused,
+    CacheUnavailable);
+
+/// The whole cache at one look, or, with `key`, one key. Scope `list`; for a value also `value`.
+#[utoipa::path(
+    get,
+    path = "/cache",
+    operation_id = "show_cache",
+    tag = "cache",
+    params(Look),
+    responses((status = 200, description = "The cache, or the key", body = CacheAnswer), ShowRefusals),
+    security(("bearer" = []), ("certificate" = [])),
+)]
+pub(super) async fn show(
+    State(service): State<Service>,
+    caller: Caller,
+    _: AcceptsJson,
+    Query(look): Query<Look>,
+) -> Result<Json<CacheAnswer>, Problem> {
+    caller.needs(Scope::List)?;
+    let key = key_text(look.key.as_deref(), look.key_base64.as_deref());
+    let with_value = look.value.unwrap_or(false);
+    let Some(key) = key.bytes()? else {
+        if with_value {
+            return Err(Problem::new(Kind::InvalidQuery, "value needs key or key_base64"));
+        }
+        let overview = Overview::of(service.stack()).await?;
+        return Ok(Json(CacheAnswer::Overview(Box::new(overview))));
+    };
+    caller.needs_key(Scope::List, &key)?;
+    if with_value {
+        caller.needs_key(Scope::Value, &key)?;
+        let record = AuditRecord::new(&caller.who(), AuditAction::ValueRead).on("key", &key);
+        begun(&service, record.result("ok")).await?;
+    }
+    let most = with_value.then_some(service.limits().value);
+    let found = Inspection::of(service.stack(), &whole(service.stack(), &key), most).await?;
+    let found = found.ok_or(CacheError::Miss)?;
+    Ok(Json(CacheAnswer::Key(Box::new(KeyAnswer {
+        name: KeyName::of(&key, ""),
+        found,
+    }))))
+}
+
+/// Removes one key; that it was not there is no error. Scope `invalidate`.
+#[utoipa::path(
+    delete,
+    path = "/cache",
+    operation_id = "remove_key",
+    tag = "cache",
+    params(OneKey),
+    responses((status = 200, description = "Whether it was there", body = Removed), RemoveRefusals),
+    security(("bearer" = []), ("certificate" = [])),
+)]
+pub(super) async fn remove(
+    State(service): State<Service>,
+    caller: Caller,
+    _: AcceptsJson,
+    Query(one): Query<OneKey>,
+) -> Result<Json<Removed>, Problem> {
+    caller.needs(Scope::Invalidate)?;
+    let key = key_text(one.key.as_deref(), one.key_base64.as_deref()).required()?;
+    caller.needs_key(Scope::Invalidate, &key)?;
+    let record = AuditRecord::new(&caller.who(), AuditAction::KeyDelete).on("key", &key);
+    begun(&service, record.clone().result("begun")).await?;
+    let removed = removed(service.stack(), &key).await;
+    written(&service, record, &removed, |record, removed| {
+        record.number("removed", *removed)
+    })
+    .await;
+    Ok(Json(Removed { removed: removed? }))
+}
+
+fn key_text<'a>(text: Option<&'a str>, base64: Option<&'a str>) -> KeyText<'a> {
+    KeyText {
+        name: "key",
+        kind: Kind::InvalidQuery,
+        text,
+        base64,
+    }
+}
+
+/// The key as the servers know it.
+fn whole(stack: &Stack, key: &[u8]) -> Bytes {
+    [stack.key_prefix().as_bytes(), key].concat().into()
+}
+
+async fn removed(stack: &Stack, key: &[u8]) -> Result<u64, CacheError> {
+    // Through the client, so that a near tier of this process lets go of it, too.
+    if let Ok(text) = std::str::from_utf8(key) {
+        return stack.client.del(&[text]).await;
+    }
+    match &stack.foundation {
+        // Its keys are text.
+        Foundation::Memory(_) => Ok(0),
+        Foundation::Valkey(client) => client.administration().unlink(&[whole(stack, key)]).await,
+        _ => Err(CacheError::Unsupported {
+            detail: "this backend takes text as keys only".into(),
+        }),
+    }
+}

@@ -1,0 +1,73 @@
+//! `/health`: for those who start, stop and route to the service. Needs no authentication and tells no names.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::http::document::refusals;
+use crate::http::extract::{AcceptsJson, NoQuery, Query};
+use crate::http::problem::{Kind, Problem};
+use crate::http::service::Service;
+
+/// How the service does.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Health {
+    status: Status,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum Status {
+    Live,
+    Ready,
+}
+
+refusals!(Live:);
+refusals!(Ready: CacheUnavailable);
+
+/// Whether the process serves.
+#[utoipa::path(
+    get,
+    path = "/health/live",
+    operation_id = "live",
+    tag = "health",
+    responses((status = 200, description = "It does", body = Health), Live),
+    security(()),
+)]
+pub(super) async fn live(_: AcceptsJson, _: Query<NoQuery>) -> Json<Health> {
+    Json(Health { status: Status::Live })
+}
+
+/// Whether the cache answers. It is asked at most twice a second, however many ask here.
+#[utoipa::path(
+    get,
+    path = "/health/ready",
+    operation_id = "ready",
+    tag = "health",
+    responses((status = 200, description = "It does", body = Health), Ready),
+    security(()),
+)]
+pub(super) async fn ready(
+    State(service): State<Service>,
+    _: AcceptsJson,
+    _: Query<NoQuery>,
+) -> Result<Json<Health>, Problem> {
+    let away = |detail: &'static str| {
+        Problem::new(Kind::CacheUnavailable, detail).retry_after(Duration::from_secs(1))
+    };
+    if *service.stopping().borrow() {
+        return Err(away("the service is stopping"));
+    }
+    match service.health().await {
+        Ok(()) => Ok(Json(Health {
+            status: Status::Ready,
+        })),
+        Err(error) => {
+            tracing::warn!(kind = error.kind(), "not ready: {error}");
+            Err(away("the cache does not answer"))
+        }
+    }
+}

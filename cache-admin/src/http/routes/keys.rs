@@ -1,0 +1,189 @@
+//! `/cache/keys`: pages of keys.
+
+use axum::Json;
+use axum::extract::State;
+use cache_core::{Pattern, Ttl};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::access::Scope;
+use crate::http::document::refusals;
+use crate::http::edge::Caller;
+use crate::http::extract::{AcceptsJson, KeyText, Query};
+use crate::http::model::{KeyName, TypeName};
+use crate::http::problem::{Kind, Problem};
+use crate::http::service::Service;
+use crate::paging::{Listed, PageRequest};
+use crate::seal::CursorScope;
+use crate::{Selection, Traits};
+
+/// Which keys, and where the page begins.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Which {
+    /// The pattern of the keys: *, ?, [abc], [^abc], and \ before a byte that means itself. Without one, all keys.
+    #[param(min_length = 1, max_length = 16_384)]
+    pattern: Option<String>,
+    /// The pattern in base64 of either alphabet, padded or not, where it is no text.
+    #[param(min_length = 2, max_length = 21_848, pattern = "^[A-Za-z0-9+/_-]+={0,2}$")]
+    pattern_base64: Option<String>,
+    /// How many keys are enough. A page may hold some more, or fewer, or none.
+    #[param(minimum = 1, maximum = 1000, default = 100)]
+    limit: Option<u16>,
+    /// Where an earlier page of the same pattern ended.
+    #[param(min_length = 1, max_length = 16_384)]
+    cursor: Option<String>,
+    /// What is told of each key, in any order with commas between: ttl, type, size.
+    #[param(pattern = "^(ttl|type|size)(,(ttl|type|size)){0,2}$")]
+    fields: Option<String>,
+    /// Whether slots that cannot be listed are passed over and told of, in place of an error.
+    #[param(default = false)]
+    partial: Option<bool>,
+}
+
+/// A page of keys.
+#[derive(Serialize, ToSchema)]
+pub(super) struct KeyPage {
+    keys: Vec<KeyEntry>,
+    /// Where the next page begins; null at the end. Good for an hour, for the same actor and pattern.
+    #[schema(required)]
+    cursor: Option<String>,
+    /// About how many keys the servers looked at for this page.
+    looked_at: u64,
+    /// Whether this or an earlier page passed over slots.
+    partial: bool,
+    /// The slots that this page passed over, first and last.
+    gaps: Vec<[u16; 2]>,
+}
+
+/// A key.
+#[derive(Serialize, ToSchema)]
+pub(super) struct KeyEntry {
+    #[serde(flatten)]
+    name: KeyName,
+    /// What it holds.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    kind: Option<TypeName>,
+    /// What is left of its life, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    ttl_ms: Option<u64>,
+    /// Whether it lives for ever.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    forever: Option<bool>,
+    /// The memory that it takes, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    size: Option<u64>,
+}
+
+refusals!(Refusals: Unauthorized, Forbidden, RateLimited, InvalidArgument, InvalidCursor, Unsupported, CacheRefused,
+    CacheUnavailable);
+
+/// A page of the keys that match, over all primaries. A key that is there from the first page to the last is on at
+/// least one of them. Nothing is kept between pages, and the work for each is bounded. Scope `list` for all that the
+/// pattern could match.
+#[utoipa::path(
+    get,
+    path = "/cache/keys",
+    operation_id = "list_keys",
+    tag = "cache",
+    params(Which),
+    responses((status = 200, description = "A page", body = KeyPage), Refusals),
+    security(("bearer" = []), ("certificate" = [])),
+)]
+pub(super) async fn list(
+    State(service): State<Service>,
+    caller: Caller,
+    _: AcceptsJson,
+    Query(which): Query<Which>,
+) -> Result<Json<KeyPage>, Problem> {
+    let given = KeyText {
+        name: "pattern",
+        kind: Kind::InvalidQuery,
+        text: which.pattern.as_deref(),
+        base64: which.pattern_base64.as_deref(),
+    };
+    let pattern = match given.bytes()? {
+        Some(bytes) => Pattern::new(bytes)?,
+        None => Pattern::all(),
+    };
+    caller.needs_pattern(Scope::List, &pattern)?;
+    let limit = usize::from(which.limit.unwrap_or(100));
+    if !(1..=PageRequest::MAX_LIMIT).contains(&limit) {
+        return Err(Problem::new(Kind::InvalidQuery, "limit: has to be 1 to 1000"));
+    }
+    let prefix = service.stack().key_prefix();
+    let selection = Selection::new(pattern.within(prefix)?);
+    let traits = traits(which.fields.as_deref())?;
+    let cache = service.cache();
+    let scope = CursorScope {
+        selection: &selection,
+        cache: &cache,
+        prefixes: caller.actor.prefixes(Scope::List),
+    };
+    let mut request = PageRequest::new(&selection)
+        .with_limit(limit)
+        .with_traits(traits)
+        .past_gaps(which.partial.unwrap_or(false));
+    if let Some(cursor) = &which.cursor {
+        let position = scope
+            .open(service.sealer(), cursor)
+            .map_err(|why| Problem::new(Kind::InvalidCursor, format!("the cursor is not accepted: {why}")))?;
+        request = request.at(position);
+    }
+    let page = service.engine().page(&request).await?;
+    Ok(Json(KeyPage {
+        keys: page
+            .keys
+            .iter()
+            .map(|listed| KeyEntry::of(listed, prefix))
+            .collect(),
+        cursor: page.next.map(|position| scope.seal(service.sealer(), &position)),
+        looked_at: page.looked_at,
+        partial: page.is_partial,
+        gaps: page
+            .gaps
+            .ranges()
+            .iter()
+            .map(|range| [*range.start(), *range.end()])
+            .collect(),
+    }))
+}
+
+impl KeyEntry {
+    fn of(listed: &Listed, prefix: &str) -> Self {
+        let known = &listed.description;
+        Self {
+            name: KeyName::of(&listed.key, prefix),
+            kind: known.kind.map(TypeName::from),
+            ttl_ms: match known.life {
+                Some(Ttl::After(left)) => Some(u64::try_from(left.as_millis()).unwrap_or(u64::MAX)),
+                _ => None,
+            },
+            forever: known.life.map(|life| life == Ttl::Forever),
+            size: known.size,
+        }
+    }
+}
+
+fn traits(fields: Option<&str>) -> Result<Traits, Problem> {
+    let mut traits = Traits::default();
+    for field in fields.into_iter().flat_map(|fields| fields.split(',')) {
+        match field {
+            "ttl" => traits.life = true,
+            "type" => traits.kind = true,
+            "size" => traits.size = true,
+            _ => {
+                return Err(Problem::new(
+                    Kind::InvalidQuery,
+                    "fields: has to be of ttl, type and size, with commas between",
+                ));
+            }
+        }
+    }
+    Ok(traits)
+}

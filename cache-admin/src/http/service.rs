@@ -1,0 +1,323 @@
+//! The service: what all routes work on.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use cache_core::config::Backend;
+use cache_core::{CacheClient as _, CacheError, Keyspace, Outcome, Unavailability, clock};
+use cache_layers::{Idempotency, IdempotencyConfig};
+use cache_stack::{Foundation, Stack};
+use tokio::sync::{Mutex, Semaphore, watch};
+
+use super::Limits;
+use super::document::Document;
+use super::edge::{Limiter, Traffic};
+use crate::access::Access;
+use crate::jobs::{Jobs, JobsConfig};
+use crate::seal::Sealer;
+use crate::{Engine, MemoryKeys, Namespaces, ValkeyKeys};
+
+/// Writes the process's metrics as text.
+type Scrape = Arc<dyn Fn() -> Result<String, CacheError> + Send + Sync>;
+
+/// How long what a ping said is believed, so that whoever asks for the health does not load the servers.
+const HEALTH_LIFE: Duration = Duration::from_millis(500);
+
+/// How long a ping may take.
+const HEALTH_WITHIN: Duration = Duration::from_secs(2);
+
+/// The administration of one cache over HTTP. Cheap to clone.
+///
+/// [`router`](Self::router) can be mounted in any service, under any path. A service that knows its callers
+/// itself puts an [`Actor`](crate::access::Actor) into a request's extensions, who is then believed.
+///
+/// ```
+/// use cache_admin::http::AdminService;
+/// use cache_admin::jobs::{Jobs, JobsConfig};
+/// use cache_core::CacheConfig;
+///
+/// # tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap().block_on(async {
+/// let stack = cache_stack::assemble(&CacheConfig::default()).await?;
+/// let service = AdminService::builder(&stack).build().await?;
+/// let app: axum::Router = axum::Router::new().nest("/admin", service.router());
+/// # let _ = app;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
+#[derive(Clone)]
+pub struct AdminService(Service);
+
+/// Makes an [`AdminService`].
+#[must_use]
+pub struct AdminServiceBuilder {
+    stack: Stack,
+    jobs: Option<Jobs>,
+    access: Option<Arc<Access>>,
+    sealer: Option<Sealer>,
+    scrape: Option<Scrape>,
+    limits: Limits,
+}
+
+/// What the routes see of it.
+#[derive(Clone)]
+pub(crate) struct Service(Arc<Inner>);
+
+struct Inner {
+    stack: Stack,
+    engine: Engine,
+    namespaces: Namespaces,
+    retries: Idempotency,
+    jobs: Jobs,
+    access: Arc<Access>,
+    sealer: Sealer,
+    scrape: Option<Scrape>,
+    limits: Limits,
+    limiter: Limiter,
+    traffic: Traffic,
+    streams: Arc<Semaphore>,
+    stopping: watch::Sender<bool>,
+    health: Mutex<Option<(clock::Instant, Result<(), CacheError>)>>,
+    document: Document,
+}
+
+impl AdminService {
+    /// The administration of the cache behind `stack`.
+    pub fn builder(stack: &Stack) -> AdminServiceBuilder {
+        AdminServiceBuilder {
+            stack: stack.clone(),
+            jobs: None,
+            access: None,
+            sealer: None,
+            scrape: None,
+            limits: Limits::default(),
+        }
+    }
+
+    /// All routes. They refuse by problem details whatever they do not know, also below the path at which
+    /// they are mounted.
+    pub fn router(&self) -> Router {
+        super::routes::router(&self.0)
+    }
+
+    /// The description of all routes, in OpenAPI 3.1, as JSON.
+    #[must_use]
+    pub fn openapi(&self) -> String {
+        self.0.document().under("").0
+    }
+
+    /// The jobs that it starts and shows.
+    #[must_use]
+    pub fn jobs(&self) -> &Jobs {
+        &self.0.0.jobs
+    }
+
+    /// Ends streams of events and says that the service is not ready, so that requests under way can end.
+    pub fn stop(&self) {
+        self.0.0.stopping.send_replace(true);
+    }
+}
+
+impl AdminServiceBuilder {
+    /// The jobs. Default: kept in memory; they end with the process.
+    pub fn jobs(mut self, jobs: Jobs) -> Self {
+        self.jobs = Some(jobs);
+        self
+    }
+
+    /// Who may do what. Default: [`Access::open`], in which case only requests whose `Host` is this machine are
+    /// answered.
+    pub fn access(mut self, access: Arc<Access>) -> Self {
+        self.access = Some(access);
+        self
+    }
+
+    /// What cursors and confirmations are sealed by. Default: a secret of this process, with which they end.
+    pub fn sealer(mut self, sealer: Sealer) -> Self {
+        self.sealer = Some(sealer);
+        self
+    }
+
+    /// What `/metrics` shows besides its own: the process's metrics, in the text format of Prometheus. Default:
+    /// nothing.
+    pub fn metrics(
+        mut self,
+        scrape: impl Fn() -> Result<String, CacheError> + Send + Sync + 'static,
+    ) -> Self {
+        self.scrape = Some(Arc::new(scrape));
+        self
+    }
+
+    /// What requests may cost.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// The service.
+    ///
+    /// # Errors
+    ///
+    /// [`CacheError::Unsupported`] for a backend whose keys cannot be listed, [`CacheError::InvalidInput`] for a
+    /// quota that cannot be, [`CacheError::Unavailable`] where the machine has no randomness to give.
+    pub async fn build(self) -> Result<AdminService, CacheError> {
+        let engine = match &self.stack.foundation {
+            Foundation::Memory(cache) => Engine::new(MemoryKeys::new(Arc::clone(cache))),
+            Foundation::Valkey(client) => Engine::new(ValkeyKeys::new(client)),
+            _ => {
+                return Err(CacheError::Unsupported {
+                    detail: "this backend's keys cannot be listed".into(),
+                });
+            }
+        };
+        let jobs = match self.jobs {
+            Some(jobs) => jobs,
+            None => {
+                let config = JobsConfig::default().with_key_prefix(self.stack.key_prefix());
+                Jobs::open(engine.clone(), config)
+                    .await
+                    .map_err(|error| CacheError::Unavailable {
+                        reason: Unavailability::NotReady,
+                        detail: error.to_string().into(),
+                        outcome: Outcome::NotApplied,
+                        source: None,
+                    })?
+            }
+        };
+        let sealer = match self.sealer {
+            Some(sealer) => sealer,
+            None => Sealer::random()?,
+        };
+        let retries = Idempotency::new(
+            Arc::clone(&self.stack.client),
+            Keyspace::new("cache-admin")?,
+            IdempotencyConfig::default(),
+        );
+        Ok(AdminService(Service(Arc::new(Inner {
+            engine,
+            namespaces: Namespaces::new(&self.stack),
+            retries,
+            jobs,
+            access: self.access.unwrap_or_else(|| Arc::new(Access::open())),
+            sealer,
+            scrape: self.scrape,
+            limiter: Limiter::new(self.limits.requests, self.limits.failures)?,
+            traffic: Traffic::default(),
+            streams: Arc::new(Semaphore::new(self.limits.streams)),
+            stopping: watch::Sender::new(false),
+            health: Mutex::new(None),
+            document: super::routes::document(),
+            limits: self.limits,
+            stack: self.stack,
+        }))))
+    }
+}
+
+impl Service {
+    pub(crate) fn stack(&self) -> &Stack {
+        &self.0.stack
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.0.engine
+    }
+
+    pub(crate) fn namespaces(&self) -> &Namespaces {
+        &self.0.namespaces
+    }
+
+    /// What remembers answers to requests with a key of their own, jobs apart, which remember theirs.
+    pub(crate) fn retries(&self) -> &Idempotency {
+        &self.0.retries
+    }
+
+    pub(crate) fn jobs(&self) -> &Jobs {
+        &self.0.jobs
+    }
+
+    pub(crate) fn access(&self) -> &Access {
+        &self.0.access
+    }
+
+    pub(crate) fn sealer(&self) -> &Sealer {
+        &self.0.sealer
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.0.limits
+    }
+
+    pub(crate) fn limiter(&self) -> &Limiter {
+        &self.0.limiter
+    }
+
+    pub(crate) fn traffic(&self) -> &Traffic {
+        &self.0.traffic
+    }
+
+    pub(crate) fn streams(&self) -> &Arc<Semaphore> {
+        &self.0.streams
+    }
+
+    pub(crate) fn document(&self) -> &Document {
+        &self.0.document
+    }
+
+    /// Ends once the service is to stop.
+    pub(crate) fn stopping(&self) -> watch::Receiver<bool> {
+        self.0.stopping.subscribe()
+    }
+
+    /// Which cache this is, for what must not be used with another one.
+    pub(crate) fn cache(&self) -> String {
+        let servers = match &self.0.stack.config().backend {
+            Backend::Valkey(valkey) => format!("{:?}", valkey.topology),
+            backend => backend.to_string(),
+        };
+        format!("{servers} {}", self.0.stack.key_prefix())
+    }
+
+    /// The process's metrics, where somebody has them.
+    pub(crate) fn scrape(&self) -> Result<String, CacheError> {
+        self.0
+            .scrape
+            .as_ref()
+            .map_or_else(|| Ok(String::new()), |scrape| scrape())
+    }
+
+    /// Whether the cache answers, asked at most twice a second.
+    pub(crate) async fn health(&self) -> Result<(), CacheError> {
+        let mut last = self.0.health.lock().await;
+        if let Some((at, said)) = &*last
+            && clock::now() - *at < HEALTH_LIFE
+        {
+            return said.clone();
+        }
+        let said = match tokio::time::timeout(HEALTH_WITHIN, self.0.stack.client.ping()).await {
+            Ok(said) => said,
+            Err(_) => Err(CacheError::Timeout {
+                stage: cache_core::Stage::Call,
+                after: HEALTH_WITHIN,
+            }),
+        };
+        *last = Some((clock::now(), said.clone()));
+        said
+    }
+}
+
+impl fmt::Debug for AdminService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AdminService")
+            .field("cache", &self.0.stack().describe())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for AdminServiceBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AdminServiceBuilder")
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}

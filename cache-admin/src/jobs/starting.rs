@@ -1,0 +1,193 @@
+//! How a job comes to be: asked for, or found in the store.
+
+use std::sync::Arc;
+
+use super::book::Record;
+use super::entry::Entry;
+use super::request::{Claim, overlap};
+use super::store::{Saved, Then};
+use super::{
+    AuditAction, AuditRecord, Job, JobId, JobRequest, JobState, Jobs, JobsError, Mode, Shared, StartError,
+    Timestamp, runner,
+};
+use crate::{Selection, escaped};
+
+impl Jobs {
+    /// Starts a job, or finds the one that was started by the same request with the same idempotency key by the
+    /// same actor.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError::Overlaps`] for a removal of keys of which another one is under way;
+    /// [`StartError::KeyReused`] where the idempotency key stands for another request; where the request cannot
+    /// be kept or written down. Nothing was started then.
+    ///
+    /// # Cancel safety
+    ///
+    /// The job may be started all the same.
+    pub async fn start(&self, mut request: JobRequest) -> Result<Job, StartError> {
+        request.options.sample = request.options.sample.min(super::JobOptions::MAX_SAMPLE);
+        let shared = Arc::clone(&self.0);
+        // By itself, so that nothing is half begun where the caller goes away.
+        let started = tokio::spawn(async move { start(&shared, request).await });
+        started.await.unwrap_or_else(|error| {
+            if error.is_panic() {
+                std::panic::resume_unwind(error.into_panic());
+            }
+            Err(JobsError::Closed.into())
+        })
+    }
+
+    /// Takes in what a former process has left.
+    pub(super) async fn take_up(&self, saved: Vec<Saved>) -> Result<(), JobsError> {
+        let shared = &self.0;
+        let mut left = Vec::new();
+        for Saved {
+            mut record,
+            checkpoint,
+        } in saved
+        {
+            let state = record.job.state;
+            if !state.is_ended() {
+                record.process += 1;
+            }
+            let claims = match &checkpoint {
+                Some(checkpoint) => {
+                    record.job.recover(checkpoint);
+                    let selection = checkpoint.selection().map_err(|error| JobsError::Corrupt {
+                        path: shared.config.store.clone().unwrap_or_default(),
+                        detail: format!("job {}: {error}", record.job.id),
+                    })?;
+                    claims(&selection, record.job.mode)
+                }
+                None => Vec::new(),
+            };
+            let entry = Arc::new(Entry::new(record, claims, shared.config.events));
+            entry.take_up();
+            shared.entries().insert(entry.id(), Arc::clone(&entry));
+            if !state.is_ended() {
+                shared.store.write(&entry, Then::Keep).await?;
+            }
+            if entry.state() == JobState::Interrupted {
+                left.push(entry);
+            }
+        }
+        shared.forget().await;
+        if shared.config.resume_at_open {
+            for entry in left {
+                let (id, actor) = (entry.id(), entry.job().actor);
+                if let Err(error) = self.resume(id, &actor).await {
+                    tracing::error!(%error, job = %id, "a job that was interrupted does not go on");
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn start(shared: &Arc<Shared>, request: JobRequest) -> Result<Job, StartError> {
+    let turn = shared.turn.lock().await;
+    if turn.closed {
+        return Err(JobsError::Closed.into());
+    }
+    shared.forget().await;
+    let repeatable = request.repeatable();
+    if let Some(asked) = &repeatable {
+        let entries: Vec<Arc<Entry>> = shared.entries().values().cloned().collect();
+        for entry in entries {
+            match entry.repeatable() {
+                Some((actor, known)) if actor == request.actor.name && known.key == asked.key => {
+                    return if known == *asked {
+                        Ok(entry.job())
+                    } else {
+                        Err(StartError::KeyReused { job: entry.id() })
+                    };
+                }
+                _ => {}
+            }
+        }
+    }
+    let prefix = &shared.config.key_prefix;
+    let selection = request.selection.within(prefix).map_err(StartError::Invalid)?;
+    let claims = claims(&selection, request.mode);
+    let now = Timestamp::now();
+    let last = shared.entries().last_key_value().map(|(id, _)| *id);
+    let id = JobId::next(now, last);
+    let record = AuditRecord::new(&request.actor, AuditAction::JobStart)
+        .on_job(id)
+        .on("mode", request.mode.name());
+    if let Some(Claim { job, pattern }) = shared.claimed(&claims) {
+        let error = StartError::Overlaps { job, pattern };
+        let patterns: Vec<String> = request
+            .selection
+            .patterns()
+            .iter()
+            .map(|own| escaped(own.as_bytes()))
+            .collect();
+        let record = record
+            .on_patterns(&patterns)
+            .result("refused")
+            .because(&error.to_string());
+        shared.audit_afterwards(record).await;
+        return Err(error);
+    }
+    let checkpoint = request.beginning(&selection);
+    let asked = (&request.selection, request.mode, request.options, request.actor);
+    let job = Job::new(id, asked, now);
+    let patterns = job.patterns.clone();
+    let entry = Arc::new(Entry::new(
+        Record {
+            job,
+            repeatable,
+            process: 0,
+            end: None,
+        },
+        claims,
+        shared.config.events,
+    ));
+    shared.audit(record.on_patterns(&patterns)).await?;
+    let saved = shared
+        .store
+        .write(&entry, Then::Save(Box::new(checkpoint.clone())))
+        .await;
+    if let Err(error) = saved {
+        let record = AuditRecord::new(&entry.job().actor, AuditAction::JobFinish).on_job(id);
+        let record = record.result("failed").because(&error.to_string());
+        shared.audit_afterwards(record).await;
+        return Err(error.into());
+    }
+    shared.entries().insert(id, Arc::clone(&entry));
+    runner::begin(shared, &entry, checkpoint, false);
+    Ok(entry.job())
+}
+
+impl Shared {
+    /// The job that holds keys which may be among those of `claims`.
+    pub(super) fn claimed(&self, claims: &[Vec<u8>]) -> Option<Claim> {
+        let entries = self.entries();
+        entries.values().find_map(|entry| {
+            if !entry.state().is_active() {
+                return None;
+            }
+            let held = entry
+                .claims()
+                .iter()
+                .position(|held| claims.iter().any(|claim| overlap(claim, held)))?;
+            Some(Claim {
+                job: entry.id(),
+                pattern: entry.job().patterns.get(held).cloned().unwrap_or_default(),
+            })
+        })
+    }
+}
+
+/// What the keys of a removal begin with, pattern by pattern.
+fn claims(selection: &Selection, mode: Mode) -> Vec<Vec<u8>> {
+    if mode != Mode::Execute {
+        return Vec::new();
+    }
+    let patterns = selection.patterns().iter();
+    patterns
+        .map(|pattern| pattern.literal_prefix().to_vec())
+        .collect()
+}

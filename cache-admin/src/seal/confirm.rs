@@ -1,0 +1,47 @@
+//! Tokens by which an actor agrees to a removal of many keys.
+
+use std::time::Duration;
+
+use super::{Binding, Purpose, Sealer, Unsealed};
+use crate::Selection;
+
+/// What somebody is asked to agree to. A token for it is good for exactly this, and for five minutes.
+#[derive(Clone, Copy, Debug)]
+pub struct Confirmation<'a> {
+    /// The keys: patterns and filters.
+    pub selection: &'a Selection,
+    /// What is to be done, such as `execute`, with whatever else must not change afterwards.
+    pub mode: &'a str,
+    /// Which cache it is about.
+    pub cache: &'a str,
+    /// The name of the actor.
+    pub actor: &'a str,
+}
+
+impl Confirmation<'_> {
+    /// How long an actor may think.
+    pub const LIFE: Duration = Duration::from_secs(300);
+
+    /// A token that says that `sealer` was asked about this.
+    #[must_use]
+    pub fn token(&self, sealer: &Sealer) -> String {
+        sealer.seal(Purpose::Confirm, &self.binding(), b"", Self::LIFE)
+    }
+
+    /// Whether `token` was issued for exactly this, not long ago.
+    ///
+    /// # Errors
+    ///
+    /// Why it is not accepted.
+    pub fn check(&self, sealer: &Sealer, token: &str) -> Result<(), Unsealed> {
+        sealer.open(Purpose::Confirm, &self.binding(), token).map(drop)
+    }
+
+    fn binding(&self) -> Binding {
+        Binding::new()
+            .with_list(self.selection.fingerprint())
+            .with(self.mode.as_bytes())
+            .with(self.cache.as_bytes())
+            .with(self.actor.as_bytes())
+    }
+}

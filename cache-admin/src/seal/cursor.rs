@@ -1,0 +1,47 @@
+//! Cursors: where a listing goes on, sealed.
+
+use std::time::Duration;
+
+use super::{Binding, Purpose, Sealer, Unsealed};
+use crate::Selection;
+use crate::paging::Position;
+
+/// How long a cursor is good for.
+const LIFE: Duration = Duration::from_secs(3_600);
+
+/// What a cursor is bound to. What is told of each key, and how many keys a page has, is not part of it.
+#[derive(Clone, Copy, Debug)]
+pub struct CursorScope<'a> {
+    /// The keys: patterns and filters.
+    pub selection: &'a Selection,
+    /// Which cache it is about.
+    pub cache: &'a str,
+    /// The prefixes for which the actor may list keys.
+    pub prefixes: &'a [Box<[u8]>],
+}
+
+impl CursorScope<'_> {
+    /// The cursor of `position`, good for an hour. Letters, digits, `-` and `_` only.
+    #[must_use]
+    pub fn seal(&self, sealer: &Sealer, position: &Position) -> String {
+        sealer.seal(Purpose::Cursor, &self.binding(), &position.to_bytes(), LIFE)
+    }
+
+    /// The position of a cursor that was sealed for the same.
+    ///
+    /// # Errors
+    ///
+    /// Why it is not accepted.
+    pub fn open(&self, sealer: &Sealer, cursor: &str) -> Result<Position, Unsealed> {
+        let position = sealer.open(Purpose::Cursor, &self.binding(), cursor)?;
+        // Another version of this program may write them in another way.
+        Position::from_bytes(&position).map_err(|_| Unsealed::Foreign)
+    }
+
+    fn binding(&self) -> Binding {
+        Binding::new()
+            .with_list(self.selection.fingerprint())
+            .with(self.cache.as_bytes())
+            .with_list(self.prefixes)
+    }
+}

@@ -1,0 +1,14 @@
+//! The HTTP service on the embedded client: every answer that any test here sees is held against the description of
+//! its route.
+
+#![expect(clippy::unwrap_used, reason = "what cannot be had fails the test")]
+
+mod asking;
+mod described;
+mod edge;
+mod following;
+mod keys;
+mod refusing;
+mod removing;
+mod schema;
+mod steering;

@@ -1,0 +1,353 @@
+//! Counting and removing by pattern: what is done, what has to be confirmed, what is done once only.
+
+use cache_core::CacheClient as _;
+use serde_json::{Value, json};
+
+use crate::asking::{Answer, Asked};
+
+fn execute(pattern: &str) -> Value {
+    json!({ "patterns": [pattern], "mode": "execute" })
+}
+
+/// The job that an answer is about, once it has ended.
+pub(crate) async fn ended(asked: &Asked, answer: &Answer) -> Value {
+    let id = answer.json["id"].as_str().unwrap().parse().unwrap();
+    let job = asked.service.jobs().wait(id).await.unwrap();
+    serde_json::to_value(job).unwrap()
+}
+
+#[tokio::test]
+async fn a_count_is_answered_at_once_and_changes_nothing() {
+    let asked = Asked::new().await;
+    asked
+        .store((0..30).map(|number| format!("billing:{number}")))
+        .await;
+    asked.store(["users:1".to_owned()]).await;
+    let request = json!({ "patterns": ["billing:*", "users:*"], "mode": "count" });
+    let counted = asked.post("lister", "/cache/pattern", &request).await;
+    counted.is_ok(200);
+    assert_eq!(
+        (&counted.json["state"], &counted.json["progress"]["matched"]),
+        (&json!("complete"), &json!(31))
+    );
+    assert_eq!(counted.json["sample"], json!([]));
+    let request = json!({ "patterns": ["billing:*"], "mode": "dry_run", "sample": 5, "types": ["string"], "forever": true });
+    let tried = asked.post("lister", "/cache/pattern", &request).await;
+    assert_eq!(tried.json["sample"].as_array().unwrap().len(), 5);
+    assert_eq!(
+        (
+            &tried.json["progress"]["matched"],
+            &tried.json["progress"]["removed"]
+        ),
+        (&json!(30), &json!(0))
+    );
+    let request = json!({ "patterns": ["billing:*"], "mode": "count", "ttl_ms": { "max": 1000 } });
+    assert_eq!(
+        asked.post("lister", "/cache/pattern", &request).await.json["progress"]["matched"],
+        0
+    );
+    asked
+        .post("purger", "/cache/pattern", &request)
+        .await
+        .is(403, "forbidden");
+    asked
+        .post("users", "/cache/pattern", &request)
+        .await
+        .is(403, "forbidden");
+}
+
+#[tokio::test]
+async fn a_removal_is_a_job_that_removes_what_matches_and_nothing_else() {
+    let asked = Asked::new().await;
+    asked
+        .store((0..30).map(|number| format!("billing:{number}")))
+        .await;
+    asked.store(["users:1".to_owned(), "users:2".to_owned()]).await;
+    let answer = asked
+        .post("billing", "/cache/pattern", &execute("billing:*"))
+        .await;
+    answer.is_ok(202);
+    let id = answer.json["id"].as_str().unwrap();
+    assert_eq!(answer.headers["location"], format!("jobs/{id}"));
+    let job = ended(&asked, &answer).await;
+    assert_eq!(
+        (&job["state"], &job["progress"]["removed"]),
+        (&json!("complete"), &json!(30))
+    );
+    assert_eq!(job["actor"]["name"], "billing");
+    let answer = asked
+        .delete("users", "/cache/pattern?pattern=users:*&max_keys=1")
+        .await;
+    answer.is_ok(202);
+    let job = ended(&asked, &answer).await;
+    assert_eq!(
+        (&job["state"], &job["progress"]["removed"]),
+        (&json!("partial"), &json!(1))
+    );
+    assert_eq!(job["gaps"][0]["kind"], "limit");
+    assert_eq!(
+        asked.stack.client.exists(&["users:1", "users:2"]).await.unwrap(),
+        1
+    );
+}
+
+#[tokio::test]
+async fn nobody_removes_beyond_what_they_were_granted() {
+    let asked = Asked::new().await;
+    asked.store(["users:1".to_owned()]).await;
+    for pattern in ["users:*", "*", "bill*", "[b]illing:*", "users:1"] {
+        asked
+            .post("billing", "/cache/pattern", &execute(pattern))
+            .await
+            .is(403, "forbidden");
+        asked
+            .delete("billing", &format!("/cache/pattern?pattern={pattern}"))
+            .await
+            .is(403, "forbidden");
+    }
+    let both = json!({ "patterns": ["billing:*", "users:*"], "mode": "execute" });
+    let refused = asked.post("billing", "/cache/pattern", &both).await;
+    refused.is(403, "forbidden");
+    assert_eq!(refused.json["scope"], "purge");
+    assert!(
+        refused.headers["www-authenticate"]
+            .to_str()
+            .unwrap()
+            .contains("insufficient_scope")
+    );
+    asked
+        .post("lister", "/cache/pattern", &execute("users:*"))
+        .await
+        .is(403, "forbidden");
+    assert_eq!(asked.stack.client.exists(&["users:1"]).await.unwrap(), 1);
+    assert!(asked.service.jobs().list(&[], None, 10).is_empty());
+}
+
+#[tokio::test]
+async fn a_broad_removal_is_confirmed_by_exactly_the_same_request() {
+    let asked = Asked::new().await;
+    asked
+        .store((0..5).map(|number| format!("billing:{number}")))
+        .await;
+    let with = |pattern: &str, confirm: &str| json!({ "patterns": [pattern], "mode": "execute", "confirm": confirm });
+    let asking = asked.post("root", "/cache/pattern", &execute("*")).await;
+    asking.is(428, "confirmation-required");
+    assert_eq!(
+        (&asking.json["patterns"], &asking.json["expires_in"]),
+        (&json!(["*"]), &json!(300))
+    );
+    let confirm = asking.json["confirm"].as_str().unwrap();
+    // Another actor, another pattern, another way, another service, a forged one.
+    asked
+        .post("other-root", "/cache/pattern", &with("*", confirm))
+        .await
+        .is(428, "confirmation-required");
+    asked
+        .post("root", "/cache/pattern", &with("?*", confirm))
+        .await
+        .is(428, "confirmation-required");
+    let mut more = with("*", confirm);
+    more["max_keys"] = 3.into();
+    asked
+        .post("root", "/cache/pattern", &more)
+        .await
+        .is(428, "confirmation-required");
+    let elsewhere = Asked::new().await;
+    elsewhere
+        .post("root", "/cache/pattern", &with("*", confirm))
+        .await
+        .is(428, "confirmation-required");
+    let forged = format!("{confirm}A");
+    asked
+        .post("root", "/cache/pattern", &with("*", &forged))
+        .await
+        .is(428, "confirmation-required");
+    assert_eq!(asked.stack.client.exists(&["billing:0"]).await.unwrap(), 1);
+
+    let done = asked.post("root", "/cache/pattern", &with("*", confirm)).await;
+    done.is_ok(202);
+    assert_eq!(ended(&asked, &done).await["progress"]["removed"], 5);
+    let asking = asked.delete("root", "/cache/pattern?pattern=*:*").await;
+    asking.is(428, "confirmation-required");
+    let path = format!(
+        "/cache/pattern?pattern=*:*&confirm={}",
+        asking.json["confirm"].as_str().unwrap()
+    );
+    asked.delete("root", &path).await.is_ok(202);
+}
+
+#[tokio::test]
+async fn the_same_request_with_the_same_key_is_one_job() {
+    let asked = Asked::new().await;
+    let send = async |actor: &str, key: &str, body: Value| {
+        let request = asked
+            .request(actor, "POST", "/cache/pattern")
+            .header("content-type", "application/json")
+            .header("idempotency-key", key);
+        asked.send(request.body(body.to_string().into()).unwrap()).await
+    };
+    let first = send("root", "k1", execute("billing:*")).await;
+    first.is_ok(202);
+    ended(&asked, &first).await;
+    let again = send("root", "\"k1\"", execute("billing:*")).await;
+    again.is_ok(202);
+    assert_eq!(first.json["id"], again.json["id"]);
+    let other = send("root", "k1", execute("users:*")).await;
+    other.is(422, "idempotency-key-reused");
+    assert_eq!(other.json["job"], first.json["id"]);
+    // A key is its actor's own.
+    let theirs = send("billing", "k1", execute("billing:*")).await;
+    theirs.is_ok(202);
+    assert_ne!(theirs.json["id"], first.json["id"]);
+    for wrong in ["", "a b", &"x".repeat(256)] {
+        send("root", wrong, execute("billing:*"))
+            .await
+            .is(400, "invalid-header");
+    }
+    assert_eq!(asked.service.jobs().list(&[], None, 10).len(), 2);
+}
+
+#[tokio::test]
+async fn of_two_removals_of_the_same_keys_the_second_is_told_of_the_first() {
+    let asked = Asked::new().await;
+    asked
+        .store((0..100).map(|number| format!("billing:{number}")))
+        .await;
+    let mut slow = execute("billing:*");
+    slow["rate"] = 1.into();
+    let first = asked.post("root", "/cache/pattern", &slow).await;
+    first.is_ok(202);
+    let second = asked.post("root", "/cache/pattern", &execute("billing:1*")).await;
+    second.is(409, "overlapping-job");
+    assert_eq!(
+        (&second.json["job"], &second.json["pattern"]),
+        (&first.json["id"], &json!("billing:*"))
+    );
+    asked
+        .delete("root", "/cache/pattern?pattern=billing:2*")
+        .await
+        .is(409, "overlapping-job");
+    asked
+        .post("root", "/cache/pattern", &execute("users:*"))
+        .await
+        .is_ok(202);
+    let id = first.json["id"].as_str().unwrap();
+    asked
+        .post("root", &format!("/cache/jobs/{id}/cancel"), &json!({}))
+        .await
+        .is_ok(200);
+    assert_eq!(ended(&asked, &first).await["state"], "cancelled");
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_request_is_told_by_name() {
+    let asked = Asked::new().await;
+    let wrong = [
+        (json!({}), "patterns"),
+        (json!({ "patterns": ["a*"] }), "mode"),
+        (json!({ "patterns": ["a*"], "mode": "purge" }), "purge"),
+        (
+            json!({ "patterns": ["a*"], "mode": "count", "dryrun": true }),
+            "dryrun",
+        ),
+        (
+            json!({ "patterns": [{ "base64": "!" }], "mode": "count" }),
+            "base64",
+        ),
+        (json!({ "patterns": [1], "mode": "count" }), "PatternText"),
+        (
+            json!({ "patterns": ["a*"], "mode": "count", "types": ["blob"] }),
+            "blob",
+        ),
+        (json!({ "patterns": ["a*"], "mode": "count", "rate": 0 }), "rate"),
+        (
+            json!({ "patterns": ["a*"], "mode": "count", "sample": 1001 }),
+            "sample",
+        ),
+        (
+            json!({ "patterns": ["a*"], "mode": "count", "max_keys": 0 }),
+            "max_keys",
+        ),
+        (
+            json!({ "patterns": ["a*"], "mode": "count", "patience_ms": 3_600_001 }),
+            "patience_ms",
+        ),
+        (
+            json!({ "patterns": ["a*"], "mode": "count", "size": { "min": 2, "max": 1 } }),
+            "size",
+        ),
+        (
+            json!({ "patterns": ["a*"], "mode": "count", "size": { "least": 2 } }),
+            "least",
+        ),
+        (
+            json!({ "patterns": ["a*"], "mode": "count", "forever": true, "ttl_ms": {} }),
+            "ttl_ms",
+        ),
+        (json!([]), "invalid"),
+    ];
+    for (body, word) in wrong {
+        let answer = asked.post("root", "/cache/pattern", &body).await;
+        answer.is(400, "invalid-body");
+        let detail = answer.json["detail"].as_str().unwrap();
+        assert!(detail.contains(word), "{body}: {detail}");
+    }
+    for body in [
+        json!({ "patterns": [], "mode": "count" }),
+        json!({ "patterns": [""], "mode": "count" }),
+    ] {
+        asked
+            .post("root", "/cache/pattern", &body)
+            .await
+            .is(400, "invalid-argument");
+    }
+    for wrong in [
+        "",
+        "?pattern=",
+        "?pattern=a&pattern_base64=YQ",
+        "?pattern=a&mode=execute",
+        "?pattern=a&rate=0",
+        "?pattern=%ff",
+    ] {
+        asked
+            .delete("root", &format!("/cache/pattern{wrong}"))
+            .await
+            .is(400, "invalid-query");
+    }
+    assert!(asked.service.jobs().list(&[], None, 10).is_empty());
+}
+
+#[tokio::test]
+async fn a_generation_is_stepped_once_per_key_and_within_the_own_prefix() {
+    let asked = Asked::new().await;
+    let path = "/cache/namespaces/billing/generation";
+    let first = asked.post("billing", path, &json!({})).await;
+    first.is_ok(200);
+    let second = asked.post("root", path, &json!({})).await;
+    assert_eq!(second.json["previous"], first.json["generation"]);
+    asked.post("users", path, &json!({})).await.is(403, "forbidden");
+    asked.post("lister", path, &json!({})).await.is(403, "forbidden");
+    let tenant = "/cache/namespaces/billing%2F%7Bacme%7D/generation";
+    assert_eq!(
+        asked.post("billing", tenant, &json!({})).await.json["prefix"],
+        "billing:v1:{acme}:"
+    );
+    asked
+        .post("root", "/cache/namespaces/billing%2Facme/generation", &json!({}))
+        .await
+        .is(400, "invalid-argument");
+    asked
+        .post("root", "/cache/namespaces/%ff/generation", &json!({}))
+        .await
+        .is(400, "invalid-argument");
+
+    let with_key = async |path: &str| {
+        let request = asked
+            .request("root", "POST", path)
+            .header("idempotency-key", "once");
+        asked.send(request.body("".into()).unwrap()).await
+    };
+    let third = with_key(path).await;
+    assert_eq!(with_key(path).await.json, third.json);
+    with_key(tenant).await.is(422, "idempotency-key-reused");
+}

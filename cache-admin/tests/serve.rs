@@ -1,0 +1,135 @@
+//! `cachectl serve` as a program: where it listens, where it must not, and how it ends.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use anyhow::{Context as _, Result, ensure};
+
+/// A service that is killed where a test does not end it.
+struct Serving {
+    child: Child,
+    out: BufReader<ChildStdout>,
+    address: String,
+}
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cachectl"));
+    command
+        .arg("serve")
+        .args(arguments)
+        .env_clear()
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+impl Serving {
+    fn start(arguments: &[&str]) -> Result<Self> {
+        let mut child = command(&[&["--listen", "127.0.0.1:0"], arguments].concat()).spawn()?;
+        let mut out = BufReader::new(child.stdout.take().context("no standard output")?);
+        let mut line = String::new();
+        out.read_line(&mut line)?;
+        let url = line
+            .split("http://")
+            .nth(1)
+            .with_context(|| format!("no address: {line}"))?;
+        let address = url.split([',', '"']).next().unwrap_or_default().to_owned();
+        Ok(Self { child, out, address })
+    }
+
+    fn ask(&self, request: &str) -> Result<String> {
+        let mut stream = TcpStream::connect(&self.address)?;
+        stream.write_all(request.replace('\n', "\r\n").as_bytes())?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    }
+
+    /// Sends a signal, and waits for the end; the exit code.
+    fn end(mut self, signal: &str) -> Result<i32> {
+        let pid = self.child.id().to_string();
+        ensure!(
+            Command::new("kill")
+                .args(["-s", signal, &pid])
+                .status()?
+                .success()
+        );
+        let status = self.child.wait()?;
+        let mut rest = String::new();
+        self.out.read_to_string(&mut rest)?;
+        ensure!(rest.is_empty(), "{rest}");
+        status.code().context("ended by a signal")
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        // One that has ended is gone already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn it_says_where_it_listens_answers_and_ends_in_order() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let (store, audit) = (file("jobs.redb"), file("audit.jsonl"));
+    for signal in ["INT", "TERM"] {
+        let serving = Serving::start(&["--store", &store, "--audit", &audit])?;
+        let answer = serving
+            .ask("DELETE /cache/pattern?pattern=a* HTTP/1.1\nHost: localhost\nConnection: close\n\n")?;
+        ensure!(answer.starts_with("HTTP/1.1 202"), "{answer}");
+        let answer = serving.ask("GET /metrics HTTP/1.1\nHost: localhost\nConnection: close\n\n")?;
+        ensure!(answer.contains("cache_admin_requests_total"), "{answer}");
+        let answer = serving.ask("GET /cache HTTP/1.1\nHost: evil.example\nConnection: close\n\n")?;
+        ensure!(
+            answer.starts_with("HTTP/1.1 403") && answer.contains("foreign-host"),
+            "{answer}"
+        );
+        ensure!(serving.end(signal)? == 0);
+    }
+    let log = std::fs::read_to_string(audit)?;
+    ensure!(log.matches("\"job.start\"").count() == 2, "{log}");
+    Ok(())
+}
+
+#[test]
+fn it_does_not_go_public_without_authentication_and_tls() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let tokens = folder.path().join("actors.toml");
+    let text = format!(
+        "[actors.a]\ntokens = [{{ hash = \"sha256:{}\" }}]\n[actors.a.grants]\nlist = [\"\"]\n",
+        "0".repeat(64)
+    );
+    std::fs::write(&tokens, text)?;
+    let tokens = tokens.display().to_string();
+    for (arguments, words) in [
+        (vec![], "--tokens"),
+        (vec!["--tokens", &tokens], "--tls-cert"),
+        (vec!["--behind-proxy"], "--tokens"),
+    ] {
+        let output = command(&[&["--listen", "0.0.0.0:0"], &arguments[..]].concat()).output()?;
+        let said = String::from_utf8(output.stderr)?;
+        ensure!(
+            output.status.code() == Some(2) && output.stdout.is_empty(),
+            "{said}"
+        );
+        ensure!(said.contains(words), "{arguments:?}: {said}");
+    }
+    for (arguments, words) in [
+        (["--tokens", "/nowhere/actors.toml"], "--tokens"),
+        (["--store", "/nowhere/jobs.redb"], "/nowhere/jobs.redb"),
+        (["--audit", "/nowhere/audit.jsonl"], "/nowhere/audit.jsonl"),
+    ] {
+        let output = command(&[&["--listen", "127.0.0.1:0"][..], &arguments].concat()).output()?;
+        let said = String::from_utf8(output.stderr)?;
+        ensure!(
+            output.status.code() == Some(2) && said.contains(words),
+            "{arguments:?}: {said}"
+        );
+    }
+    Ok(())
+}
