@@ -4,6 +4,7 @@ use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use cache_core::CacheError;
+use cache_layers::read_through::ReadError;
 use serde::Serialize;
 
 use crate::read_through::Source;
@@ -80,6 +81,18 @@ impl From<CacheError> for Refusal {
                     StatusCode::SERVICE_UNAVAILABLE,
                     "the cache does not answer, try again",
                 )
+            }
+        }
+    }
+}
+
+impl From<ReadError> for Refusal {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Input(error) => error.into(),
+            error => {
+                tracing::warn!("no answer: {error}");
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "no answer at present, try again")
             }
         }
     }

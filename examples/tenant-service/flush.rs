@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use cache_admin::{Engine, MemoryKeys, Options, Outcome, ValkeyKeys};
 use cache_core::{CacheError, Pattern};
-use cache_stack::Foundation;
+use cache_stack::{Foundation, Stack};
 use serde::Serialize;
 
 /// How long a flush waits for a primary that cannot be reached. Whoever flushes waits for the answer, so it
@@ -25,12 +25,14 @@ pub(crate) struct Flushed {
 #[derive(Clone, Debug)]
 pub(crate) struct Flush {
     engine: Engine,
+    /// What stands before the service's keys in the backend.
+    prefix: String,
 }
 
 impl Flush {
     /// An error where the backend cannot list its keys.
-    pub(crate) fn of(foundation: &Foundation) -> Result<Self, CacheError> {
-        let engine = match foundation {
+    pub(crate) fn of(stack: &Stack) -> Result<Self, CacheError> {
+        let engine = match &stack.foundation {
             Foundation::Memory(cache) => Engine::new(MemoryKeys::new(Arc::clone(cache))),
             Foundation::Valkey(client) => Engine::new(ValkeyKeys::new(client)),
             _ => {
@@ -39,13 +41,17 @@ impl Flush {
                 });
             }
         };
-        Ok(Self { engine })
+        Ok(Self {
+            engine,
+            prefix: stack.key_prefix().to_owned(),
+        })
     }
 
     /// Removes every entry that matches. An error means that nothing was done.
     pub(crate) async fn flush(&self, pattern: &Pattern) -> Result<Flushed, CacheError> {
         let options = Options::default().with_patience(PATIENCE);
-        let report = self.engine.invalidate(pattern, &options).await;
+        let pattern = pattern.within(&self.prefix)?;
+        let report = self.engine.invalidate(&pattern, &options).await;
         let removed = report.total().removed;
         match report.outcome {
             Outcome::Failed { error } => Err(error),

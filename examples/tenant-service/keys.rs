@@ -28,9 +28,15 @@ impl Keys {
         self.cached.key(["api-key", digest.as_hex()])
     }
 
-    /// A tenant's settings: `tenant-service:v1:{acme}:settings`.
-    pub(crate) fn settings(&self, tenant: &str) -> Result<String, CacheError> {
-        Ok(self.cached.tenant(tenant)?.key(["settings"]))
+    /// The namespace of all that is cached of a tenant: `tenant-service:v1:{acme}`. Its keys belong to a
+    /// generation.
+    pub(crate) fn cached_of(&self, tenant: &str) -> Result<Keyspace, CacheError> {
+        self.cached.tenant(tenant)
+    }
+
+    /// A tenant's settings, in the generation that `keys` is: `tenant-service:v1:{acme}:g17:settings`.
+    pub(crate) fn settings(keys: &Keyspace) -> String {
+        keys.key(["settings"])
     }
 
     /// A tenant's requests in the present window: `tenant-usage:v1:{acme}:requests`.
@@ -38,9 +44,9 @@ impl Keys {
         Ok(self.counted.tenant(tenant)?.key(["requests"]))
     }
 
-    /// Everything that is cached of a tenant, and of no other, whatever its name looks like.
-    pub(crate) fn cached_of(&self, tenant: &str) -> Result<Pattern, CacheError> {
-        Ok(self.cached.tenant(tenant)?.pattern_all())
+    /// Where counters of limits and the answers of idempotent requests stand: out of reach of a flush.
+    pub(crate) const fn kept(&self) -> &Keyspace {
+        &self.counted
     }
 
     /// What every key of the cache begins with.
@@ -61,11 +67,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tenant_named_star_flushes_its_own_entries_only() {
+    fn a_tenant_named_star_has_its_own_entries_only() {
         let keys = Keys::new().unwrap();
-        let theirs = keys.cached_of("*").unwrap();
-        assert!(theirs.matches(keys.settings("*").unwrap().as_bytes()));
-        assert!(!theirs.matches(keys.settings("acme").unwrap().as_bytes()));
+        let settings = |tenant| Keys::settings(&keys.cached_of(tenant).unwrap());
+        let theirs = keys.cached_of("*").unwrap().pattern_all();
+        assert!(theirs.matches(settings("*").as_bytes()));
+        assert!(!theirs.matches(settings("acme").as_bytes()));
     }
 
     #[test]

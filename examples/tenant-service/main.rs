@@ -1,18 +1,20 @@
 //! A small HTTP service as a SaaS back end would have it: several tenants, API keys and settings read through
-//! a cache, requests counted, its cache flushed by pattern.
+//! a cache, requests counted and limited, what must not be done twice done once, its cache flushed by tenant
+//! and by pattern.
 //!
 //! `cargo run` starts it on the embedded cache. With `CACHE_ADDRS` (and `CACHE_MODE=cluster`) it uses
 //! servers; nothing else changes.
 //!
 //! Here everything is put together. What the service does is in `tenants.rs`, how it reads through its
-//! cache in `read_through.rs`, what its keys are called in `keys.rs`, and what it says over HTTP in
-//! `routes/`.
+//! cache in `read_through.rs`, what its keys are called in `keys.rs`, what limits its callers in `limits.rs`,
+//! and what it says over HTTP in `routes/`.
 
 mod answer;
 mod caller;
 mod credential;
 mod flush;
 mod keys;
+mod limits;
 mod options;
 mod read_through;
 mod routes;
@@ -26,6 +28,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use cache_core::{CacheClient as _, CacheConfig};
+use cache_layers::{Guarded, SystemClock, WallClock};
 use clap::Parser as _;
 use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
@@ -46,6 +49,7 @@ const DRAIN: Duration = Duration::from_secs(10);
 struct App {
     tenants: Arc<Tenants>,
     flush: Flush,
+    guard: Option<Arc<Guarded>>,
 }
 
 #[tokio::main]
@@ -61,16 +65,18 @@ async fn main() -> anyhow::Result<()> {
     let config = CacheConfig::from_env()?;
     let stack = cache_stack::assemble(&config).await.context("set up the cache")?;
     let store = Store::with_demo_tenants(DATABASE_LATENCY);
+    let clock: Arc<dyn WallClock> = Arc::new(SystemClock);
     let app = App {
-        tenants: Arc::new(Tenants::new(Arc::clone(&stack.client), store)?),
-        flush: Flush::of(&stack.foundation)?,
+        tenants: Arc::new(Tenants::new(Arc::clone(&stack.client), store, &clock)?),
+        flush: Flush::of(&stack)?,
+        guard: stack.guard.clone(),
     };
 
     let address = options.address();
     let listener = TcpListener::bind(address)
         .await
         .with_context(|| format!("listen on {address}; set PORT to another port, 0 picks a free one"))?;
-    greet(listener.local_addr()?, &cache_stack::describe(&config));
+    greet(listener.local_addr()?, &stack.describe());
     serve(listener, app).await?;
     stack.client.close().await?;
     tracing::info!("stopped");
@@ -80,7 +86,8 @@ async fn main() -> anyhow::Result<()> {
 /// Serves until the process is asked to stop, and then lets requests end that are under way.
 async fn serve(listener: TcpListener, app: App) -> anyhow::Result<()> {
     let (stopping, mut stopped) = tokio::sync::watch::channel(());
-    let server = axum::serve(listener, routes::router(app)).with_graceful_shutdown(async move {
+    let router = routes::router(app).context("set up the routes")?;
+    let server = axum::serve(listener, router).with_graceful_shutdown(async move {
         shutdown::requested().await;
         tracing::info!("stopping");
         drop(stopping);

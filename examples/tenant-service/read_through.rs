@@ -1,29 +1,29 @@
-//! The one way in which this service reads through its cache: a sick cache costs a little time, never
-//! an answer.
+//! Where an answer comes from, and what one operation of the cache may cost a request.
 //!
-//! Not in here: what is cached and for how long. Callers that miss at the same time each load, and one that
-//! loaded before an update may store after it. Where that is too dear, `cache_layers::ReadThrough` does better;
-//! see the example `read-through`.
+//! Reading through the cache itself is `cache_layers`' work: one load per key for the whole fleet, refreshed
+//! ahead, kept decoded in this process. Not in here: what is cached and for how long (`tenants.rs`).
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use cache_core::{CacheClient, CacheClientExt as _, CacheError, Stage, Ttl};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use cache_core::{CacheError, Stage};
+use cache_layers::Loaded;
+use cache_layers::read_through::{ReadError, TypedReadThrough};
 
-/// What one call of the cache may cost a request. Far below the client's own deadlines: the database
-/// answers in the time that it would take to wait longer.
-const BUDGET: Duration = Duration::from_millis(250);
+/// What the cache may cost a request. Far below the client's own deadlines: the database answers in the
+/// time that it would take to wait longer.
+pub(crate) const BUDGET: Duration = Duration::from_millis(500);
 
 /// Where an answer comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
-    /// From the cache.
+    /// From the cache, within its life.
     Cache,
-    /// From the database, because the cache did not have it.
+    /// From the cache, beyond its life: the database does not answer.
+    Stale,
+    /// From the database.
     Database,
-    /// From the database, because the cache could not be asked.
-    Bypass,
 }
 
 impl Source {
@@ -31,51 +31,51 @@ impl Source {
     pub(crate) const fn as_header(self) -> &'static str {
         match self {
             Self::Cache => "hit",
+            Self::Stale => "stale",
             Self::Database => "miss",
-            Self::Bypass => "bypass",
         }
     }
 
     /// As the body says it.
     pub(crate) const fn served_from(self) -> &'static str {
         match self {
-            Self::Cache => "cache",
-            Self::Database | Self::Bypass => "database",
+            Self::Cache | Self::Stale => "cache",
+            Self::Database => "database",
         }
     }
 }
 
-/// The value of `key`, or what `load` makes, which is then stored for as long as `life` says.
-pub(crate) async fn read_through<T, Fut>(
-    cache: &dyn CacheClient,
+/// The value of `key`, or what `load` finds; `None` where there is none. A cache that fails is no error: the
+/// value is loaded without it.
+pub(crate) async fn read<T, Fut>(
+    through: &TypedReadThrough<T>,
     key: &str,
-    life: impl FnOnce(&T) -> Ttl,
-    load: impl FnOnce() -> Fut,
-) -> (T, Source)
+    load: impl FnOnce() -> Fut + Send + 'static,
+) -> Result<(Option<Arc<T>>, Source), ReadError>
 where
-    T: Serialize + DeserializeOwned + Send + Sync,
-    Fut: Future<Output = T>,
+    T: Send + Sync + 'static,
+    Fut: Future<Output = Option<T>> + Send + 'static,
 {
-    let source = match within_budget(cache.find_json::<T>(key)).await {
-        Ok(Some(value)) => return (value, Source::Cache),
-        Ok(None) => Source::Database,
-        Err(error) => {
-            report("read", &error);
-            match error {
-                // Left by another version of the service: to be replaced.
-                CacheError::Corrupt { .. } => Source::Database,
-                _ => Source::Bypass,
-            }
-        }
+    let asked = Arc::new(AtomicBool::new(false));
+    let asks = Arc::clone(&asked);
+    let answer =
+        through
+            .get_or_load(key, move || {
+                asks.store(true, Ordering::Relaxed);
+                let load = load();
+                async move {
+                    Ok::<_, std::convert::Infallible>(load.await.map_or_else(Loaded::absent, Loaded::of))
+                }
+            })
+            .await?;
+    let source = if answer.is_stale() {
+        Source::Stale
+    } else if asked.load(Ordering::Relaxed) {
+        Source::Database
+    } else {
+        Source::Cache
     };
-    let value = load().await;
-    // What could not be reached a moment ago is not asked a second time.
-    if source == Source::Database
-        && let Err(error) = within_budget(cache.set_json(key, &value, life(&value))).await
-    {
-        report("write", &error);
-    }
-    (value, source)
+    Ok((answer.value, source))
 }
 
 /// Runs one call of the cache within what it may cost. Dropping a call is safe: the contract says so.

@@ -17,6 +17,15 @@ use crate::credential::KeyDigest;
 pub(crate) struct Identity {
     pub(crate) tenant: String,
     pub(crate) role: Role,
+    pub(crate) plan: Plan,
+}
+
+/// What a tenant pays for: how much it may ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Plan {
+    Free,
+    Team,
 }
 
 /// What an API key may be used for.
@@ -38,11 +47,20 @@ pub(crate) struct Settings {
     pub(crate) seats: u32,
 }
 
+/// Somebody whom a tenant invited.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Invitation {
+    pub(crate) invitation: usize,
+    pub(crate) tenant: String,
+    pub(crate) email: String,
+}
+
 /// The database.
 #[derive(Debug)]
 pub(crate) struct Store {
     identities: HashMap<KeyDigest, Identity>,
     settings: Mutex<HashMap<String, Settings>>,
+    invitations: Mutex<Vec<Invitation>>,
     latency: Duration,
     reads: AtomicU64,
 }
@@ -51,13 +69,13 @@ impl Store {
     /// Two tenants and an operator, whose API keys are `demo-acme`, `demo-globex` and `demo-operator`.
     pub(crate) fn with_demo_tenants(latency: Duration) -> Self {
         let identities = [
-            ("demo-acme", "acme", Role::Tenant),
-            ("demo-globex", "globex", Role::Tenant),
-            ("demo-operator", "platform", Role::Operator),
+            ("demo-acme", "acme", Role::Tenant, Plan::Free),
+            ("demo-globex", "globex", Role::Tenant, Plan::Team),
+            ("demo-operator", "platform", Role::Operator, Plan::Team),
         ]
-        .map(|(api_key, tenant, role)| {
+        .map(|(api_key, tenant, role, plan)| {
             let tenant = tenant.to_owned();
-            (KeyDigest::of(api_key), Identity { tenant, role })
+            (KeyDigest::of(api_key), Identity { tenant, role, plan })
         });
         let settings = [
             ("acme", "light", 5),
@@ -72,6 +90,7 @@ impl Store {
         Self {
             identities: identities.into(),
             settings: Mutex::new(settings.into()),
+            invitations: Mutex::default(),
             latency,
             reads: AtomicU64::new(0),
         }
@@ -94,6 +113,18 @@ impl Store {
     pub(crate) fn put_settings(&self, tenant: &str, new: Settings) {
         let mut settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
         settings.insert(tenant.to_owned(), new);
+    }
+
+    /// Invites somebody. Asked twice, it invites twice.
+    pub(crate) fn invite(&self, tenant: &str, email: String) -> Invitation {
+        let mut all = self.invitations.lock().unwrap_or_else(PoisonError::into_inner);
+        let invitation = Invitation {
+            invitation: all.len() + 1,
+            tenant: tenant.to_owned(),
+            email,
+        };
+        all.push(invitation.clone());
+        invitation
     }
 
     /// How often anything was read so far.

@@ -7,23 +7,28 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cache_core::{CacheClient, CacheClientExt as _, CacheError, Ttl};
+use cache_layers::read_through::{Json, NearConfig, ReadError, RefreshAhead, TypedReadThrough};
+use cache_layers::{Generations, GenerationsConfig, ReadThroughConfig, WallClock};
 
 use crate::credential::KeyDigest;
 use crate::keys::Keys;
-use crate::read_through::{Source, read_through, report, within_budget};
-use crate::store::{Identity, Settings, Store};
+use crate::read_through::{BUDGET, Source, read, report, within_budget};
+use crate::store::{Identity, Invitation, Settings, Store};
 
 /// How long a known API key is believed without asking the database: after a key is revoked, it works
 /// for at most this long.
-const IDENTITY_LIFE: Ttl = Ttl::secs(60);
+const IDENTITY_LIFE: Duration = Duration::from_secs(60);
 
 /// How long an unknown API key is refused without asking: guesses cost the database little, and a new
 /// key works soon.
-const UNKNOWN_LIFE: Ttl = Ttl::secs(5);
+const UNKNOWN_LIFE: Duration = Duration::from_secs(5);
 
-/// How long settings may be old. An update drops them at once; this bounds what is left: a reader that
-/// loaded before the update and stores after it.
-const SETTINGS_LIFE: Ttl = Ttl::secs(300);
+/// How long settings may be old that somebody changed behind this service's back. They are loaded anew after
+/// four fifths of it, in the background, where somebody asks.
+const SETTINGS_LIFE: Duration = Duration::from_secs(300);
+
+/// How much older settings may be while the database does not answer.
+const SETTINGS_STALE: Duration = Duration::from_secs(600);
 
 /// The window in which requests are counted; it begins with the first request.
 pub(crate) const USAGE_WINDOW: Duration = Duration::from_secs(60 * 60);
@@ -32,17 +37,48 @@ pub(crate) const USAGE_WINDOW: Duration = Duration::from_secs(60 * 60);
 #[derive(Debug)]
 pub(crate) struct Tenants {
     cache: Arc<dyn CacheClient>,
-    store: Store,
+    store: Arc<Store>,
     keys: Keys,
+    generations: Generations,
+    identities: TypedReadThrough<Identity>,
+    settings: TypedReadThrough<Settings>,
 }
 
 impl Tenants {
-    pub(crate) fn new(cache: Arc<dyn CacheClient>, store: Store) -> Result<Self, CacheError> {
+    /// The affairs of `store`'s tenants, cached in `cache`, by the time of day that `clock` tells.
+    pub(crate) fn new(
+        cache: Arc<dyn CacheClient>,
+        store: Store,
+        clock: &Arc<dyn WallClock>,
+    ) -> Result<Self, CacheError> {
+        let common = || {
+            ReadThroughConfig::builder()
+                .cache_deadline(BUDGET)
+                .clock(Arc::clone(clock))
+        };
+        // Not ahead of time: a minute is what is promised of a revoked key.
+        let identities = common()
+            .life(IDENTITY_LIFE)
+            .negative_life(UNKNOWN_LIFE)
+            .jitter(0.0)
+            .refresh_ahead(RefreshAhead::Never);
+        let settings = common().life(SETTINGS_LIFE).stale_limit(SETTINGS_STALE);
+        let near = NearConfig::default;
         Ok(Self {
-            cache,
-            store,
+            generations: Generations::new(
+                Arc::clone(&cache),
+                GenerationsConfig::builder().clock(Arc::clone(clock)).build()?,
+            ),
+            identities: TypedReadThrough::new(Arc::clone(&cache), Json, identities.build()?, near()),
+            settings: TypedReadThrough::new(Arc::clone(&cache), Json, settings.build()?, near()),
             keys: Keys::new()?,
+            store: Arc::new(store),
+            cache,
         })
+    }
+
+    pub(crate) const fn cache(&self) -> &Arc<dyn CacheClient> {
+        &self.cache
     }
 
     pub(crate) fn keys(&self) -> &Keys {
@@ -55,37 +91,65 @@ impl Tenants {
     }
 
     /// Who `api_key` belongs to. Answered without the cache where it fails.
-    pub(crate) async fn identify(&self, api_key: &str) -> (Option<Identity>, Source) {
+    pub(crate) async fn identify(&self, api_key: &str) -> Result<(Option<Arc<Identity>>, Source), ReadError> {
         let digest = KeyDigest::of(api_key);
-        let life = |found: &Option<Identity>| match found {
-            Some(_) => IDENTITY_LIFE,
-            None => UNKNOWN_LIFE,
-        };
         let key = self.keys.identity(&digest);
-        read_through(&*self.cache, &key, life, || self.store.identity(&digest)).await
+        let store = Arc::clone(&self.store);
+        read(
+            &self.identities,
+            &key,
+            || async move { store.identity(&digest).await },
+        )
+        .await
     }
 
     /// What `tenant` has set. Answered without the cache where it fails.
-    pub(crate) async fn settings(&self, tenant: &str) -> Result<(Option<Settings>, Source), CacheError> {
-        let key = self.keys.settings(tenant)?;
-        Ok(read_through(
-            &*self.cache,
-            &key,
-            |_| SETTINGS_LIFE,
-            || self.store.settings(tenant),
-        )
-        .await)
+    pub(crate) async fn settings(&self, tenant: &str) -> Result<(Option<Arc<Settings>>, Source), ReadError> {
+        let namespace = self.keys.cached_of(tenant)?;
+        let (store, name) = (Arc::clone(&self.store), tenant.to_owned());
+        match within_budget(self.generations.current(&namespace)).await {
+            Ok(generation) => {
+                let key = Keys::settings(generation.keys());
+                read(
+                    &self.settings,
+                    &key,
+                    || async move { store.settings(&name).await },
+                )
+                .await
+            }
+            // Which entries are in force is not known: none is used.
+            Err(error) => {
+                report("generation", &error);
+                Ok((store.settings(&name).await.map(Arc::new), Source::Database))
+            }
+        }
     }
 
     /// Replaces what `tenant` has set. Where the cache fails, others may see the old settings for as long
     /// as they live there; the update itself holds.
     pub(crate) async fn update_settings(&self, tenant: &str, new: Settings) -> Result<(), CacheError> {
-        let key = self.keys.settings(tenant)?;
+        let namespace = self.keys.cached_of(tenant)?;
         self.store.put_settings(tenant, new);
-        if let Err(error) = within_budget(self.cache.del(&[key.as_str()])).await {
+        let forgotten = within_budget(async {
+            let key = Keys::settings(self.generations.current(&namespace).await?.keys());
+            self.settings.invalidate(&[key.as_str()]).await
+        });
+        if let Err(error) = forgotten.await {
             report("invalidate", &error);
         }
         Ok(())
+    }
+
+    /// Puts all that is cached of `tenant` out of reach, in one step however much it is; the number of the
+    /// generation that begins.
+    pub(crate) async fn flush(&self, tenant: &str) -> Result<u64, CacheError> {
+        let namespace = self.keys.cached_of(tenant)?;
+        Ok(within_budget(self.generations.bump(&namespace)).await?.number())
+    }
+
+    /// Invites somebody to `tenant`.
+    pub(crate) fn invite(&self, tenant: &str, email: String) -> Invitation {
+        self.store.invite(tenant, email)
     }
 
     /// Counts one request of `tenant`. A request is served whether it can be counted or not.

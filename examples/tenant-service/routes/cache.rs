@@ -1,9 +1,10 @@
-//! `/cache` and `/admin/cache`: flushes, by a tenant of its own entries and by an operator of a pattern.
+//! `/cache` and `/admin/cache`: flushes, by a tenant of its own entries (a new generation) and by an operator
+//! of a pattern.
 
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use cache_core::Pattern;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::App;
 use crate::answer::{Answer, Refusal};
@@ -16,13 +17,20 @@ pub(super) struct Which {
     pattern: String,
 }
 
-/// Takes the caller's tenant out of the cache. Its keys share a slot, so one primary is asked.
+/// What begins when a tenant's entries are put out of reach.
+#[derive(Debug, Serialize)]
+pub(super) struct Begun {
+    generation: u64,
+}
+
+/// Puts all that is cached of the caller's tenant out of reach, at once and for all instances. What it holds
+/// in memory goes when its life is over.
 pub(super) async fn flush_own(
     State(app): State<App>,
     Caller(caller): Caller,
-) -> Result<Answer<Flushed>, Refusal> {
-    let pattern = app.tenants.keys().cached_of(&caller.tenant)?;
-    Ok(Answer::new(app.flush.flush(&pattern).await?))
+) -> Result<Answer<Begun>, Refusal> {
+    let generation = app.tenants.flush(&caller.tenant).await?;
+    Ok(Answer::new(Begun { generation }))
 }
 
 /// Takes all that matches out of the cache, of all tenants. Patterns that reach beyond what this service

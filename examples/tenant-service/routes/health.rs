@@ -7,31 +7,34 @@ use crate::App;
 use crate::answer::Answer;
 
 /// How the service does.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub(super) struct Health {
     status: &'static str,
+    /// Whether the cache answers; if not, why, in a word.
     #[serde(skip_serializing_if = "Option::is_none")]
     cache: Option<&'static str>,
+    /// Whether calls get through to its servers: `closed` if they do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    circuit: Option<String>,
 }
 
 pub(super) async fn live() -> Answer<Health> {
     Answer::new(Health {
         status: "live",
-        cache: None,
+        ..Health::default()
     })
 }
 
 /// Asks the cache and says what it found, always with 200: the service answers from its database while the
 /// cache is away, and a readiness that failed would take all instances out of service at once.
 pub(super) async fn ready(State(app): State<App>) -> Answer<Health> {
-    Answer::new(match app.tenants.ping().await {
-        Ok(()) => Health {
-            status: "ready",
-            cache: Some("ok"),
-        },
-        Err(error) => Health {
-            status: "degraded",
-            cache: Some(error.kind()),
-        },
+    let (status, cache) = match app.tenants.ping().await {
+        Ok(()) => ("ready", "ok"),
+        Err(error) => ("degraded", error.kind()),
+    };
+    Answer::new(Health {
+        status,
+        cache: Some(cache),
+        circuit: app.guard.as_ref().map(|guard| guard.state().to_string()),
     })
 }

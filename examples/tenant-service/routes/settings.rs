@@ -31,8 +31,8 @@ pub(super) async fn show(State(app): State<App>, Caller(caller): Caller) -> Resu
         return Err(Refusal::new(StatusCode::NOT_FOUND, "the tenant has no settings"));
     };
     let shown = Shown {
-        tenant: caller.tenant,
-        settings,
+        tenant: caller.tenant.clone(),
+        settings: Settings::clone(&settings),
         served_from: source.served_from(),
         database_reads: app.tenants.database_reads(),
     };
@@ -49,7 +49,7 @@ pub(super) async fn replace(
         .update_settings(&caller.tenant, settings.clone())
         .await?;
     Ok(Answer::new(Replaced {
-        tenant: caller.tenant,
+        tenant: caller.tenant.clone(),
         settings,
     }))
 }

@@ -19,7 +19,7 @@ pub(super) struct Usage {
 pub(super) async fn show(State(app): State<App>, Caller(caller): Caller) -> Result<Answer<Usage>, Refusal> {
     let requests = app.tenants.usage(&caller.tenant).await?;
     Ok(Answer::new(Usage {
-        tenant: caller.tenant,
+        tenant: caller.tenant.clone(),
         requests,
         window_seconds: USAGE_WINDOW.as_secs(),
     }))

@@ -1,8 +1,10 @@
 //! What the README prints is what the commands give: its `curl` and `cachectl` lines are carried out one
 //! after the other, on the embedded client and on a cluster.
 
+use std::time::Duration;
+
 use anyhow::Result;
-use tests::{Cluster, ClusterOptions};
+use tests::{Cluster, ClusterOptions, until};
 
 use crate::cachectl;
 use crate::http::Request;
@@ -52,6 +54,7 @@ async fn follow(heading: &str, service: &Service, variables: &[(&str, &str)]) ->
             let request: Request = request(step.line)?;
             assert_eq!(service.ask(request).await.body, step.printed, "{}", step.line);
         } else if let Some(arguments) = step.line.strip_prefix(CACHECTL) {
+            stored(&step.printed, variables).await?;
             let printed = cachectl::run(&words(arguments), variables).await?;
             assert_eq!(
                 without_chance(&printed),
@@ -66,7 +69,23 @@ async fn follow(heading: &str, service: &Service, variables: &[(&str, &str)]) ->
     Ok(followed)
 }
 
-/// The lines without ports and times, and in an order of their own: the rows stand in the order of ports.
+/// Waits until the service has stored what the README's table says is removed: answers do not wait for that.
+async fn stored(table: &str, variables: &[(&str, &str)]) -> Result<()> {
+    let total = table.lines().find_map(|line| line.strip_prefix("total"));
+    let Some(matched) = total.and_then(|row| row.split_whitespace().nth(1)) else {
+        return Ok(());
+    };
+    let matched: usize = matched.parse()?;
+    let list = ["keys", "tenant-service:v1:*"].map(str::to_owned);
+    until(Duration::from_secs(30), "the entries to be stored", || async {
+        let listed = cachectl::run(&list, variables).await?.lines().count();
+        Ok((listed == matched).then_some(()))
+    })
+    .await
+}
+
+/// The lines without ports, times and the counters of windows that come and go, and in an order of their own:
+/// the rows stand in the order of ports.
 fn without_chance(printed: &str) -> Vec<String> {
     let is_unit = |word: &str| matches!(word, "s" | "ms" | "µs");
     let mut lines: Vec<String> = Vec::new();
@@ -78,6 +97,17 @@ fn without_chance(printed: &str) -> Vec<String> {
             } else if !word.starts_with("127.0.0.1:") {
                 kept.push(word);
             }
+        }
+        if let [
+            ..,
+            _before,
+            matched,
+            removed,
+            _after,
+            result @ ("ok" | "complete"),
+        ] = kept[..]
+        {
+            kept = vec![matched, removed, result];
         }
         lines.push(kept.join(" "));
     }

@@ -43,7 +43,7 @@ async fn a_tenant_flushes_its_own_entries_and_no_others() -> Result<()> {
     service.ask(as_globex()).await;
     let flushed = service.ask(as_acme("/cache").method("DELETE")).await;
     assert_eq!(flushed.status, 200, "{}", flushed.body);
-    assert_eq!(flushed.json()["removed"], 1);
+    assert!(flushed.json()["generation"].is_u64(), "{}", flushed.body);
     assert_eq!(
         service.ask(as_acme("/settings")).await.header("x-cache"),
         Some("miss")
@@ -71,8 +71,8 @@ async fn only_an_operator_flushes_by_pattern_and_only_what_the_service_cached() 
     let usage = service.ask(as_acme("/usage")).await.json()["requests"].as_u64();
     let flushed = service.ask(flush("demo-operator", all)).await;
     assert_eq!(flushed.status, 200, "{}", flushed.body);
-    // The keys of acme, of the operator and of nobody; the settings of acme.
-    assert_eq!(flushed.json()["removed"], 4);
+    // The keys of acme, of the operator and of nobody; the settings of acme, and their generation.
+    assert_eq!(flushed.json()["removed"], 5);
     assert_eq!(
         service.ask(as_acme("/settings")).await.header("x-cache"),
         Some("miss")
@@ -151,5 +151,51 @@ async fn a_wrong_configuration_is_told_problem_by_problem() -> Result<()> {
         "{said}"
     );
     assert!(!said.contains("hunter2"), "{said}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_invitation_that_is_sent_twice_is_made_once() -> Result<()> {
+    let service = Service::start(&[]).await?;
+    let invite = |key: &str, email: &str| {
+        as_acme("/invitations")
+            .method("POST")
+            .header("idempotency-key", key)
+            .json(&format!(r#"{{"email":"{email}"}}"#))
+    };
+    let first = service.ask(invite("\"1\"", "jo@example.com")).await;
+    assert_eq!(
+        (first.status, first.json()["invitation"].as_u64()),
+        (201, Some(1)),
+        "{}",
+        first.body
+    );
+    let again = service.ask(invite("\"1\"", "jo@example.com")).await;
+    assert_eq!((again.status, &again.body), (201, &first.body));
+    assert_eq!(again.header("idempotency-replayed"), Some("true"));
+    let other = service.ask(invite("\"1\"", "al@example.com")).await;
+    assert_eq!(other.status, 422, "{}", other.body);
+    let second = service.ask(invite("\"2\"", "al@example.com")).await;
+    assert_eq!(second.json()["invitation"], 2);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_tenant_on_the_free_plan_is_held_to_its_limit_and_no_other_is() -> Result<()> {
+    let service = Service::start(&[]).await?;
+    let mut last = service.ask(as_acme("/usage")).await;
+    assert!(
+        last.header("ratelimit-policy")
+            .is_some_and(|policy| policy.contains("free")),
+        "{:?}",
+        last.header("ratelimit-policy")
+    );
+    for _ in 0..60 {
+        last = service.ask(as_acme("/usage")).await;
+    }
+    assert_eq!(last.status, 429, "{}", last.body);
+    assert!(last.header("retry-after").is_some());
+    let theirs = Request::get("/usage").header("x-api-key", "demo-globex");
+    assert_eq!(service.ask(theirs).await.status, 200);
     Ok(())
 }
