@@ -14,6 +14,7 @@
 //! | a server that answers what no real one would | [`FakeServer::start`] |
 //! | certificates, good and bad | [`Certificates::generate`] |
 //! | containers | [`Docker::find_or_skip`] |
+//! | the program `cachectl` | [`cachectl()`] |
 //!
 //! ```no_run
 //! use tests::{Cluster, ClusterOptions, Server, ServerOptions, Version};
@@ -49,7 +50,9 @@ pub mod certificates;
 pub mod cluster;
 pub mod docker;
 pub mod fake;
+pub mod fleet;
 pub mod install;
+pub mod program;
 pub mod proxy;
 pub mod resp;
 pub mod sentinel;
@@ -63,6 +66,7 @@ pub use cluster::{Cluster, ClusterOptions};
 pub use docker::Docker;
 pub use fake::{Answer, FakeServer};
 pub use install::Version;
+pub use program::cachectl;
 pub use proxy::Proxy;
 pub use resp::{Connection, Reply};
 pub use sentinel::{SentinelOptions, SentinelSet};

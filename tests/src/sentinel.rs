@@ -118,7 +118,9 @@ impl SentinelSet {
         let mut sentinels = Vec::new();
         for _ in 0..options.sentinels {
             let sentinel = Server::start(options.sentinel(&set.servers[0])).await?;
-            // They look around every few seconds by default; a test has no such patience.
+            // They look around every few seconds by default; a test has no such patience. Once the primary is down
+            // they ask its replicas once in a second, whatever the settings, and promote none whose answer is older
+            // than five times the period of PING: with 200 or less of it they find no replica good enough, by chance.
             sentinel
                 .call(&[
                     "SENTINEL",
@@ -128,7 +130,7 @@ impl SentinelSet {
                     "INFO-PERIOD",
                     "200",
                     "PING-PERIOD",
-                    "100",
+                    "300",
                 ])
                 .await?;
             sentinels.push(sentinel);

@@ -1,8 +1,7 @@
 //! `cachectl` against real servers: what an operator sees on a cluster that is well and on one that is not.
 
-use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use cache_core::config::{Topology, ValkeyConfig};
@@ -12,78 +11,8 @@ use cache_valkey::ValkeyClient;
 use serde_json::Value;
 use tests::{Cluster, ClusterOptions, Kind, Server, ServerOptions, Version, shared, until};
 use tokio::process::Command;
-use tokio::sync::OnceCell;
 
 const LIMIT: Duration = Duration::from_secs(20);
-
-/// What the program is built from.
-const SOURCES: [&str; 4] = [
-    "cache-admin/src",
-    "cache-core/src",
-    "cache-stack/src",
-    "cache-valkey/src",
-];
-
-/// The program. A run of the whole workspace has built it; a run of these tests alone builds it here.
-async fn program() -> Result<PathBuf> {
-    static FOUND: OnceCell<PathBuf> = OnceCell::const_new();
-    FOUND.get_or_try_init(find_or_build).await.cloned()
-}
-
-async fn find_or_build() -> Result<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .context("no root of the workspace")?;
-    // The test stands in <target>/<profile>/deps.
-    let own = std::env::current_exe()?;
-    let profile = own.ancestors().nth(2).context("no folder of the profile")?;
-    let program = profile.join("cachectl");
-    let built = program.metadata().and_then(|program| program.modified()).ok();
-    let mut changed = Vec::new();
-    for folder in SOURCES {
-        changed.push(newest(&root.join(folder))?);
-    }
-    if built.is_some() && built > changed.into_iter().max() {
-        return Ok(program);
-    }
-    let name = match profile.file_name().and_then(|name| name.to_str()) {
-        Some("debug") | None => "dev",
-        Some(name) => name,
-    };
-    let built = Command::new(env!("CARGO"))
-        .args([
-            "build",
-            "--quiet",
-            "-p",
-            "cache-admin",
-            "--bin",
-            "cachectl",
-            "--profile",
-            name,
-            "--target-dir",
-        ])
-        .arg(profile.parent().context("no target folder")?)
-        .current_dir(root)
-        .status()
-        .await?;
-    ensure!(built.success(), "cachectl does not build");
-    Ok(program)
-}
-
-/// When a file under `folder` was changed last.
-fn newest(folder: &Path) -> Result<SystemTime> {
-    let mut newest = SystemTime::UNIX_EPOCH;
-    for entry in folder.read_dir()? {
-        let entry = entry?;
-        let time = if entry.file_type()?.is_dir() {
-            self::newest(&entry.path())?
-        } else {
-            entry.metadata()?.modified()?
-        };
-        newest = newest.max(time);
-    }
-    Ok(newest)
-}
 
 /// What a run left behind.
 #[derive(Debug)]
@@ -107,8 +36,18 @@ impl Ran {
 
 /// Runs `cachectl` against the servers at `addresses`.
 async fn cachectl(mode: &str, addresses: &[String], arguments: &[&[u8]]) -> Result<Ran> {
+    cachectl_with(mode, addresses, &[], arguments).await
+}
+
+/// As [`cachectl`], with more variables.
+async fn cachectl_with(
+    mode: &str,
+    addresses: &[String],
+    variables: &[(&str, &str)],
+    arguments: &[&[u8]],
+) -> Result<Ran> {
     use std::os::unix::ffi::OsStrExt as _;
-    let output = Command::new(program().await?)
+    let output = Command::new(tests::cachectl().await?)
         .args(
             arguments
                 .iter()
@@ -118,6 +57,7 @@ async fn cachectl(mode: &str, addresses: &[String], arguments: &[&[u8]]) -> Resu
         .env("CACHE_MODE", mode)
         .env("CACHE_ADDRS", addresses.join(","))
         .env("CACHE_DIAL_TIMEOUT", "1s")
+        .envs(variables.iter().copied())
         .stdin(Stdio::null())
         .output()
         .await?;
@@ -255,6 +195,34 @@ async fn a_hash_tag_is_asked_of_one_primary_only() -> Result<()> {
             .contains("cmdstat_scan:");
         assert_eq!(scans, index == owner, "node {index}");
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn with_a_key_prefix_only_what_is_below_it_is_seen_and_removed() -> Result<()> {
+    let cluster = Cluster::start(ClusterOptions::new(3, 0)).await?;
+    let addresses = cluster.addresses();
+    let keys = ["shop:user:1", "shop:user:2", "shop:*", "user:1", "other:user:2"];
+    fill(&addresses, keys.into_iter().map(str::to_owned)).await?;
+    let prefix = [("CACHE_KEY_PREFIX", "shop:")];
+    let ran = async |arguments: &[&[u8]]| cachectl_with("cluster", &addresses[..1], &prefix, arguments).await;
+
+    let listed = ran(&[b"keys", b"*"]).await?;
+    let mut names: Vec<_> = std::str::from_utf8(&listed.out)?.lines().collect();
+    names.sort_unstable();
+    assert_eq!(names, ["*", "user:1", "user:2"]);
+    assert_eq!(ran(&[b"get", b"user:1"]).await?.out, b"value");
+    let broad = ran(&[b"invalidate", b"*"]).await?;
+    assert_eq!(broad.code, 5, "{}", broad.err);
+
+    assert_eq!(ran(&[b"invalidate", b"user:*"]).await?.code, 0);
+    assert_eq!(sizes(&cluster).await?.iter().sum::<i64>(), 3);
+    let left = cachectl(
+        "cluster",
+        &addresses[..1],
+        &[b"exists", b"user:1", b"other:user:2", b"shop:*"],
+    );
+    assert_eq!(left.await?.out, b"3 of 3\n");
     Ok(())
 }
 
@@ -400,7 +368,7 @@ async fn a_sentinels_primary_is_purged() -> Result<()> {
     let name = servers.sentinel_primary.context("no name")?;
     let prefix = format!("cachectl-sentinel:{}", std::process::id());
     let run = async |arguments: &[&str]| -> Result<Ran> {
-        let output = Command::new(program().await?)
+        let output = Command::new(tests::cachectl().await?)
             .args(arguments)
             .env_clear()
             .env("CACHE_MODE", "sentinel")
@@ -431,7 +399,7 @@ async fn what_the_server_refuses_is_5() -> Result<()> {
     let options = ServerOptions::new(Version::Valkey8).user("reader on >quiet ~* +@read +@connection -scan");
     let server = Server::start(options).await?;
     let run = async |user: &str, password: &str, arguments: &[&str]| -> Result<i32> {
-        let output = Command::new(program().await?)
+        let output = Command::new(tests::cachectl().await?)
             .args(arguments)
             .env_clear()
             .envs([
@@ -454,5 +422,72 @@ async fn what_the_server_refuses_is_5() -> Result<()> {
     assert_eq!(run("reader", "quiet", &["set", "k", "v"]).await?, 5);
     assert_eq!(run("reader", "quiet", &["invalidate", "k:*"]).await?, 5);
     assert_eq!(run("reader", "wrong-one", &["get", "k"]).await?, 5);
+    Ok(())
+}
+
+#[tokio::test]
+async fn top_is_a_table_once_and_a_line_of_json_for_each_look_elsewhere() -> Result<()> {
+    let cluster = shared(Kind::Cluster).await?;
+    let once = cachectl("cluster", &cluster.addresses, &[b"top", b"--once"]).await?;
+    assert_eq!(once.code, 0, "{once:?}");
+    let table = String::from_utf8(once.out)?;
+    assert!(
+        table.starts_with("3 primaries, ") && table.contains("HIT RATE"),
+        "{table}"
+    );
+    // Nothing that moves a cursor reaches what is no terminal.
+    assert!(!table.contains('\x1b'), "{table}");
+
+    let lines = cachectl(
+        "cluster",
+        &cluster.addresses,
+        &[b"top", b"--count", b"2", b"--interval", b"100ms"],
+    )
+    .await?;
+    assert_eq!(lines.code, 0, "{lines:?}");
+    let text = std::str::from_utf8(&lines.out)?;
+    assert_eq!(text.lines().count(), 2);
+    for line in text.lines() {
+        let beat: Value = serde_json::from_str(line)?;
+        assert_eq!(beat["primaries"].as_array().map(Vec::len), Some(3), "{line}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_doctor_s_exit_code_says_what_kind_of_thing_is_wrong() -> Result<()> {
+    let sound = ServerOptions::new(Version::Valkey8)
+        .line("maxmemory 100mb")
+        .line("maxmemory-policy allkeys-lru");
+    let server = Server::start(sound.password("secret")).await?;
+    let addresses = [server.address()];
+    let login = [("CACHE_PASSWORD", "secret")];
+    let ran = async |login: &[(&str, &str)]| {
+        cachectl_with("single", &addresses, login, &[b"doctor", b"--json"]).await
+    };
+
+    let well = ran(&login).await?;
+    let report = well.json()?;
+    let slow_only = report["findings"]
+        .as_array()
+        .context("findings")?
+        .iter()
+        .all(|finding| {
+            finding["state"] != "fail" && (finding["state"] != "warn" || finding["check"] == "latency")
+        });
+    assert!(slow_only && (well.code == 0 || well.code == 3), "{well:?}");
+
+    server.call(&["CONFIG", "SET", "maxmemory", "0"]).await?;
+    let warned = ran(&login).await?;
+    assert_eq!(
+        (warned.code, &warned.json()?["worst"]),
+        (3, &Value::from("warn")),
+        "{warned:?}"
+    );
+    let refused = ran(&[("CACHE_PASSWORD", "wrong")]).await?;
+    assert_eq!(refused.code, 5, "{refused:?}");
+    assert!(!refused.err.contains("wrong") && !String::from_utf8(refused.out)?.contains("wrong"));
+    server.kill()?;
+    assert_eq!(ran(&login).await?.code, 4);
     Ok(())
 }

@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, bail};
 use cache_admin::{Engine, Options, Outcome, ValkeyKeys};
 use cache_core::config::{Authentication, Topology, ValkeyConfig};
-use cache_core::{CacheClient, CacheError, Pattern, Ttl};
+use cache_core::{CacheClient, CacheError, Pattern, TrackingStatus, Ttl};
 use cache_valkey::ValkeyClient;
 use tests::{Cluster, ClusterOptions};
 
@@ -73,6 +73,8 @@ async fn the_service_s_user_can_do_all_of_the_contract_within_its_keyspace() -> 
         assert_eq!(cache.del(&[key, &count]).await?, 1);
     }
     cache.ping().await?;
+    let source = cache.invalidations().context("no invalidations")?;
+    assert_eq!(source.status(), TrackingStatus::On);
 
     let elsewhere = cache.get("payroll:v1:1").await.unwrap_err();
     assert!(matches!(elsewhere, CacheError::Denied { .. }), "{elsewhere}");

@@ -21,6 +21,9 @@ pub const SLOTS: u16 = 16_384;
 /// How long nodes may take to agree on something.
 const AGREE: Duration = Duration::from_secs(30);
 
+/// How often within that a failover is asked for.
+const TRIES: u32 = 5;
+
 /// What a cluster is made of.
 #[derive(Clone, Debug)]
 pub struct ClusterOptions {
@@ -291,21 +294,29 @@ impl Cluster {
     ///
     /// When it is no replica, or the nodes do not come to agree.
     pub async fn failover(&self, replica: usize) -> Result<()> {
-        self.nodes[replica].call(&["CLUSTER", "FAILOVER"]).await?;
-        let id = &self.ids[replica];
-        until(AGREE, "all nodes to know the new primary", || async {
+        let (heir, id) = (&self.nodes[replica], &self.ids[replica]);
+        heir.call(&["CLUSTER", "FAILOVER"]).await?;
+        let all_know = || async {
             for node in &self.nodes {
-                if !topology::of(node)
-                    .await?
-                    .member(id)
-                    .is_some_and(|member| member.primary)
-                {
+                let topology = topology::of(node).await?;
+                if !topology.member(id).is_some_and(|member| member.primary) {
                     return Ok(None);
                 }
             }
             Ok(Some(()))
-        })
-        .await
+        };
+        // A server gives up a failover that does not come to its end in time, as on a starved machine.
+        for _ in 0..TRIES {
+            if until(AGREE / TRIES, "all nodes to know the new primary", all_know)
+                .await
+                .is_ok()
+            {
+                return Ok(());
+            }
+            // Refused where it has become the primary by now.
+            let _ = heir.call(&["CLUSTER", "FAILOVER"]).await;
+        }
+        until(AGREE, "all nodes to know the new primary", all_know).await
     }
 
     /// Waits until a node other than `old` owns `slot` and the cluster is up again, as its live nodes see it;
@@ -326,15 +337,21 @@ impl Cluster {
         .await
     }
 
-    /// Waits until every node says that all slots are served, and every replica follows its primary.
+    /// Waits until every node says that all slots are served, all agree on who is what, and every replica follows
+    /// its primary.
     ///
     /// # Errors
     ///
     /// When that takes more than half a minute, as it does while a node is down.
     pub async fn wait_until_ok(&self) -> Result<()> {
         until(AGREE, "every node to be up and in step", || async {
+            let first = topology::of(&self.nodes[0]).await?;
             for (node, id) in self.nodes.iter().zip(&self.ids) {
                 let topology = topology::of(node).await?;
+                // A primary that was replaced holds itself for one when it returns, until it hears of its heir.
+                if !topology.agrees_with(&first) {
+                    return Ok(None);
+                }
                 let me = topology.member(id).context("a node does not know itself")?;
                 let follows = me.primary || node.info("master_link_status").await? == "up";
                 let complete = topology.members().len() == self.nodes.len()

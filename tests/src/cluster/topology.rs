@@ -56,6 +56,17 @@ impl Topology {
             .iter()
             .filter(move |member| member.follows.as_deref() == Some(primary))
     }
+
+    /// Whether both know the same nodes, in the same roles, with the same slots.
+    pub(super) fn agrees_with(&self, other: &Self) -> bool {
+        self.members.len() == other.members.len()
+            && self.members.iter().all(|mine| {
+                other.member(&mine.id).is_some_and(|theirs| {
+                    (mine.primary, &mine.follows, &mine.slots)
+                        == (theirs.primary, &theirs.follows, &theirs.slots)
+                })
+            })
+    }
 }
 
 /// Asks one node.
@@ -115,5 +126,16 @@ mod tests {
             topology.replicas("a1").map(|m| m.id.as_str()).collect::<Vec<_>>(),
             ["c3"]
         );
+    }
+
+    #[test]
+    fn two_views_agree_where_roles_and_slots_are_the_same() {
+        let before = parse("a1 - master - 0 0 1 connected 0-9\nb2 - slave a1 0 0 1 connected\n").unwrap();
+        let elsewhere =
+            parse("b2 - myself,slave a1 5 5 9 connected\na1 - master - 0 0 1 connected 0-9\n").unwrap();
+        let returned =
+            parse("a1 - myself,master - 0 0 1 connected 0-9\nb2 - master - 0 0 2 connected\n").unwrap();
+        assert!(before.agrees_with(&elsewhere));
+        assert!(!before.agrees_with(&returned));
     }
 }

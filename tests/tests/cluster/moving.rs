@@ -1,12 +1,14 @@
 //! Slots that move while clients use them.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+use cache_core::config::ReadFrom;
 use cache_core::slot::slot_of;
-use cache_core::{CacheError, Ttl};
-use tests::{Cluster, ClusterOptions, ServerOptions, Version};
+use cache_core::{CacheClient, CacheError, Ttl};
+use cache_valkey::ValkeyClient;
+use tests::{Cluster, ClusterOptions, ServerOptions, Version, until};
 
 use crate::load::{Load, Promise};
-use crate::{connect, expect_all, keys, store_all};
+use crate::{LIMIT, address, config, connect, expect_all, keys, store_all};
 
 #[tokio::test]
 async fn a_slot_that_is_half_way_is_read_and_written_on_both_sides() -> Result<()> {
@@ -112,5 +114,50 @@ async fn a_node_that_joins_and_takes_over_is_found_without_a_restart() -> Result
     }
     expect_all(&*client, &keys).await?;
     client.ping().await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slot_that_moves_to_an_unknown_node_is_read_from_its_replicas_once_they_are_known() -> Result<()> {
+    let mut cluster = Cluster::start(ClusterOptions::new(3, 1)).await?;
+    let key = "{unknown}:1";
+    let slot = slot_of(key.as_bytes());
+    let from = cluster.primary_of(slot).await?;
+    cluster.node(from).call(&["SET", key, "1"]).await?;
+    let mut config = config(vec![address(cluster.node(0))]);
+    config.read_from = ReadFrom::Replica;
+    let client = until(LIMIT, "the replicas to be listed", || async {
+        let client = ValkeyClient::connect(&config).await?;
+        client.get(key).await?;
+        Ok(Some(client))
+    })
+    .await?;
+    let primary = cluster.add_node().await?;
+    let replica = cluster.add_node().await?;
+    let id = cluster.id(primary).to_owned();
+    cluster.node(replica).call(&["CLUSTER", "REPLICATE", &id]).await?;
+    cluster.wait_until_ok().await?;
+    cluster.move_slot(slot, from, primary).await?;
+    let port = i64::from(cluster.node(primary).port());
+    until(LIMIT, "all nodes to list the new replica", || async {
+        for node in cluster.nodes() {
+            let slots = node.call(&["CLUSTER", "SLOTS"]).await?;
+            let mut of_it = slots.items().iter().filter(|range| {
+                let primary = range.items().get(2).and_then(|node| node.items().get(1));
+                primary.and_then(tests::Reply::integer) == Some(port)
+            });
+            if of_it.next().is_none_or(|range| range.items().len() < 4) {
+                return Ok(None);
+            }
+        }
+        Ok(Some(()))
+    })
+    .await?;
+    // The first is sent on to the new primary, of which nothing else is known; the others find its replica.
+    for read in 0..50 {
+        let value = client.get(key).await.with_context(|| format!("read {read}"))?;
+        assert_eq!(value, "1");
+        assert_eq!(client.get_many(&[key]).await?, [Some("1".into())], "read {read}");
+    }
     Ok(())
 }

@@ -18,7 +18,7 @@ pub(crate) async fn connect(kind: Kind) -> Arc<dyn CacheClient> {
     Arc::new(client)
 }
 
-fn config(kind: Kind, servers: &Shared) -> ValkeyConfig {
+pub(crate) fn config(kind: Kind, servers: &Shared) -> ValkeyConfig {
     let addresses: Vec<_> = servers.addresses.iter().map(|text| address(text)).collect();
     let topology = match kind {
         Kind::Sentinel => Topology::Sentinel {

@@ -4,8 +4,11 @@
 //! by all of them: each scenario works in a namespace of its own.
 
 mod backend;
+mod layers;
+mod stack;
 
 use backend::connect;
+use cache_core::MAX_KEY_LEN;
 use cache_core::conformance::Subject;
 use tests::Kind;
 
@@ -39,6 +42,22 @@ cache_core::conformance_tests! {
 
 cache_core::conformance_tests! {
     mod redis_7 in real time = async { subject(Kind::Redis7).await };
+}
+
+cache_core::conformance_tests! {
+    mod the_whole_stack_on_a_single_server in real time = async { whole(Kind::Single).await };
+}
+
+cache_core::conformance_tests! {
+    mod the_whole_stack_on_a_cluster in real time = async { whole(Kind::Cluster).await };
+}
+
+/// What `cache_stack` makes of a configuration that asks for every layer.
+async fn whole(kind: Kind) -> Subject {
+    let prefix = "stack:";
+    Subject::new(stack::connect(kind, prefix).await)
+        .with_longest_key(MAX_KEY_LEN - prefix.len())
+        .with_drops(10_000)
 }
 
 /// A client of the shared servers, as every service has it: behind `Arc<dyn CacheClient>`.

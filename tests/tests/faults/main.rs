@@ -7,6 +7,7 @@ mod cancellation;
 mod connection_errors;
 mod credentials;
 mod deadline;
+mod growth;
 mod lateness;
 mod load;
 mod name_changes;

@@ -172,6 +172,26 @@ async fn a_dead_connection_to_a_live_server_is_replaced() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_was_lost_with_a_silent_connection_is_told_so() -> Result<()> {
+    let server = Server::start(ServerOptions::new(Version::Valkey8)).await?;
+    let proxy = Proxy::start(server.address()).await?;
+    let names = Detour::to(&proxy.address())?;
+    let client = ValkeyClient::builder(&single("cache.test:6379")?)
+        .resolver(Arc::clone(&names) as Arc<dyn Resolve>)
+        .connect()
+        .await?;
+    names.lead_to(&server.address())?;
+    proxy.pause();
+    // Not repeated, since nobody knows whether it was done.
+    let error = client.incr("counter").await.unwrap_err().to_string();
+    assert!(
+        error.contains("gave no reply") && error.contains("replaced"),
+        "{error}"
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn callers_that_give_up_early_do_not_hide_a_dead_connection() -> Result<()> {
     let server = Server::start(ServerOptions::new(Version::Valkey8)).await?;
     let proxy = Proxy::start(server.address()).await?;

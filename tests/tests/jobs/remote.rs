@@ -1,0 +1,271 @@
+//! `cachectl` through `cachectl serve`, and on its store once it is gone.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use anyhow::{Context as _, Result, ensure};
+use cache_core::config::{Topology, ValkeyConfig};
+use cache_valkey::ValkeyClient;
+use serde_json::Value;
+use tests::{Certificates, Server, ServerOptions, Version, until};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+
+use super::{LIMIT, fill};
+
+/// What a run left behind.
+#[derive(Debug)]
+struct Ran {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl Ran {
+    fn lines(&self) -> Result<Vec<Value>> {
+        let lines = self.out.lines().map(serde_json::from_str);
+        lines
+            .collect::<Result<_, _>>()
+            .with_context(|| format!("{self:?}"))
+    }
+
+    fn last(&self) -> Result<Value> {
+        self.lines()?
+            .pop()
+            .with_context(|| format!("no output: {self:?}"))
+    }
+}
+
+/// `cachectl` with these arguments, on the server at `address`.
+async fn command(address: &str, arguments: &[&str]) -> Result<Command> {
+    let mut command = Command::new(tests::cachectl().await?);
+    command
+        .args(arguments)
+        .env_clear()
+        .env("CACHE_MODE", "single")
+        .env("CACHE_ADDRS", address)
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    Ok(command)
+}
+
+async fn ran(address: &str, arguments: &[&str]) -> Result<Ran> {
+    let output = tokio::time::timeout(LIMIT, command(address, arguments).await?.output());
+    let output = output
+        .await
+        .with_context(|| format!("{arguments:?} does not end"))??;
+    Ok(Ran {
+        code: output.status.code().context("no exit code")?,
+        out: String::from_utf8(output.stdout)?,
+        err: String::from_utf8(output.stderr)?,
+    })
+}
+
+/// A service, and its URL.
+async fn serve(address: &str, folder: &Path, more: &[&str]) -> Result<(Child, String)> {
+    let store = folder.join("jobs.redb");
+    let store = store.to_str().context("a path that is text")?;
+    let mut arguments = vec!["serve", "--json", "--listen", "127.0.0.1:0", "--store", store];
+    arguments.extend(more);
+    let mut service = command(address, &arguments)
+        .await?
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let mut lines = BufReader::new(service.stdout.take().context("its output")?).lines();
+    let line = tokio::time::timeout(LIMIT, lines.next_line()).await??;
+    let line: Value = serde_json::from_str(&line.context("it says nothing")?)?;
+    let url = line["listening"].as_str().context("where it listens")?;
+    Ok((service, url.to_owned()))
+}
+
+async fn filled() -> Result<(Server, ValkeyClient)> {
+    let server = Server::start(ServerOptions::new(Version::Valkey8)).await?;
+    let config = ValkeyConfig::new(Topology::single(server.address().parse()?));
+    let client = ValkeyClient::connect(&config).await?;
+    fill(&client, "doomed:", 3_000).await?;
+    fill(&client, "kept:", 200).await?;
+    Ok((server, client))
+}
+
+async fn held(server: &Server) -> Result<i64> {
+    server.call(&["DBSIZE"]).await?.integer().context("DBSIZE")
+}
+
+#[tokio::test]
+async fn what_a_service_does_looks_like_what_is_done_here() -> Result<()> {
+    let (server, _client) = filled().await?;
+    let folder = tempfile::tempdir()?;
+    let (_service, url) = serve(&server.address(), folder.path(), &[]).await?;
+    // Nowhere: all that is done is done by the service.
+    let nowhere = "127.0.0.1:1";
+    let remote = async |arguments: &[&str]| -> Result<Ran> {
+        let all = [&["--server", &url, "--json"], arguments].concat();
+        let ran = ran(nowhere, &all).await?;
+        Ok(ran)
+    };
+
+    let some = remote(&["keys", "doomed:*", "--limit", "5"]).await?;
+    let lines = some.lines()?;
+    ensure!(some.code == 0 && lines.len() == 6, "{some:?}");
+    ensure!(lines[5]["end"]["outcome"] == "limited", "{some:?}");
+    let all = remote(&["keys", "kept:*", "--all"]).await?;
+    ensure!(all.last()?["end"]["outcome"] == "complete", "{all:?}");
+    let names: std::collections::BTreeSet<String> =
+        all.lines()?.iter().map(|line| line["key"].to_string()).collect();
+    ensure!(names.len() == 201, "200 keys and the end: {}", names.len());
+
+    let dry = remote(&["invalidate", "doomed:*", "--dry-run", "--sample", "3"]).await?;
+    let job = dry.last()?;
+    ensure!(dry.code == 0 && job["progress"]["matched"] == 3_000, "{dry:?}");
+    ensure!(
+        job["sample"].as_array().is_some_and(|sample| sample.len() == 3),
+        "{dry:?}"
+    );
+    let done = remote(&["invalidate", "doomed:*"]).await?;
+    let job = done.last()?;
+    ensure!(done.code == 0 && job["state"] == "complete", "{done:?}");
+    ensure!(
+        job["progress"]["removed"] == 3_000 && held(&server).await? == 200,
+        "{done:?}"
+    );
+
+    let id = job["id"].as_str().context("an id")?.to_owned();
+    let listed = remote(&["jobs", "list"]).await?;
+    let listed = listed.lines()?;
+    ensure!(listed.len() == 2 && listed[0]["id"] == *id, "{listed:?}");
+    let watched = remote(&["jobs", "watch", &id]).await?;
+    let events = watched.lines()?;
+    let numbers: Vec<u64> = events
+        .iter()
+        .filter_map(|event| event["sequence"].as_u64())
+        .collect();
+    let expected: Vec<u64> = (1..=u64::try_from(events.len())?).collect();
+    ensure!(numbers == expected && watched.code == 0, "{watched:?}");
+    ensure!(watched.last()?["type"] == "ended", "{watched:?}");
+    let rest = remote(&["jobs", "watch", &id, "--after", "2"]).await?;
+    ensure!(rest.lines()?[..] == events[2..], "{rest:?}");
+
+    // Each refusal has the exit code that it has here.
+    let codes: [(&[&str], i32, &str); 7] = [
+        (&["jobs", "cancel", &id], 5, "is complete"),
+        (&["jobs", "show", "01k9h3mvq8x4t0r7c2e5a6b8d9"], 1, "no-such-job"),
+        (&["inspect", "kept:1"], 0, ""),
+        (&["inspect", "nobody"], 1, ""),
+        (&["generation", "bump", "shop"], 0, ""),
+        (&["ping"], 2, "--server does"),
+        (&["invalidate", "*"], 5, "--confirm "),
+    ];
+    for (arguments, code, says) in codes {
+        let ran = remote(arguments).await?;
+        ensure!(
+            ran.code == code && ran.err.contains(says),
+            "{arguments:?}: {ran:?}"
+        );
+    }
+    let gone = ran(nowhere, &["--server", "http://127.0.0.1:1", "jobs", "list"]).await?;
+    ensure!(gone.code == 4, "{gone:?}");
+
+    // What confirms a pattern confirms no other.
+    let refused = remote(&["invalidate", "*"]).await?;
+    let token = refused
+        .err
+        .split("--confirm ")
+        .nth(1)
+        .and_then(|rest| rest.split(';').next());
+    let token = token.context("a token")?;
+    let other = remote(&["invalidate", "?*", "--confirm", token]).await?;
+    ensure!(other.code == 5 && held(&server).await? > 0, "{other:?}");
+    let all = remote(&["invalidate", "*", "--confirm", token]).await?;
+    ensure!(all.code == 0 && held(&server).await? == 0, "{all:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_token_and_a_certificate_are_needed_where_the_service_wants_them() -> Result<()> {
+    let (server, _client) = filled().await?;
+    let folder = tempfile::tempdir()?;
+    let write = |name: &str, text: &str| -> Result<String> {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text)?;
+        Ok(path.to_str().context("a path that is text")?.to_owned())
+    };
+    let made = ran("127.0.0.1:1", &["--json", "token", "new", "jo"])
+        .await?
+        .last()?;
+    let hash = made["hash"].as_str().context("a hash")?;
+    let actors = write(
+        "actors.toml",
+        &format!(
+            "[actors.jo]\ntokens = [{{ hash = \"{hash}\" }}]\n[actors.jo.grants]\nlist = [\"\"]\npurge = [\"doomed:\"]\n"
+        ),
+    )?;
+    let token = write("token", made["token"].as_str().context("a token")?)?;
+    let certificates = Certificates::generate()?;
+    let certificate = write("server.pem", &certificates.server.certificate)?;
+    let key = write("server.key", &certificates.server.key)?;
+    let authority = write("ca.pem", &certificates.ca)?;
+    let more = ["--tokens", &actors, "--tls-cert", &certificate, "--tls-key", &key];
+    let (_service, url) = serve(&server.address(), folder.path(), &more).await?;
+
+    let list = ["jobs", "list"];
+    let purge = ["invalidate", "kept:*"];
+    let trusted = ["--server", &*url, "--server-ca", &*authority];
+    let known = [&trusted[..], &["--token-file", &*token]].concat();
+    let cases: [(&[&str], &[&str], i32); 5] = [
+        (&["--server", &url, "--token-file", &token], &list, 4),
+        (&trusted, &list, 5),
+        (&known, &list, 0),
+        (&known, &purge, 5),
+        (&known, &["invalidate", "doomed:*"], 0),
+    ];
+    for (options, what, code) in cases {
+        let ran = ran("127.0.0.1:1", &[options, what].concat()).await?;
+        ensure!(ran.code == code, "{options:?} {what:?}: {ran:?}");
+        let secret = made["token"].as_str().context("a token")?;
+        ensure!(!ran.err.contains(secret) && !ran.out.contains(secret), "{ran:?}");
+    }
+    ensure!(held(&server).await? == 200);
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_a_killed_service_left_is_gone_on_with_from_its_store() -> Result<()> {
+    let (server, _client) = filled().await?;
+    let address = server.address();
+    let folder = tempfile::tempdir()?;
+    let (mut service, url) = serve(&address, folder.path(), &[]).await?;
+    let mut purge = command(
+        &address,
+        &["--server", &url, "invalidate", "doomed:*", "--rate", "500"],
+    )
+    .await?
+    .stdout(Stdio::null())
+    .stderr(Stdio::null())
+    .spawn()?;
+    until(LIMIT, "some keys to be gone", || async {
+        Ok((held(&server).await? < 3_000).then_some(()))
+    })
+    .await?;
+    let store = folder.path().join("jobs.redb");
+    let store = store.to_str().context("a path that is text")?;
+    let locked = ran(&address, &["jobs", "--store", store, "list"]).await?;
+    ensure!(locked.code == 5 && locked.err.contains(store), "{locked:?}");
+    let taken = ran(&address, &["--server", &url, "invalidate", "doomed:1*"]).await?;
+    ensure!(taken.code == 5 && taken.err.contains("doomed:*"), "{taken:?}");
+    service.kill().await?;
+    purge.kill().await?;
+
+    let listed = ran(&address, &["--json", "jobs", "--store", store, "list"]).await?;
+    let job = listed.last()?;
+    ensure!(job["state"] == "interrupted", "{listed:?}");
+    let id = job["id"].as_str().context("an id")?;
+    let resumed = ran(&address, &["--json", "jobs", "--store", store, "resume", id]).await?;
+    let job = resumed.last()?;
+    ensure!(resumed.code == 0 && job["state"] == "complete", "{resumed:?}");
+    let number = |value: &Value| value.as_u64().context("a number");
+    let (removed, uncounted) = (number(&job["progress"]["removed"])?, number(&job["uncounted"])?);
+    ensure!(removed <= 3_000 && removed + uncounted >= 3_000, "{resumed:?}");
+    ensure!(held(&server).await? == 200, "{resumed:?}");
+    Ok(())
+}

@@ -1,0 +1,151 @@
+//! The program that makes up the requests: installing it, running it.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use tests::skip::skip;
+use tokio::process::Command;
+
+use crate::service::Service;
+
+/// Pinned, so that a run next year makes the same requests.
+const VERSION: &str = "4.32.5";
+
+/// What is not checked: that whatever fits the description is accepted. It cannot say that two parameters exclude each
+/// other, that a number is not above another one, or that a removal of everything asks first.
+const UNCHECKED: &str = "positive_data_acceptance";
+
+/// Requests of each kind for each route.
+const EXAMPLES: &str = "10";
+
+/// Requests that are wrong may also be refused for their size.
+const SETTINGS: &str = "
+[checks]
+negative_data_rejection.expected-statuses = [400, 401, 403, 404, 405, 406, 409, 413, 414, 415, 422, 428, 429, 431]
+";
+
+/// What the report says where every route was asked.
+const ROUTES: &str = "Tested: 14";
+
+/// How long a run may take on a starved machine.
+const LIMIT: Duration = Duration::from_secs(240);
+
+/// The program, installed.
+pub(crate) struct Schemathesis {
+    program: PathBuf,
+}
+
+/// How a run ended.
+pub(crate) struct Ran {
+    pub(crate) passed: bool,
+    pub(crate) report: String,
+}
+
+impl Schemathesis {
+    /// Finds or installs it; `None` where that fails, and then the test `name` is reported as skipped.
+    pub(crate) async fn find_or_skip(name: &str) -> Result<Option<Self>> {
+        let installed = tokio::task::spawn_blocking(install).await?;
+        match installed {
+            Ok(program) => Ok(Some(Self { program })),
+            Err(error) => {
+                skip(name, &format!("schemathesis cannot be installed ({error:#})"));
+                Ok(None)
+            }
+        }
+    }
+
+    /// Drives the service. Every check of every answer counts.
+    pub(crate) async fn run(&self, service: &Service) -> Result<Ran> {
+        let folder = tempfile::tempdir()?;
+        std::fs::write(folder.path().join("schemathesis.toml"), SETTINGS)?;
+        let child = Command::new(&self.program)
+            .arg("run")
+            .arg(format!("{}/openapi.json", service.url))
+            .args(["--header", &format!("Authorization: Bearer {}", service.token)])
+            .args(["--checks", "all", "--exclude-checks", UNCHECKED])
+            .args([
+                "--phases",
+                "examples,coverage,fuzzing",
+                "--max-examples",
+                EXAMPLES,
+            ])
+            // The same requests each time.
+            .args([
+                "--generation-deterministic",
+                "--no-shrink",
+                "--continue-on-failure",
+            ])
+            // Streams of events end when the client has had enough.
+            .args(["--exclude-path-regex", "/events$"])
+            .args(["--request-timeout", "30", "--workers", "1", "--no-color"])
+            .current_dir(folder.path())
+            .env("PYTHONIOENCODING", "utf-8")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()?;
+        let output = tokio::time::timeout(LIMIT, child.wait_with_output())
+            .await
+            .context("schemathesis does not come to an end")??;
+        let report = String::from_utf8_lossy(&output.stdout).replace(&service.token, "***");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        // A run without requests would pass as well.
+        let tested = report.lines().any(|line| line.trim() == ROUTES);
+        ensure!(
+            tested || !output.status.success(),
+            "not every route was asked: {report}\n{errors}"
+        );
+        Ok(Ran {
+            passed: output.status.success(),
+            report: format!("{report}\n{errors}"),
+        })
+    }
+}
+
+/// Into a folder beside what the tests are built into, once for all of them.
+fn install() -> Result<PathBuf> {
+    let root = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    std::fs::create_dir_all(root)?;
+    let lock = File::create(root.join("schemathesis.lock"))?;
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive)?;
+    let folder = root.join(format!("schemathesis-{VERSION}"));
+    let program = folder.join("bin/schemathesis");
+    let complete = folder.join("complete");
+    if complete.is_file() {
+        return Ok(program);
+    }
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder)?;
+    }
+    run(std::process::Command::new("python3")
+        .args(["-m", "venv"])
+        .arg(&folder))?;
+    let package = format!("schemathesis=={VERSION}");
+    run(std::process::Command::new(folder.join("bin/python"))
+        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
+        .arg(package))?;
+    run(std::process::Command::new(&program).arg("--version"))?;
+    File::create(complete)?;
+    Ok(program)
+}
+
+fn run(command: &mut std::process::Command) -> Result<()> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("start {name}"))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        bail!(
+            "{name} ended with {}: {}",
+            output.status,
+            said.lines().last().unwrap_or_default()
+        );
+    }
+    Ok(())
+}
