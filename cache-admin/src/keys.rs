@@ -9,7 +9,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use cache_core::{CacheError, Pattern};
-pub use cache_valkey::admin::{Described, Description, KeyType, Traits};
+pub use cache_valkey::admin::{Described, Description, KeyType, Traits, Unlinked};
 
 use crate::SlotSet;
 
@@ -26,12 +26,8 @@ pub trait Keys: Debug + Send + Sync + 'static {
     /// Where nobody can be asked.
     async fn layout(&self) -> Result<Layout, CacheError>;
 
-    /// Removes `keys`, each wherever it lives now, redirections followed; how many existed.
-    ///
-    /// # Errors
-    ///
-    /// Where any of them could not be asked for; some of the others may be gone then.
-    async fn unlink_anywhere(&self, keys: &[Bytes]) -> Result<u64, CacheError>;
+    /// Removes `keys`, each wherever it lives now, redirections followed, so that none is `moved`.
+    async fn unlink_anywhere(&self, keys: &[Bytes]) -> Unlinked;
 
     /// What is known of `keys`, in their order, each wherever it lives now; `None` where it is not there.
     ///
@@ -79,11 +75,7 @@ pub trait Shard: Debug + Send + Sync + 'static {
     async fn scan(&self, cursor: u64, find: Find<'_>) -> Result<ScanPage, CacheError>;
 
     /// Removes `keys` here, as one pipeline.
-    ///
-    /// # Errors
-    ///
-    /// Where the primary does not answer; some of the keys may be gone then.
-    async fn unlink(&self, keys: &[Bytes]) -> Result<Unlinked, CacheError>;
+    async fn unlink(&self, keys: &[Bytes]) -> Unlinked;
 
     /// What it knows of `keys`, in their order, as one pipeline.
     ///
@@ -149,13 +141,4 @@ pub struct ScanPage {
     pub cursor: u64,
     /// The keys that match; often none, now and then one that was seen before.
     pub keys: Vec<Bytes>,
-}
-
-/// What became of keys that one primary was asked to remove.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Unlinked {
-    /// How many it held and removed.
-    pub removed: u64,
-    /// The keys for which it pointed elsewhere (`MOVED`, `ASK`, `TRYAGAIN`); untouched by it.
-    pub moved: Vec<Bytes>,
 }

@@ -29,8 +29,8 @@ impl Keys for MemoryKeys {
         Ok(Layout::Whole(Arc::clone(&self.shard) as Arc<dyn Shard>))
     }
 
-    async fn unlink_anywhere(&self, keys: &[Bytes]) -> Result<u64, CacheError> {
-        Ok(self.shard.unlink(keys).await?.removed)
+    async fn unlink_anywhere(&self, keys: &[Bytes]) -> Unlinked {
+        self.shard.unlink(keys).await
     }
 
     async fn describe_anywhere(
@@ -84,16 +84,19 @@ impl Shard for Whole {
         })
     }
 
-    async fn unlink(&self, keys: &[Bytes]) -> Result<Unlinked, CacheError> {
+    async fn unlink(&self, keys: &[Bytes]) -> Unlinked {
         // Its keys are text; any other name is one that it does not hold.
-        let keys: Vec<&str> = keys
+        let names: Vec<&str> = keys
             .iter()
             .filter_map(|key| std::str::from_utf8(key).ok())
             .collect();
-        Ok(Unlinked {
-            removed: self.cache.del(&keys).await?,
-            moved: Vec::new(),
-        })
+        match self.cache.del(&names).await {
+            Ok(removed) => Unlinked {
+                removed,
+                ..Unlinked::default()
+            },
+            Err(error) => Unlinked::failed(keys.to_vec(), error),
+        }
     }
 
     async fn describe(&self, keys: &[Bytes], traits: Traits) -> Result<Vec<Described>, CacheError> {

@@ -53,7 +53,7 @@ impl Keys for ValkeyKeys {
         }
     }
 
-    async fn unlink_anywhere(&self, keys: &[Bytes]) -> Result<u64, CacheError> {
+    async fn unlink_anywhere(&self, keys: &[Bytes]) -> Unlinked {
         self.administration.unlink(keys).await
     }
 
@@ -106,12 +106,8 @@ impl Shard for OnePrimary {
         })
     }
 
-    async fn unlink(&self, keys: &[Bytes]) -> Result<Unlinked, CacheError> {
-        let unlinked = self.primary.unlink(keys).await?;
-        Ok(Unlinked {
-            removed: unlinked.removed,
-            moved: unlinked.moved,
-        })
+    async fn unlink(&self, keys: &[Bytes]) -> Unlinked {
+        self.primary.unlink(keys).await
     }
 
     async fn describe(&self, keys: &[Bytes], traits: Traits) -> Result<Vec<Described>, CacheError> {

@@ -62,6 +62,38 @@ async fn a_primary_that_stops_at_any_moment_is_never_called_complete_unless_it_w
     }
 }
 
+/// One primary receives slots of two others, of which one stops: it lists keys of both, and points to their owners.
+#[tokio::test(start_paused = true)]
+async fn what_was_removed_counts_even_where_others_of_the_same_page_fail() {
+    let mut beside_failures = 0;
+    for at in 1..60 {
+        let tags = ["b", "c", "f", "g"].map(|tag| (tag, slot_of(tag.as_bytes())));
+        let keys = tags
+            .iter()
+            .flat_map(|(tag, _)| (0..10).map(move |number| format!("k:{{{tag}}}:{number}")));
+        let cluster = Simulated::cluster(3).with_keys(keys);
+        for (_, slot) in tags {
+            cluster.now(Change::Begin { slot, to: 2 });
+            for _ in 0..5 {
+                cluster.now(Change::Hop { slot, nth: 0 });
+            }
+        }
+        let cluster = cluster.at(at, Change::Stop(1));
+        let options = options().with_patience(Duration::from_secs(2));
+        let report = Engine::new(cluster.clone())
+            .invalidate(&Pattern::all(), &options)
+            .await;
+        let left = cluster.sizes().iter().sum::<usize>();
+        assert_eq!(
+            report.total().removed,
+            u64::try_from(40 - left).unwrap(),
+            "at {at}: {report:?}"
+        );
+        beside_failures += u32::from(left > 0 && report.total().moved > 0);
+    }
+    assert!(beside_failures > 0, "nothing was followed while a primary was down");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_primary_that_comes_back_within_the_patience_is_worked_off() {
     let cluster = cluster();

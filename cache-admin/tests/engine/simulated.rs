@@ -347,6 +347,23 @@ impl World {
         self.owners[usize::from(slot)] = Some(to);
     }
 
+    /// Whether `key` was there.
+    fn unlink_anywhere(&mut self, key: &Bytes) -> Result<bool, CacheError> {
+        let slot = slot_of(key);
+        let Some(owner) = self.owner_of(slot) else {
+            return Ok(false);
+        };
+        self.nodes[owner].answer()?;
+        if self.nodes[owner].take(key).is_some() {
+            return Ok(true);
+        }
+        let Some(&to) = self.migrating.get(&slot) else {
+            return Ok(false);
+        };
+        self.nodes[to].answer()?;
+        Ok(self.nodes[to].take(key).is_some())
+    }
+
     fn node(&self, address: &str) -> Result<usize, CacheError> {
         let number = self.nodes.iter().position(|node| node.address == address);
         let gone = || CacheError::Unavailable {
@@ -396,25 +413,22 @@ impl Keys for Simulated {
         ))
     }
 
-    async fn unlink_anywhere(&self, keys: &[Bytes]) -> Result<u64, CacheError> {
+    async fn unlink_anywhere(&self, keys: &[Bytes]) -> Unlinked {
         tokio::task::yield_now().await;
         let mut world = self.world();
         world.tick();
-        let mut removed = 0;
+        let mut unlinked = Unlinked::default();
         for key in keys {
-            let slot = slot_of(key);
-            let Some(owner) = world.owner_of(slot) else {
-                continue;
-            };
-            world.nodes[owner].answer()?;
-            if world.nodes[owner].take(key).is_some() {
-                removed += 1;
-            } else if let Some(&to) = world.migrating.get(&slot) {
-                world.nodes[to].answer()?;
-                removed += u64::from(world.nodes[to].take(key).is_some());
+            match world.unlink_anywhere(key) {
+                Ok(removed) => unlinked.removed += u64::from(removed),
+                Err(error) => {
+                    let (failed, last) = unlinked.failed.get_or_insert_with(|| (Vec::new(), error.clone()));
+                    failed.push(key.clone());
+                    *last = error;
+                }
             }
         }
-        Ok(removed)
+        unlinked
     }
 
     async fn describe_anywhere(
@@ -514,7 +528,7 @@ impl Shard for OneNode {
         Ok(ScanPage { cursor: next, keys })
     }
 
-    async fn unlink(&self, keys: &[Bytes]) -> Result<Unlinked, CacheError> {
+    async fn unlink(&self, keys: &[Bytes]) -> Unlinked {
         tokio::task::yield_now().await;
         let swallowed = self.world.world().swallows.clone();
         if swallowed.is_some_and(|key| keys.contains(&key)) {
@@ -522,7 +536,10 @@ impl Shard for OneNode {
         }
         let mut world = self.world.world();
         world.tick();
-        let number = world.node(&self.address)?;
+        let number = match world.node(&self.address) {
+            Ok(number) => number,
+            Err(error) => return Unlinked::failed(keys.to_vec(), error),
+        };
         let mut unlinked = Unlinked::default();
         for key in keys {
             let slot = slot_of(key);
@@ -534,7 +551,7 @@ impl Shard for OneNode {
                 unlinked.moved.push(key.clone());
             }
         }
-        Ok(unlinked)
+        unlinked
     }
 
     async fn describe(&self, keys: &[Bytes], _: Traits) -> Result<Vec<Described>, CacheError> {

@@ -77,7 +77,7 @@ impl Keys for Gated {
         }
     }
 
-    async fn unlink_anywhere(&self, keys: &[Bytes]) -> Result<u64, CacheError> {
+    async fn unlink_anywhere(&self, keys: &[Bytes]) -> Unlinked {
         self.keys.unlink_anywhere(keys).await
     }
 
@@ -118,7 +118,7 @@ impl Shard for GatedShard {
         self.shard.scan(cursor, find).await
     }
 
-    async fn unlink(&self, keys: &[Bytes]) -> Result<Unlinked, CacheError> {
+    async fn unlink(&self, keys: &[Bytes]) -> Unlinked {
         self.shard.unlink(keys).await
     }
 

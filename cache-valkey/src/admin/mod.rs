@@ -108,20 +108,27 @@ impl Administration {
             .collect()
     }
 
-    /// Removes `keys`, of any slots, each wherever it lives now; how many existed. Redirections are
-    /// followed, also into a slot that moves at the moment.
+    /// Removes `keys`, of any slots, each wherever it lives now. Redirections are followed, also into a slot
+    /// that moves at the moment, so that none is [`moved`](Unlinked::moved); those that fail, and why, are part
+    /// of the answer.
     ///
-    /// # Errors
+    /// # Cancel safety
     ///
-    /// As any call; some of the keys may be gone all the same.
-    pub async fn unlink(&self, keys: &[Bytes]) -> Result<u64, CacheError> {
+    /// Cancel safe; keys that were sent may be removed.
+    pub async fn unlink(&self, keys: &[Bytes]) -> Unlinked {
         let deadline = Deadline::after(self.timeout);
-        let commands: Vec<_> = keys.iter().map(|key| Command::write("UNLINK").key(key)).collect();
-        let replies = self.router.send_batch(&commands, deadline).await?;
-        replies
-            .into_iter()
-            .map(|reply| accept(reply, "UNLINK")?.into_count())
-            .sum()
+        let unlink = async |key: &Bytes| {
+            let reply = self.router.send(&Command::write("UNLINK").key(key), deadline).await;
+            accept(reply?, "UNLINK")?.into_count()
+        };
+        let mut unlinked = Unlinked::default();
+        for (key, removed) in keys.iter().zip(join_all(keys.iter().map(unlink)).await) {
+            match removed {
+                Ok(removed) => unlinked.removed += removed,
+                Err(error) => unlinked.fail(std::slice::from_ref(key), error),
+            }
+        }
+        unlinked
     }
 
     pub(crate) fn close(&self) {

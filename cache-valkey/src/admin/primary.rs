@@ -16,7 +16,7 @@ use super::describe::KeyType;
 use super::pool::{Loan, Pools};
 use crate::command::Command;
 use crate::deadline::Deadline;
-use crate::error::{accept, from_server};
+use crate::error::accept;
 use crate::reply::{Reply, ServerError};
 
 /// Keys of one slot that one `UNLINK` names at most, so that it holds up other clients for some 0.1 ms.
@@ -63,13 +63,52 @@ pub struct ScanPage {
     pub keys: Vec<Bytes>,
 }
 
-/// What became of keys that were to be removed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// What became of keys that were to be removed: each is in exactly one of these, or was not there.
+#[derive(Clone, Debug, Default)]
 pub struct Unlinked {
     /// How many were there and are gone.
     pub removed: u64,
-    /// Those that live elsewhere, or are on their way: not removed here.
+    /// The keys for which the server pointed elsewhere (`MOVED`, `ASK`, `TRYAGAIN`); untouched by it.
     pub moved: Vec<Bytes>,
+    /// The keys without a usable answer, and the last reason. Where that is a lost connection or a timeout,
+    /// some of them may be gone all the same.
+    pub failed: Option<(Vec<Bytes>, CacheError)>,
+}
+
+impl Unlinked {
+    /// None of `keys` had a usable answer.
+    #[must_use]
+    pub const fn failed(keys: Vec<Bytes>, error: CacheError) -> Self {
+        Self {
+            removed: 0,
+            moved: Vec::new(),
+            failed: Some((keys, error)),
+        }
+    }
+
+    /// The keys without a usable answer.
+    #[must_use]
+    pub fn unanswered(&self) -> &[Bytes] {
+        self.failed.as_ref().map_or(&[], |(keys, _)| keys)
+    }
+
+    /// How many were removed, where all keys had an answer.
+    ///
+    /// # Errors
+    ///
+    /// The last reason why a key had none.
+    pub fn into_removed(self) -> Result<u64, CacheError> {
+        match self.failed {
+            None => Ok(self.removed),
+            Some((_, error)) => Err(error),
+        }
+    }
+
+    pub(super) fn fail(&mut self, keys: &[Bytes], error: CacheError) {
+        let (failed, last) = self.failed.get_or_insert_with(|| (Vec::new(), error.clone()));
+        failed.extend_from_slice(keys);
+        *last = error;
+    }
 }
 
 impl Primary {
@@ -136,17 +175,13 @@ impl Primary {
         Ok(ScanPage { cursor, keys })
     }
 
-    /// Removes `keys`, in one round trip: one command for neighbours of one slot.
-    ///
-    /// # Errors
-    ///
-    /// As any call; some of the keys may be gone all the same. A refusal other than "lives elsewhere" is
-    /// the call's error.
+    /// Removes `keys`, in one round trip: one command for neighbours of one slot. Those that fail, and why, are
+    /// part of the answer.
     ///
     /// # Cancel safety
     ///
     /// Cancel safe; keys that were sent may be removed.
-    pub async fn unlink(&self, keys: &[Bytes]) -> Result<Unlinked, CacheError> {
+    pub async fn unlink(&self, keys: &[Bytes]) -> Unlinked {
         let groups: Vec<&[Bytes]> = if self.kind.clustered {
             keys.chunk_by(|one, two| slot_of(one) == slot_of(two))
                 .flat_map(|group| group.chunks(GROUP))
@@ -163,15 +198,21 @@ impl Primary {
             })
             .collect();
         let borrowed: Vec<_> = commands.iter().collect();
+        let replies = match self.ask(&borrowed).await {
+            Ok(replies) => replies,
+            Err(error) => return Unlinked::failed(keys.to_vec(), error),
+        };
         let mut unlinked = Unlinked::default();
-        for (reply, group) in self.ask(&borrowed).await?.into_iter().zip(groups) {
+        for (reply, group) in replies.into_iter().zip(groups) {
             match reply {
                 Reply::Error(refusal) if lives_elsewhere(&refusal) => unlinked.moved.extend_from_slice(group),
-                Reply::Error(refusal) => return Err(from_server(&refusal, "UNLINK")),
-                reply => unlinked.removed += reply.into_count()?,
+                reply => match accept(reply, "UNLINK").and_then(Reply::into_count) {
+                    Ok(removed) => unlinked.removed += removed,
+                    Err(error) => unlinked.fail(group, error),
+                },
             }
         }
-        Ok(unlinked)
+        unlinked
     }
 
     /// One round trip that costs the server next to nothing: what it takes is what other clients wait.

@@ -39,18 +39,17 @@ impl Run {
                 })
                 .collect();
             // Where it cannot be asked, the visit itself will say why.
-            let asked = match probes {
-                Some(probes) => owner.shard.unlink(&probes).await.ok(),
-                None => None,
+            let Some(probes) = probes else {
+                given_away = None;
+                continue;
             };
-            match asked {
-                Some(unlinked) => {
-                    owner.tally.add_removed(unlinked.removed);
-                    if !unlinked.moved.is_empty() {
-                        return Some(true);
-                    }
-                }
-                None => given_away = None,
+            let unlinked = owner.shard.unlink(&probes).await;
+            owner.tally.add_removed(unlinked.removed);
+            if !unlinked.moved.is_empty() {
+                return Some(true);
+            }
+            if unlinked.failed.is_some() {
+                given_away = None;
             }
         }
         given_away
@@ -73,9 +72,10 @@ impl Run {
             for probes in probes.chunks(PROBES) {
                 let keys: Vec<_> = probes.iter().map(|(_, probe)| probe.clone()).collect();
                 // What cannot be asked stays open, and the report says so.
-                let Ok(unlinked) = owner.shard.unlink(&keys).await else {
+                let unlinked = owner.shard.unlink(&keys).await;
+                if unlinked.failed.is_some() {
                     break;
-                };
+                }
                 for (slot, probe) in probes {
                     if !unlinked.moved.contains(probe) {
                         settled.insert(*slot);

@@ -1,5 +1,6 @@
 //! Removing keys that were listed: here, or wherever they have gone meanwhile.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,6 +8,16 @@ use bytes::Bytes;
 use cache_core::CacheError;
 
 use super::{FIRST_PAUSE, RETRIES, Stop, Visit, count, lock, watched};
+use crate::keys::Unlinked;
+
+/// Where keys are removed.
+#[derive(Clone, Copy)]
+enum Place {
+    /// At the primary that is visited.
+    Here,
+    /// Wherever they live.
+    Anywhere,
+}
 
 impl Visit {
     /// Removes `keys`, as many as there may be.
@@ -31,25 +42,22 @@ impl Visit {
         Ok(())
     }
 
-    /// Removes `keys`, each wherever it is; how many were there.
+    /// Removes `keys`, each wherever it is; how many were there. What was removed counts also where others fail.
     async fn unlink(&self, keys: &[Bytes]) -> Result<u64, Stop> {
-        let unlink = self.again_if_transient(|| self.shard.unlink(keys));
-        let unlinked = watched(&*self.shard, &self.governor, unlink).await?;
-        let moved = count(&unlinked.moved);
-        let answered = count(keys).saturating_sub(moved);
+        let unlink = self.until_answered(Place::Here, keys);
+        let (unlinked, ended) = watched(&*self.shard, &self.governor, unlink).await;
+        let others = [unlinked.unanswered(), &unlinked.moved];
+        let answered = count(keys).saturating_sub(others.map(count).iter().sum());
         let removed = unlinked.removed.min(answered);
-        let late = self
-            .count_late(keys)
-            .saturating_sub(self.count_late(&unlinked.moved));
+        let late = others.map(|keys| self.count_late(keys)).iter().sum();
+        let late = self.count_late(keys).saturating_sub(late);
         self.tally.change(|counts| {
             counts.matched += answered;
             counts.removed += removed;
             counts.gone += answered - removed;
             counts.late += late;
         });
-        if moved == 0 {
-            return Ok(removed);
-        }
+        ended?;
         let (own, foreign): (Vec<Bytes>, Vec<Bytes>) = unlinked
             .moved
             .into_iter()
@@ -63,16 +71,16 @@ impl Visit {
             return Ok(0);
         }
         self.note_restless(keys);
-        let removed = self.unlink_anywhere(keys).await?;
-        let (followed, late) = (count(keys), self.count_late(keys));
+        let (removed, followed, ended) = self.unlink_anywhere(keys).await;
+        let (gone, late) = (count(&followed) - removed, self.count_late(&followed));
         self.tally.change(|counts| {
-            counts.matched += followed;
+            counts.matched += removed + gone;
             counts.removed += removed;
-            counts.gone += followed - removed;
-            counts.moved += followed;
+            counts.gone += gone;
+            counts.moved += removed + gone;
             counts.late += late;
         });
-        Ok(removed)
+        ended.map(|()| removed)
     }
 
     /// Keys of a slot that this primary does not serve: it receives the slot key by key, or it has kept
@@ -88,31 +96,71 @@ impl Visit {
             if keys.is_empty() {
                 continue;
             }
-            let removed = self.unlink_anywhere(&keys).await?;
+            let (removed, followed, ended) = self.unlink_anywhere(&keys).await;
             if removed > 0 {
                 self.note_restless(&keys);
             }
-            let orphans = if self.is_first { count(&keys) - removed } else { 0 };
+            let followed = count(&followed);
+            let orphans = if self.is_first { followed - removed } else { 0 };
             self.tally.change(|counts| {
                 counts.matched += removed + orphans;
                 counts.removed += removed;
                 counts.orphans += orphans;
-                counts.moved += count(&keys);
+                counts.moved += followed;
                 counts.late += if is_new { 0 } else { removed };
             });
+            ended?;
             found += removed;
         }
         Ok(found)
     }
 
-    async fn unlink_anywhere(&self, keys: &[Bytes]) -> Result<u64, Stop> {
-        let removed = self
-            .again_if_transient(|| self.errand.keys.unlink_anywhere(keys))
-            .await?;
-        Ok(removed.min(count(keys)))
+    /// Removes `keys`, each wherever it lives now: how many were there, and which were answered for.
+    async fn unlink_anywhere(&self, keys: &[Bytes]) -> (u64, Vec<Bytes>, Result<(), Stop>) {
+        let (unlinked, ended) = self.until_answered(Place::Anywhere, keys).await;
+        let unanswered: HashSet<&Bytes> = unlinked.unanswered().iter().collect();
+        let answered: Vec<Bytes> = keys
+            .iter()
+            .filter(|key| !unanswered.contains(key))
+            .cloned()
+            .collect();
+        (unlinked.removed.min(count(&answered)), answered, ended)
     }
 
-    /// Removing again does no harm, so that only the last of several failures counts.
+    /// Removes `keys`, and those without an answer again where the reason may pass: removing again does no
+    /// harm. With the reason why some of them have none in the end.
+    async fn until_answered(&self, place: Place, keys: &[Bytes]) -> (Unlinked, Result<(), Stop>) {
+        let mut all = self.unlink_once(place, keys).await;
+        let mut pause = FIRST_PAUSE;
+        for _ in 0..RETRIES {
+            let Some((keys, error)) = all.failed.take_if(|(_, error)| error.is_transient()) else {
+                break;
+            };
+            if let Err(stop) = self.rest(pause, error.clone()).await {
+                all.failed = Some((keys, error));
+                return (all, Err(stop));
+            }
+            let more = self.unlink_once(place, &keys).await;
+            all.removed += more.removed;
+            all.moved.extend(more.moved);
+            all.failed = more.failed;
+            pause *= 2;
+        }
+        let ended = match &all.failed {
+            Some((_, error)) => Err(Stop::Failed(error.clone())),
+            None => Ok(()),
+        };
+        (all, ended)
+    }
+
+    async fn unlink_once(&self, place: Place, keys: &[Bytes]) -> Unlinked {
+        match place {
+            Place::Here => self.shard.unlink(keys).await,
+            Place::Anywhere => self.errand.keys.unlink_anywhere(keys).await,
+        }
+    }
+
+    /// Asking again does no harm, so that only the last of several failures counts.
     pub(super) async fn again_if_transient<T, F, Fut>(&self, call: F) -> Result<T, Stop>
     where
         F: Fn() -> Fut,

@@ -169,7 +169,10 @@ async fn removed(stack: &Stack, key: &[u8]) -> Result<u64, CacheError> {
     match &stack.foundation {
         // Its keys are text.
         Foundation::Memory(_) => Ok(0),
-        Foundation::Valkey(client) => client.administration().unlink(&[whole(stack, key)]).await,
+        Foundation::Valkey(client) => {
+            let unlinked = client.administration().unlink(&[whole(stack, key)]).await;
+            unlinked.into_removed()
+        }
         _ => Err(CacheError::Unsupported {
             detail: "this backend takes text as keys only".into(),
         }),
