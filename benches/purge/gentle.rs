@@ -2,13 +2,10 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use benches::{Goal, median};
 use cache_admin::{Options, Pace};
-use cache_core::clock;
-use tests::Connection;
-use tokio::sync::oneshot;
-use tokio::sync::oneshot::error::TryRecvError;
+use tests::p99_while;
 
 use crate::{Sizes, check, engine, float, pattern, populate, say, server};
 
@@ -27,11 +24,12 @@ pub(crate) async fn measure(sizes: Sizes) -> Result<()> {
         let (mut more, mut rates) = (Vec::new(), Vec::new());
         for _ in 0..sizes.rounds.max(3) {
             populate(&server, "doomed", doomed, 100).await?;
-            let (quiet, ()) = p99(&server.address(), tokio::time::sleep(Duration::from_secs(1))).await?;
+            let (quiet, ()) =
+                p99_while(&server.address(), tokio::time::sleep(Duration::from_secs(1))).await?;
             let options = Options::default().with_pace(pace);
             let pattern = pattern("doomed:*")?;
             let run = engine.invalidate(&pattern, &options);
-            let (busy, report) = p99(&server.address(), run).await?;
+            let (busy, report) = p99_while(&server.address(), run).await?;
             check(&report, doomed)?;
             more.push((busy.as_secs_f64() - quiet.as_secs_f64()) * 1e3);
             rates.push(float(doomed) / report.elapsed.as_secs_f64());
@@ -51,33 +49,4 @@ pub(crate) async fn measure(sizes: Sizes) -> Result<()> {
         }
     }
     say("")
-}
-
-/// The p99 of a GET that is asked again and again while `work` goes on.
-async fn p99<T>(address: &str, work: impl Future<Output = T>) -> Result<(Duration, T)> {
-    let address = address.to_owned();
-    let (ended, mut end) = oneshot::channel::<()>();
-    // On a thread of its own, so that our own work does not stand in its way.
-    let probe = std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        runtime.block_on(async {
-            let mut connection = Connection::open(&address).await?;
-            let mut calls = Vec::new();
-            while end.try_recv() == Err(TryRecvError::Empty) {
-                let began = clock::now();
-                connection.call(&["GET", "probe"]).await?;
-                calls.push(began.elapsed());
-            }
-            Ok::<_, anyhow::Error>(calls)
-        })
-    });
-    let done = work.await;
-    let _ = ended.send(());
-    let calls = tokio::task::spawn_blocking(move || probe.join()).await?;
-    let mut calls = calls.map_err(|_| anyhow::anyhow!("the probe panicked"))??;
-    calls.sort_unstable();
-    let place = calls.len() * 99 / 100;
-    Ok((calls.get(place).copied().context("no GET was answered")?, done))
 }

@@ -171,9 +171,32 @@ fn within(config: &ValkeyConfig, op_timeout: Option<Duration>) -> ValkeyConfig {
 
 #[cfg(test)]
 mod tests {
-    use cache_core::config::Topology;
+    use cache_core::config::{NearConfig, Topology};
 
     use super::*;
+
+    #[test]
+    fn servers_are_asked_to_report_what_the_near_tier_needs() {
+        let servers = || ValkeyConfig::new(Topology::single("cache:6379".parse().unwrap()));
+        let of = |asked: Option<NearTracking>, prefix: Option<&str>| {
+            let mut config = CacheConfig::builder().valkey(servers());
+            if let Some(asked) = asked {
+                config = config.near(NearConfig::new(1 << 20, Duration::from_secs(1)).with_tracking(asked));
+            }
+            if let Some(prefix) = prefix {
+                config = config.key_prefix(prefix);
+            }
+            tracking(&config.build().unwrap())
+        };
+        assert_eq!(of(None, None), Tracking::OptIn);
+        assert_eq!(of(Some(NearTracking::OptIn), Some("shop:")), Tracking::OptIn);
+        assert_eq!(of(Some(NearTracking::Off), Some("shop:")), Tracking::Off);
+        let prefixes = vec!["shop:".to_owned()];
+        assert_eq!(
+            of(Some(NearTracking::Broadcast), Some("shop:")),
+            Tracking::Broadcast { prefixes }
+        );
+    }
 
     #[test]
     fn the_deadline_of_a_call_only_ever_lowers_the_clients_own() {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use cache_core::config::{Backend, NearConfig, OnError};
 use cache_core::{CacheClient, CacheConfig, CacheError};
 use cache_layers::guarded::OnFailure;
-use cache_layers::observed::{Tier, Timing};
+use cache_layers::observed::Tier;
 use cache_layers::{CacheMetrics, Guarded, GuardedConfig, Observed, ObservedConfig, Prefixed, Tiered};
 
 /// A client with its layers, and those of them that tell how they do.
@@ -76,8 +76,8 @@ pub(crate) fn around(client: Arc<dyn CacheClient>, config: &CacheConfig) -> Resu
                 if layers[..index].contains(&Layer::Tiered) {
                     observed = observed.tier(Tier::Far).system(system(&config.backend));
                 } else if layers[index..].contains(&Layer::Guarded) && !layers.contains(&Layer::Tiered) {
-                    // Every call is a round trip: beside it, measuring costs nothing.
-                    observed = observed.timing(Timing::Every);
+                    // What callers see is what the backend is asked.
+                    observed = observed.system(system(&config.backend));
                 }
                 Arc::new(Observed::new(inner, observed.build()?))
             }
@@ -157,6 +157,24 @@ mod tests {
             outlined(CacheConfig::builder().key_prefix("")),
             "Observed(client)"
         );
+    }
+
+    #[test]
+    fn each_layer_is_told_what_the_configuration_says() {
+        let near = NearConfig::new(1 << 20, Duration::from_secs(7)).with_max_entries(11);
+        let config = CacheConfig::builder()
+            .op_timeout(Duration::from_millis(200))
+            .on_error(OnError::Bypass)
+            .build()
+            .unwrap();
+        let guarded = format!("{:?}", guarded(&config).unwrap());
+        for said in ["deadline: Some(200ms)", "on_failure: Bypass"] {
+            assert!(guarded.contains(said), "no {said} in {guarded}");
+        }
+        let tiered = format!("{:?}", tiered(&near).unwrap());
+        for said in ["max_bytes: 1048576", "max_entries: 11", " life: 7s"] {
+            assert!(tiered.contains(said), "no {said} in {tiered}");
+        }
     }
 
     #[tokio::test]

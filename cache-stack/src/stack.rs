@@ -48,10 +48,7 @@ impl Stack {
             (Foundation::Valkey(client), Backend::Valkey(valkey))
                 if matches!(valkey.topology, Topology::Cluster { .. }) =>
             {
-                let primaries = client.primaries().len();
-                let s = if primaries == 1 { "y" } else { "ies" };
-                let tls = if valkey.tls.is_some() { ", TLS" } else { "" };
-                format!("Valkey(cluster, {primaries} primar{s}{tls})")
+                cluster(client.primaries().len(), valkey.tls.is_some())
             }
             (_, backend) => backend.to_string(),
         };
@@ -70,6 +67,13 @@ impl Stack {
     pub fn key_prefix(&self) -> &str {
         self.config.key_prefix.as_deref().unwrap_or_default()
     }
+}
+
+/// A cluster, in words.
+fn cluster(primaries: usize, tls: bool) -> String {
+    let s = if primaries == 1 { "y" } else { "ies" };
+    let tls = if tls { ", TLS" } else { "" };
+    format!("Valkey(cluster, {primaries} primar{s}{tls})")
 }
 
 /// The backend under a [`Stack`], by its own type.
@@ -100,6 +104,12 @@ mod tests {
     use cache_core::{CacheClient as _, CacheConfig, Ttl};
 
     use super::*;
+
+    #[test]
+    fn a_cluster_is_told_by_its_primaries_and_its_encryption() {
+        assert_eq!(cluster(3, false), "Valkey(cluster, 3 primaries)");
+        assert_eq!(cluster(1, true), "Valkey(cluster, 1 primary, TLS)");
+    }
 
     #[tokio::test]
     async fn the_client_and_its_foundation_are_one_cache() {

@@ -211,4 +211,13 @@ mod tests {
         ]);
         assert!(read_role(&replica).is_empty());
     }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_a_primary_says_of_its_role_is_replicas_or_none(
+            reply in crate::reply::foreign::reply(&["master", "10.0.0.2", "6379"]),
+        ) {
+            proptest::prop_assert!(matches!(reply, Reply::Array(_)) || read_role(&reply).is_empty());
+        }
+    }
 }

@@ -1,5 +1,8 @@
 //! What a server answers, free of any wire crate.
 
+#[cfg(test)]
+pub(crate) mod foreign;
+
 use bytes::Bytes;
 use cache_core::CacheError;
 

@@ -292,4 +292,14 @@ mod tests {
         say("slave 10.0.0.2:2 10.0.0.2 2 @ cache 10.0.0.1 1");
         assert!(news.switching.load(Ordering::Acquire));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_a_sentinel_answers_is_an_address_or_none(
+            reply in crate::reply::foreign::reply(&["ip", "port", "flags", "slave", "6379", "10.0.0.1"]),
+        ) {
+            let _whatever = read_address(&reply);
+            proptest::prop_assert!(matches!(reply, Reply::Array(_)) || read_replicas(&reply).is_empty());
+        }
+    }
 }

@@ -171,13 +171,13 @@ impl Counts {
     #[must_use]
     pub const fn plus(self, other: Self) -> Self {
         Self {
-            pages: self.pages + other.pages,
-            matched: self.matched + other.matched,
-            removed: self.removed + other.removed,
-            gone: self.gone + other.gone,
-            orphans: self.orphans + other.orphans,
-            moved: self.moved + other.moved,
-            late: self.late + other.late,
+            pages: self.pages.saturating_add(other.pages),
+            matched: self.matched.saturating_add(other.matched),
+            removed: self.removed.saturating_add(other.removed),
+            gone: self.gone.saturating_add(other.gone),
+            orphans: self.orphans.saturating_add(other.orphans),
+            moved: self.moved.saturating_add(other.moved),
+            late: self.late.saturating_add(other.late),
         }
     }
 }

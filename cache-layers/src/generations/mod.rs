@@ -179,6 +179,9 @@ impl Generations {
     /// `namespace` in its present generation, asked of the cache anew; `None` where it has none so far. Unlike
     /// [`current`](Self::current), this begins none.
     ///
+    /// A client that [bypasses](crate::guarded::OnFailure::Bypass) a cache that is down answers that there is none:
+    /// ask the backend itself where that matters.
+    ///
     /// # Errors
     ///
     /// As [`current`](Self::current).

@@ -79,3 +79,30 @@ impl Standing {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_ran_out_unnoticed_is_lost_for_good_though_an_extension_comes_through() {
+        let second = Duration::from_secs(1);
+        let standing = Standing::until(clock::now() + second);
+        assert_eq!(standing.extend(clock::now() + second * 2), Ok(()));
+        // Nobody looks when the time is up.
+        tokio::time::sleep(second * 2).await;
+        assert_eq!(standing.extend(clock::now() + second), Err(Loss::Expired));
+        assert_eq!(standing.now(), Err(Loss::Expired));
+        assert_eq!(standing.lose(Loss::Gone), Loss::Expired);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_extension_never_shortens() {
+        let until = clock::now() + Duration::from_secs(2);
+        let standing = Standing::until(until);
+        assert_eq!(standing.extend(until - Duration::from_secs(1)), Ok(()));
+        assert_eq!(standing.now(), Ok(until));
+    }
+}

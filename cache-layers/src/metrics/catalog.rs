@@ -78,8 +78,8 @@ pub const ATTRIBUTES: &[Attribute] = &[
 /// Every metric, in the order of the documentation.
 pub const METRICS: &[Metric] = &[
     OPERATIONS,
-    EDGE_DURATION,
-    FAR_DURATION,
+    DURATION,
+    CLIENT_DURATION,
     LOOKUPS,
     ANSWERS,
     JOINED,
@@ -130,7 +130,7 @@ attributes! {
         "del", "exists", "incr", "incr_by", "expire", "ttl", "ping", "close"
     ], "the method of the contract";
     SYSTEM: "db.system.name", [],
-        "what is behind the far tier, as the configuration says";
+        "what the calls go to, as the configuration says";
     OUTCOME: "cache.outcome", ["ok", "hit", "partial", "miss", "unmet", "cancelled", "error"],
         "how the call ended";
     ERROR: "error.type", [
@@ -166,10 +166,10 @@ macro_rules! metrics {
 metrics! {
     OPERATIONS: "cache.operations", Counter, "{operation}", [TIER, OPERATION, OUTCOME, ERROR],
         "Calls that ended, cancelled ones included. Exact.";
-    EDGE_DURATION: "cache.operation.duration", Histogram, "s", [TIER, OPERATION, OUTCOME, ERROR],
-        "How long calls took at the edge; of one call in 16, chosen by chance, unless configured otherwise.";
-    FAR_DURATION: "db.client.operation.duration", Histogram, "s", [TIER, OPERATION, SYSTEM, OUTCOME, ERROR],
-        "How long calls to the backend took; of every call, unless configured otherwise.";
+    DURATION: "cache.operation.duration", Histogram, "s", [TIER, OPERATION, OUTCOME, ERROR],
+        "How long calls took that the near tier or the embedded client may answer; of one in 16, chosen by chance, unless configured otherwise.";
+    CLIENT_DURATION: "db.client.operation.duration", Histogram, "s", [TIER, OPERATION, SYSTEM, OUTCOME, ERROR],
+        "How long calls to the backend took, with all that the client does for them; of every call, unless configured otherwise.";
     LOOKUPS: "cache.lookups", Counter, "{key}", [TIER, FOUND],
         "Keys that `get`, `get_entry` and `get_many` asked for and had an answer for. Exact.";
     ANSWERS: "cache.read_through.answers", Counter, "{key}", [ANSWER],

@@ -115,7 +115,7 @@ impl CacheMetrics {
         self.inner.guards.watch(guard);
     }
 
-    pub(crate) fn calls(&self, tier: Tier, system: &'static str) -> Arc<TierCalls> {
+    pub(crate) fn calls(&self, tier: Tier, system: Option<&'static str>) -> Arc<TierCalls> {
         self.inner.tiers.calls(tier, system)
     }
 }

@@ -23,8 +23,8 @@ const KEYS_MISSED: usize = SERIES + 1;
 #[derive(Debug)]
 pub(super) struct Tiers {
     known: Arc<Mutex<Vec<Arc<TierCalls>>>>,
-    edge: Histogram<f64>,
-    far: Histogram<f64>,
+    operations: Histogram<f64>,
+    client_operations: Histogram<f64>,
 }
 
 impl Tiers {
@@ -44,23 +44,21 @@ impl Tiers {
         });
         Self {
             known,
-            edge: catalog::EDGE_DURATION.histogram(meter),
-            far: catalog::FAR_DURATION.histogram(meter),
+            operations: catalog::DURATION.histogram(meter),
+            client_operations: catalog::CLIENT_DURATION.histogram(meter),
         }
     }
 
     /// The calls of `tier`; layers with the same labels count together.
-    pub(super) fn calls(&self, tier: Tier, system: &'static str) -> Arc<TierCalls> {
-        // The edge tells no system.
-        let system = if tier == Tier::Far { system } else { "" };
+    pub(super) fn calls(&self, tier: Tier, system: Option<&'static str>) -> Arc<TierCalls> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let alike = |calls: &&Arc<TierCalls>| calls.tier == tier && calls.system == system;
         if let Some(calls) = known.iter().find(alike) {
             return Arc::clone(calls);
         }
-        let durations = match tier {
-            Tier::Edge => &self.edge,
-            Tier::Far => &self.far,
+        let durations = match system {
+            None => &self.operations,
+            Some(_) => &self.client_operations,
         };
         let calls = Arc::new(TierCalls::new(tier, system, durations.clone()));
         known.push(Arc::clone(&calls));
@@ -72,7 +70,8 @@ impl Tiers {
 #[derive(Debug)]
 pub(crate) struct TierCalls {
     tier: Tier,
-    system: &'static str,
+    /// What the calls go to, where that is known.
+    system: Option<&'static str>,
     counts: Tally<{ SERIES + 2 }>,
     durations: Histogram<f64>,
     /// What a duration is labelled with, made when it is first needed.
@@ -80,7 +79,7 @@ pub(crate) struct TierCalls {
 }
 
 impl TierCalls {
-    fn new(tier: Tier, system: &'static str, durations: Histogram<f64>) -> Self {
+    fn new(tier: Tier, system: Option<&'static str>, durations: Histogram<f64>) -> Self {
         Self {
             tier,
             system,
@@ -88,6 +87,14 @@ impl TierCalls {
             durations,
             labels: (0..SERIES).map(|_| OnceLock::new()).collect(),
         }
+    }
+
+    pub(crate) const fn tier(&self) -> Tier {
+        self.tier
+    }
+
+    pub(crate) const fn system(&self) -> Option<&'static str> {
+        self.system
     }
 
     /// Notes that a call ended; how long it took, where that was measured.
@@ -98,8 +105,8 @@ impl TierCalls {
         if let Some(took) = took {
             let labels = self.labels[series].get_or_init(|| {
                 let mut labels = labels(self.tier, operation, outcome);
-                if self.tier == Tier::Far {
-                    labels.push(KeyValue::new(catalog::SYSTEM.name, self.system));
+                if let Some(system) = self.system {
+                    labels.push(KeyValue::new(catalog::SYSTEM.name, system));
                 }
                 labels.into()
             });

@@ -4,7 +4,7 @@ use cache_core::clock::{self, Instant};
 use tracing::Span;
 use tracing::field::Empty;
 
-use crate::metrics::{Operation, Outcome, Sampler, Tier, TierCalls};
+use crate::metrics::{Operation, Outcome, Sampler, TierCalls};
 
 /// Ends as cancelled where nobody says otherwise before it is dropped.
 pub(super) struct Call<'a> {
@@ -16,19 +16,13 @@ pub(super) struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    pub(super) fn begin(
-        calls: &'a TierCalls,
-        sampler: &Sampler,
-        tier: Tier,
-        operation: Operation,
-        keys: usize,
-    ) -> Self {
+    pub(super) fn begin(calls: &'a TierCalls, sampler: &Sampler, operation: Operation, keys: usize) -> Self {
         Self {
             calls,
             operation,
             begun: sampler.picks().then(clock::now),
             outcome: Outcome::Cancelled,
-            span: span(tier, operation, keys),
+            span: span(calls, operation, keys),
         }
     }
 
@@ -52,18 +46,22 @@ impl Drop for Call<'_> {
             self.span.record("cache.outcome", self.outcome.label());
             if let Some(error) = self.outcome.error_type() {
                 self.span.record("error.type", error);
+                self.span.record("otel.status_code", "ERROR");
             }
         }
     }
 }
 
 /// The span of a call. It names no key, and of an error the kind alone.
-fn span(tier: Tier, operation: Operation, keys: usize) -> Span {
+fn span(calls: &TierCalls, operation: Operation, keys: usize) -> Span {
+    let system = calls.system();
     tracing::debug_span!(
         "cache.operation",
         otel.name = operation.name(),
-        otel.kind = if tier == Tier::Far { "client" } else { "internal" },
-        cache.tier = tier.name(),
+        otel.kind = if system.is_some() { "client" } else { "internal" },
+        otel.status_code = Empty,
+        cache.tier = calls.tier().name(),
+        db.system.name = system,
         db.operation.name = operation.name(),
         cache.keys = keys,
         cache.outcome = Empty,

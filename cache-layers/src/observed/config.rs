@@ -19,7 +19,7 @@ use crate::refuse::refuse;
 #[derive(Clone, Debug)]
 pub struct ObservedConfig {
     pub(super) tier: Tier,
-    pub(super) system: &'static str,
+    pub(super) system: Option<&'static str>,
     pub(super) timing: Timing,
     pub(super) metrics: CacheMetrics,
 }
@@ -59,15 +59,16 @@ impl ObservedConfigBuilder {
         self
     }
 
-    /// What is behind the far tier, as the database conventions call it (`db.system.name`). The edge does
-    /// not tell. Default: `_OTHER`.
+    /// Which system the calls go to, as the database conventions call it (`db.system.name`): for the far tier,
+    /// and for the edge where no near tier is in between. What is timed is then
+    /// `db.client.operation.duration`. Default: `_OTHER` in the far tier, none at the edge.
     pub const fn system(mut self, name: &'static str) -> Self {
         self.system = Some(name);
         self
     }
 
-    /// Of which calls the duration is measured. Default: one in 16 at the edge, where a call may cost less
-    /// than its measurement; every call in the far tier.
+    /// Of which calls the duration is measured. Default: every call to a [system](Self::system); at an edge
+    /// without one, where a call may cost less than its measurement, one in 16.
     pub const fn timing(mut self, timing: Timing) -> Self {
         self.timing = Some(timing);
         self
@@ -86,12 +87,12 @@ impl ObservedConfigBuilder {
     /// [`CacheError::InvalidInput`] that names the first choice that cannot be, and what can.
     pub fn build(self) -> Result<ObservedConfig, CacheError> {
         let tier = self.tier.unwrap_or(Tier::Edge);
-        let system = self.system.unwrap_or("_OTHER");
-        let timing = self.timing.unwrap_or(match tier {
-            Tier::Edge => Timing::OneIn(16),
-            Tier::Far => Timing::Every,
+        let system = self.system.or((tier == Tier::Far).then_some("_OTHER"));
+        let timing = self.timing.unwrap_or(match system {
+            None => Timing::OneIn(16),
+            Some(_) => Timing::Every,
         });
-        if system.is_empty() {
+        if system.is_some_and(str::is_empty) {
             return refuse("system", "takes a name that is not empty");
         }
         if timing == Timing::OneIn(0) {
@@ -125,9 +126,11 @@ mod tests {
     }
 
     #[test]
-    fn the_edge_is_timed_by_a_sample_and_the_far_tier_as_a_whole() {
-        let of = |tier| ObservedConfig::builder().tier(tier).build().unwrap().timing;
-        assert_eq!(of(Tier::Edge), Timing::OneIn(16));
-        assert_eq!(of(Tier::Far), Timing::Every);
+    fn the_edge_is_timed_by_a_sample_and_calls_to_a_system_as_a_whole() {
+        let of = |config: ObservedConfigBuilder| config.build().unwrap().timing;
+        let new = ObservedConfig::builder;
+        assert_eq!(of(new().tier(Tier::Edge)), Timing::OneIn(16));
+        assert_eq!(of(new().tier(Tier::Far)), Timing::Every);
+        assert_eq!(of(new().tier(Tier::Edge).system("valkey")), Timing::Every);
     }
 }

@@ -14,7 +14,8 @@
 //!   tier its times would be those of a map in memory; below the guard, what the breaker turned away and
 //!   what the deadline cut off would be missing or counted as cancelled. Where the guard bypasses failures,
 //!   they are misses here: `cache.guard.bypassed` has them.
-//! - With one tier only, the one place is the edge's.
+//! - Without a near tier, the one place is the edge's, with the [system](ObservedConfigBuilder::system) that its
+//!   calls go to: they are what callers see, and what the backend is asked.
 //!
 //! # What it costs
 //!
@@ -68,7 +69,6 @@ use crate::metrics::{Operation, Outcome, Sampler, TierCalls};
 #[derive(Debug)]
 pub struct Observed {
     inner: Arc<dyn CacheClient>,
-    tier: Tier,
     calls: Arc<TierCalls>,
     sampler: Sampler,
 }
@@ -85,7 +85,6 @@ impl Observed {
         } = config;
         Self {
             inner: client,
-            tier,
             calls: metrics.calls(tier, system),
             sampler: Sampler::new(match timing {
                 Timing::Every => 1,
@@ -109,7 +108,7 @@ impl Observed {
         call: impl Future<Output = Result<T, CacheError>> + Send,
         outcome: impl FnOnce(&T) -> Outcome + Send,
     ) -> Result<T, CacheError> {
-        let observed = Call::begin(&self.calls, &self.sampler, self.tier, operation, keys);
+        let observed = Call::begin(&self.calls, &self.sampler, operation, keys);
         let result = call.instrument(observed.span()).await;
         observed.end(match &result {
             Ok(answer) => outcome(answer),

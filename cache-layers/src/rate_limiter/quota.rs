@@ -30,8 +30,9 @@ enum Kind {
 }
 
 impl Quota {
-    /// The most that a limit can be: 10 to the power of 15.
-    pub const MAX_LIMIT: u64 = 1_000_000_000_000_000;
+    /// The most that a limit can be: the largest integer of a structured field (RFC 9651), so that a response can
+    /// tell it.
+    pub const MAX_LIMIT: u64 = 999_999_999_999_999;
     /// The shortest window. What is near the time of a round trip makes no sense.
     pub const MIN_WINDOW: Duration = Duration::from_millis(10);
     /// The longest window: 366 days.
@@ -78,7 +79,7 @@ impl Quota {
 
     pub(crate) fn check(&self, cost: u64) -> Result<(), CacheError> {
         if !(1..=Self::MAX_LIMIT).contains(&self.limit) {
-            return refuse("limit", "takes 1 to 10^15");
+            return refuse("limit", "takes 1 to 999999999999999");
         }
         if !(Self::MIN_WINDOW..=Self::MAX_WINDOW).contains(&self.window)
             || !self.window.as_nanos().is_multiple_of(1_000_000)
@@ -194,13 +195,14 @@ mod tests {
     fn what_cannot_be_is_refused_by_name() {
         let refused = |quota: Quota, cost| quota.check(cost).unwrap_err().to_string();
         assert!(Quota::fixed(1, MINUTE).check(1).is_ok());
+        assert!(Quota::fixed(Quota::MAX_LIMIT, MINUTE).check(1).is_ok());
         assert_eq!(
             refused(Quota::fixed(0, MINUTE), 1),
-            "invalid limit: takes 1 to 10^15"
+            "invalid limit: takes 1 to 999999999999999"
         );
         assert_eq!(
-            refused(Quota::fixed(u64::MAX, MINUTE), 1),
-            "invalid limit: takes 1 to 10^15"
+            refused(Quota::fixed(Quota::MAX_LIMIT + 1, MINUTE), 1),
+            "invalid limit: takes 1 to 999999999999999"
         );
         for window in [Duration::ZERO, Duration::MAX, Duration::from_micros(20_001)] {
             assert_eq!(

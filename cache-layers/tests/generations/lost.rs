@@ -10,25 +10,24 @@ use futures::future::join_all;
 
 use crate::{COUNTER, billing, over};
 
-/// A clock that stands still, as that of a machine that always starts in 1970.
+/// A clock that stands still: at zero, as that of a machine that always starts in 1970.
 #[derive(Debug)]
-struct Stopped;
+struct Stopped(Duration);
 
 impl WallClock for Stopped {
     fn since_epoch(&self) -> Duration {
-        Duration::ZERO
+        self.0
     }
+}
+
+fn stopped(at: Duration) -> GenerationsConfig {
+    let config = GenerationsConfig::builder().clock(Arc::new(Stopped(at)));
+    config.build().unwrap()
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_lost_counter_begins_at_a_number_that_was_not_used() {
-    for config in [
-        GenerationsConfig::default(),
-        GenerationsConfig::builder()
-            .clock(Arc::new(Stopped))
-            .build()
-            .unwrap(),
-    ] {
+    for config in [GenerationsConfig::default(), stopped(Duration::ZERO)] {
         let memory = Arc::new(MemoryCache::default());
         let generations = Generations::new(memory.clone(), config);
         let mut seen = HashSet::new();
@@ -45,6 +44,21 @@ async fn a_lost_counter_begins_at_a_number_that_was_not_used() {
             }
             assert_eq!(memory.del(&[COUNTER]).await.unwrap(), 1);
         }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_counter_begins_beyond_all_numbers_before_by_the_time_of_day() {
+    let memory = Arc::new(MemoryCache::default());
+    let mut before = 0;
+    for second in [1_800_000_000, 1_800_000_001] {
+        let now = Duration::from_secs(second);
+        let generations = Generations::new(memory.clone(), stopped(now));
+        let begun = generations.current(&billing()).await.unwrap().number();
+        assert_eq!(u128::from(begun >> 20), now.as_millis());
+        assert!(begun > before);
+        before = generations.bump(&billing()).await.unwrap().number();
+        memory.del(&[COUNTER]).await.unwrap();
     }
 }
 
@@ -73,6 +87,7 @@ async fn a_step_of_somebody_who_died_before_the_counter_was_made_is_made_good() 
     let memory = Arc::new(MemoryCache::default());
     // What `incr` leaves behind where there is no counter.
     memory.incr(COUNTER).await.unwrap();
+    assert_eq!(over(memory.clone()).existing(&billing()).await.unwrap(), None);
     let found = over(memory.clone()).current(&billing()).await.unwrap();
     assert!(found.number() > 1 << 40);
     assert_eq!(over(memory).current(&billing()).await.unwrap(), found);

@@ -33,6 +33,22 @@ async fn another_process_notices_within_the_near_life_where_they_are_not() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_stepped_itself_knows_at_once_also_where_it_was_not_told_that_it_did() {
+    let cache = FaultyCache::new(Wire::deaf(Arc::new(MemoryCache::default())));
+    let faults = cache.faults().clone();
+    let generations = over(cache);
+    let old = generations.current(&billing()).await.unwrap();
+    let new = generations.bump(&billing()).await.unwrap();
+    assert_ne!(new, old);
+    assert_eq!(generations.current(&billing()).await.unwrap(), new);
+    for _ in 0..2 {
+        faults.next(Operation::Incr, Fault::LostReply(NEAR / 10));
+    }
+    generations.bump(&billing()).await.unwrap_err();
+    assert_ne!(generations.current(&billing()).await.unwrap(), new);
+}
+
+#[tokio::test(start_paused = true)]
 async fn with_no_near_life_every_call_asks() {
     let memory = Arc::new(MemoryCache::default());
     let config = GenerationsConfig::builder()

@@ -130,6 +130,20 @@ async fn beyond_the_quota_it_is_429_until_the_time_that_it_says() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn of_a_sliding_window_a_denied_request_is_told_when_it_would_be_allowed_not_when_all_is_there_again() {
+    let (limiter, _) = limiter(OnError::Fail);
+    let sliding = RateLimitPolicy::new("default", Quota::sliding(2, MINUTE)).unwrap();
+    let app = app(layer(limiter, sliding));
+    ask(&app, "").await;
+    assert_eq!(ask(&app, "").await.header("ratelimit"), r#""default";r=0;t=120"#);
+    let denied = ask(&app, "").await;
+    assert_eq!(denied.header("ratelimit"), r#""default";r=0;t=90"#);
+    assert_eq!(denied.header("retry-after"), "90");
+    tokio::time::sleep(Duration::from_secs(90)).await;
+    assert_eq!(ask(&app, "").await.status, 200);
+}
+
+#[tokio::test(start_paused = true)]
 async fn of_many_requests_at_once_exactly_the_limit_is_served() {
     let (limiter, _) = limiter(OnError::Fail);
     let app = app(layer(limiter, policy("default", 30)));

@@ -45,6 +45,27 @@ async fn a_near_tier_tells_what_it_did_and_what_it_holds() {
     assert_eq!(rig.values("cache.near.status")["tracked"], 0);
 }
 
+#[tokio::test]
+async fn what_had_to_go_for_others_is_no_change_that_was_reported() {
+    let rig = Rig::new();
+    let far = Arc::new(MemoryCache::default());
+    let config = NearConfig::builder().max_entries(2).build().unwrap();
+    let near = Arc::new(Tiered::new(far.clone(), config));
+    rig.metrics.watch_near(&near);
+    let keys: Vec<String> = (0..20).map(|number| number.to_string()).collect();
+    for key in &keys {
+        far.set(key, VALUE.into(), Ttl::Forever).await.unwrap();
+    }
+    let reported = value(&rig, "cache.near.invalidations");
+    for key in &keys {
+        near.get(key).await.unwrap();
+    }
+    assert_eq!(value(&rig, "cache.near.invalidations"), reported);
+    let kept = value(&rig, "cache.near.entries");
+    assert_eq!(value(&rig, "cache.near.evictions"), 20 - kept);
+    assert!(kept <= 2);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_guard_tells_the_state_of_its_circuit_and_what_it_shed() {
     let rig = Rig::new();
@@ -61,6 +82,8 @@ async fn a_guard_tells_the_state_of_its_circuit_and_what_it_shed() {
     assert_eq!((state["closed"], state["open"], state["half_open"]), (0, 1, 0));
     assert_eq!(value(&rig, "cache.guard.opened"), 1);
     assert_eq!(value(&rig, "cache.guard.shed"), 5);
+    // They failed at once, and there is no deadline.
+    assert_eq!(value(&rig, "cache.guard.timeouts"), 0);
     assert_eq!(
         value(&rig, "cache.guard.failures"),
         value(&rig, "cache.guard.calls")

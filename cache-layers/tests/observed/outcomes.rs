@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use cache_core::{CacheClient as _, MemoryCache, Ttl};
+use cache_layers::ObservedConfig;
 use cache_layers::observed::{Tier, Timing};
 use cache_mock::{Fault, Operation};
 
@@ -46,7 +47,7 @@ async fn a_batch_is_a_hit_where_all_keys_are() {
     cache.set(KEY, VALUE.into(), FOREVER).await.unwrap();
     cache.get_many(&[KEY, KEY]).await.unwrap();
     cache.get_many(&[KEY, OTHER_KEY, "c"]).await.unwrap();
-    cache.get_many(&[OTHER_KEY]).await.unwrap();
+    cache.get_many(&[OTHER_KEY, "d"]).await.unwrap();
     cache.get_many(&[]).await.unwrap();
     cache.get(KEY).await.unwrap();
     cache.get_entry(KEY).await.unwrap();
@@ -66,7 +67,7 @@ async fn a_batch_is_a_hit_where_all_keys_are() {
     // Key by key, two of the second batch were misses.
     assert_eq!(
         rig.values("cache.lookups"),
-        [("hit edge".to_owned(), 5), ("miss edge".to_owned(), 3)].into()
+        [("hit edge".to_owned(), 5), ("miss edge".to_owned(), 4)].into()
     );
 }
 
@@ -131,6 +132,23 @@ async fn a_failure_is_counted_by_its_kind_and_timed() {
         .expect("the duration of the failure");
     assert!((timeout.seconds - 3.0).abs() < 0.01, "{timeout:?}");
     assert_eq!(timeout.labels["db.system.name"], "memory");
+}
+
+#[tokio::test]
+async fn at_an_edge_that_stands_on_a_system_calls_are_what_that_system_was_asked() {
+    let rig = Rig::new();
+    let config = ObservedConfig::builder().system("valkey");
+    let cache = rig.observe_as(config, MemoryCache::default());
+    cache.get("key").await.unwrap_err();
+    let points = rig.points();
+    let timed: Vec<_> = points
+        .iter()
+        .filter(|point| point.metric.ends_with("duration"))
+        .collect();
+    assert_eq!(timed.len(), 1, "every call is timed, once: {timed:?}");
+    assert_eq!(timed[0].metric, "db.client.operation.duration");
+    assert_eq!(timed[0].labels["db.system.name"], "valkey");
+    assert_eq!(timed[0].labels["cache.tier"], "edge");
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cache_core::CacheClient;
-use cache_layers::observed::{Tier, Timing};
+use cache_layers::observed::{ObservedConfigBuilder, Tier, Timing};
 use cache_layers::{CacheMetrics, Observed, ObservedConfig};
 use opentelemetry::metrics::MeterProvider as _;
 use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData};
@@ -53,13 +53,15 @@ impl Rig {
     }
 
     pub(crate) fn observe_with(&self, tier: Tier, timing: Timing, client: impl CacheClient) -> Observed {
-        let config = ObservedConfig::builder()
-            .tier(tier)
-            .system("memory")
-            .timing(timing)
-            .metrics(self.metrics.clone())
-            .build()
-            .unwrap();
+        let mut config = ObservedConfig::builder().tier(tier).timing(timing);
+        if tier == Tier::Far {
+            config = config.system("memory");
+        }
+        self.observe_as(config, client)
+    }
+
+    pub(crate) fn observe_as(&self, config: ObservedConfigBuilder, client: impl CacheClient) -> Observed {
+        let config = config.metrics(self.metrics.clone()).build().unwrap();
         Observed::new(Arc::new(client), config)
     }
 

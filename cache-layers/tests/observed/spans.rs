@@ -62,7 +62,7 @@ async fn a_span_tells_the_operation_the_tier_how_many_keys_and_how_it_ended() {
     for (line, parts) in closed.iter().zip([
         [
             "otel.name=\"get_many\"",
-            "cache.tier=\"far\"",
+            "cache.tier=\"far\" db.system.name=\"memory\"",
             "cache.keys=2",
             "cache.outcome=\"miss\"",
         ],
@@ -70,7 +70,7 @@ async fn a_span_tells_the_operation_the_tier_how_many_keys_and_how_it_ended() {
             "otel.kind=\"client\"",
             "cache.keys=0",
             "cache.outcome=\"error\"",
-            "error.type=\"unavailable\"",
+            "error.type=\"unavailable\" otel.status_code=\"ERROR\"",
         ],
     ]) {
         for part in parts {

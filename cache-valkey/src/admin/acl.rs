@@ -210,6 +210,8 @@ fn without_hashes(error: CacheError) -> CacheError {
 
 #[cfg(test)]
 mod tests {
+    use crate::reply::foreign::{mangled, reply};
+
     use super::*;
 
     #[test]
@@ -242,5 +244,25 @@ mod tests {
             "rejected by the server, ERR: Error in ACL SETUSER modifier 'a password hash': The provided password hash \
              must be 64"
         );
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_a_server_lists_no_hash_of_it_is_shown(
+            user in mangled("user app-a on #5e884898da28047151d0e56f8dc6292773603d0d6aabbdd62a11ef721d1542d8 (%R~a:* +get) ~b:* &* +@all -keys"),
+            session in mangled("id=18 addr=127.0.0.1:5 age=70 user=app-a"),
+            reply in reply(&["user a on", "user ", "#00"]),
+        ) {
+            for reply in [Reply::Bulk(user.into()), reply] {
+                match AclUser::read(&reply) {
+                    Ok(user) => {
+                        let shown = format!("{:?}", user.rules);
+                        proptest::prop_assert!(!shown.contains("\"#") && !shown.contains("(#"), "{}", shown);
+                    }
+                    Err(error) => proptest::prop_assert_eq!(error.kind(), "corrupt"),
+                }
+            }
+            let _whatever = AclSession::read(&session);
+        }
     }
 }

@@ -41,12 +41,7 @@ impl Member {
         let Some(reply) = self.ask_if_allowed(&Command::read("TIME")).await? else {
             return Ok(None);
         };
-        let mut parts = reply.into_array()?.into_iter();
-        let mut number = || parts.next().and_then(|part| part.as_text()?.parse::<u64>().ok());
-        let (Some(seconds), Some(micros)) = (number(), number()) else {
-            return Ok(None);
-        };
-        Ok(Some(Duration::from_secs(seconds) + Duration::from_micros(micros)))
+        Ok(time_of(&reply.into_array()?))
     }
 
     /// Those of its settings that it tells (`CONFIG GET`), by name. Ask for no secret.
@@ -147,6 +142,13 @@ impl Member {
     }
 }
 
+/// What `TIME` says: seconds since 1970, and microseconds.
+fn time_of(parts: &[Reply]) -> Option<Duration> {
+    let number = |part: usize| parts.get(part)?.as_text()?.parse().ok();
+    let (seconds, micros) = (Duration::from_secs(number(0)?), Duration::from_micros(number(1)?));
+    seconds.checked_add(micros)
+}
+
 /// `reply`; `None` where the user may not do it or the server does not know how.
 pub(super) fn unless_refused(reply: Reply, command: &'static str) -> Result<Option<Reply>, CacheError> {
     match accept(reply, command) {
@@ -176,6 +178,7 @@ fn is_unknown(detail: &str) -> bool {
 mod tests {
     use super::*;
     use crate::reply::ServerError;
+    use crate::reply::foreign::reply;
 
     fn refused(code: &str, detail: &str) -> Result<Option<Reply>, CacheError> {
         let error = ServerError {
@@ -196,5 +199,16 @@ mod tests {
             unless_refused(Reply::Int(1), "TIME").unwrap(),
             Some(Reply::Int(1))
         );
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_the_time_is_said_to_be_it_is_a_time_or_none(
+            parts in proptest::collection::vec(reply(&["1795278008", "18446744073709551615"]), 0..4),
+        ) {
+            let numbers = parts.iter().take(2).filter_map(|part| part.as_text()?.parse::<u64>().ok());
+            let time = time_of(&parts);
+            proptest::prop_assert!(time.is_none() || numbers.count() == 2);
+        }
     }
 }

@@ -131,6 +131,8 @@ fn range(text: &str) -> Option<RangeInclusive<u16>> {
 
 #[cfg(test)]
 mod tests {
+    use crate::reply::foreign::mangled;
+
     use super::*;
 
     #[test]
@@ -160,5 +162,20 @@ mod tests {
         assert_eq!((state.slots_assigned, state.slots_failed), (16_384, 5));
         assert_eq!((state.nodes, state.primaries, state.epoch), (6, 3, 7));
         assert!(!ClusterState::read("").ok);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_stands_in_a_line_no_slot_of_it_is_made_up(
+            line in mangled("aa 127.0.0.1:7001@17001,one.test master,fail? - 0 0 12 connected 0-5 7 [93->-dd]"),
+            state in mangled("cluster_state:ok\r\ncluster_slots_assigned:16384\r\ncluster_size:3\r\n"),
+        ) {
+            if let Some(node) = Node::read(&line) {
+                let neighbour = Neighbour::of(&node);
+                let first = |range: &RangeInclusive<u16>| line.contains(&range.start().to_string());
+                proptest::prop_assert!(neighbour.slots.iter().all(first));
+            }
+            let _whatever = ClusterState::read(&state);
+        }
     }
 }

@@ -117,4 +117,20 @@ mod tests {
         assert_eq!(command_name("my secret"), "?");
         assert_eq!(command_name(""), "?");
     }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_the_log_holds_an_argument_is_not_shown(
+            reply in crate::reply::foreign::reply(&["hunter2 secret", "set"]),
+            head in proptest::collection::vec(0..i64::MAX, 3),
+            call in proptest::collection::vec(crate::reply::foreign::reply(&["hunter2 secret", "get"]), 0..4),
+        ) {
+            let mut entry: Vec<_> = head.into_iter().map(Reply::Int).collect();
+            entry.push(Reply::Array(call));
+            for reply in [reply, Reply::Array(entry)] {
+                let shown = SlowCall::read(reply).map(|call| call.command);
+                proptest::prop_assert!(shown.is_none_or(|command| !command.to_lowercase().contains("hunter2 ")));
+            }
+        }
+    }
 }

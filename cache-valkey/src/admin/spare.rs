@@ -135,6 +135,8 @@ impl<'a> Node<'a> {
 
 #[cfg(test)]
 mod tests {
+    use crate::reply::foreign::{mangled, reply};
+
     use super::*;
 
     const NODES: &str = "\
@@ -172,5 +174,20 @@ hh 127.0.0.1:7008@17008 handshake - 0 0 0 connected
     #[test]
     fn what_is_no_answer_names_nobody() {
         assert!(read(&Reply::Nil, &Address::new("a", 1)).is_empty());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_a_node_says_of_its_cluster_who_is_spare_can_be_dialled(
+            text in mangled(NODES),
+            reply in reply(&["aa :7001@1 myself,master - 0 0 1 connected", "\n"]),
+        ) {
+            let asked = Address::new("one.test", 7001);
+            for reply in [Reply::Bulk(text.into()), reply] {
+                for spare in read(&reply, &asked) {
+                    proptest::prop_assert!(spare.port != 0 && !spare.host.is_empty());
+                }
+            }
+        }
     }
 }

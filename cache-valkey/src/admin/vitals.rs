@@ -159,7 +159,7 @@ impl Vitals {
             main_thread: fields
                 .cpu("used_cpu_user_main_thread")
                 .zip(fields.cpu("used_cpu_sys_main_thread"))
-                .map(|(user, system)| user + system),
+                .map(|(user, system)| user.saturating_add(system)),
             replication: Replication {
                 linked: fields.text("master_link_status").map(|status| status == "up"),
                 copying: fields
@@ -220,8 +220,8 @@ impl<'a> Fields<'a> {
         databases.fold((0, 0), |(keys, with_life), (_, value)| {
             let part = |name| part(value, name).and_then(|text| text.parse::<u64>().ok());
             (
-                keys + part("keys").unwrap_or(0),
-                with_life + part("expires").unwrap_or(0),
+                keys.saturating_add(part("keys").unwrap_or(0)),
+                with_life.saturating_add(part("expires").unwrap_or(0)),
             )
         })
     }
@@ -254,6 +254,8 @@ fn part<'a>(line: &'a str, name: &str) -> Option<&'a str> {
 
 #[cfg(test)]
 mod tests {
+    use crate::reply::foreign::mangled;
+
     use super::*;
 
     const PRIMARY: &str = "\
@@ -310,5 +312,33 @@ slave1:ip=127.0.0.1,port=7002,state=wait_bgsave,offset=0,lag=0\r\nmaster_repl_of
     fn what_is_not_told_is_nothing_and_no_zero() {
         assert_eq!(Vitals::read(""), Vitals::default());
         assert_eq!(Vitals::default().hit_rate(), None);
+    }
+
+    #[test]
+    fn sums_beyond_what_can_be_are_the_most_that_can_be() {
+        let vitals = Vitals::read(
+            "role:master\r\nused_cpu_user_main_thread:1.8446744073709e19\r\n\
+             used_cpu_sys_main_thread:1.8446744073709e19\r\n\
+             db0:keys=18446744073709551615,expires=18446744073709551615\r\ndb1:keys=2,expires=2\r\n",
+        );
+        assert_eq!(
+            (vitals.keys, vitals.keys_with_life),
+            (Some(u64::MAX), Some(u64::MAX))
+        );
+        assert_eq!(vitals.main_thread, Some(Duration::MAX));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_a_server_tells_of_itself_is_read(
+            text in mangled(PRIMARY),
+            noise in ".{0,200}",
+        ) {
+            for text in [text, noise] {
+                let vitals = Vitals::read(&text);
+                let rate = vitals.hit_rate();
+                proptest::prop_assert!(rate.is_none_or(|rate| (0.0..=1.0).contains(&rate)));
+            }
+        }
     }
 }

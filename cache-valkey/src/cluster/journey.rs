@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use cache_core::config::Address;
+use cache_core::slot::SLOTS;
 use cache_core::{CacheError, Outcome, Unavailability};
 
 use super::survey::address;
@@ -184,9 +185,10 @@ impl Journey {
 /// Reads `3999 127.0.0.1:6381`; the host may be empty, a name, or an IPv6 address without brackets.
 fn redirection(detail: &str, asked: &Address) -> Option<(u16, Option<Address>)> {
     let mut words = detail.split_ascii_whitespace();
-    let slot = words.next()?.parse().ok()?;
+    let slot = words.next()?.parse().ok().filter(|slot| *slot < SLOTS)?;
     let (host, port) = words.next()?.rsplit_once(':')?;
-    Some((slot, address(Some(host), port.parse().ok()?, asked)))
+    let port = port.parse().ok().filter(|port| *port != 0)?;
+    Some((slot, address(Some(host), port, asked)))
 }
 
 #[cfg(test)]
@@ -305,6 +307,27 @@ mod tests {
         let certificate = failure(Unavailability::Tls, Outcome::NotApplied);
         for setback in [Setback::of_failure(&certificate), Setback::Late] {
             assert_eq!(Journey::new(Effect::Read, true, 3).next(&setback), Step::Stop);
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_a_redirection_says_it_goes_to_a_slot_and_a_port_that_there_are(
+            detail in crate::reply::foreign::mangled("3999 127.0.0.1:6381"),
+            code in proptest::sample::select(vec!["MOVED", "ASK"]),
+        ) {
+            let to = match refusal(code, &detail) {
+                Some(Setback::Moved { slot, to }) => {
+                    proptest::prop_assert!(slot < SLOTS);
+                    to
+                }
+                Some(Setback::Ask { to }) => to,
+                other => {
+                    proptest::prop_assert_eq!(other, None);
+                    return Ok(());
+                }
+            };
+            proptest::prop_assert!(to.is_none_or(|to| to.port != 0 && !to.host.is_empty()));
         }
     }
 }

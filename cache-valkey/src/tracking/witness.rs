@@ -243,4 +243,25 @@ mod tests {
         assert!(!witness.begin());
         assert_eq!(witness.status(), Some(TrackingStatus::Off("no".into())));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn a_message_that_is_not_understood_is_about_everything(
+            reply in crate::reply::foreign::reply(&["billing:1", "k"]),
+        ) {
+            let keys = match &reply {
+                Reply::Array(keys) => Some(keys.len()),
+                _ => None,
+            };
+            match (read(vec![reply]), keys) {
+                (Some(Invalidation::Keys(read)), Some(told)) => proptest::prop_assert!(read.len() <= told),
+                // Keys, none of which can be one of ours.
+                (None, told) => proptest::prop_assert!(told.is_some()),
+                (event, told) => {
+                    proptest::prop_assert_eq!(event, Some(Invalidation::Everything));
+                    proptest::prop_assert_eq!(told, None);
+                }
+            }
+        }
+    }
 }

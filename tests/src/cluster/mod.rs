@@ -1,7 +1,8 @@
 //! A cluster: put together by the servers' own commands, then hurt and reshaped.
 //!
-//! Who owns what, as nodes tell it: [`topology`]. Moving slots: [`slots`].
+//! What it is made of: [`options`]. Who owns what, as nodes tell it: [`topology`]. Moving slots: [`slots`].
 
+mod options;
 mod slots;
 mod topology;
 
@@ -9,10 +10,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::install::Version;
-use crate::server::{Server, ServerOptions};
+use crate::server::Server;
 use crate::wait::until;
 
+pub use options::ClusterOptions;
 pub use topology::{Member, Topology};
 
 /// Slots of a cluster.
@@ -23,64 +24,6 @@ const AGREE: Duration = Duration::from_secs(30);
 
 /// How often within that a failover is asked for.
 const TRIES: u32 = 5;
-
-/// What a cluster is made of.
-#[derive(Clone, Debug)]
-pub struct ClusterOptions {
-    primaries: usize,
-    replicas: usize,
-    node_timeout: Duration,
-    node: ServerOptions,
-    each: Vec<(usize, String)>,
-}
-
-impl ClusterOptions {
-    /// That many primaries with that many replicas each, Valkey 8, a node timeout of one second.
-    #[must_use]
-    pub fn new(primaries: usize, replicas: usize) -> Self {
-        Self {
-            primaries,
-            replicas,
-            node_timeout: Duration::from_secs(1),
-            node: ServerOptions::new(Version::Valkey8),
-            each: Vec::new(),
-        }
-    }
-
-    /// What every node is started with: version, TLS, users, lines. Default: a plain Valkey 8.
-    #[must_use]
-    pub fn node(mut self, node: ServerOptions) -> Self {
-        self.node = node;
-        self
-    }
-
-    /// A configuration line for one node only: `cluster-announce-hostname one.test`.
-    #[must_use]
-    pub fn line_for(mut self, node: usize, line: impl Into<String>) -> Self {
-        self.each.push((node, line.into()));
-        self
-    }
-
-    /// How long a node is silent before the others hold it for dead. Default: one second.
-    #[must_use]
-    pub fn node_timeout(mut self, timeout: Duration) -> Self {
-        self.node_timeout = timeout;
-        self
-    }
-
-    fn for_node(&self, index: usize) -> ServerOptions {
-        let mut options = self
-            .node
-            .clone()
-            .cluster_node()
-            .line(format!("cluster-node-timeout {}", self.node_timeout.as_millis()))
-            .line("cluster-allow-replica-migration no");
-        for (_, line) in self.each.iter().filter(|(node, _)| *node == index) {
-            options = options.line(line.clone());
-        }
-        options
-    }
-}
 
 /// A running cluster. Nodes are named by index: first the primaries in the order of their slots, then the
 /// first replica of each, then the second of each, then those added later. Failovers change who is primary,
@@ -180,6 +123,22 @@ impl Cluster {
     #[must_use]
     pub fn nodes(&self) -> &[Server] {
         &self.nodes
+    }
+
+    /// How many keys its primaries hold, all together.
+    ///
+    /// # Errors
+    ///
+    /// When a node does not answer.
+    pub async fn keys(&self) -> Result<u64> {
+        let mut keys = 0;
+        for node in &self.nodes {
+            if node.info("role").await? == "master" {
+                let held = node.call(&["DBSIZE"]).await?.integer().context("DBSIZE")?;
+                keys += u64::try_from(held)?;
+            }
+        }
+        Ok(keys)
     }
 
     /// One node.

@@ -53,15 +53,6 @@ async fn fill(client: &ValkeyClient, prefix: &str, keys: u64) -> Result<()> {
     Ok(())
 }
 
-/// How many keys the primaries hold.
-async fn held(cluster: &Cluster) -> Result<u64> {
-    let mut held = 0;
-    for node in cluster.nodes() {
-        held += u64::try_from(node.call(&["DBSIZE"]).await?.integer().context("DBSIZE")?)?;
-    }
-    Ok(held)
-}
-
 fn stored(folder: &Path) -> JobsConfig {
     JobsConfig::default()
         .with_store(folder.join("jobs.redb"))
@@ -151,7 +142,7 @@ async fn a_job_whose_process_is_killed_goes_on_and_adds_up() -> Result<()> {
         );
         let job = ended(&jobs, job.id).await?;
         ensure!(job.state == JobState::Complete, "{version:?}: {job:?}");
-        ensure!(held(&cluster).await? == KEPT, "{version:?}: {job:?}");
+        ensure!(cluster.keys().await? == KEPT, "{version:?}: {job:?}");
         let counted = job.progress.removed;
         ensure!(
             counted <= DOOMED && counted + job.uncounted >= DOOMED,
@@ -174,7 +165,7 @@ async fn a_job_whose_process_is_killed_goes_on_and_adds_up() -> Result<()> {
 /// Starts the process, kills it once it has removed a fifth of the keys; how many it had removed in the end, and
 /// what came of opening its store meanwhile.
 async fn kill_half_way(cluster: &Cluster, folder: &Path, engine: &Engine) -> Result<(u64, JobsError)> {
-    let full = held(cluster).await?;
+    let full = cluster.keys().await?;
     let mut child = Command::new(std::env::current_exe()?)
         .args(["--exact", "the_process_that_is_killed"])
         .env(ADDRESSES, cluster.addresses().join(","))
@@ -184,7 +175,7 @@ async fn kill_half_way(cluster: &Cluster, folder: &Path, engine: &Engine) -> Res
         .kill_on_drop(true)
         .spawn()?;
     until(LIMIT, "the process to remove some keys", || async {
-        Ok((held(cluster).await? <= full - DOOMED / 5).then_some(()))
+        Ok((cluster.keys().await? <= full - DOOMED / 5).then_some(()))
     })
     .await?;
     let second = Jobs::open(engine.clone(), stored(folder)).await;
@@ -196,7 +187,7 @@ async fn kill_half_way(cluster: &Cluster, folder: &Path, engine: &Engine) -> Res
         LIMIT,
         "the servers to have done all that they were sent",
         || async {
-            let now = held(cluster).await?;
+            let now = cluster.keys().await?;
             let before = last.swap(now, std::sync::atomic::Ordering::Relaxed);
             Ok((now == before).then_some(full - now))
         },
@@ -217,7 +208,7 @@ async fn a_paused_job_leaves_the_servers_alone_and_its_listener_misses_nothing()
     let mut events = jobs.events(id, 0).context("events")?;
     let mut numbers = Vec::new();
     until(LIMIT, "some keys to be gone", || async {
-        Ok((held(&cluster).await? < KEPT + DOOMED - 1_000).then_some(()))
+        Ok((cluster.keys().await? < KEPT + DOOMED - 1_000).then_some(()))
     })
     .await?;
     numbers.push(events.next().await.context("an event")?.sequence);
@@ -226,7 +217,7 @@ async fn a_paused_job_leaves_the_servers_alone_and_its_listener_misses_nothing()
     // The calls that are under way come to their end; then nothing happens, for longer than a page takes.
     let last = std::sync::atomic::AtomicU64::new(0);
     let rested = until(LIMIT, "the servers to be left alone", || async {
-        let now = held(&cluster).await?;
+        let now = cluster.keys().await?;
         let before = last.swap(now, std::sync::atomic::Ordering::Relaxed);
         Ok((now == before).then_some(now))
     })
@@ -236,7 +227,7 @@ async fn a_paused_job_leaves_the_servers_alone_and_its_listener_misses_nothing()
     let quiet = tokio::time::timeout(Duration::from_secs(1), jobs.wait(id)).await;
     ensure!(quiet.is_err(), "a paused job ended: {quiet:?}");
     ensure!(
-        held(&cluster).await? == rested && self::scans(&cluster).await? == scans,
+        cluster.keys().await? == rested && self::scans(&cluster).await? == scans,
         "a paused job works"
     );
     jobs.resume(id, &Who::new("ann")).await?;
@@ -256,7 +247,7 @@ async fn a_paused_job_leaves_the_servers_alone_and_its_listener_misses_nothing()
         job.state == JobState::Complete && job.progress.removed == DOOMED,
         "{job:?}"
     );
-    ensure!(held(&cluster).await? == KEPT);
+    ensure!(cluster.keys().await? == KEPT);
     Ok(())
 }
 

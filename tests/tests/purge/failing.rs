@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use cache_admin::{GapReason, Options, Outcome};
 use tests::{Cluster, ClusterOptions, ServerOptions, Version};
 
-use super::{after, engine, fill, held, pattern, size};
+use super::{after, engine, fill, pattern, size};
 
 #[tokio::test]
 async fn a_primary_that_dies_half_way_is_partial_with_its_slots() -> Result<()> {
@@ -15,7 +15,7 @@ async fn a_primary_that_dies_half_way_is_partial_with_its_slots() -> Result<()> 
         let cluster = Cluster::start(ClusterOptions::new(3, 0).node(node)).await?;
         let (client, engine) = engine(&cluster.addresses(), true).await?;
         fill(&client, (0..size()).map(|number| format!("doomed:{number}"))).await?;
-        let before = held(&cluster).await?;
+        let before = cluster.keys().await?;
 
         let (reached, observer) = after(size() / 20);
         let options = Options::default()

@@ -26,7 +26,6 @@ use cache_admin::{Engine, ValkeyKeys};
 use cache_core::config::{Topology, ValkeyConfig};
 use cache_core::{CacheClient as _, Pattern, Ttl};
 use cache_valkey::ValkeyClient;
-use tests::Cluster;
 
 /// How long a test waits for something that must happen.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -70,18 +69,6 @@ async fn fill(client: &Arc<ValkeyClient>, keys: impl Iterator<Item = String>) ->
         stored??;
     }
     Ok(())
-}
-
-/// How many keys the primaries of the cluster hold.
-async fn held(cluster: &Cluster) -> Result<u64> {
-    let mut held = 0;
-    for node in cluster.nodes() {
-        if node.info("role").await? == "master" {
-            let keys = node.call(&["DBSIZE"]).await?.integer().context("DBSIZE")?;
-            held += u64::try_from(keys)?;
-        }
-    }
-    Ok(held)
 }
 
 fn pattern(text: &str) -> Result<Pattern> {

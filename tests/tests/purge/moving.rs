@@ -6,7 +6,7 @@ use cache_core::slot::slot_of;
 use rand::Rng as _;
 use tests::{Cluster, ClusterOptions, ServerOptions, Version, until};
 
-use super::{LIMIT, after, engine, fill, held, pattern, rounds, size};
+use super::{LIMIT, after, engine, fill, pattern, rounds, size};
 
 /// Slots that move in a round.
 const MOVES: usize = 4;
@@ -95,7 +95,7 @@ async fn check(cluster: &Cluster, report: &Report, kept: u64) -> Result<()> {
     // Only `complete` promises anything, and nothing here is out of reach for longer than the patience.
     ensure!(matches!(report.outcome, Outcome::Complete), "it is not complete");
     until(LIMIT, "the kept keys and no others to be there", || async {
-        let held = held(cluster).await?;
+        let held = cluster.keys().await?;
         ensure!(held == kept, "{held} keys are there, not {kept}");
         Ok(Some(()))
     })
@@ -117,7 +117,7 @@ async fn keys_that_were_handed_to_a_primary_without_slots_are_removed_there() ->
         for text in ["k:*", "k:{moving}:*"] {
             let report = engine.invalidate(&pattern(text)?, &Options::default()).await;
             ensure!(matches!(report.outcome, Outcome::Complete), "{report:?}");
-            ensure!(held(&cluster).await? == 0, "{text} on {version:?}: {report:?}");
+            ensure!(cluster.keys().await? == 0, "{text} on {version:?}: {report:?}");
             // Again; what the giver does not hold is stored with the receiver.
             fill(&client, (0..300).map(|number| format!("k:{{moving}}:{number}"))).await?;
         }

@@ -10,7 +10,7 @@ use rand::Rng as _;
 use tests::{Cluster, ClusterOptions, ServerOptions, Version, until};
 use tokio::process::Command;
 
-use super::{LIMIT, engine, fill, held, pattern, rounds, size};
+use super::{LIMIT, engine, fill, pattern, rounds, size};
 
 /// What makes a process of this program the one that is killed: addresses, and the file.
 const ADDRESSES: &str = "PURGE_CHILD_ADDRESSES";
@@ -71,7 +71,7 @@ async fn a_killed_process_is_taken_up_and_the_report_adds_up() -> Result<()> {
                 matches!(report.outcome, Outcome::Complete),
                 "{version:?}: {report:?}"
             );
-            ensure!(held(&cluster).await? == kept, "{version:?}: {report:?}");
+            ensure!(cluster.keys().await? == kept, "{version:?}: {report:?}");
             let counted = report.total().removed;
             ensure!(
                 counted <= size() && counted + report.uncounted >= size(),
@@ -99,7 +99,7 @@ async fn a_killed_process_is_taken_up_and_the_report_adds_up() -> Result<()> {
 
 /// Starts the process, kills it once it has removed some of the keys; how many.
 async fn kill_half_way(cluster: &Cluster, path: &Path) -> Result<u64> {
-    let full = held(cluster).await?;
+    let full = cluster.keys().await?;
     let mut child = Command::new(std::env::current_exe()?)
         .args(["--exact", "resuming::the_process_that_is_killed"])
         .env(ADDRESSES, cluster.addresses().join(","))
@@ -110,7 +110,7 @@ async fn kill_half_way(cluster: &Cluster, path: &Path) -> Result<u64> {
         .spawn()?;
     let goal = full - rand::rng().random_range(size() / 10..size() / 2);
     until(LIMIT, "the process to remove some keys", || async {
-        Ok((held(cluster).await? <= goal).then_some(()))
+        Ok((cluster.keys().await? <= goal).then_some(()))
     })
     .await?;
     child.kill().await?;
@@ -120,7 +120,7 @@ async fn kill_half_way(cluster: &Cluster, path: &Path) -> Result<u64> {
         LIMIT,
         "the servers to have done all that they were sent",
         || async {
-            let now = held(cluster).await?;
+            let now = cluster.keys().await?;
             let before = last.swap(now, std::sync::atomic::Ordering::Relaxed);
             Ok((now == before).then_some(full - now))
         },

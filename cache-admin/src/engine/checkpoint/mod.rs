@@ -22,6 +22,11 @@ use crate::keys::KeyType;
 /// The form that this version writes, and the only one that it reads.
 const FORM: u32 = 1;
 
+/// More is counted by no run.
+const MOST: u64 = 1 << 48;
+/// Longer works no run.
+const LONGEST: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
+
 /// A removal as it stood at one moment: enough for [`Engine::resume`](super::Engine::resume) to go on with it
 /// in another process.
 ///
@@ -136,6 +141,12 @@ impl Checkpoint {
                 source: None,
             });
         }
+        if !self.is_sound() {
+            return Err(CacheError::Corrupt {
+                detail: "a checkpoint with numbers that no run comes to".into(),
+                source: None,
+            });
+        }
         let corrupt = |error: CacheError| CacheError::Corrupt {
             detail: "a checkpoint with a pattern that is none".into(),
             source: Some(Arc::new(error)),
@@ -149,6 +160,32 @@ impl Checkpoint {
             idle: self.idle,
         };
         Ok(Selection::any_of(patterns).map_err(corrupt)?.with_filter(filter))
+    }
+
+    /// Whether its numbers leave room to go on counting: a file may say anything.
+    fn is_sound(&self) -> bool {
+        let primaries = || self.primaries.iter();
+        let counts = primaries().map(|primary| primary.counts);
+        let counts = counts.flat_map(|counts| {
+            let Counts {
+                pages,
+                matched,
+                removed,
+                gone,
+                orphans,
+                moved,
+                late,
+            } = counts;
+            [pages, matched, removed, gone, orphans, moved, late]
+        });
+        let before = primaries().filter_map(|primary| primary.keys_before);
+        let times = primaries().map(|primary| primary.elapsed).chain([self.elapsed]);
+        counts
+            .chain(before)
+            .chain([self.uncounted])
+            .all(|count| count <= MOST)
+            && times.chain(self.idle).all(|time| time <= LONGEST)
+            && self.passes.max(self.slots_moved) <= u32::MAX / 2
     }
 
     /// What was counted, on all primaries together.

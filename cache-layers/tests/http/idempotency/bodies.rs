@@ -118,6 +118,23 @@ async fn a_response_over_the_limit_is_passed_on_whole_and_not_run_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn head_and_body_share_the_room_and_a_retry_is_told_what_the_response_was() {
+    for (length, kept) in [(400, true), (800, false)] {
+        let runs = Runs::default();
+        let app = answering(&runs, move || {
+            let head = [("location", "/".repeat(400))];
+            (StatusCode::CREATED, head, "x".repeat(length)).into_response()
+        });
+        assert_eq!(order(&app).await.body.len(), length);
+        let retry = order(&app).await;
+        assert_eq!(retry.status, if kept { 201 } else { 409 });
+        let told = retry.body.contains(r#""original-status":201"#);
+        assert_eq!(told, !kept, "{}", retry.body);
+        assert_eq!(runs.count(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_head_that_has_no_room_is_not_kept() {
     let runs = Runs::default();
     let app = answering(&runs, || {

@@ -80,15 +80,23 @@ impl AclRules {
 }
 
 impl fmt::Debug for AclRules {
-    /// Shows how many passwords there are, not what they are.
+    /// Shows how many passwords there are, not what they are; what looks like one that is not understood, either.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = |word| if is_secret(word) { "***" } else { word };
+        let permissions: BTreeSet<&str> = self.permissions.iter().map(|word| shown(word)).collect();
         f.debug_struct("AclRules")
             .field("enabled", &self.enabled)
             .field("passwordless", &self.passwordless)
             .field("passwords", &self.passwords.len())
-            .field("permissions", &self.permissions)
+            .field("permissions", &permissions)
             .finish()
     }
+}
+
+/// Whether a word is, or holds, what a password is written as.
+fn is_secret(word: &str) -> bool {
+    let mut words = word.trim_start_matches('(').split(' ');
+    words.any(|word| word.starts_with(['#', '>', '!', '<']))
 }
 
 /// The words of `text`, a selector being one.
@@ -110,11 +118,17 @@ fn words(text: &str) -> Vec<String> {
 
 /// A word in the form in which it is compared; none where it says what holds anyway.
 fn permission(word: &str) -> Option<String> {
-    if let Some(inner) = word.strip_prefix('(').and_then(|word| word.strip_suffix(')')) {
-        let rules = AclRules::of(words(inner).iter().filter_map(|word| permission(word)));
-        let inner: Vec<&str> = rules.in_order().collect();
-        return Some(format!("({})", inner.join(" ")));
-    }
+    let Some(inner) = word.strip_prefix('(').and_then(|word| word.strip_suffix(')')) else {
+        return plain(word);
+    };
+    // Selectors do not hold selectors.
+    let rules = AclRules::of(inner.split_ascii_whitespace().filter_map(plain));
+    let inner: Vec<&str> = rules.in_order().collect();
+    Some(format!("({})", inner.join(" ")))
+}
+
+/// As [`permission`], of what is no selector.
+fn plain(word: &str) -> Option<String> {
     match word {
         "sanitize-payload" | "resetchannels" | "resetkeys" | "-@all" | "nocommands" | "alldbs" => None,
         "allkeys" => Some("~*".to_owned()),
@@ -138,6 +152,20 @@ mod tests {
         let meant = AclRules::read(&format!("on {HASH} %R~a:* ~b:* +client|tracking +get +set"));
         assert_eq!(told, meant);
         assert_eq!((told.passwords.len(), told.permissions.len()), (1, 5));
+    }
+
+    #[test]
+    fn selectors_within_selectors_are_words_however_deep() {
+        let deep = "(".repeat(200_000) + &")".repeat(200_000);
+        assert_eq!(AclRules::read(&deep).permissions.len(), 1);
+    }
+
+    #[test]
+    fn what_looks_like_a_password_is_not_shown() {
+        let rules = AclRules::read("on #5e88 >hunter2 ~a:#lock (~b:* #5e88)");
+        let shown = format!("{rules:?}");
+        assert!(shown.contains("~a:#lock"), "{shown}");
+        assert!(!shown.contains("5e88") && !shown.contains("hunter2"), "{shown}");
     }
 
     #[test]

@@ -1,0 +1,218 @@
+//! What nodes say, read: right replies, broken ones, and the choice between several.
+
+use crate::reply::foreign::{mangled, reply};
+
+use super::*;
+
+fn bulk(text: &str) -> Reply {
+    Reply::Bulk(text.to_owned().into())
+}
+
+fn member(host: Reply, port: i64, metadata: Vec<(Reply, Reply)>) -> Reply {
+    Reply::Array(vec![
+        host,
+        Reply::Int(port),
+        bulk("09dbe9720cda62f7865eabc5fd8857c5d2678366"),
+        Reply::Map(metadata),
+    ])
+}
+
+fn entry(first: i64, last: i64, nodes: Vec<Reply>) -> Reply {
+    let mut parts = vec![Reply::Int(first), Reply::Int(last)];
+    parts.extend(nodes);
+    Reply::Array(parts)
+}
+
+fn read(entries: Vec<Reply>) -> ClusterTopology {
+    let info = bulk("cluster_state:ok\r\ncluster_slots_assigned:16384\r\ncluster_current_epoch:6\r\n");
+    let asked = Address::new("asked.example", 7000);
+    Report::read(&Reply::Array(entries), &info, &asked)
+        .unwrap()
+        .topology
+}
+
+fn report(ok: bool, epoch: u64, port: u16) -> Report {
+    let shard = ClusterShard::new(Address::new("n", port), Vec::new(), vec![0..=16_383]);
+    Report {
+        ok,
+        topology: ClusterTopology {
+            epoch,
+            shards: vec![shard],
+        },
+    }
+}
+
+#[test]
+fn a_cluster_is_read_whole_with_the_ranges_of_a_shard_together() {
+    let first = || member(bulk("127.0.0.1"), 30001, vec![]);
+    let replica = || member(bulk("127.0.0.1"), 30004, vec![]);
+    let topology = read(vec![
+        entry(10_923, 16_383, vec![first(), replica()]),
+        entry(5_461, 10_922, vec![member(bulk("127.0.0.1"), 30002, vec![])]),
+        entry(100, 5_460, vec![first(), replica()]),
+        entry(0, 99, vec![first(), replica()]),
+    ]);
+    assert_eq!(topology.epoch, 6);
+    assert_eq!(topology.unserved(), []);
+    let shard = topology.shard_of(0).unwrap();
+    assert_eq!(shard.primary, Address::new("127.0.0.1", 30001));
+    assert_eq!(shard.replicas, [Address::new("127.0.0.1", 30004)]);
+    assert_eq!(shard.slots, [0..=5_460, 10_923..=16_383]);
+}
+
+#[test]
+fn host_names_ipv6_and_hosts_that_are_left_out_are_understood() {
+    let topology = read(vec![
+        entry(0, 0, vec![member(bulk("::1"), 1, vec![])]),
+        entry(
+            1,
+            1,
+            vec![member(
+                bulk("node-2.example"),
+                2,
+                vec![(bulk("ip"), bulk("10.0.0.2"))],
+            )],
+        ),
+        // An endpoint type of `unknown-endpoint`, and a node that does not know its own address yet.
+        entry(2, 2, vec![member(Reply::Nil, 3, vec![])]),
+        entry(3, 3, vec![member(bulk(""), 4, vec![])]),
+        // Host names are preferred and this node has none.
+        entry(
+            4,
+            4,
+            vec![member(bulk("?"), 5, vec![(bulk("ip"), bulk("10.0.0.5"))])],
+        ),
+    ]);
+    let host = |slot| topology.shard_of(slot).unwrap().primary.to_string();
+    assert_eq!(host(0), "[::1]:1");
+    assert_eq!(host(1), "node-2.example:2");
+    assert_eq!(host(2), "asked.example:3");
+    assert_eq!(host(3), "asked.example:4");
+    assert_eq!(host(4), "10.0.0.5:5");
+}
+
+#[test]
+fn the_shape_of_older_servers_is_read_and_a_primary_without_a_name_owns_nothing() {
+    let old = Reply::Array(vec![bulk("10.0.0.1"), Reply::Int(6379)]);
+    let nameless = member(bulk("?"), 6379, vec![]);
+    let portless = member(bulk("10.0.0.3"), 0, vec![]);
+    let topology = read(vec![
+        entry(0, 9, vec![old]),
+        entry(10, 19, vec![nameless]),
+        entry(20, 29, vec![portless]),
+    ]);
+    assert_eq!(topology.shards.len(), 1);
+    assert_eq!(topology.unserved(), [10..=16_383]);
+}
+
+#[test]
+fn what_is_no_topology_is_corrupt_and_a_refusal_keeps_its_kind() {
+    let asked = Address::new("a", 1);
+    let read = |reply: Reply| Report::read(&reply, &Reply::Nil, &asked).map(|report| report.topology.epoch);
+    for nonsense in [
+        Reply::Nil,
+        Reply::Array(vec![Reply::Int(1)]),
+        Reply::Array(vec![entry(0, 16_384, vec![member(bulk("a"), 1, vec![])])]),
+        Reply::Array(vec![entry(-1, 3, vec![member(bulk("a"), 1, vec![])])]),
+        Reply::Array(vec![entry(0, 3, vec![])]),
+        Reply::Array(vec![entry(0, 3, vec![bulk("a")])]),
+    ] {
+        assert!(matches!(read(nonsense), Err(CacheError::Corrupt { .. })));
+    }
+    assert_eq!(read(Reply::Array(vec![])).unwrap(), 0);
+    let refusal = |code: &str, detail: &str| {
+        let (code, detail) = (code.to_owned(), detail.to_owned());
+        read(Reply::Error(ServerError { code, detail })).unwrap_err()
+    };
+    let single = refusal("ERR", "This instance has cluster support disabled");
+    assert!(single.to_string().contains("CACHE_MODE"), "{single}");
+    assert!(matches!(refusal("NOPERM", "no"), CacheError::Denied { .. }));
+}
+
+#[test]
+fn the_newest_view_wins_then_the_one_with_most_votes() {
+    let mut ballot = Ballot::default();
+    for report in [report(true, 5, 1), report(true, 5, 1), report(true, 7, 2)] {
+        ballot.add(report);
+    }
+    assert_eq!(ballot.winner(), Some(report(true, 7, 2).topology));
+
+    let mut ballot = Ballot::default();
+    for report in [report(true, 7, 1), report(true, 7, 2), report(true, 7, 2)] {
+        ballot.add(report);
+    }
+    assert_eq!(ballot.winner(), Some(report(true, 7, 2).topology));
+    assert_eq!(Ballot::default().winner(), None);
+}
+
+#[test]
+fn a_node_that_is_cut_off_does_not_win() {
+    let mut ballot = Ballot::default();
+    ballot.add(report(false, 9, 1));
+    ballot.add(report(true, 8, 2));
+    assert_eq!(ballot.winner(), Some(report(true, 8, 2).topology));
+}
+
+#[test]
+fn a_majority_decides_without_the_rest_unless_somebody_knows_better() {
+    let mut ballot = Ballot::default();
+    ballot.add(report(true, 5, 1));
+    assert!(ballot.is_decided(1));
+    assert!(!ballot.is_decided(3));
+    ballot.add(report(true, 5, 1));
+    assert!(ballot.is_decided(3));
+    ballot.add(report(true, 6, 2));
+    assert!(!ballot.is_decided(5));
+    assert!(
+        !ballot.is_decided(3),
+        "an older majority must not outvote the newer view"
+    );
+}
+
+proptest::proptest! {
+    #[test]
+    fn whatever_a_node_answers_is_a_topology_of_slots_that_there_are_or_corrupt(
+        slots in reply(&["127.0.0.1", "?", "", "ip", "hostname"]),
+        info in mangled("cluster_state:ok\r\ncluster_current_epoch:6\r\n"),
+    ) {
+        let asked = Address::new("asked.example", 7000);
+        let read = Report::read(&slots, &bulk(&info), &asked);
+        if let Ok(report) = read {
+            proptest::prop_assert!(matches!(slots, Reply::Array(_)));
+            check(&report)?;
+        }
+    }
+
+    #[test]
+    fn whatever_ranges_are_told_each_slot_is_where_it_was_told_to_be(
+        ranges in proptest::collection::vec((0..16_400_i64, 0..16_400_i64, 0..3_i64), 0..8),
+    ) {
+        let node = |port| member(bulk("n"), port, vec![]);
+        let entries = ranges.iter().map(|(first, last, port)| entry(*first, *last, vec![node(*port)]));
+        let asked = Address::new("asked.example", 7000);
+        let read = Report::read(&Reply::Array(entries.collect()), &Reply::Nil, &asked);
+        let right = ranges.iter().all(|(first, last, _)| *first < 16_384 && *last < 16_384);
+        proptest::prop_assert_eq!(read.is_ok(), right);
+        let Ok(report) = read else { return Ok(()) };
+        check(&report)?;
+        for shard in &report.topology.shards {
+            let told = |slot: i64| ranges.iter().any(|(first, last, port)| {
+                (*first..=*last).contains(&slot) && *port == i64::from(shard.primary.port)
+            });
+            let mut slots = shard.slots.iter().cloned().flatten();
+            proptest::prop_assert!(slots.all(|slot| told(slot.into())));
+        }
+    }
+}
+
+fn check(report: &Report) -> Result<(), proptest::test_runner::TestCaseError> {
+    for range in report.topology.shards.iter().flat_map(|shard| &shard.slots) {
+        proptest::prop_assert!(range.start() <= range.end() && *range.end() < SLOTS);
+    }
+    let mut ballot = Ballot::default();
+    ballot.add(report.clone());
+    proptest::prop_assert!(ballot.is_decided(1));
+    let winner = ballot.winner();
+    proptest::prop_assert_eq!(winner.as_ref(), Some(&report.topology));
+    Ok(())
+}
