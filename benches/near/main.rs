@@ -1,13 +1,15 @@
 //! The near tier, and the engines that it could stand on: `cargo bench -p benches --bench near [-- --quick]`.
 //!
 //! Hits of 10,000 entries from 1 and 2 tasks, each engine by its own API and the tier as services call it,
-//! through `Arc<dyn CacheClient>`; then the memory that 1,000,000 entries of a 16-byte key and a 100-byte
+//! through `Arc<dyn CacheClient>`; then what decoding once is worth: hits of a `TypedReadThrough` beside those of a
+//! `ReadThrough` over the tier whose caller decodes each time; then the memory that 1,000,000 entries of a 16-byte key and a 100-byte
 //! value take, each contender in a process of its own. Why the tier stands on the one that it stands on is
 //! in `docs/decisions/0010-near-tier.md`.
 
 mod endless;
 mod held;
 mod hits;
+mod typed;
 
 use std::io::Write as _;
 
@@ -26,6 +28,7 @@ async fn main() -> Result<()> {
     }
     let options = Options::from_arguments();
     let mut goals = hits::compare(options).await?;
+    goals.extend(typed::compare(options).await?);
     goals.extend(held::compare()?);
     let mut out = std::io::stdout().lock();
     writeln!(out, "goals")?;

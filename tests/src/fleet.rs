@@ -43,6 +43,9 @@ pub struct Order {
     pub load: u64,
     /// Whether it fails then.
     pub fails: bool,
+    /// Whether there is no read-through in it: the first process writes the key after that time, one task of each
+    /// other one hears of it and reads. What the same takes where nothing but the machine and the client counts.
+    pub bare: bool,
 }
 
 /// What came of an [`Order`], once nothing of it is under way any more.

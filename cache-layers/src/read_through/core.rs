@@ -175,7 +175,7 @@ impl<V: Payload> Core<V> {
             return Found::Foreign(stored);
         };
         let value = match envelope.content {
-            Content::UnderWay(_) => return Found::UnderWay(stored.raw),
+            Content::UnderWay(_) => return Found::UnderWay(stored),
             Content::Absent => None,
             Content::Value(bytes) => match self.form.decode(bytes) {
                 Ok(value) => Some(value),

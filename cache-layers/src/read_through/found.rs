@@ -14,7 +14,7 @@ use super::loaded::{Answer, Freshness};
 pub(super) enum Found<V> {
     Nothing,
     /// Somebody's load is under way, or was when somebody was killed.
-    UnderWay(Bytes),
+    UnderWay(Stored),
     /// Bytes of another version, no envelope of this key, or no value that can be decoded.
     Foreign(Stored),
     Value(Stored, Known<V>),
@@ -75,6 +75,14 @@ impl<V> Found<V> {
             )
         };
         self.known().is_some_and(|known| marks(known) == marks(seen))
+    }
+
+    /// Whether a change of what was seen will be heard of. Of nothing it is not known: a miss does not say.
+    pub(super) const fn is_tracked(&self) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::UnderWay(stored) | Self::Foreign(stored) | Self::Value(stored, _) => stored.tracked,
+        }
     }
 
     const fn known(&self) -> Option<&Known<V>> {

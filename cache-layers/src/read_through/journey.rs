@@ -3,9 +3,12 @@
 //! The order: far read, lease, far read again (`prepare.rs`), load (here), owner check, store in place of
 //! exactly what was seen (`claim.rs`). Not in here: what callers do who wait for it (`mod.rs`).
 
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 
 use cache_core::clock;
+use futures::FutureExt as _;
 
 use super::budget::Budget;
 use super::claim::Claim;
@@ -74,8 +77,16 @@ impl<V: Payload> Journey<V> {
         match result {
             Ok(loaded) => {
                 let answer = Answer::new(loaded.value.clone(), Freshness::Fresh, created_ms);
+                let storing = claim.store(&core, &flight.key, &loaded, created_ms);
+                // A codec that panics costs callers nothing, they have their value.
+                let mut storing = pin!(AssertUnwindSafe(storing).catch_unwind());
+                // The request goes out before the callers here are woken: those of other processes wait for it,
+                // and a crowd that is woken first takes the processor from it.
+                let stored = futures::poll!(storing.as_mut());
                 flight.decide(Outcome::Answer(Ok(answer)));
-                claim.store(&core, &flight.key, &loaded, created_ms).await;
+                if stored.is_pending() {
+                    let _panicked = storing.await;
+                }
             }
             Err(error) => {
                 let given_up = matches!(error, ReadError::Aborted);

@@ -44,8 +44,12 @@ pub(super) enum Taken {
 #[derive(Debug)]
 pub(super) enum Holder {
     Nobody,
-    /// Somebody who loads, unless it was killed; what is left of the lease.
-    Loading(Duration),
+    /// Somebody who loads, unless it was killed; what is left of the lease, and whether a change of it will be
+    /// heard of.
+    Loading {
+        left: Duration,
+        tracked: bool,
+    },
     /// Somebody who failed; what is left of the time in which nobody tries.
     Failed(Duration),
 }
@@ -108,7 +112,10 @@ impl Lease {
         Ok(if entry.value.starts_with(FAILED.as_bytes()) {
             Holder::Failed(left)
         } else {
-            Holder::Loading(left)
+            Holder::Loading {
+                left,
+                tracked: entry.tracked,
+            }
         })
     }
 
@@ -252,7 +259,10 @@ mod tests {
         assert!(!other.leave_failed(&cache, &mut budget(), LIFE).await.unwrap());
         assert!(matches!(
             other.holder(&cache, &mut budget()).await.unwrap(),
-            Holder::Loading(LIFE)
+            Holder::Loading {
+                left: LIFE,
+                tracked: false
+            }
         ));
         assert!(mine.release(&cache, &mut budget()).await.unwrap());
         assert!(matches!(other.take(&cache, &mut budget()).await, Taken::Held));

@@ -19,7 +19,8 @@
 //! - **The newest wins.** A loaded value replaces exactly the entry that its load saw, or nothing. What is
 //!   set or deleted meanwhile, here or elsewhere, by this type or by a bare client, stays as it is.
 //! - **The cache costs no more than its deadline**: [`cache_deadline`](ReadThroughConfigBuilder::cache_deadline)
-//!   for all operations before a load. Storing costs callers nothing, they have their answer by then.
+//!   for all operations before a load. Storing costs callers the encoding and no round trip: they have their
+//!   answer while the request is on its way.
 //! - **Stale is bounded**: by [`stale_limit`](ReadThroughConfigBuilder::stale_limit), and each
 //!   [`Answer`] says whether it is stale.
 //! - **Errors are not cached**, but after one nobody in the fleet tries again for
@@ -35,8 +36,8 @@
 //! # Across processes
 //!
 //! Who loads has a lease; the others wait, and are woken by the cache's own report that the value, or the lease,
-//! has changed: after about as long as two calls of the cache take. Where the cache reports no changes they
-//! look again after 5 ms, and then less and less often, every 250 ms in the end.
+//! has changed: after about as long as two calls of the cache take. Where the cache reports no changes, or
+//! none of what they read, they look again after 5 ms, and then less and less often, every 250 ms in the end.
 //!
 //! # In the cache
 //!

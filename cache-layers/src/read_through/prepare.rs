@@ -20,10 +20,10 @@ use super::found::{Found, Known};
 use super::lease::{Holder, Lease, Taken};
 use super::source::Source;
 
-/// After this a waiter looks again where changes are not reported, and then less and less often.
+/// After this a waiter looks again where changes of what it read are not reported, and then less and less often.
 const FIRST_POLL: Duration = Duration::from_millis(5);
 const LAST_POLL: Duration = Duration::from_millis(250);
-/// How often a waiter looks where changes are reported, in case a report is lost.
+/// How often a waiter looks where changes of what it read are reported, in case a report is lost.
 const FIRST_CHECK: Duration = Duration::from_millis(250);
 const LAST_CHECK: Duration = Duration::from_secs(1);
 /// How often the entry may change under a load that is about to begin before it is loaded without.
@@ -81,13 +81,13 @@ impl<V: Payload> Preparation<'_, V> {
                     }
                     Taken::Lost => {}
                 }
-                let left = match core.noted(lease.holder(&*core.client, budget).await) {
+                let (left, tracked) = match core.noted(lease.holder(&*core.client, budget).await) {
                     Err(_) => {
                         core.note(&ReadThroughEvent::WithoutLease);
                         return self.claim_without(None, false, budget).await;
                     }
-                    Ok(Holder::Nobody) => Duration::ZERO,
-                    Ok(Holder::Loading(left)) => left,
+                    Ok(Holder::Nobody) => (Duration::ZERO, false),
+                    Ok(Holder::Loading { left, tracked }) => (left, tracked),
                     Ok(Holder::Failed(remaining)) => {
                         core.note(&ReadThroughEvent::HeldBack);
                         core.load_holds.hold(&self.flight.key, remaining);
@@ -100,7 +100,8 @@ impl<V: Payload> Preparation<'_, V> {
                 if clock::now() - begun < core.config.hard_timeout {
                     source.step_aside();
                     waited = true;
-                    let again = if core.wakes.are_on() {
+                    // What this very waiter read has to be tracked: that others are, or were, says nothing.
+                    let again = if tracked && found.is_tracked() && core.wakes.are_on() {
                         next(&mut check, LAST_CHECK)
                     } else {
                         next(&mut poll, LAST_POLL)
@@ -231,9 +232,9 @@ impl<V: Payload> Preparation<'_, V> {
                 let set = core.client.set_if_absent(key, sign.clone(), life);
                 (sign, true, budget.spend(set).await)
             }
-            Found::UnderWay(raw) => {
+            Found::UnderWay(other) => {
                 let sign = sign();
-                let set = core.client.compare_and_set(key, raw, sign.clone(), life);
+                let set = core.client.compare_and_set(key, &other.raw, sign.clone(), life);
                 (sign, true, budget.spend(set).await)
             }
             Found::Foreign(stored) | Found::Value(stored, _) => {

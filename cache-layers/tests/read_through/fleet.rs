@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cache_core::{CacheClient, Ttl, clock};
+use cache_layers::Loaded;
 use cache_layers::read_through::ReadError;
 use cache_mock::{Fault, Operation};
 use futures::future::join_all;
@@ -169,6 +170,77 @@ async fn where_changes_are_not_reported_losers_look_again_and_less_and_less_ofte
     assert_eq!(rig.upstream.loads(), 1);
 }
 
+const LEASE_KEY: &str = "user:7:#lease";
+
+/// How long after `done` of a load of 100 ms a waiter has its answer whose reads of `untracked` are not tracked,
+/// though the backend says that it reports changes.
+async fn waits_untracked(untracked: &'static [&'static str], fails: bool) -> Duration {
+    let rig = Rig::new();
+    let holder = rig.process();
+    let loser = rig.over(
+        Arc::new(Wire::untracked(rig.memory.clone(), untracked)),
+        |config| config,
+    );
+    let held = async {
+        if fails {
+            let load = rig.upstream.fails(ms(100));
+            assert!(holder.get_or_load(KEY, load).await.is_err());
+        } else {
+            let load = rig.upstream.gives_text("Ada", ms(100));
+            assert_eq!(text(holder.get_or_load(KEY, load).await), "Ada");
+        }
+        clock::now()
+    };
+    let waited = async {
+        let answer = loser
+            .get_or_load(KEY, rig.upstream.gives_text("Bob", ms(100)))
+            .await;
+        match answer {
+            Err(ReadError::HeldBack { .. }) => assert!(fails),
+            answer => assert_eq!(text(answer), "Ada"),
+        }
+        clock::now()
+    };
+    let (done, had) = tokio::join!(held, waited);
+    assert_eq!(rig.upstream.loads(), 1);
+    had - done
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_waiter_whose_reads_are_not_tracked_looks_again_soon_whatever_the_status_says() {
+    // By then one that looks by itself does so every 38 ms; one that trusts reports would after 150 more.
+    for fails in [false, true] {
+        let took = waits_untracked(&[KEY, LEASE_KEY], fails).await;
+        assert!(took <= ms(40), "{took:?}, fails: {fails}");
+    }
+    // That the load failed is said by the lease alone.
+    let took = waits_untracked(&[LEASE_KEY], true).await;
+    assert!(took <= ms(40), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_waiter_whose_read_of_the_value_is_not_tracked_sees_what_others_set_meanwhile() {
+    let rig = Rig::new();
+    let holder = rig.process();
+    let loser = rig.over(Arc::new(Wire::untracked(rig.memory.clone(), &[KEY])), |config| {
+        config
+    });
+    let other = rig.process();
+    let held = holder.get_or_load(KEY, rig.upstream.gives_text("Ada", secs(9)));
+    let set = async {
+        tokio::time::sleep(ms(100)).await;
+        other.put(KEY, Loaded::new("Eve")).await.unwrap();
+        clock::now()
+    };
+    let waited = async {
+        let load = rig.upstream.gives_text("Bob", ms(100));
+        (text(loser.get_or_load(KEY, load).await), clock::now())
+    };
+    let (_, set, (seen, had)) = tokio::join!(held, set, waited);
+    assert_eq!(seen, "Eve");
+    assert!(had - set <= ms(40), "{:?}", had - set);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_failing_loader_is_tried_at_most_once_per_lease_across_all_processes() {
     let rig = Rig::new();
@@ -202,7 +274,7 @@ async fn a_sign_left_by_a_killed_load_is_no_value_and_no_obstacle() {
     assert!(tokio::time::timeout(ms(1), lost).await.is_err());
     faults.always(Operation::ALL, &Fault::Hang);
     assert!(rig.memory.get(KEY).await.is_ok(), "the sign stands");
-    rig.memory.del(&["user:7:#lease"]).await.unwrap();
+    rig.memory.del(&[LEASE_KEY]).await.unwrap();
     let answer = rig
         .process()
         .get_or_load(KEY, rig.upstream.gives_text("Ada", ms(1)))

@@ -1,9 +1,13 @@
-//! Clients between a process and the cache: one that hears nothing, one that a scheduler holds back.
+//! Clients between a process and the cache: one that hears nothing, one that hears nothing of some keys, one that a
+//! scheduler holds back.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use cache_core::{Bytes, CacheClient, CacheError, Entry, InvalidationSource, MemoryCache, Ttl};
+use cache_core::{
+    Bytes, CacheClient, CacheError, Entry, Invalidation, InvalidationListener, InvalidationSource,
+    MemoryCache, Subscription, TrackingStatus, Ttl,
+};
 
 use crate::exhaustive::Gate;
 
@@ -12,6 +16,8 @@ use crate::exhaustive::Gate;
 pub(crate) struct Wire {
     memory: Arc<MemoryCache>,
     gate: Option<(Gate, usize)>,
+    /// Whose reads are not tracked, though those of all other keys are.
+    untracked: Option<&'static [&'static str]>,
     /// Whether replies to reads wait, too.
     both_ways: bool,
 }
@@ -22,7 +28,16 @@ impl Wire {
         Self {
             memory,
             gate: None,
+            untracked: None,
             both_ways: false,
+        }
+    }
+
+    /// Of a backend that says that it reports changes, and tracks no read of `keys`.
+    pub(crate) fn untracked(memory: Arc<MemoryCache>, keys: &'static [&'static str]) -> Self {
+        Self {
+            untracked: Some(keys),
+            ..Self::deaf(memory)
         }
     }
 
@@ -31,6 +46,7 @@ impl Wire {
         Self {
             memory,
             gate: Some((gate, actor)),
+            untracked: None,
             both_ways: false,
         }
     }
@@ -58,7 +74,10 @@ impl CacheClient for Wire {
         self.pass().await.get(key).await
     }
     async fn get_entry(&self, key: &str) -> Result<Entry, CacheError> {
-        let entry = self.pass().await.get_entry(key).await;
+        let mut entry = self.pass().await.get_entry(key).await;
+        if let (Some(untracked), Ok(entry)) = (self.untracked, &mut entry) {
+            entry.tracked &= !untracked.contains(&key);
+        }
         if self.both_ways {
             self.pass().await;
         }
@@ -107,13 +126,39 @@ impl CacheClient for Wire {
         self.pass().await.ttl(key).await
     }
     fn invalidations(&self) -> Option<Arc<dyn InvalidationSource>> {
-        // One that is gated hears what changes.
-        self.gate.as_ref().and_then(|_| self.memory.invalidations())
+        let all = self.memory.invalidations()?;
+        match self.untracked {
+            Some(untracked) => Some(Arc::new(Partly { all, untracked })),
+            // One that is gated hears what changes.
+            None => self.gate.is_some().then_some(all),
+        }
     }
     async fn ping(&self) -> Result<(), CacheError> {
         self.memory.ping().await
     }
     async fn close(&self) -> Result<(), CacheError> {
         self.memory.close().await
+    }
+}
+
+/// Reports of a backend, but for those of some keys.
+#[derive(Debug)]
+struct Partly {
+    all: Arc<dyn InvalidationSource>,
+    untracked: &'static [&'static str],
+}
+
+impl InvalidationSource for Partly {
+    fn subscribe(&self, listener: Arc<dyn InvalidationListener>) -> Subscription {
+        let untracked = self.untracked;
+        self.all
+            .subscribe(Arc::new(move |event: &Invalidation| match event {
+                Invalidation::Keys(keys) if keys.iter().any(|key| untracked.contains(&key.as_str())) => {}
+                event => listener.on_invalidation(event),
+            }))
+    }
+
+    fn status(&self) -> TrackingStatus {
+        self.all.status()
     }
 }

@@ -10,25 +10,33 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use cache_core::config::{Topology, ValkeyConfig};
+use cache_core::{CacheClient as _, CacheError, Invalidation, Ttl};
 use cache_layers::read_through::{Coordination, ReadError, RefreshAhead};
 use cache_layers::{Loaded, ReadThrough, ReadThroughConfig};
 use cache_valkey::ValkeyClient;
 use tests::Connection;
 use tests::fleet::{Order, Origin, Report, Setup, ledger_key, monotonic_ns};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 #[tokio::main]
 async fn main() -> Result<()> {
     let setup = std::env::args().nth(1).context("the setup is missing")?;
     let setup: Arc<Setup> = Arc::new(serde_json::from_str(&setup)?);
-    let through = read_through(&setup).await?;
+    let client = Arc::new(connect(&setup).await?);
+    let through = read_through(&setup, Arc::clone(&client))?;
     let mut orders = BufReader::new(tokio::io::stdin()).lines();
     // The first report says that it is ready.
     tell(&Report::default()).await?;
     while let Some(line) = orders.next_line().await? {
         let order: Arc<Order> = Arc::new(serde_json::from_str(&line)?);
-        tell(&carry_out(&setup, &through, &order).await?).await?;
+        let report = if order.bare {
+            hear(&setup, &client, &order).await?
+        } else {
+            carry_out(&setup, &through, &order).await?
+        };
+        tell(&report).await?;
     }
     Ok(())
 }
@@ -41,7 +49,7 @@ async fn tell(report: &Report) -> Result<()> {
     Ok(())
 }
 
-async fn read_through(setup: &Setup) -> Result<ReadThrough> {
+async fn connect(setup: &Setup) -> Result<ValkeyClient> {
     let addresses = setup.addresses.iter().map(|text| text.parse());
     let addresses = addresses.collect::<Result<Vec<_>, _>>()?;
     let topology = if setup.cluster {
@@ -49,7 +57,10 @@ async fn read_through(setup: &Setup) -> Result<ReadThrough> {
     } else {
         Topology::Single { addresses, db: 0 }
     };
-    let client = ValkeyClient::connect(&ValkeyConfig::new(topology)).await?;
+    Ok(ValkeyClient::connect(&ValkeyConfig::new(topology)).await?)
+}
+
+fn read_through(setup: &Setup, client: Arc<ValkeyClient>) -> Result<ReadThrough> {
     let config = ReadThroughConfig::builder()
         .coordination(Coordination::Fleet {
             lease: Duration::from_millis(setup.lease),
@@ -61,7 +72,7 @@ async fn read_through(setup: &Setup) -> Result<ReadThrough> {
         .jitter(0.0)
         .refresh_ahead(RefreshAhead::Never)
         .build()?;
-    Ok(ReadThrough::new(Arc::new(client), config))
+    Ok(ReadThrough::new(client, config))
 }
 
 async fn carry_out(setup: &Arc<Setup>, through: &ReadThrough, order: &Arc<Order>) -> Result<Report> {
@@ -104,6 +115,50 @@ async fn carry_out(setup: &Arc<Setup>, through: &ReadThrough, order: &Arc<Order>
     })
 }
 
+/// What the machine does by itself, without a read-through: the first process writes the key, each other one
+/// hears of it and reads.
+async fn hear(setup: &Setup, client: &ValkeyClient, order: &Order) -> Result<Report> {
+    let asked_ns = monotonic_ns();
+    let value = if setup.worker == 0 {
+        tokio::time::sleep(Duration::from_millis(order.load)).await;
+        let value = origin(setup)?;
+        client
+            .set(&order.key, value.clone().into(), Ttl::secs(60))
+            .await?;
+        value
+    } else {
+        let changed = Arc::new(Notify::new());
+        let (notify, key) = (Arc::clone(&changed), order.key.clone());
+        let source = client.invalidations().context("no reports of changes")?;
+        let _subscription = source.subscribe(Arc::new(move |event: &Invalidation| match event {
+            Invalidation::Keys(keys) if !keys.contains(&key) => {}
+            _ => notify.notify_one(),
+        }));
+        loop {
+            match client.get_entry(&order.key).await {
+                Ok(entry) => break entry.value.into(),
+                Err(CacheError::Miss) => changed.notified().await,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    };
+    let had_ns = monotonic_ns();
+    Ok(Report {
+        values: BTreeMap::from([(String::from_utf8(value)?, 1)]),
+        asked_ns,
+        first_ns: had_ns,
+        last_ns: had_ns,
+        ..Report::default()
+    })
+}
+
+fn origin(setup: &Setup) -> Result<Vec<u8>> {
+    Ok(serde_json::to_vec(&Origin {
+        worker: setup.worker,
+        done_ns: monotonic_ns(),
+    })?)
+}
+
 /// `Load`, `HeldBack`, `Timeout`: the name of the variant.
 fn kind(error: &ReadError) -> String {
     let text = format!("{error:?}");
@@ -121,9 +176,5 @@ async fn load(setup: Arc<Setup>, order: Arc<Order>) -> Result<Loaded, io::Error>
     if order.fails {
         return Err(io::Error::other("the upstream is down"));
     }
-    let origin = Origin {
-        worker: setup.worker,
-        done_ns: monotonic_ns(),
-    };
-    Ok(Loaded::new(serde_json::to_vec(&origin)?))
+    Ok(Loaded::new(origin(&setup).map_err(io::Error::other)?))
 }

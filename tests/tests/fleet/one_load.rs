@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use tests::Kind;
-use tests::fleet::{Origin, Report};
+use tests::fleet::{Order, Origin, Report};
 
 use crate::lateness::Lateness;
 use crate::worker::{Worker, ask, ask_all, key, loads, on, only_value};
@@ -39,7 +39,7 @@ impl Delay {
 async fn one_load(kind: Kind) -> Result<()> {
     let mut fleet = Worker::fleet::<8>(&on(kind).await?).await?;
     let lateness = Lateness::measure()?;
-    let (mut first, mut last) = (Vec::new(), Vec::new());
+    let (mut first, mut last, mut floor) = (Vec::new(), Vec::new(), Vec::new());
     for run in 0..RUNS {
         let key = key();
         let reports = ask_all(&mut fleet, &ask(&key, TASKS, LOAD)).await?;
@@ -50,15 +50,23 @@ async fn one_load(kind: Kind) -> Result<()> {
         let delay = Delay::of(origin, &reports)?;
         first.push(delay.first);
         last.push(delay.last);
+        let bare = Order {
+            bare: true,
+            ..ask(&self::key(), 1, LOAD)
+        };
+        let reports = ask_all(&mut fleet, &bare).await?;
+        floor.push(Delay::of(only_value(&reports)?, &reports)?.first);
     }
+    floor.sort_unstable();
     first.sort_unstable();
     last.sort_unstable();
     println!(
         "{kind:?}, {RUNS} runs: the slowest of the other processes has the value after {:?} (median; worst {:?}), \
-         in all of its tasks after {:?} (median); slack of the machine {:?}",
+         in all of its tasks after {:?} (median); a bare client {:?} (median); slack of the machine {:?}",
         first[RUNS / 2],
         first[RUNS - 1],
         last[RUNS / 2],
+        floor[RUNS / 2],
         lateness.slack(),
     );
     // Without optimisation 2,000 tasks that wake on two cores take longer than that by themselves.

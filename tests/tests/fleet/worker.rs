@@ -62,6 +62,7 @@ pub(crate) fn ask(key: &str, tasks: usize, load: u64) -> Order {
         tasks,
         load,
         fails: false,
+        bare: false,
     }
 }
 
