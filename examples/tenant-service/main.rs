@@ -3,12 +3,14 @@
 //! and by pattern.
 //!
 //! `cargo run` starts it on the embedded cache. With `CACHE_ADDRS` (and `CACHE_MODE=cluster`) it uses
-//! servers; nothing else changes.
+//! servers; nothing else changes. With `ADMIN_TOKENS=examples/tenant-service/demo/actors.toml` its cache can be
+//! administered, by `cachectl` and over HTTP.
 //!
 //! Here everything is put together. What the service does is in `tenants.rs`, how it reads through its
 //! cache in `read_through.rs`, what its keys are called in `keys.rs`, what limits its callers in `limits.rs`,
-//! and what it says over HTTP in `routes/`.
+//! what it says over HTTP in `routes/`, and how its cache is administered in `admin.rs`.
 
+mod admin;
 mod answer;
 mod caller;
 mod credential;
@@ -22,6 +24,8 @@ mod shutdown;
 mod store;
 mod tenants;
 
+use std::future::IntoFuture as _;
+use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,8 +35,10 @@ use cache_core::{CacheClient as _, CacheConfig};
 use cache_layers::{Guarded, SystemClock, WallClock};
 use clap::Parser as _;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
+use crate::admin::Admin;
 use crate::flush::Flush;
 use crate::options::Options;
 use crate::store::Store;
@@ -60,6 +66,7 @@ async fn main() -> anyhow::Result<()> {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .init();
 
     let config = CacheConfig::from_env()?;
@@ -76,29 +83,41 @@ async fn main() -> anyhow::Result<()> {
     let listener = TcpListener::bind(address)
         .await
         .with_context(|| format!("listen on {address}; set PORT to another port, 0 picks a free one"))?;
-    greet(listener.local_addr()?, &stack.describe());
-    serve(listener, app).await?;
+    let admin = match options.admin() {
+        Some((file, address)) => Some(Admin::listen(&stack, file, address).await?),
+        None => None,
+    };
+    greet(listener.local_addr()?, &stack.describe(), admin.as_ref());
+    serve(listener, app, admin).await?;
     stack.client.close().await?;
     tracing::info!("stopped");
     Ok(())
 }
 
 /// Serves until the process is asked to stop, and then lets requests end that are under way.
-async fn serve(listener: TcpListener, app: App) -> anyhow::Result<()> {
-    let (stopping, mut stopped) = tokio::sync::watch::channel(());
+async fn serve(listener: TcpListener, app: App, admin: Option<Admin>) -> anyhow::Result<()> {
+    let (stopping, stopped) = watch::channel(());
+    let stop = |mut stopped: watch::Receiver<()>| async move {
+        // Ends when the other half is dropped.
+        let _ = stopped.changed().await;
+    };
     let router = routes::router(app).context("set up the routes")?;
-    let server = axum::serve(listener, router).with_graceful_shutdown(async move {
+    let server = axum::serve(listener, router).with_graceful_shutdown(stop(stopped.clone()));
+    let administration = async {
+        if let Some(admin) = admin {
+            admin.serve(stop(stopped.clone())).await;
+        }
+        Ok(())
+    };
+    let served = async { tokio::try_join!(server.into_future(), administration) };
+    let overdue = async move {
         shutdown::requested().await;
         tracing::info!("stopping");
         drop(stopping);
-    });
-    let overdue = async {
-        // Ends when the other half is dropped.
-        let _ = stopped.changed().await;
         tokio::time::sleep(DRAIN).await;
     };
     tokio::select! {
-        served = server => served.context("serve"),
+        served = served => served.map(drop).context("serve"),
         () = overdue => {
             tracing::warn!("requests were cut off after {DRAIN:?}");
             Ok(())
@@ -107,8 +126,11 @@ async fn serve(listener: TcpListener, app: App) -> anyhow::Result<()> {
 }
 
 #[expect(clippy::print_stdout, reason = "for the person at the terminal")]
-fn greet(address: SocketAddr, cache: &str) {
+fn greet(address: SocketAddr, cache: &str, admin: Option<&Admin>) {
     println!("tenant-service listens on http://{address}, its cache is {cache}");
+    if let Some(admin) = admin {
+        println!("its cache is administered at http://{}", admin.address());
+    }
     println!("try in another terminal:");
     println!("  curl -H 'x-api-key: demo-acme' {address}/settings");
     println!("  curl -H 'x-api-key: demo-acme' {address}/settings     (and once more: from the cache)");

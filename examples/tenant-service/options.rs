@@ -2,6 +2,7 @@
 //! `cache-stack` reads.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 
 use clap::Parser;
 
@@ -18,6 +19,21 @@ pub(crate) struct Options {
     /// The address and port to listen on, for example 0.0.0.0:8080; wins over the port alone
     #[arg(long, env = "LISTEN", value_name = "HOST:PORT")]
     listen: Option<SocketAddr>,
+
+    /// Who may administer the cache: actors, the hashes of their tokens and their grants, as docs/admin-security.md
+    /// says; without it nobody may
+    #[arg(long, env = "ADMIN_TOKENS", value_name = "FILE")]
+    admin_tokens: Option<PathBuf>,
+
+    /// Where the administration listens, on loopback; port 0 picks a free one
+    #[arg(
+        long,
+        env = "ADMIN_LISTEN",
+        value_name = "HOST:PORT",
+        default_value = "127.0.0.1:8377",
+        requires = "admin_tokens"
+    )]
+    admin_listen: SocketAddr,
 }
 
 impl Options {
@@ -25,6 +41,11 @@ impl Options {
     pub(crate) fn address(&self) -> SocketAddr {
         self.listen
             .unwrap_or_else(|| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), self.port))
+    }
+
+    /// Who may administer the cache, and where; `None` where it is off.
+    pub(crate) fn admin(&self) -> Option<(&Path, SocketAddr)> {
+        Some((self.admin_tokens.as_deref()?, self.admin_listen))
     }
 }
 
@@ -40,5 +61,14 @@ mod tests {
             address(&["tenant-service", "--port", "81", "--listen", "[::1]:82"]),
             "[::1]:82"
         );
+    }
+    #[test]
+    fn the_administration_is_off_unless_somebody_may_use_it() {
+        let read = |arguments: &[&str]| Options::try_parse_from(["tenant-service"].iter().chain(arguments));
+        assert_eq!(read(&[]).unwrap().admin(), None);
+        assert!(read(&["--admin-listen", "127.0.0.1:1"]).is_err());
+        let on = read(&["--admin-tokens", "actors.toml"]).unwrap();
+        let expected = "127.0.0.1:8377".parse().unwrap();
+        assert_eq!(on.admin(), Some((Path::new("actors.toml"), expected)));
     }
 }

@@ -14,6 +14,7 @@
 //! | a server that answers what no real one would | [`FakeServer::start`] |
 //! | certificates, good and bad | [`Certificates::generate`] |
 //! | containers | [`Docker::find_or_skip`] |
+//! | a program in Python | [`Python::find_or_skip`] |
 //! | the program `cachectl` | [`cachectl()`] |
 //!
 //! ```no_run
@@ -55,6 +56,7 @@ pub mod install;
 pub mod probe;
 pub mod program;
 pub mod proxy;
+pub mod python;
 pub mod resp;
 pub mod sentinel;
 pub mod server;
@@ -70,6 +72,7 @@ pub use install::Version;
 pub use probe::p99_while;
 pub use program::cachectl;
 pub use proxy::Proxy;
+pub use python::Python;
 pub use resp::{Connection, Reply};
 pub use sentinel::{SentinelOptions, SentinelSet};
 pub use server::{Server, ServerOptions, Tls};

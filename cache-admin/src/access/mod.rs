@@ -85,6 +85,13 @@ impl Access {
         Self::of(Table::open(), None)
     }
 
+    /// No token and no certificate is known: nobody is let in but whom the service around the router vouches for, by an
+    /// [`Actor`] in the extensions of the request.
+    #[must_use]
+    pub fn nobody() -> Self {
+        Self::of(Table::default(), None)
+    }
+
     fn of(table: Table, path: Option<PathBuf>) -> Self {
         Self {
             table: RwLock::new(Arc::new(table)),

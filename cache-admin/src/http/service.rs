@@ -11,9 +11,9 @@ use cache_layers::{Idempotency, IdempotencyConfig};
 use cache_stack::{Foundation, Stack};
 use tokio::sync::{Mutex, Semaphore, watch};
 
-use super::Limits;
 use super::document::Document;
 use super::edge::{Limiter, Traffic};
+use super::{Limits, Listener, ListenerError, ListenerOptions};
 use crate::access::Access;
 use crate::jobs::{Jobs, JobsConfig};
 use crate::seal::Sealer;
@@ -30,18 +30,35 @@ const HEALTH_WITHIN: Duration = Duration::from_secs(2);
 
 /// The administration of one cache over HTTP. Cheap to clone.
 ///
-/// [`router`](Self::router) can be mounted in any service, under any path. A service that knows its callers
-/// itself puts an [`Actor`](crate::access::Actor) into a request's extensions, who is then believed.
+/// Two ways to have it in a service. At an address of its own, which is the safer one: the service's callers do not
+/// reach it, and without TLS it is on loopback.
+///
+/// ```no_run
+/// use std::sync::Arc;
+/// use cache_admin::access::Access;
+/// use cache_admin::http::{AdminService, ListenerOptions};
+///
+/// # async fn example(stack: cache_stack::Stack) -> Result<(), Box<dyn std::error::Error>> {
+/// let access = Arc::new(Access::from_file("/etc/cache/actors.toml")?);
+/// let admin = AdminService::builder(&stack).access(access).build().await?;
+/// let listener = admin.listen(&ListenerOptions::new()).await?;
+/// admin.serve(listener, async { let _ = tokio::signal::ctrl_c().await; }).await;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Or as a router under a path of the service's own, which then is as public as the service is. A service that knows its
+/// callers itself puts an [`Actor`](crate::access::Actor) into a request's extensions, who is then believed; nobody
+/// else is let in, unless [`access`](AdminServiceBuilder::access) says who.
 ///
 /// ```
 /// use cache_admin::http::AdminService;
-/// use cache_admin::jobs::{Jobs, JobsConfig};
 /// use cache_core::CacheConfig;
 ///
 /// # tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap().block_on(async {
 /// let stack = cache_stack::assemble(&CacheConfig::default()).await?;
-/// let service = AdminService::builder(&stack).build().await?;
-/// let app: axum::Router = axum::Router::new().nest("/admin", service.router());
+/// let admin = AdminService::builder(&stack).build().await?;
+/// let app: axum::Router = axum::Router::new().nest("/admin", admin.router());
 /// # let _ = app;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// # }).unwrap();
@@ -113,7 +130,28 @@ impl AdminService {
         &self.0.0.jobs
     }
 
-    /// Ends streams of events and says that the service is not ready, so that requests under way can end.
+    /// Takes an address for [`serve`](Self::serve), by the rules of [`Listener::bind`] and for who may do what here.
+    ///
+    /// # Errors
+    ///
+    /// Where the rules forbid it, the address cannot be had, or the TLS files are no good.
+    pub async fn listen(&self, options: &ListenerOptions) -> Result<Listener, ListenerError> {
+        Listener::bind(options, &self.0.0.access).await
+    }
+
+    /// Serves all routes until `shutdown` ends. Then streams of events end, requests under way are answered, and jobs
+    /// at work are interrupted, so that nothing of it uses the cache any more.
+    pub async fn serve(&self, listener: Listener, shutdown: impl Future<Output = ()> + Send) {
+        let shutdown = async {
+            shutdown.await;
+            self.stop();
+        };
+        listener.serve(self.router(), shutdown).await;
+        self.jobs().close().await;
+    }
+
+    /// Ends streams of events and says that the service is not ready, so that requests under way can end. Not needed
+    /// besides [`serve`](Self::serve).
     pub fn stop(&self) {
         self.0.0.stopping.send_replace(true);
     }
@@ -126,8 +164,8 @@ impl AdminServiceBuilder {
         self
     }
 
-    /// Who may do what. Default: [`Access::open`], in which case only requests whose `Host` is this machine are
-    /// answered.
+    /// Who may do what. Default: [`Access::nobody`]. With [`Access::open`] only requests whose `Host` is this machine
+    /// are answered; that keeps browsers away and nobody else, so it is for a listener on loopback.
     pub fn access(mut self, access: Arc<Access>) -> Self {
         self.access = Some(access);
         self
@@ -199,7 +237,7 @@ impl AdminServiceBuilder {
             namespaces: Namespaces::new(&self.stack),
             retries,
             jobs,
-            access: self.access.unwrap_or_else(|| Arc::new(Access::open())),
+            access: self.access.unwrap_or_else(|| Arc::new(Access::nobody())),
             sealer,
             scrape: self.scrape,
             limiter: Limiter::new(self.limits.requests, self.limits.failures)?,

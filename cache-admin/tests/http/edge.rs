@@ -4,6 +4,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::Request;
 use cache_admin::access::Actor;
+use cache_admin::http::AdminService;
 use http_body_util::BodyExt as _;
 use serde_json::Value;
 use tower::ServiceExt as _;
@@ -117,6 +118,28 @@ async fn without_authentication_only_this_machine_and_its_own_pages_are_served()
         .request("root", "GET", "/cache")
         .header("origin", "https://console.example");
     known.send(request.body(Body::empty()).unwrap()).await.is_ok(200);
+}
+
+#[tokio::test]
+async fn a_router_that_nobody_was_named_for_lets_in_only_whom_the_service_around_it_vouches_for() {
+    let stack = cache_stack::assemble(&cache_core::CacheConfig::default())
+        .await
+        .unwrap();
+    let service = AdminService::builder(&stack).build().await.unwrap();
+    let ask = async |vouched: bool, token: Option<&str>| {
+        let mut request = Request::get("/cache").header("host", "localhost:8377");
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let mut request = request.body(Body::empty()).unwrap();
+        if vouched {
+            request.extensions_mut().insert(Actor::unrestricted("operator"));
+        }
+        service.router().oneshot(request).await.unwrap().status()
+    };
+    assert_eq!(ask(false, None).await, 401);
+    assert_eq!(ask(false, Some("anything")).await, 401);
+    assert_eq!(ask(true, None).await, 200);
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! The example service as its users meet it: a process that is started, asked over HTTP, and stopped.
 
+mod admin;
 mod cachectl;
 mod http;
 mod readme;

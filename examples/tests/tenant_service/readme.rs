@@ -8,7 +8,7 @@ use tests::{Cluster, ClusterOptions, until};
 
 use crate::cachectl;
 use crate::http::Request;
-use crate::service::Service;
+use crate::service::{ADMIN, Service};
 use crate::shell::{request, words};
 
 const README: &str = include_str!("../../../README.md");
@@ -84,13 +84,14 @@ async fn stored(table: &str, variables: &[(&str, &str)]) -> Result<()> {
     .await
 }
 
-/// The lines without ports, times and the counters of windows that come and go, and in an order of their own:
+/// The lines without ports, times, names of jobs and the counters of windows that come and go, and in an order of their own:
 /// the rows stand in the order of ports.
 fn without_chance(printed: &str) -> Vec<String> {
     let is_unit = |word: &str| matches!(word, "s" | "ms" | "µs");
     let mut lines: Vec<String> = Vec::new();
     for line in printed.lines() {
         let mut kept: Vec<&str> = Vec::new();
+        let line = line.split("; job ").next().unwrap_or(line);
         for word in line.split_whitespace() {
             if is_unit(word) {
                 kept.pop();
@@ -141,6 +142,33 @@ async fn the_lines_for_a_cluster_give_what_it_prints() -> Result<()> {
     }
     let service = Service::start(&variables).await?;
     follow("See it work", &service, &variables).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_lines_for_the_administration_give_what_it_prints() -> Result<()> {
+    let service = Service::start(&ADMIN).await?;
+    let admin = service.admin.clone().unwrap_or_default();
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tenant-service/demo");
+    let heading = "Its administration";
+    let [start, export, ..] = &steps(heading)[..] else {
+        panic!("the README says nothing of it");
+    };
+    assert_eq!(
+        start.line,
+        "ADMIN_TOKENS=examples/tenant-service/demo/actors.toml cargo run"
+    );
+    assert_eq!(start.printed, "its cache is administered at http://127.0.0.1:8377\n");
+    assert_eq!(
+        export.line,
+        "export CACHECTL_SERVER=http://127.0.0.1:8377 CACHECTL_TOKEN_FILE=examples/tenant-service/demo/token"
+    );
+    let (server, token) = (format!("http://{admin}"), format!("{folder}/token"));
+    let variables = [
+        ("CACHECTL_SERVER", server.as_str()),
+        ("CACHECTL_TOKEN_FILE", token.as_str()),
+    ];
+    assert!(follow(heading, &service, &variables).await? >= 2);
     Ok(())
 }
 

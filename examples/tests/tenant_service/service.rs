@@ -13,6 +13,15 @@ use crate::http::{Request, Response};
 /// How long starting and stopping may take.
 const LIMIT: Duration = Duration::from_secs(30);
 
+/// The variables by which it mounts its administration, on a free port, for the actor that is there to try it out.
+pub(crate) const ADMIN: [(&str, &str); 2] = [
+    (
+        "ADMIN_TOKENS",
+        concat!(env!("CARGO_MANIFEST_DIR"), "/tenant-service/demo/actors.toml"),
+    ),
+    ("ADMIN_LISTEN", "127.0.0.1:0"),
+];
+
 /// A running service.
 #[derive(Debug)]
 pub(crate) struct Service {
@@ -21,6 +30,8 @@ pub(crate) struct Service {
     pub(crate) address: String,
     /// The line in which it says where it listens and what it caches in.
     pub(crate) greeting: String,
+    /// `127.0.0.1:port` of its administration, where it has one.
+    pub(crate) admin: Option<String>,
     output: BufReader<ChildStdout>,
     log: JoinHandle<String>,
 }
@@ -35,6 +46,9 @@ impl Service {
         let mut greeting = String::new();
         tokio::time::timeout(LIMIT, output.read_line(&mut greeting)).await??;
         let greeting = greeting.trim_end().to_owned();
+        let mut second = String::new();
+        tokio::time::timeout(LIMIT, output.read_line(&mut second)).await??;
+        let admin = second.split_once("administered at http://");
         let Some(address) = greeting
             .split("http://")
             .nth(1)
@@ -45,6 +59,7 @@ impl Service {
         Ok(Self {
             address: address.to_owned(),
             greeting,
+            admin: admin.map(|(_, address)| address.trim_end().to_owned()),
             process,
             output,
             log,
@@ -53,6 +68,13 @@ impl Service {
 
     pub(crate) async fn ask(&self, request: Request) -> Response {
         let asked = request.send(&self.address).await;
+        asked.unwrap_or_else(|error| panic!("{error:#}"))
+    }
+
+    /// Asks its administration.
+    pub(crate) async fn ask_admin(&self, request: Request) -> Response {
+        let address = self.admin.as_deref().unwrap_or("no administration");
+        let asked = request.send(address).await;
         asked.unwrap_or_else(|error| panic!("{error:#}"))
     }
 

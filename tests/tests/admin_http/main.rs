@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use cache_admin::access::{Access, Token};
-use cache_admin::http::{AdminService, Limits, Listener, ListenerOptions};
+use cache_admin::http::{AdminService, Limits, ListenerOptions};
 use cache_admin::jobs::{Jobs, JobsConfig};
 use cache_admin::{Engine, ValkeyKeys};
 use cache_core::config::{Backend, Topology, ValkeyConfig};
@@ -58,7 +58,6 @@ impl Served {
         );
         let access = Arc::new(Access::from_toml(&text)?);
         let options = ListenerOptions::new().with_address(([127, 0, 0, 1], 0).into());
-        let listener = Listener::bind(&options, &access).await?;
         let limits = Limits::default().with_requests(Quota::fixed(100_000, Duration::from_secs(60)));
         let service = AdminService::builder(&stack)
             .access(access)
@@ -66,16 +65,16 @@ impl Served {
             .limits(limits)
             .build()
             .await?;
+        let listener = service.listen(&options).await?;
         let client = Client::new(listener.address(), token.expose());
         let (stop, stopped) = oneshot::channel::<()>();
-        let (router, stopping) = (service.router(), service.clone());
+        let serving = service.clone();
         let task = tokio::spawn(async move {
-            let shutdown = async move {
+            let shutdown = async {
                 // That the other half is gone is a word, too.
                 let _ = stopped.await;
-                stopping.stop();
             };
-            listener.serve(router, shutdown).await;
+            serving.serve(listener, shutdown).await;
         });
         Ok(Self {
             client,
@@ -102,7 +101,6 @@ impl Served {
         tokio::time::timeout(LIMIT, self.task)
             .await
             .context("the listener does not end")??;
-        self.service.jobs().close().await;
         self.stack.client.close().await?;
         Ok(())
     }

@@ -1,18 +1,17 @@
-//! The program that makes up the requests: installing it, running it.
+//! The program that makes up the requests, and how it is run.
 
-use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
-use tests::skip::skip;
+use anyhow::{Context as _, Result, ensure};
+use tests::Python;
 use tokio::process::Command;
 
 use crate::service::Service;
 
 /// Pinned, so that a run next year makes the same requests.
-const VERSION: &str = "4.32.5";
+const PACKAGES: &[&str] = &["schemathesis==4.32.5"];
 
 /// What is not checked: that whatever fits the description is accepted. It cannot say that two parameters exclude each
 /// other, that a number is not above another one, or that a removal of everything asks first.
@@ -47,14 +46,11 @@ pub(crate) struct Ran {
 impl Schemathesis {
     /// Finds or installs it; `None` where that fails, and then the test `name` is reported as skipped.
     pub(crate) async fn find_or_skip(name: &str) -> Result<Option<Self>> {
-        let installed = tokio::task::spawn_blocking(install).await?;
-        match installed {
-            Ok(program) => Ok(Some(Self { program })),
-            Err(error) => {
-                skip(name, &format!("schemathesis cannot be installed ({error:#})"));
-                Ok(None)
-            }
-        }
+        let root = env!("CARGO_TARGET_TMPDIR");
+        let python = Python::find_or_skip(name, root, "schemathesis", PACKAGES).await?;
+        Ok(python.map(|python| Self {
+            program: python.program("schemathesis"),
+        }))
     }
 
     /// Drives the service. Every check of every answer counts.
@@ -104,48 +100,4 @@ impl Schemathesis {
             report: format!("{report}\n{errors}"),
         })
     }
-}
-
-/// Into a folder beside what the tests are built into, once for all of them.
-fn install() -> Result<PathBuf> {
-    let root = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    std::fs::create_dir_all(root)?;
-    let lock = File::create(root.join("schemathesis.lock"))?;
-    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive)?;
-    let folder = root.join(format!("schemathesis-{VERSION}"));
-    let program = folder.join("bin/schemathesis");
-    let complete = folder.join("complete");
-    if complete.is_file() {
-        return Ok(program);
-    }
-    if folder.exists() {
-        std::fs::remove_dir_all(&folder)?;
-    }
-    run(std::process::Command::new("python3")
-        .args(["-m", "venv"])
-        .arg(&folder))?;
-    let package = format!("schemathesis=={VERSION}");
-    run(std::process::Command::new(folder.join("bin/python"))
-        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
-        .arg(package))?;
-    run(std::process::Command::new(&program).arg("--version"))?;
-    File::create(complete)?;
-    Ok(program)
-}
-
-fn run(command: &mut std::process::Command) -> Result<()> {
-    let name = command.get_program().to_string_lossy().into_owned();
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| format!("start {name}"))?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        bail!(
-            "{name} ended with {}: {}",
-            output.status,
-            said.lines().last().unwrap_or_default()
-        );
-    }
-    Ok(())
 }

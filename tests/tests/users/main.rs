@@ -1,9 +1,11 @@
 //! Users as a file declares them, on real servers: each hazard has a file; what they share is here.
 
+mod acl_file;
 mod applying;
 mod commands;
 mod drift;
 mod exactly;
+mod exported;
 mod roles;
 mod rotation;
 

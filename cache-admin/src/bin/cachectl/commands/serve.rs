@@ -84,7 +84,7 @@ pub(super) async fn run(arguments: &Serve, output: &mut Output) -> Ended {
     let stack = connect(output).await?;
     let jobs = arguments.jobs(&stack, output).await?;
     let mut builder = AdminService::builder(&stack)
-        .jobs(jobs.clone())
+        .jobs(jobs)
         .access(Arc::clone(&access))
         .limits(arguments.limits())
         .metrics(move || telemetry.scrape());
@@ -94,16 +94,11 @@ pub(super) async fn run(arguments: &Serve, output: &mut Output) -> Ended {
     let service = builder.build().await?;
 
     greet(arguments, &listener, &stack, output)?;
-    let stopping = service.clone();
-    let router = service.router();
-    listener
-        .serve(router, async move {
-            stop_requested().await;
-            tracing::info!("stopping");
-            stopping.stop();
-        })
-        .await;
-    jobs.close().await;
+    let shutdown = async {
+        stop_requested().await;
+        tracing::info!("stopping");
+    };
+    service.serve(listener, shutdown).await;
     // Requests and jobs have ended; what counts is that.
     let _ = stack.client.close().await;
     output.note("stopped");
