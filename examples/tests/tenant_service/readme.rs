@@ -158,7 +158,10 @@ async fn the_lines_for_the_administration_give_what_it_prints() -> Result<()> {
         start.line,
         "ADMIN_TOKENS=examples/tenant-service/demo/actors.toml cargo run"
     );
-    assert_eq!(start.printed, "its cache is administered at http://127.0.0.1:8377\n");
+    assert_eq!(
+        start.printed,
+        "its cache is administered at http://127.0.0.1:8377\n"
+    );
     assert_eq!(
         export.line,
         "export CACHECTL_SERVER=http://127.0.0.1:8377 CACHECTL_TOKEN_FILE=examples/tenant-service/demo/token"

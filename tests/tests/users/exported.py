@@ -95,7 +95,7 @@ def rules(plan):
     created = {user["UserId"]: user for user in plan["CreateUser"]}
     for user in plan["ModifyUser"]:
         same = created.get(user["UserId"], {})
-        if any(same.get(name) != user[name] for name in ("AccessString", "AuthenticationMode")):
+        if any(same.get(name) != user.get(name) for name in ("AccessString", "AuthenticationMode")):
             fault(f"ModifyUser {user['UserId']}", "says something else than CreateUser")
 
 
@@ -117,8 +117,8 @@ def applied(calls):
             fault(given["UserId"], "is not there after it was created")
             continue
         for name in ("UserName", "Engine", "AccessString"):
-            if found[name] != given[name]:
-                fault(given["UserId"], f"{name} is {found[name]!r}, and was given as {given[name]!r}")
+            if found[name] != given.get(name):
+                fault(given["UserId"], f"{name} is {found[name]!r}, and was given as {given.get(name)!r}")
         kind, count = found["Authentication"]["Type"], found["Authentication"].get("PasswordCount", 0)
         wanted = given["AuthenticationMode"]
         if kind.removesuffix("-required") != wanted["Type"].removesuffix("-required"):
@@ -170,20 +170,20 @@ def terraform(text, plan):
             variables[plain(name)] = block
     said = {}
     for label, block in users.items():
-        (mode,) = block["authentication_mode"]
+        (mode,) = block.get("authentication_mode", [{}])
         arguments(mode, MODE, f"{label}.authentication_mode")
-        kind, passwords = plain(mode["type"]), mode.get("passwords")
+        kind, passwords = plain(mode.get("type")), mode.get("passwords")
         if (kind == "password") != (passwords is not None):
             fault(label, f"is of type {kind} with passwords {passwords}")
         if passwords is not None:
             name = passwords.removeprefix("${var.").removesuffix("}")
             if variables.get(name, {}).get("sensitive") is not True:
                 fault(label, f"{passwords} is no sensitive variable")
-        said[plain(block["user_id"])] = {
-            "UserId": plain(block["user_id"]),
-            "UserName": plain(block["user_name"]),
-            "Engine": plain(block["engine"]),
-            "AccessString": plain(block["access_string"]),
+        said[plain(block.get("user_id"))] = {
+            "UserId": plain(block.get("user_id")),
+            "UserName": plain(block.get("user_name")),
+            "Engine": plain(block.get("engine")),
+            "AccessString": plain(block.get("access_string")),
             "AuthenticationMode": {"Type": kind},
         }
     wanted = {user["UserId"]: user for user in plan["CreateUser"]}
@@ -194,9 +194,9 @@ def terraform(text, plan):
         fault("terraform", f"there are {len(groups)} groups")
     for block in groups:
         group = plan["CreateUserGroup"]
-        if (plain(block["engine"]), plain(block["user_group_id"])) != (group["Engine"], group["UserGroupId"]):
+        if (plain(block.get("engine")), plain(block.get("user_group_id"))) != (group["Engine"], group["UserGroupId"]):
             fault("terraform", "the group is another one")
-        referred = [re.fullmatch(r"\$\{aws_elasticache_user\.(\w+)\.user_id\}", item) for item in block["user_ids"]]
+        referred = [re.fullmatch(r"\$\{aws_elasticache_user\.(\w+)\.user_id\}", item) for item in block.get("user_ids", [])]
         ids = [plain(users[found[1]]["user_id"]) if found and found[1] in users else None for found in referred]
         if ids != group["UserIds"]:
             fault("terraform", f"the group's users are {ids}, the API's {group['UserIds']}")
