@@ -3,7 +3,8 @@
 //! One Valkey server on loopback, values of 100 bytes, metrics on (a provider of the SDK with a reader that
 //! is asked at the end). The stack is the one that `cache_stack::assemble` makes, called as services call it,
 //! through `Arc<dyn CacheClient>`. A far get has to be one on purpose: the near tier there has room for one
-//! entry, so each read passes every layer, is tracked by the server, and is answered by it.
+//! entry, so each read passes every layer, is tracked by the server, and is answered by it. Beside it stands
+//! what such a read costs through the wire crate alone, each as a pipeline of its own.
 
 use std::io::Write as _;
 use std::sync::Arc;
@@ -52,7 +53,9 @@ async fn main() -> Result<()> {
         "the bare client, get",
         "the stack without a near tier",
         "the stack, each get cold",
+        "the wire crate: CACHING, GET, PTTL",
     ];
+    let tracked = tracked_connection(&server.address()).await?;
     let tasks = [1, 16, 64, 256];
     let mut far = Table::new("far get; tasks:", &tasks, &names);
     for _ in 0..options.rounds {
@@ -60,6 +63,7 @@ async fn main() -> Result<()> {
             for (row, client) in [&bare, &without_near, &all_cold].into_iter().enumerate() {
                 far.add(row, column, gets(client, tasks, options).await);
             }
+            far.add(3, column, tracked_gets(&tracked, tasks, options).await);
         }
     }
     let mut hits = Table::new(
@@ -118,6 +122,41 @@ async fn gets(client: &Arc<dyn CacheClient>, tasks: usize, options: Options) -> 
         async move {
             let key = key(task.wrapping_mul(7_919).wrapping_add(number));
             assert!(client.get(&key).await.is_ok());
+        }
+    })
+    .await
+}
+
+/// A connection of the wire crate that tracks by opt-in.
+async fn tracked_connection(address: &str) -> Result<redis::aio::MultiplexedConnection> {
+    let client = redis::Client::open(format!("redis://{address}/?protocol=resp3"))?;
+    let mut connection = client.get_multiplexed_async_connection().await?;
+    let mut request = redis::cmd("CLIENT");
+    let (): () = request
+        .arg("TRACKING")
+        .arg("ON")
+        .arg("OPTIN")
+        .query_async(&mut connection)
+        .await?;
+    Ok(connection)
+}
+
+/// What a cold get asks of the server, sent by the wire crate with nothing round it.
+async fn tracked_gets(
+    connection: &redis::aio::MultiplexedConnection,
+    tasks: usize,
+    options: Options,
+) -> Sample {
+    let connection = connection.clone();
+    run(tasks, options.slice, move |task, number| {
+        let mut connection = connection.clone();
+        async move {
+            let key = key(task.wrapping_mul(7_919).wrapping_add(number));
+            let mut pipeline = redis::pipe();
+            pipeline.cmd("CLIENT").arg("CACHING").arg("YES");
+            pipeline.cmd("GET").arg(&key).cmd("PTTL").arg(&key);
+            let replies: redis::RedisResult<redis::Value> = pipeline.query_async(&mut connection).await;
+            assert!(replies.is_ok());
         }
     })
     .await

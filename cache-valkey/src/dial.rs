@@ -4,6 +4,8 @@
 //! configuration endpoint with several addresses works while some of them are gone. When to connect, and
 //! how often to try, is the node's business.
 
+mod greeting;
+
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -17,6 +19,8 @@ use cache_core::{CacheError, ConfigError, Outcome, Unavailability};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+
+pub(crate) use greeting::Greeting;
 
 use crate::command::Command;
 use crate::deadline::Deadline;
@@ -59,17 +63,6 @@ pub(crate) struct Dialed {
     pub(crate) valid_for: Option<Duration>,
     /// Whether changes of what is read over it are reported.
     pub(crate) tracking: Agreement,
-}
-
-/// What a server says of itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Greeting {
-    pub(crate) server: String,
-    pub(crate) version: String,
-    /// Whether it is a replica.
-    pub(crate) replica: bool,
-    /// Whether it is a node of a cluster.
-    pub(crate) cluster: bool,
 }
 
 /// What to tell the server besides who we are.
@@ -312,34 +305,6 @@ impl fmt::Debug for Dialer {
     }
 }
 
-impl Greeting {
-    pub(crate) fn read(reply: &Reply) -> Self {
-        let text = |name| {
-            reply
-                .field(name)
-                .and_then(Reply::as_text)
-                .unwrap_or_default()
-                .to_owned()
-        };
-        Self {
-            server: text("server"),
-            version: text("version"),
-            replica: text("role") == "replica",
-            cluster: text("mode") == "cluster",
-        }
-    }
-
-    /// Whether the server is Valkey of at least this version.
-    pub(crate) fn is_valkey_from(&self, major: u32, minor: u32) -> bool {
-        let mut numbers = self
-            .version
-            .split('.')
-            .map(|part| part.parse::<u32>().unwrap_or(0));
-        let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-        self.server == "valkey" && version >= (major, minor)
-    }
-}
-
 /// The least and the most silence that a connection with requests in flight is granted.
 const SILENCE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
@@ -393,31 +358,5 @@ fn unreachable(
         detail: format!("{address}, {detail}").into(),
         outcome: Outcome::NotApplied,
         source: error.map(|error| Arc::new(error) as cache_core::ErrorSource),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_greeting_tells_server_version_and_role() {
-        let pair = |name: &str, value: &str| {
-            (
-                Reply::Bulk(name.to_owned().into()),
-                Reply::Bulk(value.to_owned().into()),
-            )
-        };
-        let hello = Reply::Map(vec![
-            pair("server", "valkey"),
-            pair("version", "8.1.4"),
-            pair("role", "replica"),
-        ]);
-        let greeting = Greeting::read(&hello);
-        assert!(greeting.replica);
-        assert_eq!(
-            (greeting.server.as_str(), greeting.version.as_str()),
-            ("valkey", "8.1.4")
-        );
     }
 }

@@ -9,6 +9,7 @@
 
 mod keeper;
 mod link;
+mod tracked;
 
 use std::fmt;
 use std::pin::pin;
@@ -19,15 +20,14 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use cache_core::clock::{self, Instant};
 use cache_core::config::Address;
-use cache_core::{CacheError, Outcome, Stage, TrackingStatus, Unavailability};
+use cache_core::{CacheError, Outcome, Stage, Unavailability};
 use tokio::sync::{Notify, watch};
 
 use crate::command::Command;
 use crate::deadline::Deadline;
 use crate::dial::{Dialer, Greeting, Mode};
-use crate::error::from_server;
 use crate::reply::Reply;
-use crate::tracking::{Agreement, Answers, Member, Tracking, caching};
+use crate::tracking::Member;
 use link::Link;
 
 /// Requests in flight on the least busy connection from which on another connection is opened.
@@ -132,42 +132,6 @@ impl Node {
         self.exchange(&link, commands, deadline).await
     }
 
-    /// Sends reads of one key as one pipeline on one connection, so that the server reports when the key
-    /// changes; whether it will.
-    pub(crate) async fn send_tracked(
-        self: &Arc<Self>,
-        reads: &[&Command<'_>],
-        deadline: Deadline,
-    ) -> Result<Answers, CacheError> {
-        let link = match self.pick() {
-            Some(link) => link,
-            None => self.wait_for_link(deadline, PATIENCE).await?,
-        };
-        let asked = self.tracking.feed().tracking();
-        let covers = |read: &&Command<'_>| read.routing_key().is_some_and(|key| asked.covers(key));
-        if !reads.iter().all(covers) || !link.witness.begin() {
-            return Ok(Answers::untracked(self.exchange(&link, reads, deadline).await?));
-        }
-        let caching = (*asked == Tracking::OptIn).then(caching);
-        let commands: Vec<_> = caching.iter().chain(reads.iter().copied()).collect();
-        let mut replies = self.exchange(&link, &commands, deadline).await?;
-        if caching.is_some()
-            && let Reply::Error(refusal) = replies.remove(0)
-        {
-            // What was permitted when the connection was made is not any more.
-            let error = from_server(&refusal, "CLIENT CACHING");
-            if !error.is_transient() {
-                link.witness.agreed(Agreement::Refused(error.to_string()), false);
-                self.report_tracking();
-            }
-            return Ok(Answers::untracked(replies));
-        }
-        Ok(Answers {
-            replies,
-            tracked: link.witness.vouches() && !link.connection.is_closed(),
-        })
-    }
-
     async fn exchange(
         &self,
         link: &Link,
@@ -254,37 +218,6 @@ impl Node {
         }
         self.tracking.say(None);
         self.work.notify_one();
-    }
-
-    /// Whether tracked reads are sent here, so that it counts whether they can be.
-    pub(crate) fn set_counts(&self, counts: bool) {
-        if self.counts.swap(counts, Ordering::AcqRel) != counts {
-            self.report_tracking();
-        }
-    }
-
-    /// Makes known whether changes of what is read here are reported.
-    fn report_tracking(&self) {
-        let status = match &*self.health.borrow() {
-            Health::Closed => return,
-            Health::Idle => None,
-            _ if !self.counts.load(Ordering::Acquire) => None,
-            _ => {
-                let links = self.links.load();
-                let mut open = links
-                    .iter()
-                    .filter(|link| !link.connection.is_closed())
-                    .peekable();
-                match open.peek() {
-                    // All are asked alike; a refusal of one is worth more than what the others say.
-                    Some(_) => open
-                        .filter_map(|link| link.witness.status())
-                        .max_by_key(|status| matches!(status, TrackingStatus::Off(_))),
-                    None => Some(TrackingStatus::Interrupted),
-                }
-            }
-        };
-        self.tracking.say(status);
     }
 
     /// The first connection that is not crowded, else the least busy one: what travels together costs

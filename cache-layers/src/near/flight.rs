@@ -4,6 +4,8 @@
 //! tells them so, and they begin anew: one of them leads. Not in here: who may join whose read; that is
 //! decided by the marks.
 
+use std::sync::{Arc, OnceLock};
+
 use cache_core::CacheError;
 use tokio::sync::watch;
 
@@ -31,24 +33,31 @@ pub(crate) enum Boarding<V: Clone + Send + Sync + 'static> {
 pub(crate) struct Flight<V: Clone + Send + Sync + 'static> {
     // Before the sender: by the time those who wait hear of the end, nobody can join any more.
     mark: Mark<V>,
-    answer: watch::Sender<Option<Answer<V>>>,
+    seats: Seats<V>,
 }
 
 /// A far read, in the hands of one who waits for it.
 #[derive(Clone, Debug)]
 pub(crate) struct Seat<V>(watch::Receiver<Option<Answer<V>>>);
 
-pub(super) type Sender<V> = watch::Sender<Option<Answer<V>>>;
+/// Where those who join a flight wait. Made when the first one does: most reads are nobody else's.
+#[derive(Clone, Debug)]
+pub(super) struct Seats<V>(Arc<OnceLock<watch::Sender<Option<Answer<V>>>>>);
 
-/// A way to tell the answer, and to wait for it.
-pub(super) fn channel<V>() -> (Sender<V>, Seat<V>) {
-    let (sender, receiver) = watch::channel(None);
-    (sender, Seat(receiver))
+impl<V> Seats<V> {
+    pub(super) fn new() -> Self {
+        Self(Arc::new(OnceLock::new()))
+    }
+
+    /// To be called under the lock that guards the mark: the one who leads looks only after the mark is gone.
+    pub(super) fn take(&self) -> Seat<V> {
+        Seat(self.0.get_or_init(|| watch::Sender::new(None)).subscribe())
+    }
 }
 
 impl<V: Clone + Send + Sync + 'static> Flight<V> {
-    pub(super) const fn new(mark: Mark<V>, answer: Sender<V>) -> Self {
-        Self { mark, answer }
+    pub(super) const fn new(mark: Mark<V>, seats: Seats<V>) -> Self {
+        Self { mark, seats }
     }
 
     /// Ends it: stores a copy, where there is one and it may be, then tells those who wait.
@@ -57,7 +66,9 @@ impl<V: Clone + Send + Sync + 'static> Flight<V> {
             Some(keep) => _ = self.mark.complete(keep),
             None => drop(self.mark),
         }
-        self.answer.send_replace(Some(answer.clone()));
+        if let Some(joined) = self.seats.0.get() {
+            joined.send_replace(Some(answer.clone()));
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use quick_cache::DefaultHashBuilder;
 
-use super::flight::Seat;
+use super::flight::Seats;
 
 /// The id of no mark.
 pub(super) const GONE: u64 = 0;
@@ -22,7 +22,7 @@ pub(super) struct Pending<V> {
     /// The number of the store that the copy is for.
     pub(super) store: u64,
     /// Where others may wait for this read.
-    pub(super) seat: Option<Seat<V>>,
+    pub(super) seats: Option<Seats<V>>,
 }
 
 /// The marks of one shard.

@@ -53,7 +53,7 @@ pub(crate) use self::flight::{Boarding, Flight};
 pub(crate) use self::lives::Lives;
 pub(crate) use self::store::Bounds;
 
-use self::flight::Seat;
+use self::flight::Seats;
 use self::marks::{GONE, Marks, Pending, Table};
 use self::store::{Kept, Store};
 
@@ -159,8 +159,8 @@ impl<V: Clone + Send + Sync + 'static> Near<V> {
             return Boarding::Late;
         }
         let of_now = marks.get(key).filter(|pending| pending.store == store.number());
-        if let Some(seat) = of_now.and_then(|pending| pending.seat.clone()) {
-            return Boarding::Joined(seat);
+        if let Some(seats) = of_now.and_then(|pending| pending.seats.as_ref()) {
+            return Boarding::Joined(seats.take());
         }
         // A read that was completed since the caller looked took its mark away and stored its copy under
         // this lock, as one step.
@@ -168,9 +168,9 @@ impl<V: Clone + Send + Sync + 'static> Near<V> {
         if let Some(kept) = store.get(key).filter(|kept| now < kept.until) {
             return Boarding::Hit(kept.found(now));
         }
-        let (sender, seat) = flight::channel();
-        let mark = self.mark(marks, store, key, begun, Some(seat));
-        Boarding::Led(Flight::new(mark, sender))
+        let seats = Seats::new();
+        let mark = self.mark(marks, store, key, begun, Some(seats.clone()));
+        Boarding::Led(Flight::new(mark, seats))
     }
 
     fn mark(
@@ -179,13 +179,13 @@ impl<V: Clone + Send + Sync + 'static> Near<V> {
         store: Arc<Store<V>>,
         key: &str,
         begun: Instant,
-        seat: Option<Seat<V>>,
+        seats: Option<Seats<V>>,
     ) -> Mark<V> {
         let (id, key) = (self.marks.next_id(), Arc::<str>::from(key));
         let pending = Pending {
             id,
             store: store.number(),
-            seat,
+            seats,
         };
         let older = marks.insert(Arc::clone(&key), pending);
         drop(marks);

@@ -105,7 +105,8 @@ impl Tiered {
             bytes: value.len(),
             found: Found {
                 value,
-                ..found.clone()
+                remaining: found.remaining,
+                tracked: found.tracked,
             },
             life,
         })

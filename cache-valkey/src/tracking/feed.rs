@@ -17,6 +17,8 @@ pub(crate) struct Feed {
     listeners: ArcSwap<Vec<Listener>>,
     next: AtomicU64,
     book: Mutex<Book>,
+    /// What the book says, for those who ask at every read.
+    is_on: AtomicBool,
     closed: AtomicBool,
 }
 
@@ -41,6 +43,7 @@ impl Feed {
             listeners: ArcSwap::default(),
             next: AtomicU64::new(0),
             book: Mutex::default(),
+            is_on: AtomicBool::new(false),
             closed: AtomicBool::new(false),
         })
     }
@@ -156,6 +159,9 @@ impl InvalidationSource for Source {
     }
 
     fn status(&self) -> TrackingStatus {
+        if self.0.is_on.load(Ordering::SeqCst) {
+            return TrackingStatus::On;
+        }
         self.0.book().status()
     }
 }
@@ -180,6 +186,8 @@ impl Member {
             Some(status) => drop(book.members.insert(self.number, status)),
             None => drop(book.members.remove(&self.number)),
         }
+        let is_on = book.status() == TrackingStatus::On;
+        self.feed.is_on.store(is_on, Ordering::SeqCst);
         if !self.feed.closed.load(Ordering::Relaxed) {
             book.tell(self.feed.is_heard());
         }
