@@ -18,6 +18,7 @@ pub mod access;
 mod big_keys;
 mod causes;
 mod checkpoint_file;
+mod digits;
 mod doctor;
 mod engine;
 mod escape;
@@ -54,6 +55,6 @@ pub use namespaces::{Bumped, NamespaceState, Namespaces, Reclaimable, namespace}
 pub use overview::{
     Capabilities, Mode, NodeOverview, NodeRole, Overview, TrackingState, Warning, WarningKind,
 };
-pub use pulse::{Beat, PrimaryBeat, Pulse, SlowLine};
+pub use pulse::{Beat, PrimaryBeat, Pulse, Reading, SlowLine};
 pub use slots::SlotSet;
 pub use valkey::ValkeyKeys;

@@ -5,7 +5,7 @@ use cache_layers::{Generation, Generations, GenerationsConfig};
 use cache_stack::{Foundation, Stack};
 use serde::{Deserialize, Serialize};
 
-use crate::{Counts, Engine, MemoryKeys, Options, Outcome, ValkeyKeys};
+use crate::{Counts, Engine, MemoryKeys, Options, Outcome, ValkeyKeys, digits};
 
 /// The namespaces of one cache.
 #[derive(Clone, Debug)]
@@ -60,9 +60,12 @@ pub fn namespace(text: &str) -> Result<Keyspace, CacheError> {
 pub struct NamespaceState {
     /// What all of its keys begin with, whatever their generation.
     pub prefix: String,
-    /// The number of its generation; missing where it has none so far.
+    /// The number of its generation, as text in JSON: it is larger than what every reader of JSON takes as a number.
+    /// Null where it has none so far.
+    #[serde(with = "digits::maybe")]
+    #[cfg_attr(feature = "http", schema(value_type = Option<String>, pattern = "^[0-9]{1,20}$"))]
     pub generation: Option<u64>,
-    /// The pattern of the keys that can be reached now; missing where it has no generation.
+    /// The pattern of the keys that can be reached now; null where it has no generation.
     pub pattern: Option<String>,
 }
 
@@ -73,9 +76,13 @@ pub struct NamespaceState {
 pub struct Bumped {
     /// What all of the namespace's keys begin with, whatever their generation.
     pub prefix: String,
-    /// The number of the new generation.
+    /// The number of the new generation, as text in JSON.
+    #[serde(with = "digits")]
+    #[cfg_attr(feature = "http", schema(value_type = String, pattern = "^[0-9]{1,20}$"))]
     pub generation: u64,
-    /// The number of the one before, whose keys nobody finds any more.
+    /// The number of the one before, whose keys nobody finds any more; as text in JSON.
+    #[serde(with = "digits")]
+    #[cfg_attr(feature = "http", schema(value_type = String, pattern = "^[0-9]{1,20}$"))]
     pub previous: u64,
     /// The pattern by which a purge gives back the memory of the old keys. They go with their lives, too.
     pub reclaim: String,
@@ -211,6 +218,34 @@ mod tests {
             state.pattern.unwrap(),
             format!("billing:v1:{{acme}}:+{}:*", second.generation)
         );
+    }
+
+    #[test]
+    fn the_number_of_a_generation_is_text_in_json() {
+        // Beyond 2^53, where a number would lose its last digits in many readers.
+        let bumped = Bumped {
+            prefix: "billing:v1:".into(),
+            generation: 1_882_492_328_148_861_415,
+            previous: 1_882_492_328_148_861_414,
+            reclaim: "billing:v1:+1882492328148861414:*".into(),
+        };
+        let json = serde_json::to_value(&bumped).unwrap();
+        assert_eq!(json["generation"], "1882492328148861415");
+        assert_eq!(json["previous"], "1882492328148861414");
+        assert_eq!(serde_json::from_value::<Bumped>(json).unwrap(), bumped);
+        for generation in [Some(u64::MAX), None] {
+            let state = NamespaceState {
+                prefix: "billing:v1:".into(),
+                generation,
+                pattern: None,
+            };
+            let json = serde_json::to_value(&state).unwrap();
+            assert_eq!(
+                json["generation"].as_str(),
+                generation.map(|_| "18446744073709551615")
+            );
+            assert_eq!(serde_json::from_value::<NamespaceState>(json).unwrap(), state);
+        }
     }
 
     #[test]

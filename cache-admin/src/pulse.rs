@@ -1,6 +1,9 @@
 //! How each primary does from one look to the next: rates rather than totals, and the calls that took long.
 //!
-//! Not in here: how it is shown.
+//! What a look leaves behind for the rates of the next one is a [`Reading`], which can be given away and brought back,
+//! so that a service need not remember who looks. Not in here: how it is shown.
+
+mod reading;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,12 +11,15 @@ use std::time::Duration;
 
 use cache_core::clock::{self, Instant};
 use cache_core::{CacheError, MemoryCache};
+use cache_layers::{SystemClock, WallClock as _};
 use cache_stack::{Foundation, Stack};
 use cache_valkey::ValkeyClient;
 use cache_valkey::admin::{Member, Role, Vitals};
 use futures::future::join_all;
 use serde::{Deserialize, Serialize};
 
+pub use self::reading::Reading;
+use self::reading::{Totals, micros};
 use crate::overview::{node::pairs, share};
 
 /// Slow calls that are asked of each primary.
@@ -24,7 +30,7 @@ const SLOW_CALLS: u32 = 10;
 pub struct Pulse {
     source: Source,
     /// What each primary said the last time.
-    before: HashMap<String, (Instant, Vitals)>,
+    before: HashMap<String, (Instant, Totals)>,
 }
 
 #[derive(Debug)]
@@ -35,6 +41,7 @@ enum Source {
 
 /// One look.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(utoipa::ToSchema))]
 #[non_exhaustive]
 pub struct Beat {
     /// The primaries, in the order of their slots.
@@ -47,6 +54,7 @@ pub struct Beat {
 
 /// One primary at one look. What it does not tell is missing.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(utoipa::ToSchema))]
 #[non_exhaustive]
 pub struct PrimaryBeat {
     /// Where it is.
@@ -73,6 +81,7 @@ pub struct PrimaryBeat {
 
 /// A call that took long.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(utoipa::ToSchema))]
 #[non_exhaustive]
 pub struct SlowLine {
     /// The primary.
@@ -111,6 +120,39 @@ impl Pulse {
         })
     }
 
+    /// The same, as if what left `reading` behind had been its own last look.
+    #[must_use]
+    pub fn after(mut self, reading: Reading) -> Self {
+        let (now, clock) = (clock::now(), SystemClock.since_epoch());
+        self.before = reading
+            .0
+            .into_iter()
+            .filter_map(|(address, at, totals)| {
+                // One of the future is of a clock that was set; it says nothing.
+                let age = clock.checked_sub(Duration::from_micros(at))?;
+                Some((address, (now.checked_sub(age)?, totals)))
+            })
+            .collect();
+        self
+    }
+
+    /// What the last look leaves behind, of at most so many primaries.
+    #[must_use]
+    pub fn reading(&self, most: usize) -> Reading {
+        let (now, clock) = (clock::now(), SystemClock.since_epoch());
+        let mut rows: Vec<_> = self
+            .before
+            .iter()
+            .map(|(address, (at, totals))| {
+                let at = clock.saturating_sub(now - *at);
+                (address.clone(), micros(at), *totals)
+            })
+            .collect();
+        rows.sort_unstable_by(|one, other| one.0.cmp(&other.0));
+        rows.truncate(most);
+        Reading(rows)
+    }
+
     /// Looks once: who is there, and all primaries at the same time.
     ///
     /// # Errors
@@ -142,7 +184,7 @@ impl Pulse {
             beat.primaries.push(look.as_beat(self.before.get(&look.address)));
             beat.slow.extend(look.slow);
             if let Ok(vitals) = look.vitals {
-                seen.insert(look.address, (look.at, vitals.unwrap_or_default()));
+                seen.insert(look.address, (look.at, Totals::of(&vitals.unwrap_or_default())));
             }
         }
         beat.slow.sort_by_key(|slow| std::cmp::Reverse(slow.at));
@@ -169,7 +211,7 @@ async fn look(member: &Member) -> Look {
             .map(|call| SlowLine {
                 primary: address.clone(),
                 at: call.at.as_secs(),
-                micros: u64::try_from(call.took.as_micros()).unwrap_or(u64::MAX),
+                micros: micros(call.took),
                 command: call.command,
                 arguments: call.arguments,
                 client: call.client,
@@ -181,24 +223,24 @@ async fn look(member: &Member) -> Look {
 }
 
 impl Look {
-    fn as_beat(&self, before: Option<&(Instant, Vitals)>) -> PrimaryBeat {
+    fn as_beat(&self, before: Option<&(Instant, Totals)>) -> PrimaryBeat {
         let now = self.vitals.clone().ok().flatten().unwrap_or_default();
+        let totals = Totals::of(&now);
         // One that was started anew counts from 0 again: there is no look before.
         let before =
-            before.filter(|(_, before)| before.uptime <= now.uptime && before.commands <= now.commands);
+            before.filter(|(_, before)| before.uptime <= totals.uptime && before.commands <= totals.commands);
         let elapsed = before.map(|(at, _)| self.at - *at);
-        let gained = |of: fn(&Vitals) -> Option<u64>| {
+        let gained = |of: fn(&Totals) -> Option<u64>| {
             let (_, before) = before?;
-            Some(of(&now)?.saturating_sub(of(before)?))
+            Some(of(&totals)?.saturating_sub(of(before)?))
         };
         let rate = |of| Some(per_second(gained(of)?, elapsed?));
-        let hits = gained(|vitals| vitals.hits).zip(gained(|vitals| vitals.misses));
-        let worked =
-            before.and_then(|(_, before)| Some(now.main_thread?.saturating_sub(before.main_thread?)));
+        let hits = gained(|totals| totals.hits).zip(gained(|totals| totals.misses));
+        let worked = gained(|totals| totals.main_thread).map(Duration::from_micros);
         PrimaryBeat {
             address: self.address.clone(),
             reachable: self.vitals.is_ok(),
-            ops_per_second: rate(|vitals| vitals.commands).or(now.operations_per_second),
+            ops_per_second: rate(|totals| totals.commands).or(now.operations_per_second),
             hit_rate: match hits {
                 Some((hits, misses)) => share(hits, misses),
                 None => now.hit_rate(),
@@ -207,7 +249,7 @@ impl Look {
             memory_used: now.memory.used,
             memory_limit: now.memory.limit,
             clients: now.clients,
-            evicted_per_second: rate(|vitals| vitals.evicted),
+            evicted_per_second: rate(|totals| totals.evicted),
             main_thread: worked
                 .zip(elapsed)
                 .map(|(worked, elapsed)| worked.as_secs_f64() / elapsed.as_secs_f64().max(1e-9)),
@@ -251,7 +293,7 @@ mod tests {
             vitals
         };
         let started = clock::now();
-        let before = (started, vitals(10, 1_000, 90, 10));
+        let before = (started, Totals::of(&vitals(10, 1_000, 90, 10)));
         let look = |vitals| Look {
             address: "a:1".into(),
             at: started + Duration::from_secs(2),
@@ -265,5 +307,36 @@ mod tests {
         assert_eq!((first.ops_per_second, first.hit_rate), (Some(7), Some(0.75)));
         let restarted = look(vitals(1, 5, 1, 1)).as_beat(Some(&before));
         assert_eq!(restarted.ops_per_second, Some(7));
+    }
+    #[tokio::test]
+    async fn a_reading_that_was_given_away_goes_on_where_it_was_and_one_of_the_future_says_nothing() {
+        let stack = cache_stack::assemble(&cache_core::CacheConfig::default())
+            .await
+            .unwrap();
+        let mut pulse = Pulse::of(&stack).unwrap();
+        let totals = Totals {
+            uptime: Some(5),
+            commands: Some(7),
+            ..Totals::default()
+        };
+        let taken = clock::now();
+        for number in 0..5 {
+            pulse.before.insert(format!("{number}:1"), (taken, totals));
+        }
+        let text = serde_json::to_string(&pulse.reading(3)).unwrap();
+        let reading: Reading = serde_json::from_str(&text).unwrap();
+        assert_eq!(reading.0.len(), 3);
+        let next = Pulse::of(&stack).unwrap().after(reading.clone());
+        let (at, known) = next.before["2:1"];
+        assert_eq!(known, totals);
+        let apart = at.max(taken) - at.min(taken);
+        assert!(apart < Duration::from_millis(50), "{apart:?}");
+
+        let ahead = reading
+            .0
+            .into_iter()
+            .map(|(address, at, totals)| (address, at + 60_000_000, totals));
+        let next = Pulse::of(&stack).unwrap().after(Reading(ahead.collect()));
+        assert!(next.before.is_empty());
     }
 }

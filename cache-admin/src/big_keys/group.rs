@@ -2,14 +2,15 @@
 
 use std::collections::HashMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// More groups than this are one: what names them may be anything.
 const MOST: usize = 1_000;
 const OTHERS: &str = "(others)";
 
 /// Keys that have something in common.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(utoipa::ToSchema), schema(as = KeyGroup))]
 #[non_exhaustive]
 pub struct Group {
     /// What they have in common.

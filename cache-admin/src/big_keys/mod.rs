@@ -11,9 +11,11 @@ mod group;
 mod report;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use bytes::Bytes;
-use cache_core::{CacheError, Pattern, clock};
+use cache_core::clock::{self, Instant};
+use cache_core::{CacheError, Pattern};
 use cache_stack::{Foundation, Stack};
 use cache_valkey::admin::{Described, Primary, Traits};
 use futures::future::join_all;
@@ -33,6 +35,7 @@ pub struct BigKeysOptions {
     pattern: Pattern,
     samples: u64,
     top: usize,
+    time: Option<Duration>,
 }
 
 impl Default for BigKeysOptions {
@@ -41,6 +44,7 @@ impl Default for BigKeysOptions {
             pattern: Pattern::all(),
             samples: 10_000,
             top: 20,
+            time: None,
         }
     }
 }
@@ -64,6 +68,14 @@ impl BigKeysOptions {
     #[must_use]
     pub const fn with_top(mut self, top: usize) -> Self {
         self.top = top;
+        self
+    }
+
+    /// After how long no more are drawn: the sample is smaller then, which the report tells. Where all keys are to be
+    /// looked at, they are. Default: no limit.
+    #[must_use]
+    pub const fn with_time(mut self, time: Duration) -> Self {
+        self.time = Some(time);
         self
     }
 }
@@ -102,6 +114,7 @@ impl BigKeys {
             });
             return all_of(&engine, &pattern, gathered, sampled.collect()).await;
         }
+        let until = options.time.map(|time| clock::now() + time);
         let draws = join_all(
             primaries
                 .iter()
@@ -109,7 +122,7 @@ impl BigKeys {
                 .map(async |(primary, count)| match count {
                     Ok(count) => {
                         let share = share_of(options.samples, count, all);
-                        Draw::on(primary, count, share, &pattern).await
+                        Draw::on(primary, count, (share, until), &pattern).await
                     }
                     Err(error) => Draw::failed(primary, error),
                 }),
@@ -228,7 +241,13 @@ impl Draw {
         }
     }
 
-    async fn on(primary: &Primary, count: u64, share: u64, pattern: &Pattern) -> Self {
+    /// Draws `share` keys, or as many as there is time for.
+    async fn on(
+        primary: &Primary,
+        count: u64,
+        (share, until): (u64, Option<Instant>),
+        pattern: &Pattern,
+    ) -> Self {
         let mut draw = Self {
             address: primary.address().to_string(),
             keys: Some(count),
@@ -236,7 +255,7 @@ impl Draw {
             matched: Vec::new(),
             failed: None,
         };
-        while draw.drawn < share {
+        while draw.drawn < share && until.is_none_or(|until| clock::now() < until) {
             let left = usize::try_from(share - draw.drawn).unwrap_or(BATCH);
             let asked = clock::now();
             match draw.batch(primary, left.min(BATCH), pattern).await {

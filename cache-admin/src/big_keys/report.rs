@@ -3,13 +3,14 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Measured;
 use super::group::{Group, Groups};
 
 /// What was found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(utoipa::ToSchema))]
 #[non_exhaustive]
 pub struct BigKeys {
     /// Whether every key was looked at: then nothing is an estimate.
@@ -31,17 +32,21 @@ pub struct BigKeys {
 }
 
 /// A key that takes much memory.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(utoipa::ToSchema))]
 #[non_exhaustive]
 pub struct BigKey {
     /// Its name, where it is text, without the prefix of the configuration.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "http", schema(nullable = false))]
     pub key: Option<String>,
     /// Its name in base64, where it is no text.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "http", schema(nullable = false))]
     pub key_base64: Option<String>,
-    /// Its name.
+    /// Its name; not in JSON, where it is one of the above.
     #[serde(skip)]
+    #[cfg_attr(feature = "http", schema(ignore))]
     pub name: Bytes,
     /// The type, as the server names it.
     #[serde(rename = "type")]
@@ -53,7 +58,8 @@ pub struct BigKey {
 }
 
 /// How much of one primary was looked at.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(utoipa::ToSchema))]
 #[non_exhaustive]
 pub struct SampledPrimary {
     /// Where it is.

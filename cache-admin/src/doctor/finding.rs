@@ -1,6 +1,6 @@
 //! What the doctor found, check by check.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What was found, in a fixed order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -12,6 +12,7 @@ pub struct Diagnosis {
 
 /// What one check found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "http", derive(utoipa::ToSchema))]
 #[non_exhaustive]
 pub struct Finding {
     /// The name of the check.
@@ -27,7 +28,8 @@ pub struct Finding {
 }
 
 /// How a check came out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(utoipa::ToSchema), schema(as = CheckState))]
 #[serde(rename_all = "snake_case")]
 pub enum Health {
     /// It could not be made, or does not concern this cache.

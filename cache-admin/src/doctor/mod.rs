@@ -33,9 +33,6 @@ use self::finding::{Check, Verdict};
 use self::patient::Patient;
 use self::reach::Reach;
 
-/// What the keys begin with that the doctor writes, after the prefix of the configuration.
-const PREFIX: &str = "cachectl-doctor:";
-
 const CONFIGURATION: Check = Check {
     name: "configuration",
     why: "a setting that does not hold, or that this version cannot do, lets no client start",
@@ -62,13 +59,16 @@ pub struct Doctor {
 }
 
 impl Doctor {
+    /// What the keys begin with that it writes, after the prefix of the configuration, unless it is told otherwise.
+    pub const PREFIX: &str = "cachectl-doctor:";
+
     /// A doctor for the cache that `config` names.
     #[must_use]
     pub fn new(config: CacheConfig) -> Self {
         Self {
             config,
             deadline: Duration::from_secs(10),
-            prefix: PREFIX.to_owned(),
+            prefix: Self::PREFIX.to_owned(),
         }
     }
 

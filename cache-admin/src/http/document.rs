@@ -209,7 +209,7 @@ fn problem_schema() -> Value {
             "detail": { "type": "string", "description": "What to do about it." },
             "request_id": { "type": "string" },
             "scope": { "type": "string", "description": "forbidden: the scope that is needed." },
-            "job": { "type": "string", "description": "overlapping-job, idempotency-key-reused: the other job." },
+            "job": { "type": "string", "description": "overlapping-job, idempotency-key-reused: the other job; confirmation-required: the job for which the confirm was used." },
             "pattern": { "type": "string", "description": "overlapping-job: a pattern of the other job." },
             "state": { "type": "string", "description": "job-state: where the job stands." },
             "patterns": { "type": "array", "items": { "type": "string" }, "description": "confirmation-required: the broad ones." },

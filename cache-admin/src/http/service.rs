@@ -25,6 +25,9 @@ type Scrape = Arc<dyn Fn() -> Result<String, CacheError> + Send + Sync>;
 /// How long what a ping said is believed, so that whoever asks for the health does not load the servers.
 const HEALTH_LIFE: Duration = Duration::from_millis(500);
 
+/// How many searches for big keys are made at once.
+const SEARCHES: usize = 2;
+
 /// How long a ping may take.
 const HEALTH_WITHIN: Duration = Duration::from_secs(2);
 
@@ -94,6 +97,8 @@ struct Inner {
     limiter: Limiter,
     traffic: Traffic,
     streams: Arc<Semaphore>,
+    searches: Semaphore,
+    examinations: Semaphore,
     stopping: watch::Sender<bool>,
     health: Mutex<Option<(clock::Instant, Result<(), CacheError>)>>,
     document: Document,
@@ -243,6 +248,8 @@ impl AdminServiceBuilder {
             limiter: Limiter::new(self.limits.requests, self.limits.failures)?,
             traffic: Traffic::default(),
             streams: Arc::new(Semaphore::new(self.limits.streams)),
+            searches: Semaphore::new(SEARCHES),
+            examinations: Semaphore::new(1),
             stopping: watch::Sender::new(false),
             health: Mutex::new(None),
             document: super::routes::document(),
@@ -296,6 +303,16 @@ impl Service {
 
     pub(crate) fn streams(&self) -> &Arc<Semaphore> {
         &self.0.streams
+    }
+
+    /// The places of those who search for big keys.
+    pub(crate) fn searches(&self) -> &Semaphore {
+        &self.0.searches
+    }
+
+    /// The place of the one who has the cache examined.
+    pub(crate) fn examinations(&self) -> &Semaphore {
+        &self.0.examinations
     }
 
     pub(crate) fn document(&self) -> &Document {

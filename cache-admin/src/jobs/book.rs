@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::event::Kept;
 use super::job::{millis, pairs};
-use super::request::Repeatable;
+use super::request::{Repeatable, Spent};
 use super::{Happened, Job, JobEvent, JobPrimary};
 use crate::{Event, with_causes};
 
@@ -19,6 +19,9 @@ const EVERY: Duration = Duration::from_millis(250);
 pub(super) struct Record {
     pub(super) job: Job,
     pub(super) repeatable: Option<Repeatable>,
+    /// What it was confirmed by.
+    #[serde(default)]
+    pub(super) spent: Option<Spent>,
     /// How many processes have had it before this one.
     pub(super) process: u32,
     /// The event with which it ended.

@@ -85,6 +85,18 @@ impl Entry {
         Some((book.record.job.actor.name.clone(), repeatable))
     }
 
+    /// Whether it was confirmed by this.
+    pub(super) fn has_spent(&self, mark: &str) -> bool {
+        let book = self.book();
+        book.record.spent.as_ref().is_some_and(|spent| spent.mark == mark)
+    }
+
+    /// Whether what it was confirmed by could still be shown again.
+    pub(super) fn is_needed(&self, now: Timestamp) -> bool {
+        let book = self.book();
+        book.record.spent.as_ref().is_some_and(|spent| now < spent.until)
+    }
+
     /// The job as it stands.
     pub(super) fn job(&self) -> Job {
         self.book().job()

@@ -76,6 +76,12 @@ pub enum StartError {
         /// The job of that request.
         job: JobId,
     },
+    /// What it was confirmed by has confirmed another job already.
+    #[error("it was used for job {job}")]
+    Confirmed {
+        /// That job.
+        job: JobId,
+    },
     /// The request cannot be fulfilled by anybody.
     #[error(transparent)]
     Invalid(CacheError),

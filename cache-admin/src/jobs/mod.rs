@@ -219,15 +219,18 @@ impl Shared {
     /// Forgets what ended long ago, and the oldest of what is too much.
     async fn forget(&self) {
         let forgotten = {
-            let mut entries = self.entries();
-            let ended = entries.iter().rev().filter(|(_, entry)| !entry.runs());
+            let (mut entries, now) = (self.entries(), Timestamp::now());
+            let ended = entries
+                .iter()
+                .rev()
+                .filter(|(_, entry)| !entry.runs() && !entry.is_needed(now));
             let ended = ended.filter_map(|(id, entry)| {
                 let job = entry.job();
                 job.state
                     .is_ended()
                     .then(|| (*id, job.ended.unwrap_or(job.created)))
             });
-            let forgotten = surplus(ended, &self.config, Timestamp::now());
+            let forgotten = surplus(ended, &self.config, now);
             for id in &forgotten {
                 entries.remove(id);
             }

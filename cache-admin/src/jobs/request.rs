@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::JobId;
+use super::{JobId, Timestamp};
 use crate::engine::Checkpoint;
 use crate::{Options, Pace, Selection};
 
@@ -25,6 +25,8 @@ pub struct JobRequest {
     pub actor: Who,
     /// A text of the actor's own: the same request with the same key is one job, however often it is made.
     pub idempotency_key: Option<String>,
+    /// What somebody confirmed it by, and for how long that has to be remembered: it starts one job only.
+    pub confirmation: Option<(String, Duration)>,
 }
 
 /// What is done to the keys.
@@ -76,6 +78,14 @@ pub struct Who {
     pub request_id: Option<String>,
 }
 
+/// A confirmation that was used up by a job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Spent {
+    pub(super) mark: String,
+    /// Afterwards nobody would accept it anyway.
+    pub(super) until: Timestamp,
+}
+
 /// A request that may come again, in the history of a job.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Repeatable {
@@ -93,6 +103,7 @@ impl JobRequest {
             options: JobOptions::default(),
             actor,
             idempotency_key: None,
+            confirmation: None,
         }
     }
 
@@ -107,6 +118,14 @@ impl JobRequest {
     #[must_use]
     pub fn with_idempotency_key(mut self, key: impl Into<String>) -> Self {
         self.idempotency_key = Some(key.into());
+        self
+    }
+
+    /// The mark of what somebody confirmed it by. No other job is started with the same mark for at least `life`,
+    /// which is as long as it would be accepted.
+    #[must_use]
+    pub fn with_confirmation(mut self, mark: impl Into<String>, life: Duration) -> Self {
+        self.confirmation = Some((mark.into(), life));
         self
     }
 

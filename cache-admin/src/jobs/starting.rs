@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::book::Record;
 use super::entry::Entry;
-use super::request::{Claim, overlap};
+use super::request::{Claim, Spent, overlap};
 use super::store::{Saved, Then};
 use super::{
     AuditAction, AuditRecord, Job, JobId, JobRequest, JobState, Jobs, JobsError, Mode, Shared, StartError,
@@ -19,8 +19,9 @@ impl Jobs {
     /// # Errors
     ///
     /// [`StartError::Overlaps`] for a removal of keys of which another one is under way;
-    /// [`StartError::KeyReused`] where the idempotency key stands for another request; where the request cannot
-    /// be kept or written down. Nothing was started then.
+    /// [`StartError::KeyReused`] where the idempotency key stands for another request;
+    /// [`StartError::Confirmed`] where what confirmed it has confirmed another job already; where the request
+    /// cannot be kept or written down. Nothing was started then.
     ///
     /// # Cancel safety
     ///
@@ -85,7 +86,7 @@ impl Jobs {
     }
 }
 
-async fn start(shared: &Arc<Shared>, request: JobRequest) -> Result<Job, StartError> {
+async fn start(shared: &Arc<Shared>, mut request: JobRequest) -> Result<Job, StartError> {
     let turn = shared.turn.lock().await;
     if turn.closed {
         return Err(JobsError::Closed.into());
@@ -116,8 +117,7 @@ async fn start(shared: &Arc<Shared>, request: JobRequest) -> Result<Job, StartEr
     let record = AuditRecord::new(&request.actor, AuditAction::JobStart)
         .on_job(id)
         .on("mode", request.mode.name());
-    if let Some(Claim { job, pattern }) = shared.claimed(&claims) {
-        let error = StartError::Overlaps { job, pattern };
+    if let Some(error) = shared.stands_against(&request, &claims) {
         let patterns: Vec<String> = request
             .selection
             .patterns()
@@ -131,6 +131,10 @@ async fn start(shared: &Arc<Shared>, request: JobRequest) -> Result<Job, StartEr
         shared.audit_afterwards(record).await;
         return Err(error);
     }
+    let spent = request.confirmation.take().map(|(mark, life)| Spent {
+        mark,
+        until: Timestamp::of(now.since_epoch().saturating_add(life)),
+    });
     let checkpoint = request.beginning(&selection);
     let asked = (&request.selection, request.mode, request.options, request.actor);
     let job = Job::new(id, asked, now);
@@ -139,6 +143,7 @@ async fn start(shared: &Arc<Shared>, request: JobRequest) -> Result<Job, StartEr
         Record {
             job,
             repeatable,
+            spent,
             process: 0,
             end: None,
         },
@@ -162,6 +167,19 @@ async fn start(shared: &Arc<Shared>, request: JobRequest) -> Result<Job, StartEr
 }
 
 impl Shared {
+    /// Why another job lets this one not begin.
+    fn stands_against(&self, request: &JobRequest, claims: &[Vec<u8>]) -> Option<StartError> {
+        if let Some((mark, _)) = &request.confirmation {
+            let entries = self.entries();
+            let spent = entries.values().find(|entry| entry.has_spent(mark));
+            if let Some(entry) = spent {
+                return Some(StartError::Confirmed { job: entry.id() });
+            }
+        }
+        let Claim { job, pattern } = self.claimed(claims)?;
+        Some(StartError::Overlaps { job, pattern })
+    }
+
     /// The job that holds keys which may be among those of `claims`.
     pub(super) fn claimed(&self, claims: &[Vec<u8>]) -> Option<Claim> {
         let entries = self.entries();

@@ -23,6 +23,11 @@ impl Timestamp {
         Self(millis.min(LAST))
     }
 
+    /// So long after 1970-01-01 00:00 UTC.
+    pub(super) fn of(time: Duration) -> Self {
+        Self::of_millis(u64::try_from(time.as_millis()).unwrap_or(LAST))
+    }
+
     pub(super) const fn millis(self) -> u64 {
         self.0
     }
@@ -53,7 +58,7 @@ impl<'de> Deserialize<'de> for Timestamp {
         let since = time
             .duration_since(UNIX_EPOCH)
             .map_err(serde::de::Error::custom)?;
-        Ok(Self::of_millis(u64::try_from(since.as_millis()).unwrap_or(LAST)))
+        Ok(Self::of(since))
     }
 }
 

@@ -1,4 +1,7 @@
 //! Tokens by which an actor agrees to a removal of many keys.
+//!
+//! Each has a number of its own, by which whoever starts the removal can see that a token comes a second time. Not in
+//! here: remembering that, which is the jobs' ([`JobRequest::with_confirmation`](crate::jobs::JobRequest)).
 
 use std::time::Duration;
 
@@ -22,19 +25,23 @@ impl Confirmation<'_> {
     /// How long an actor may think.
     pub const LIFE: Duration = Duration::from_secs(300);
 
-    /// A token that says that `sealer` was asked about this.
+    /// A token that says that `sealer` was asked about this; no two of them are the same.
     #[must_use]
     pub fn token(&self, sealer: &Sealer) -> String {
-        sealer.seal(Purpose::Confirm, &self.binding(), b"", Self::LIFE)
+        let number = rand::random::<u128>().to_be_bytes();
+        sealer.seal(Purpose::Confirm, &self.binding(), &number, Self::LIFE)
     }
 
-    /// Whether `token` was issued for exactly this, not long ago.
+    /// Whether `token` was issued for exactly this, not long ago; the text that tells it from all others.
     ///
     /// # Errors
     ///
     /// Why it is not accepted.
-    pub fn check(&self, sealer: &Sealer, token: &str) -> Result<(), Unsealed> {
-        sealer.open(Purpose::Confirm, &self.binding(), token).map(drop)
+    pub fn check(&self, sealer: &Sealer, token: &str) -> Result<String, Unsealed> {
+        let number = sealer.open(Purpose::Confirm, &self.binding(), token)?;
+        // Another version of this program may number them in another way.
+        let number: [u8; 16] = number.try_into().map_err(|_| Unsealed::Foreign)?;
+        Ok(format!("{:032x}", u128::from_be_bytes(number)))
     }
 
     fn binding(&self) -> Binding {

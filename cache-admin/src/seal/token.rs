@@ -37,6 +37,8 @@ pub enum Purpose {
     Confirm,
     /// Where a listing goes on.
     Cursor,
+    /// What the rates of the next look are reckoned from.
+    Reading,
 }
 
 impl Purpose {
@@ -44,6 +46,7 @@ impl Purpose {
         match self {
             Self::Confirm => 1,
             Self::Cursor => 2,
+            Self::Reading => 3,
         }
     }
 }

@@ -161,7 +161,11 @@ fn who_agreed_to_one_removal_agreed_to_no_other() {
         actor: "jo",
     };
     let token = agreed.token(&sealer);
-    assert_eq!(agreed.check(&sealer, &token), Ok(()));
+    let number = agreed.check(&sealer, &token).unwrap();
+    assert_eq!(agreed.check(&sealer, &token), Ok(number.clone()));
+    // Whoever is asked twice has two tokens.
+    let again = agreed.token(&sealer);
+    assert_ne!(agreed.check(&sealer, &again).unwrap(), number);
     let others = [
         Confirmation {
             selection: &other,

@@ -91,7 +91,10 @@ async fn what_was_removed_counts_even_where_others_of_the_same_page_fail() {
         );
         beside_failures += u32::from(left > 0 && report.total().moved > 0);
     }
-    assert!(beside_failures > 0, "nothing was followed while a primary was down");
+    assert!(
+        beside_failures > 0,
+        "nothing was followed while a primary was down"
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -34,7 +34,7 @@ pub(crate) struct Answer {
 }
 
 /// Names and grants: everything, one scope each, one prefix only, nothing but a name.
-const ACTORS: [(&str, &str); 7] = [
+const ACTORS: [(&str, &str); 8] = [
     (
         "root",
         "list = [\"\"]\nvalue = [\"\"]\ninvalidate = [\"\"]\npurge = [\"\"]",
@@ -47,6 +47,10 @@ const ACTORS: [(&str, &str); 7] = [
         "list = [\"billing:\"]\nvalue = [\"billing:\"]\ninvalidate = [\"billing:\"]\npurge = [\"billing:\"]",
     ),
     ("users", "list = [\"users:\"]\npurge = [\"users:\"]"),
+    (
+        "doctor",
+        "list = [\"cachectl-doctor:\"]\ninvalidate = [\"cachectl-doctor:\"]\nacl = [\"cachectl-doctor:\"]",
+    ),
     ("nobody", "acl = [\"\"]"),
 ];
 

@@ -4,10 +4,12 @@
 #![expect(clippy::unwrap_used, reason = "what cannot be had fails the test")]
 
 mod asking;
+mod confirming;
 mod described;
 mod edge;
 mod following;
 mod keys;
+mod looking;
 mod refusing;
 mod removing;
 mod schema;

@@ -1,5 +1,7 @@
 //! What is left of jobs when their process ends: here it closes, in `tests/tests/jobs` it is killed.
 
+use std::time::Duration;
+
 use cache_admin::Engine;
 use cache_admin::jobs::{ControlError, JobState, Jobs, JobsConfig, JobsError, Mode, StartError};
 use redb::{Database, TableDefinition};
@@ -67,6 +69,43 @@ async fn what_was_at_work_is_interrupted_goes_on_when_told_and_adds_up() {
     assert_eq!((job.state, job.progress.removed), (JobState::Complete, 1_000));
     let refused = third.resume(id, &jo()).await;
     assert!(matches!(refused, Err(ControlError::NotNow { .. })), "{refused:?}");
+}
+
+#[tokio::test]
+async fn what_confirmed_a_job_confirms_no_other_one_in_the_next_process_either_until_its_life_is_over() {
+    const LIFE: Duration = Duration::from_millis(1_500);
+    let folder = tempfile::tempdir().unwrap();
+    // Nothing is kept of jobs that have ended but what is needed for this.
+    let config = stored(folder.path()).with_history(0, Duration::ZERO);
+    let (first, keys) = jobs(config.clone()).await;
+    keys.open();
+    let id = first
+        .start(removal("k:*").with_confirmation("m", LIFE))
+        .await
+        .unwrap()
+        .id;
+    ended(&first, id).await;
+    first.close().await;
+
+    let second = reopen(&keys, config).await;
+    let again = second.start(removal("k:*").with_confirmation("m", LIFE)).await;
+    assert!(
+        matches!(again, Err(StartError::Confirmed { job }) if job == id),
+        "{again:?}"
+    );
+    let other = second
+        .start(removal("k:*").with_confirmation("n", LIFE))
+        .await
+        .unwrap();
+    ended(&second, other.id).await;
+    // Each start forgets what is not needed any more.
+    let limit = cache_core::clock::now() + Duration::from_secs(30);
+    while second.get(id).is_some() {
+        assert!(cache_core::clock::now() < limit, "it is kept for ever");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let job = second.start(request("k:*", Mode::Count)).await.unwrap();
+        ended(&second, job.id).await;
+    }
 }
 
 #[tokio::test]

@@ -118,7 +118,10 @@ impl Administration {
     pub async fn unlink(&self, keys: &[Bytes]) -> Unlinked {
         let deadline = Deadline::after(self.timeout);
         let unlink = async |key: &Bytes| {
-            let reply = self.router.send(&Command::write("UNLINK").key(key), deadline).await;
+            let reply = self
+                .router
+                .send(&Command::write("UNLINK").key(key), deadline)
+                .await;
             accept(reply?, "UNLINK")?.into_count()
         };
         let mut unlinked = Unlinked::default();

@@ -2,7 +2,9 @@
 
 mod client;
 mod listing;
+mod looking;
 mod outage;
+mod refused;
 mod removing;
 
 use std::sync::Arc;
@@ -43,7 +45,11 @@ impl Served {
             .iter()
             .map(|seed| seed.parse())
             .collect::<Result<Vec<_>, _>>()?;
-        let valkey = ValkeyConfig::new(Topology::cluster(seeds));
+        Self::of(ValkeyConfig::new(Topology::cluster(seeds)), jobs).await
+    }
+
+    /// The service of these servers, with jobs as told.
+    async fn of(valkey: ValkeyConfig, jobs: JobsConfig) -> Result<Self> {
         let config = CacheConfig::builder().backend(Backend::Valkey(valkey)).build()?;
         let stack = Box::pin(cache_stack::assemble(&config)).await?;
         let Foundation::Valkey(client) = &stack.foundation else {
@@ -53,7 +59,7 @@ impl Served {
         let token = Token::generate()?;
         let text = format!(
             "[actors.root]\ntokens = [{{ hash = \"{}\" }}]\n[actors.root.grants]\n\
-             list = [\"\"]\nvalue = [\"\"]\ninvalidate = [\"\"]\npurge = [\"\"]\n",
+             list = [\"\"]\nvalue = [\"\"]\ninvalidate = [\"\"]\npurge = [\"\"]\nacl = [\"\"]\n",
             token.hash()
         );
         let access = Arc::new(Access::from_toml(&text)?);

@@ -1,6 +1,7 @@
 //! Jobs on real clusters: their process is killed, they are paused, their keys are claimed. Through a service and
-//! back, by `cachectl`: [`remote`].
+//! back, by `cachectl`: [`remote`]; what a service looks into for it: [`looking`].
 
+mod looking;
 mod remote;
 
 use std::path::Path;

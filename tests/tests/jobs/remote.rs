@@ -15,21 +15,21 @@ use super::{LIMIT, fill};
 
 /// What a run left behind.
 #[derive(Debug)]
-struct Ran {
-    code: i32,
-    out: String,
-    err: String,
+pub(super) struct Ran {
+    pub(super) code: i32,
+    pub(super) out: String,
+    pub(super) err: String,
 }
 
 impl Ran {
-    fn lines(&self) -> Result<Vec<Value>> {
+    pub(super) fn lines(&self) -> Result<Vec<Value>> {
         let lines = self.out.lines().map(serde_json::from_str);
         lines
             .collect::<Result<_, _>>()
             .with_context(|| format!("{self:?}"))
     }
 
-    fn last(&self) -> Result<Value> {
+    pub(super) fn last(&self) -> Result<Value> {
         self.lines()?
             .pop()
             .with_context(|| format!("no output: {self:?}"))
@@ -37,7 +37,7 @@ impl Ran {
 }
 
 /// `cachectl` with these arguments, on the server at `address`.
-async fn command(address: &str, arguments: &[&str]) -> Result<Command> {
+pub(super) async fn command(address: &str, arguments: &[&str]) -> Result<Command> {
     let mut command = Command::new(tests::cachectl().await?);
     command
         .args(arguments)
@@ -49,7 +49,7 @@ async fn command(address: &str, arguments: &[&str]) -> Result<Command> {
     Ok(command)
 }
 
-async fn ran(address: &str, arguments: &[&str]) -> Result<Ran> {
+pub(super) async fn ran(address: &str, arguments: &[&str]) -> Result<Ran> {
     let output = tokio::time::timeout(LIMIT, command(address, arguments).await?.output());
     let output = output
         .await
@@ -62,10 +62,20 @@ async fn ran(address: &str, arguments: &[&str]) -> Result<Ran> {
 }
 
 /// A service, and its URL.
-async fn serve(address: &str, folder: &Path, more: &[&str]) -> Result<(Child, String)> {
+pub(super) async fn serve(address: &str, folder: &Path, more: &[&str]) -> Result<(Child, String)> {
+    serve_at("127.0.0.1:0", address, folder, more).await
+}
+
+/// The same, where it listens at `listen`.
+pub(super) async fn serve_at(
+    listen: &str,
+    address: &str,
+    folder: &Path,
+    more: &[&str],
+) -> Result<(Child, String)> {
     let store = folder.join("jobs.redb");
     let store = store.to_str().context("a path that is text")?;
-    let mut arguments = vec!["serve", "--json", "--listen", "127.0.0.1:0", "--store", store];
+    let mut arguments = vec!["serve", "--json", "--listen", listen, "--store", store];
     arguments.extend(more);
     let mut service = command(address, &arguments)
         .await?
@@ -147,12 +157,14 @@ async fn what_a_service_does_looks_like_what_is_done_here() -> Result<()> {
     ensure!(rest.lines()?[..] == events[2..], "{rest:?}");
 
     // Each refusal has the exit code that it has here.
-    let codes: [(&[&str], i32, &str); 7] = [
+    let codes: [(&[&str], i32, &str); 9] = [
         (&["jobs", "cancel", &id], 5, "is complete"),
         (&["jobs", "show", "01k9h3mvq8x4t0r7c2e5a6b8d9"], 1, "no-such-job"),
         (&["inspect", "kept:1"], 0, ""),
         (&["inspect", "nobody"], 1, ""),
+        (&["generation", "show", "shop"], 1, ""),
         (&["generation", "bump", "shop"], 0, ""),
+        (&["generation", "show", "shop"], 0, ""),
         (&["ping"], 2, "--server does"),
         (&["invalidate", "*"], 5, "--confirm "),
     ];
@@ -178,6 +190,12 @@ async fn what_a_service_does_looks_like_what_is_done_here() -> Result<()> {
     ensure!(other.code == 5 && held(&server).await? > 0, "{other:?}");
     let all = remote(&["invalidate", "*", "--confirm", token]).await?;
     ensure!(all.code == 0 && held(&server).await? == 0, "{all:?}");
+    // And no second time.
+    let again = remote(&["invalidate", "*", "--confirm", token]).await?;
+    ensure!(
+        again.code == 5 && again.err.contains("it was used for job"),
+        "{again:?}"
+    );
     Ok(())
 }
 

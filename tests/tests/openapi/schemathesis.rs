@@ -21,13 +21,19 @@ const UNCHECKED: &str = "positive_data_acceptance";
 const EXAMPLES: &str = "10";
 
 /// Requests that are wrong may also be refused for their size.
-const SETTINGS: &str = "
+const SETTINGS: &str = r#"
 [checks]
 negative_data_rejection.expected-statuses = [400, 401, 403, 404, 405, 406, 409, 413, 414, 415, 422, 428, 429, 431]
-";
+
+# The embedded cache does not know what a single key takes, and says so.
+[[operations]]
+include-path = "/cache/big-keys"
+[operations.checks]
+not_a_server_error.expected-statuses = ["2xx", "3xx", "4xx", 501]
+"#;
 
 /// What the report says where every route was asked.
-const ROUTES: &str = "Tested: 14";
+const ROUTES: &str = "Tested: 18";
 
 /// How long a run may take on a starved machine.
 const LIMIT: Duration = Duration::from_secs(240);

@@ -36,6 +36,20 @@ impl Failure {
         }
     }
 
+    /// Whether the same may succeed in a moment.
+    pub(crate) fn is_transient(&self) -> bool {
+        match self {
+            Self::Cache(error) => error.is_transient(),
+            Self::Service { exit, .. } => *exit == Exit::Unavailable,
+            Self::Usage(_) | Self::Refused(_) | Self::Output(_) => false,
+        }
+    }
+
+    /// Whether a service gave this as its reason.
+    pub(crate) fn is_of_service(&self, name: &str) -> bool {
+        matches!(self, Self::Service { kind, .. } if kind == name)
+    }
+
     /// What to tell, a line for each problem; nothing where nobody listens any more.
     pub(crate) fn lines(&self) -> Vec<String> {
         match self {

@@ -18,6 +18,9 @@ pub(crate) use kind::{Kind, TYPE_PREFIX};
 /// The media type of problem details.
 pub(crate) const CONTENT_TYPE: &str = "application/problem+json";
 
+/// When there may be a place again.
+const SOON: Duration = Duration::from_secs(5);
+
 /// Why a request was not served, for people and for programs.
 #[derive(Clone, Debug)]
 pub(crate) struct Problem(Box<Inner>);
@@ -49,6 +52,11 @@ impl Problem {
             Kind::Internal,
             "a defect of the service; its log has more under the request's id",
         )
+    }
+
+    /// As many do this already as may at once.
+    pub(crate) fn busy(detail: &'static str) -> Self {
+        Self::new(Kind::Busy, detail).retry_after(SOON)
     }
 
     pub(crate) fn kind(&self) -> Kind {

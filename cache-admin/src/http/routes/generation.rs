@@ -1,22 +1,66 @@
-//! `/cache/namespaces/{namespace}/generation`: all keys of a namespace out of reach, at once.
+//! `/cache/namespaces/{namespace}/generation`: which one it is, and all keys of a namespace out of reach at once.
 
 use axum::Json;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use cache_core::CacheError;
 use cache_layers::idempotency::{Acquired, Fingerprint};
 
 use crate::access::Scope;
 use crate::http::document::refusals;
 use crate::http::edge::Caller;
+use crate::http::etag;
 use crate::http::extract::{AcceptsJson, NoQuery, Query, RetryKey};
 use crate::http::problem::{Kind, Problem};
 use crate::http::service::Service;
 use crate::http::written::{begun, written};
 use crate::jobs::{AuditAction, AuditRecord};
-use crate::{Bumped, namespace};
+use crate::{Bumped, NamespaceState, namespace};
 
-refusals!(Refusals: Unauthorized, Forbidden, RateLimited, InvalidHeader, InvalidArgument, NotFound, InProgress, KeyReused,
+refusals!(ShowRefusals: Unauthorized, Forbidden, RateLimited, InvalidArgument, NotFound, CacheRefused, CacheUnavailable);
+refusals!(StepRefusals: Unauthorized, Forbidden, RateLimited, InvalidHeader, InvalidArgument, NotFound, InProgress, KeyReused,
     CacheRefused, CacheUnavailable);
+
+/// The generation of a namespace, asked anew; none is begun. Scope `list` for all of its keys.
+#[utoipa::path(
+    get,
+    path = "/cache/namespaces/{namespace}/generation",
+    operation_id = "show_generation",
+    tag = "cache",
+    params(
+        ("namespace" = String, Path, description = "SERVICE, SERVICE/{TENANT} for a tenant in one slot, or SERVICE/@TENANT, \
+            percent-encoded", min_length = 1, max_length = 512),
+        ("If-None-Match" = Option<String>, Header, description = "The tag of what the client has"),
+    ),
+    responses(
+        (status = 200, description = "The generation; null where there is none so far", body = NamespaceState,
+            headers(("ETag" = String, description = "Its tag"))),
+        (status = 304, description = "It is as the client has it"),
+        ShowRefusals,
+    ),
+    security(("bearer" = []), ("certificate" = [])),
+)]
+pub(super) async fn show(
+    State(service): State<Service>,
+    caller: Caller,
+    _: AcceptsJson,
+    _: Query<NoQuery>,
+    path: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let name = named(path)?;
+    caller.needs(Scope::List)?;
+    let namespace = namespace(&name)?;
+    caller.needs_prefix(Scope::List, namespace.prefix().as_bytes())?;
+    let state = service.namespaces().show(&namespace).await?;
+    let tag = etag::of(&state);
+    if etag::is_known(&headers, &tag) {
+        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());
+    }
+    Ok(([(header::ETAG, tag)], Json(state)).into_response())
+}
 
 /// Steps a namespace to a new generation. Its old keys are out of reach at once, however many they are; a purge of
 /// the pattern `reclaim` gives back their memory. Scope `purge` for all of its keys.
@@ -31,7 +75,7 @@ refusals!(Refusals: Unauthorized, Forbidden, RateLimited, InvalidHeader, Invalid
         ("Idempotency-Key" = Option<String>, Header, description = "The same request with the same key is one step",
             min_length = 1, max_length = 255, pattern = "^[!#-\\[\\]-~]+$"),
     ),
-    responses((status = 200, description = "The step", body = Bumped), Refusals),
+    responses((status = 200, description = "The step", body = Bumped), StepRefusals),
     security(("bearer" = []), ("certificate" = [])),
 )]
 pub(super) async fn step(
@@ -40,11 +84,9 @@ pub(super) async fn step(
     _: AcceptsJson,
     _: Query<NoQuery>,
     RetryKey(key): RetryKey,
-    path: Result<Path<String>, axum::extract::rejection::PathRejection>,
+    path: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Bumped>, Problem> {
-    let Ok(Path(name)) = path else {
-        return Err(Problem::new(Kind::InvalidArgument, "namespace: has to be UTF-8"));
-    };
+    let name = named(path)?;
     caller.needs(Scope::Purge)?;
     let Some(key) = key else {
         return bump(&service, &caller, &name).await.map(Json);
@@ -85,6 +127,11 @@ pub(super) async fn step(
     }
 }
 
+fn named(path: Result<Path<String>, PathRejection>) -> Result<String, Problem> {
+    let Path(name) = path.map_err(|_| Problem::new(Kind::InvalidArgument, "namespace: has to be UTF-8"))?;
+    Ok(name)
+}
+
 async fn bump(service: &Service, caller: &Caller, name: &str) -> Result<Bumped, Problem> {
     let namespace = namespace(name)?;
     caller.needs_prefix(Scope::Purge, namespace.prefix().as_bytes())?;
@@ -92,7 +139,7 @@ async fn bump(service: &Service, caller: &Caller, name: &str) -> Result<Bumped, 
     begun(service, record.clone().result("begun")).await?;
     let bumped = service.namespaces().bump(&namespace).await;
     written(service, record, &bumped, |record, bumped| {
-        record.number("generation", bumped.generation)
+        record.on("generation", bumped.generation.to_string())
     })
     .await;
     Ok(bumped?)

@@ -1,6 +1,8 @@
 //! The routes, one file for each resource, and how they are put together.
 
+mod big_keys;
 mod cache;
+mod doctor;
 mod events;
 mod generation;
 mod health;
@@ -9,6 +11,7 @@ mod keys;
 mod metrics;
 mod openapi;
 mod pattern;
+mod pulse;
 
 use axum::Router;
 use axum::http::StatusCode;
@@ -57,7 +60,10 @@ fn gated() -> OpenApiRouter<Service> {
         .routes(routes!(jobs::pause))
         .routes(routes!(jobs::resume))
         .routes(routes!(events::follow))
-        .routes(routes!(generation::step))
+        .routes(routes!(generation::show, generation::step))
+        .routes(routes!(pulse::look))
+        .routes(routes!(big_keys::search))
+        .routes(routes!(doctor::examine))
         .routes(routes!(metrics::show))
 }
 

@@ -21,13 +21,13 @@ const GROUPS: usize = 10;
 #[derive(Args, Debug)]
 pub(crate) struct Bigkeys {
     #[arg(long, default_value = "*", help = PATTERN_HELP)]
-    pattern: OsString,
+    pub(crate) pattern: OsString,
     /// How many keys to draw at random, on all primaries together; with as many as there are, all are looked at
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
-    samples: u64,
+    pub(crate) samples: u64,
     /// How many of the largest to show
     #[arg(long, value_name = "N", default_value_t = 20)]
-    top: usize,
+    pub(crate) top: usize,
 }
 
 pub(super) async fn run(stack: &Stack, arguments: &Bigkeys, output: &mut Output) -> Ended {
@@ -40,10 +40,15 @@ pub(super) async fn run(stack: &Stack, arguments: &Bigkeys, output: &mut Output)
         found = searching => found?,
         _ = tokio::signal::ctrl_c() => return Ok(Exit::Cancelled),
     };
+    told(&found, output)
+}
+
+/// What was found, and which primaries it leaves out.
+pub(crate) fn told(found: &BigKeys, output: &mut Output) -> Ended {
     if output.is_json() {
-        output.json(&found)?;
+        output.json(found)?;
     } else {
-        show(&found, output)?;
+        show(found, output)?;
     }
     let mut exit = Exit::Ok;
     for primary in &found.primaries {

@@ -5,10 +5,11 @@ use std::time::Duration;
 use cache_admin::{Diagnosis, Doctor, Finding, Health};
 use cache_core::config::Loaded;
 use clap::Args;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
 
 use super::Ended;
 use crate::cli::duration;
+use crate::escape::plain;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Output;
@@ -17,10 +18,27 @@ use crate::output::Output;
 pub(crate) struct Examine {
     /// What the few keys begin with that it writes, for users that are allowed no others [default: cachectl-doctor:]
     #[arg(long, value_name = "TEXT")]
-    prefix: Option<String>,
-    /// How long each check may take
-    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "10s")]
-    deadline: Duration,
+    pub(crate) prefix: Option<String>,
+    /// How long each check may take [default: 10s; through a service 4s, which is also the most there]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) deadline: Option<Duration>,
+}
+
+/// What was found, here or by a service.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Told {
+    worst: Health,
+    findings: Vec<Said>,
+}
+
+/// What one check found; that of a service may be one which this version does not know.
+#[derive(Debug, Serialize, Deserialize)]
+struct Said {
+    check: String,
+    state: Health,
+    seen: String,
+    why: String,
+    advice: Option<String>,
 }
 
 pub(super) async fn run(arguments: Examine, output: &mut Output) -> Ended {
@@ -28,7 +46,10 @@ pub(super) async fn run(arguments: Examine, output: &mut Output) -> Ended {
     for warning in warnings {
         output.warning(&warning.to_string());
     }
-    let mut doctor = Doctor::new(config).with_deadline(arguments.deadline);
+    let mut doctor = Doctor::new(config);
+    if let Some(deadline) = arguments.deadline {
+        doctor = doctor.with_deadline(deadline);
+    }
     if let Some(prefix) = arguments.prefix {
         doctor = doctor.with_key_prefix(prefix);
     }
@@ -37,19 +58,24 @@ pub(super) async fn run(arguments: Examine, output: &mut Output) -> Ended {
         diagnosis = examination => diagnosis,
         _ = tokio::signal::ctrl_c() => return Ok(Exit::Cancelled),
     };
-    if output.is_json() {
-        output.json(&json!({ "worst": diagnosis.worst(), "findings": diagnosis.findings }))?;
-    } else {
-        show(&diagnosis, output)?;
-    }
-    Ok(exit(&diagnosis))
+    told(&diagnosis.into(), output)
 }
 
-fn show(diagnosis: &Diagnosis, output: &mut Output) -> Result<(), Failure> {
-    let names = diagnosis.findings.iter().map(|finding| finding.check.len());
+/// What was found, and what it means for whoever asked.
+pub(crate) fn told(told: &Told, output: &mut Output) -> Ended {
+    if output.is_json() {
+        output.json(told)?;
+    } else {
+        show(told, output)?;
+    }
+    Ok(exit(told))
+}
+
+fn show(told: &Told, output: &mut Output) -> Result<(), Failure> {
+    let names = told.findings.iter().map(|finding| finding.check.len());
     let width = names.max().unwrap_or(0);
     let colours = output.colours();
-    for finding in &diagnosis.findings {
+    for finding in &told.findings {
         let state = format!("{:<7}", finding.state.name());
         let state = match finding.state {
             Health::Ok => colours.green(&state),
@@ -57,22 +83,23 @@ fn show(diagnosis: &Diagnosis, output: &mut Output) -> Result<(), Failure> {
             Health::Fail => colours.red(&state),
             Health::Skipped => colours.dim(&state),
         };
-        output.line(&format!("{state}  {:<width$}  {}", finding.check, finding.seen))?;
+        let (check, seen) = (plain(&finding.check), plain(&finding.seen));
+        output.line(&format!("{state}  {check:<width$}  {seen}"))?;
         if finding.state >= Health::Warn {
             let indent = " ".repeat(width + 11);
-            output.line(&format!("{indent}why: {}", finding.why))?;
+            output.line(&format!("{indent}why: {}", plain(&finding.why)))?;
             if let Some(advice) = &finding.advice {
-                output.line(&format!("{indent}do:  {advice}"))?;
+                output.line(&format!("{indent}do:  {}", plain(advice)))?;
             }
         }
     }
     output.line("")?;
-    output.line(&counted(&diagnosis.findings))?;
+    output.line(&counted(&told.findings))?;
     Ok(())
 }
 
 /// `14 ok, 1 warning, 1 skipped`.
-fn counted(findings: &[Finding]) -> String {
+fn counted(findings: &[Said]) -> String {
     let count = |state| findings.iter().filter(|finding| finding.state == state).count();
     let plural = |count: usize, one: &str| match count {
         1 => format!("1 {one}"),
@@ -94,17 +121,35 @@ fn counted(findings: &[Finding]) -> String {
 }
 
 /// That of the first failure; warnings alone are 3, as where a result is partial.
-fn exit(diagnosis: &Diagnosis) -> Exit {
-    let failed = diagnosis
-        .findings
-        .iter()
-        .find(|finding| finding.state == Health::Fail);
-    match failed.map(|finding| finding.check) {
+fn exit(told: &Told) -> Exit {
+    let failed = told.findings.iter().find(|finding| finding.state == Health::Fail);
+    match failed.map(|finding| finding.check.as_str()) {
         Some("configuration") => Exit::Config,
         Some("names" | "tcp" | "tls" | "primaries" | "cluster-state" | "slots") => Exit::Unavailable,
         Some("auth" | "permissions") => Exit::Refused,
         Some(_) => Exit::Failed,
-        None if diagnosis.worst() == Health::Warn => Exit::Partial,
+        None if told.worst == Health::Warn => Exit::Partial,
         None => Exit::Ok,
+    }
+}
+
+impl From<Diagnosis> for Told {
+    fn from(diagnosis: Diagnosis) -> Self {
+        Self {
+            worst: diagnosis.worst(),
+            findings: diagnosis.findings.into_iter().map(Said::from).collect(),
+        }
+    }
+}
+
+impl From<Finding> for Said {
+    fn from(finding: Finding) -> Self {
+        Self {
+            check: finding.check.to_owned(),
+            state: finding.state,
+            seen: finding.seen,
+            why: finding.why.to_owned(),
+            advice: finding.advice,
+        }
     }
 }

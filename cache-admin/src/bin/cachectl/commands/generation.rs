@@ -1,6 +1,6 @@
 //! `cachectl generation show|bump NAMESPACE`.
 
-use cache_admin::{Bumped, Namespaces, Options, Reclaimable, namespace};
+use cache_admin::{Bumped, NamespaceState, Namespaces, Options, Reclaimable, namespace};
 use cache_core::Keyspace;
 use cache_stack::Stack;
 use clap::Subcommand;
@@ -44,12 +44,16 @@ pub(super) async fn run(stack: &Stack, generation: Generation, output: &mut Outp
 }
 
 async fn show(namespaces: &Namespaces, namespace: &Keyspace, output: &mut Output) -> Ended {
-    let state = namespaces.show(namespace).await?;
+    show_state(&namespaces.show(namespace).await?, output)
+}
+
+/// Which generation it is.
+pub(crate) fn show_state(state: &NamespaceState, output: &mut Output) -> Ended {
     let text = match (state.generation, &state.pattern) {
-        (Some(number), Some(pattern)) => format!("generation {number}: {pattern}"),
-        _ => format!("{} has no generation so far", state.prefix),
+        (Some(number), Some(pattern)) => format!("generation {number}: {}", plain(pattern)),
+        _ => format!("{} has no generation so far", plain(&state.prefix)),
     };
-    output.answer(&text, || &state)?;
+    output.answer(&text, || state)?;
     Ok(Exit::of(state.generation.is_some()))
 }
 

@@ -11,8 +11,9 @@ use super::Ended;
 use crate::board::Board;
 use crate::cli::duration;
 use crate::exit::Exit;
-use crate::failure::with_causes;
+use crate::failure::Failure;
 use crate::output::Output;
+use crate::remote::Watch;
 use crate::screen::{Key, Screen, Size};
 
 #[derive(Args, Debug)]
@@ -31,11 +32,31 @@ pub(crate) struct Top {
 /// Nobody reads faster.
 const LEAST: Duration = Duration::from_millis(100);
 
+/// Who looks.
+pub(crate) enum Looks<'a> {
+    Here(Box<Pulse>),
+    Service(Watch<'a>),
+}
+
+impl Looks<'_> {
+    async fn beat(&mut self) -> Result<Beat, Failure> {
+        match self {
+            Self::Here(pulse) => Ok(pulse.beat().await?),
+            Self::Service(watch) => watch.beat().await,
+        }
+    }
+}
+
 pub(super) async fn run(stack: &Stack, arguments: &Top, output: &mut Output) -> Ended {
-    let mut pulse = Pulse::of(stack)?;
+    let looks = Looks::Here(Box::new(Pulse::of(stack)?));
+    shown(looks, arguments, output).await
+}
+
+/// Looks as often as told, and shows each look.
+pub(crate) async fn shown(mut looks: Looks<'_>, arguments: &Top, output: &mut Output) -> Ended {
     let interval = arguments.interval.max(LEAST);
     if arguments.once {
-        let beat = pulse.beat().await?;
+        let beat = looks.beat().await?;
         if output.is_json() {
             output.json(&beat)?;
         } else {
@@ -47,29 +68,29 @@ pub(super) async fn run(stack: &Stack, arguments: &Top, output: &mut Output) -> 
         return Ok(exit(&beat));
     }
     if output.is_terminal() && !output.is_json() {
-        watched(&mut pulse, interval, arguments.count, output).await
+        watched(&mut looks, interval, arguments.count, output).await
     } else {
-        line_by_line(&mut pulse, interval, arguments.count, output).await
+        line_by_line(&mut looks, interval, arguments.count, output).await
     }
 }
 
 async fn line_by_line(
-    pulse: &mut Pulse,
+    looks: &mut Looks<'_>,
     interval: Duration,
     count: Option<u64>,
     output: &mut Output,
 ) -> Ended {
     let mut last = Exit::Ok;
-    let mut looks = 0;
-    while count.is_none_or(|count| looks < count) {
-        if looks > 0 {
+    let mut seen = 0;
+    while count.is_none_or(|count| seen < count) {
+        if seen > 0 {
             tokio::select! {
                 () = tokio::time::sleep(interval) => {}
                 _ = tokio::signal::ctrl_c() => return Ok(Exit::Ok),
             }
         }
-        looks += 1;
-        match pulse.beat().await {
+        seen += 1;
+        match looks.beat().await {
             Ok(beat) => {
                 last = exit(&beat);
                 output.json(&beat)?;
@@ -77,31 +98,31 @@ async fn line_by_line(
                 output.flush()?;
             }
             // The next look may succeed; the last one counts.
-            Err(error) if error.is_transient() && count.is_none_or(|count| looks < count) => {
-                output.warning(&with_causes(&error));
+            Err(error) if error.is_transient() && count.is_none_or(|count| seen < count) => {
+                output.warning(&error.lines().join("; "));
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         }
     }
     Ok(last)
 }
 
-async fn watched(pulse: &mut Pulse, interval: Duration, count: Option<u64>, output: &Output) -> Ended {
+async fn watched(looks: &mut Looks<'_>, interval: Duration, count: Option<u64>, output: &Output) -> Ended {
     // Whatever ends this puts the terminal back as it was.
     let mut screen = Screen::open()?;
     let colours = output.colours();
-    let (mut looks, mut last) = (0, Exit::Ok);
-    while count.is_none_or(|count| looks < count) {
-        looks += 1;
+    let (mut seen, mut last) = (0, Exit::Ok);
+    while count.is_none_or(|count| seen < count) {
+        seen += 1;
         let beat = tokio::select! {
-            beat = pulse.beat() => beat,
+            beat = looks.beat() => beat,
             () = screen.wants_to_leave() => return Ok(Exit::Ok),
         };
         // Whoever watches sees that it failed; the next look may succeed.
         let look = match beat {
             Ok(beat) => Ok(beat),
-            Err(error) if error.is_transient() => Err(with_causes(&error)),
-            Err(error) => return Err(error.into()),
+            Err(error) if error.is_transient() => Err(error.lines().join("; ")),
+            Err(error) => return Err(error),
         };
         let board = match &look {
             Ok(beat) => Board::of(beat, colours),

@@ -9,6 +9,8 @@ mod keys;
 mod one;
 mod problem;
 mod target;
+mod watch;
+mod whole;
 
 use std::path::PathBuf;
 
@@ -16,6 +18,7 @@ use clap::Args;
 
 pub(crate) use client::Client;
 pub(crate) use events::Events;
+pub(crate) use watch::Watch;
 
 use crate::cli::Command;
 use crate::commands::{self, Ended};
@@ -26,7 +29,7 @@ use crate::output::Output;
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Server {
     /// Have a service do it (`cachectl serve`), such as `https://cache-admin.internal`; for keys,
-    /// invalidate, jobs, inspect and generation
+    /// invalidate, jobs, inspect, generation, top, bigkeys and doctor
     #[arg(
         long,
         global = true,
@@ -55,8 +58,12 @@ pub(crate) async fn run(server: &Server, url: &str, command: Command, output: &m
         Command::Jobs(arguments) => commands::jobs::run_remote(client, arguments, output).await,
         Command::Inspect(arguments) => one::inspect(&client, arguments, output).await,
         Command::Generation(generation) => one::generation(&client, generation, output).await,
+        Command::Top(arguments) => whole::top(&client, &arguments, output).await,
+        Command::Bigkeys(arguments) => whole::bigkeys(&client, &arguments, output).await,
+        Command::Doctor(arguments) => whole::doctor(&client, &arguments, output).await,
         _ => Err(Failure::Usage(
-            "--server does keys, invalidate, jobs, inspect and generation; all else goes to the cache itself"
+            "--server does keys, invalidate, jobs, inspect, generation, top, bigkeys and doctor; all else goes to \
+             the cache itself"
                 .to_owned(),
         )),
     }

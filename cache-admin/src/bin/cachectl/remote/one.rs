@@ -1,6 +1,6 @@
 //! One key, one namespace: `cachectl inspect` and `cachectl generation`.
 
-use cache_admin::{Bumped, Inspection};
+use cache_admin::{Bumped, Inspection, NamespaceState};
 
 use super::Client;
 use super::client::{encoded, parameter};
@@ -21,12 +21,12 @@ pub(super) async fn inspect(client: &Client, arguments: Inspect, output: &mut Ou
 }
 
 pub(super) async fn generation(client: &Client, generation: Generation, output: &mut Output) -> Ended {
+    let path = |namespace: &str| format!("/cache/namespaces/{}/generation", encoded(namespace.as_bytes()));
     let (namespace, count) = match generation {
         Generation::Bump { namespace, count } => (namespace, count),
-        Generation::Show { .. } => {
-            return Err(Failure::Usage(
-                "with --server there is generation bump only".to_owned(),
-            ));
+        Generation::Show { namespace } => {
+            let state: NamespaceState = client.get(&path(&namespace)).await?;
+            return generation::show_state(&state, output);
         }
     };
     if count {
@@ -34,8 +34,7 @@ pub(super) async fn generation(client: &Client, generation: Generation, output: 
             "with --server count what is left by invalidate --dry-run: no --count".to_owned(),
         ));
     }
-    let path = format!("/cache/namespaces/{}/generation", encoded(namespace.as_bytes()));
-    let bumped: Result<Bumped, _> = client.once(&path, None).await?;
+    let bumped: Result<Bumped, _> = client.once(&path(&namespace), None).await?;
     let bumped = bumped.map_err(|refusal| client.refused(&refusal))?;
     generation::show_bumped(&bumped, None, output)
 }
