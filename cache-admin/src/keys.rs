@@ -57,6 +57,13 @@ pub trait Shard: Debug + Send + Sync + 'static {
     /// Its address, which is its identity: after a failover the keys have another one.
     fn address(&self) -> &str;
 
+    /// A number that was greater than before, when the layout was asked for, where slots had gone from this primary
+    /// and come back since the layout before, or may have. `None`, as without an implementation, is not known: a
+    /// slot that was away in between then looks as if it had stayed.
+    fn epoch(&self) -> Option<u64> {
+        None
+    }
+
     /// Where a walk over `slot` and those above it begins, where walks go slot by slot in ascending order;
     /// `None` where they do not.
     fn start_of(&self, slot: u16) -> Option<u64>;

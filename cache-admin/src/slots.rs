@@ -101,7 +101,12 @@ impl SlotSet {
 
     /// The slots in ascending order.
     pub fn iter(&self) -> impl Iterator<Item = u16> + '_ {
-        (0..SLOTS).filter(|slot| self.contains(*slot))
+        let words = (0_u16..).step_by(64).zip(self.0.iter());
+        words.filter(|(_, word)| **word != 0).flat_map(|(first, word)| {
+            (0..64)
+                .filter(move |bit| word & (1 << bit) != 0)
+                .map(move |bit| first + bit)
+        })
     }
 
     /// The slots as ranges, ascending, as few as there can be.

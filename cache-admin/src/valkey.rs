@@ -33,9 +33,8 @@ impl ValkeyKeys {
 impl Keys for ValkeyKeys {
     async fn layout(&self) -> Result<Layout, CacheError> {
         let view = self.administration.topology().await?;
-        let mut primaries = self.administration.primaries_of(&view);
+        let primaries = self.administration.all_primaries(&view).await;
         if view.cluster {
-            primaries.extend(self.administration.spare_primaries(&view).await);
             let shard = |primary: Primary| {
                 let slots = primary.slots().iter().cloned().collect();
                 (OnePrimary::shard(primary), slots)
@@ -86,6 +85,10 @@ impl OnePrimary {
 impl Shard for OnePrimary {
     fn address(&self) -> &str {
         &self.address
+    }
+
+    fn epoch(&self) -> Option<u64> {
+        self.primary.epoch()
     }
 
     fn start_of(&self, slot: u16) -> Option<u64> {

@@ -39,6 +39,8 @@ pub(super) struct Page {
     pub(super) visited: SlotSet,
     /// Its slots that this pass visits.
     pub(super) due: SlotSet,
+    /// What it had before this pass.
+    pub(super) epoch: Option<u64>,
     /// Whether it was visited to the end before this pass.
     pub(super) swept: bool,
     pub(super) elapsed: Duration,
@@ -89,6 +91,7 @@ impl Ledger {
             .map(|page| SavedPrimary {
                 address: page.address.to_string(),
                 visited: page.covered(),
+                epoch: page.epoch,
                 swept: page.swept,
                 counts: page.tally.counts(),
                 keys_before: page.tally.keys_before(),

@@ -10,14 +10,14 @@
 //! slot is done only once every primary that serves was swept, to the end, in a pass after that visit. A
 //! primary that cannot be swept leaves open the slots that are being given away at the time, which their
 //! owners are asked for; of the others nothing has hopped. A second hop means another owner, which voids
-//! the visits. A slot pinned by a hash tag concerns other primaries once its owner says that it gives it
+//! the visits; so does, for one pass, that its owner was given slots meanwhile, by which those are found that
+//! left and came back ([`coverage`]). A slot pinned by a hash tag concerns other primaries once its owner says that it gives it
 //! away, which it is asked before every pass. A primary that serves no slot counts as one that serves.
 //!
 //! Servers that keep a table for each slot walk slot by slot. There a pass looks into the slots that are due
 //! and into no others, and a run that is taken up again goes on at the slot that it had come to. No server
 //! promises that order of `SCAN`, so each page is checked against it, and a server that does not keep it is walked
-//! as a whole. `CLUSTERSCAN` (Valkey 9.1), which promises it, is not used: it takes as many calls for the same keys
-//! and would be a second way to be right.
+//! as a whole. `CLUSTERSCAN` (Valkey 9.1) is not used: docs/decisions/0011-scan-by-slot.md.
 //!
 //! Not in here: where keys are kept ([`Keys`]), and how anything looks.
 
@@ -80,9 +80,13 @@ use crate::keys::{Description, Keys, Layout, Traits};
 /// - Patterns that pin a slot each by their hash tags are asked of the primaries that serve these slots; of the
 ///   others only while such a slot is on the move.
 ///
-/// Nothing is promised of keys that are written or removed by others during the run, nor of keys of a slot
-/// that moves away and back again within one pass, and within the next pass once more: the layout before
-/// and after looks the same.
+/// Nothing is promised of keys that are written or removed by others during the run. A slot that moves away and
+/// back again between two looks at the layout is noticed by its owner's epoch, in a removal; all slots of that owner
+/// are then visited again. It is not noticed by what counts or lists, where the servers do not tell epochs (the user
+/// may not ask for `CLUSTER NODES`), and where somebody carries keys back to a slot's owner by
+/// hand (`MIGRATE` against the direction of a handover, as repairs do), which leaves no trace at all: there keys may
+/// be left if that happens in both visits. While slots are handed to several primaries by turns, visits to these
+/// count only in passes in which they are given none; a run that finds no such pass is [`Outcome::Partial`].
 ///
 /// # What it costs others
 ///

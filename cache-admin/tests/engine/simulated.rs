@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -21,6 +22,8 @@ pub(crate) struct Simulated(Arc<Mutex<World>>);
 pub(crate) struct World {
     nodes: Vec<Node>,
     owners: Vec<Option<usize>>,
+    /// The same by primary, as it was last asked for.
+    slots: Option<Vec<SlotSet>>,
     /// Slots that are handed over key by key, and to whom.
     migrating: HashMap<u16, usize>,
     clustered: bool,
@@ -40,6 +43,9 @@ pub(crate) struct World {
     pub(crate) drawn: usize,
     /// A removal that names this key is never answered.
     pub(crate) swallows: Option<Bytes>,
+    /// How long a page and a removal take, in virtual time. Calls to one primary do not wait for each other.
+    pub(crate) scan_takes: Duration,
+    pub(crate) unlink_takes: Duration,
 }
 
 #[derive(Debug)]
@@ -50,6 +56,8 @@ struct Node {
     /// By the place in this process's own order.
     keys: BTreeMap<u64, Bytes>,
     seed: u64,
+    /// Greater than all others from when it was last given a slot by another one.
+    epoch: u64,
     /// Keeps the keys of a slot together, in ascending order.
     by_slot: bool,
 }
@@ -95,6 +103,7 @@ impl Node {
             denies: false,
             keys: BTreeMap::new(),
             seed,
+            epoch: seed + 1,
             by_slot: false,
         }
     }
@@ -161,6 +170,7 @@ impl Simulated {
         Self(Arc::new(Mutex::new(World {
             nodes,
             owners,
+            slots: None,
             migrating: HashMap::new(),
             clustered,
             calls: 0,
@@ -172,6 +182,8 @@ impl Simulated {
             lies: false,
             drawn: 0,
             swallows: None,
+            scan_takes: Duration::ZERO,
+            unlink_takes: Duration::ZERO,
         })))
     }
 
@@ -246,9 +258,11 @@ impl Simulated {
     fn shard(&self, number: usize) -> Arc<dyn Shard> {
         let address = self.world().nodes[number].address.clone();
         let by_slot = self.world().nodes[number].by_slot || self.world().lies;
+        let epoch = self.world().nodes[number].epoch;
         Arc::new(OneNode {
             world: self.clone(),
             address,
+            epoch,
             by_slot,
         })
     }
@@ -308,6 +322,7 @@ impl World {
                 let seed = self.nodes[node].seed + 1_000;
                 let mut replica = Node::new(usize::try_from(seed).unwrap_or(usize::MAX), seed);
                 replica.by_slot = self.nodes[node].by_slot;
+                replica.epoch = self.greatest_epoch() + 1;
                 let old = std::mem::replace(&mut self.nodes[node], replica);
                 for key in old.keys.into_values() {
                     self.nodes[node].put(key);
@@ -323,6 +338,8 @@ impl World {
             Change::Join => {
                 let number = self.nodes.len();
                 let mut node = Node::new(number + 200, u64::try_from(number).unwrap_or(0) + 500);
+                node.epoch = 0;
+                self.slots = None;
                 node.by_slot = self.nodes[0].by_slot;
                 self.nodes.push(node);
             }
@@ -344,7 +361,33 @@ impl World {
                 self.hop(&key, from, to);
             }
         }
+        if self.owner_of(slot) == Some(to) {
+            return;
+        }
         self.owners[usize::from(slot)] = Some(to);
+        self.slots = None;
+        // As servers do: the one that has the greatest already keeps it.
+        if self.nodes[to].epoch < self.greatest_epoch() {
+            self.nodes[to].epoch = self.greatest_epoch() + 1;
+        }
+    }
+
+    fn greatest_epoch(&self) -> u64 {
+        self.nodes.iter().map(|node| node.epoch).max().unwrap_or(0)
+    }
+
+    /// Who serves what, by primary.
+    fn slots(&mut self) -> Vec<SlotSet> {
+        let slots = self.slots.get_or_insert_with(|| {
+            let mut slots = vec![SlotSet::new(); self.nodes.len()];
+            for (slot, owner) in (0..).zip(&self.owners) {
+                if let Some(owner) = owner {
+                    slots[*owner].insert(slot);
+                }
+            }
+            slots
+        });
+        slots.clone()
     }
 
     /// Whether `key` was there.
@@ -393,13 +436,7 @@ impl Keys for Simulated {
                     source: None,
                 });
             }
-            let mut slots = vec![SlotSet::new(); world.nodes.len()];
-            for (slot, owner) in (0..).zip(&world.owners) {
-                if let Some(owner) = owner {
-                    slots[*owner].insert(slot);
-                }
-            }
-            (world.clustered, slots)
+            (world.clustered, world.slots())
         };
         if !clustered {
             return Ok(Layout::Whole(self.shard(0)));
@@ -474,10 +511,19 @@ fn describe(key: &[u8]) -> Description {
     }
 }
 
+async fn travel(takes: Duration) {
+    if takes.is_zero() {
+        tokio::task::yield_now().await;
+    } else {
+        tokio::time::sleep(takes).await;
+    }
+}
+
 #[derive(Debug)]
 struct OneNode {
     world: Simulated,
     address: String,
+    epoch: u64,
     by_slot: bool,
 }
 
@@ -485,6 +531,10 @@ struct OneNode {
 impl Shard for OneNode {
     fn address(&self) -> &str {
         &self.address
+    }
+
+    fn epoch(&self) -> Option<u64> {
+        self.world.world().clustered.then_some(self.epoch)
     }
 
     fn start_of(&self, slot: u16) -> Option<u64> {
@@ -498,7 +548,8 @@ impl Shard for OneNode {
     }
 
     async fn scan(&self, cursor: u64, find: Find<'_>) -> Result<ScanPage, CacheError> {
-        tokio::task::yield_now().await;
+        let takes = self.world.world().scan_takes;
+        travel(takes).await;
         let mut world = self.world.world();
         world.tick();
         let number = world.node(&self.address)?;
@@ -529,7 +580,8 @@ impl Shard for OneNode {
     }
 
     async fn unlink(&self, keys: &[Bytes]) -> Unlinked {
-        tokio::task::yield_now().await;
+        let takes = self.world.world().unlink_takes;
+        travel(takes).await;
         let swallowed = self.world.world().swallows.clone();
         if swallowed.is_some_and(|key| keys.contains(&key)) {
             std::future::pending::<()>().await;

@@ -28,6 +28,7 @@ impl Administration {
             door: Primary {
                 address: node.address.clone(),
                 slots: node.slots.clone(),
+                epoch: None,
                 kind: Kind::of(view.cluster, &node.server, &node.version),
                 pools: Arc::clone(&self.pools),
                 timeout: self.timeout,

@@ -101,6 +101,7 @@ impl Administration {
             .map(|node| Primary {
                 address: node.address.clone(),
                 slots: node.slots.clone(),
+                epoch: None,
                 kind: Kind::of(view.cluster, &node.server, &node.version),
                 pools: Arc::clone(&self.pools),
                 timeout: self.timeout,

@@ -27,6 +27,7 @@ const GROUP: usize = 128;
 pub struct Primary {
     pub(super) address: Address,
     pub(super) slots: Vec<RangeInclusive<u16>>,
+    pub(super) epoch: Option<u64>,
     pub(super) kind: Kind,
     pub(super) pools: Arc<Pools>,
     pub(super) timeout: Duration,
@@ -122,6 +123,14 @@ impl Primary {
     #[must_use]
     pub fn slots(&self) -> &[RangeInclusive<u16>] {
         &self.slots
+    }
+
+    /// The epoch of its slots when it was [looked up](super::Administration::all_primaries): greater after every slot
+    /// that another primary gives to it, unless it was the last one to be given any, and after every failover.
+    /// `None` where it did not say.
+    #[must_use]
+    pub const fn epoch(&self) -> Option<u64> {
+        self.epoch
     }
 
     /// Whether a scan goes slot by slot in ascending order: the low 14 bits of its cursor are then the slot

@@ -1,6 +1,5 @@
-//! Primaries that serve no slot: who has just joined, or was emptied, may be handed keys all the same.
-//!
-//! `CLUSTER SLOTS`, by which calls are routed, does not name them.
+//! What `CLUSTER SLOTS`, by which calls are routed, does not say of primaries: who serves no slot (one that has
+//! just joined, or was emptied, may be handed keys all the same), and the epoch of each.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,47 +12,61 @@ use crate::command::Command;
 use crate::reply::Reply;
 
 impl Administration {
-    /// The primaries of the cluster that serve no slot, as those that do know them. One that the cluster holds
-    /// for dead is among them only where a slot is being handed to it.
+    /// The primaries of `view`, and those of the cluster that serve no slot, as the others know them. One that the
+    /// cluster holds for dead is among these only where a slot is being handed to it. Each primary that answers
+    /// has its [epoch](Primary::epoch).
     ///
-    /// None where no primary answers, or the user may not ask (`CLUSTER NODES`).
+    /// Just the primaries of `view` where the user may not ask (`CLUSTER NODES`).
     ///
     /// # Cancel safety
     ///
     /// Cancel safe.
-    pub async fn spare_primaries(&self, view: &TopologyView) -> Vec<Primary> {
+    pub async fn all_primaries(&self, view: &TopologyView) -> Vec<Primary> {
+        let mut primaries = self.primaries_of(view);
         if !view.cluster {
-            return Vec::new();
+            return primaries;
         }
-        let primaries = self.primaries_of(view);
         let nodes = &Command::read("CLUSTER").arg("NODES");
         let asked = join_all(primaries.iter().map(|primary| async move {
             let replies = primary.ask(&[nodes]).await.ok()?;
             replies.into_iter().next().map(|reply| (primary, reply))
         }))
         .await;
-        let mut spare = BTreeMap::new();
+        let (mut spare, mut epochs) = (BTreeMap::new(), BTreeMap::new());
         for (primary, reply) in asked.into_iter().flatten() {
+            epochs.insert(primary.address.clone(), epoch(&reply));
             for address in read(&reply, &primary.address) {
-                spare.entry(address).or_insert(primary);
+                spare.entry(address).or_insert(primary.kind);
             }
         }
-        spare
+        for primary in &mut primaries {
+            primary.epoch = epochs.get(&primary.address).copied().flatten();
+        }
+        let spare = spare
             .into_iter()
             .filter(|(address, _)| view.nodes.iter().all(|node| node.address != *address))
-            .map(|(address, witness)| Primary {
+            .map(|(address, kind)| Primary {
                 address,
                 slots: Vec::new(),
+                // Slots that it gets are new to it anyway.
+                epoch: None,
                 // A cluster is of one kind, but for the hours in which it is upgraded: the plain way always works.
                 kind: super::Kind {
                     by_slot: false,
-                    ..witness.kind
+                    ..kind
                 },
                 pools: Arc::clone(&self.pools),
                 timeout: self.timeout,
-            })
-            .collect()
+            });
+        primaries.extend(spare);
+        primaries
     }
+}
+
+/// The epoch of the node itself that gave this answer to `CLUSTER NODES`.
+fn epoch(reply: &Reply) -> Option<u64> {
+    let mut nodes = reply.as_text()?.lines().filter_map(Node::read);
+    nodes.find(|node| node.has("myself"))?.epoch.parse().ok()
 }
 
 /// Reads what the node at `asked` answered to `CLUSTER NODES`.
@@ -174,6 +187,17 @@ hh 127.0.0.1:7008@17008 handshake - 0 0 0 connected
     #[test]
     fn what_is_no_answer_names_nobody() {
         assert!(read(&Reply::Nil, &Address::new("a", 1)).is_empty());
+        assert_eq!(epoch(&Reply::Nil), None);
+    }
+
+    #[test]
+    fn the_epoch_is_that_of_the_node_that_was_asked() {
+        let second = NODES
+            .replace("myself,", "")
+            .replace("two.test master", "two.test myself,master");
+        for (text, expected) in [(NODES, 1), (&second, 2)] {
+            assert_eq!(epoch(&Reply::Bulk(text.to_owned().into())), Some(expected));
+        }
     }
 
     proptest::proptest! {

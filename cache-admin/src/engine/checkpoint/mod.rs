@@ -57,6 +57,9 @@ pub(super) struct SavedPrimary {
     pub(super) address: String,
     /// Slots that were visited under it.
     pub(super) visited: SlotSet,
+    /// The epoch that it had before.
+    #[serde(default)]
+    pub(super) epoch: Option<u64>,
     /// Whether it was visited to the end.
     pub(super) swept: bool,
     pub(super) counts: Counts,

@@ -1,7 +1,11 @@
 //! Which slots have been visited, and under which primary.
 //!
 //! A visit counts only for the primary that served the slot then: the keys of a slot that moved in the
-//! meantime may have moved past the visit. Where keys may hop to other primaries, a slot is done only once
+//! meantime may have moved past the visit. One that moved and came back looks as if it had stayed; but whoever is
+//! given a slot by another owner has a greater epoch from then on. So a visit counts only where its owner has the
+//! same epoch after it as before. That voids the visit alone and not those before it, of which the same was
+//! shown; and a primary that is given one slot after the other has a new epoch only where another one was given a
+//! slot in between, so that the move of many slots does not void everything. Where keys may hop to other primaries, a slot is done only once
 //! all of these were swept after its first visit, or once its owner said that it gives nothing away.
 //!
 //! Not in here: what is reported of the slots that are left ([`gaps`]).
@@ -38,6 +42,8 @@ struct Place {
     owner: Option<u16>,
     /// Complete visits under this owner.
     visits: u8,
+    /// Those of them after which the owner still had the epoch that it had before.
+    proven: u8,
     /// The pass of the first of these.
     first: u32,
     /// After that visit the owner said that it gives nothing of it away.
@@ -53,8 +59,22 @@ struct Owner {
     address: Arc<str>,
     error: Option<CacheError>,
     serves: bool,
+    /// What it had when the layout was last asked for.
+    epoch: Option<u64>,
     /// The last pass in which it was swept to the end; 0 is never.
     swept: u32,
+}
+
+/// Who serves what, and under which epoch.
+pub(super) type Serves<'a> = (&'a Arc<str>, &'a SlotSet, Option<u64>);
+
+/// Visits that turned out not to count.
+#[derive(Debug, Default)]
+pub(super) struct Void {
+    /// The slots that have another owner.
+    pub(super) moved: SlotSet,
+    /// There are others, which may have been away meanwhile.
+    pub(super) doubtful: bool,
 }
 
 impl Coverage {
@@ -87,19 +107,21 @@ impl Coverage {
         self.wide = true;
     }
 
-    /// Takes in who serves what now. Visits under another owner are void; these slots are the answer.
-    pub(super) fn assign<'a>(
-        &mut self,
-        owners: impl IntoIterator<Item = (&'a Arc<str>, &'a SlotSet)>,
-    ) -> SlotSet {
+    /// Takes in who serves what now. Visits under another owner are void, and since the last time also those to
+    /// an owner that was given slots meanwhile, which may be some that were away.
+    pub(super) fn assign<'a>(&mut self, owners: impl IntoIterator<Item = Serves<'a>>) -> Void {
         let mut now = vec![None; self.places.len()];
+        let mut given = Vec::new();
         for owner in &mut self.owners {
             owner.serves = false;
         }
-        for (address, slots) in owners {
+        for (address, slots, epoch) in owners {
             let owner = self.owner(address);
-            if let Some(owner) = self.owner_mut(owner) {
-                owner.serves = true;
+            if let Some(known) = self.owner_mut(owner) {
+                known.serves = true;
+                if std::mem::replace(&mut known.epoch, epoch) != epoch {
+                    given.push(owner);
+                }
             }
             for slot in slots.iter() {
                 if let Some(place) = now.get_mut(usize::from(slot)) {
@@ -107,19 +129,26 @@ impl Coverage {
                 }
             }
         }
-        let mut moved = SlotSet::new();
+        let mut void = Void::default();
         for ((slot, place), now) in (0..).zip(&mut self.places).zip(now) {
             if place.owner == now {
+                if place.visits > place.proven && given.contains(&now) {
+                    place.visits = place.proven;
+                    place.settled = false;
+                    void.doubtful |= place.wanted;
+                }
+                place.proven = place.visits;
                 continue;
             }
             if place.wanted && place.owner.is_some() {
-                moved.insert(slot);
+                void.moved.insert(slot);
             }
             place.owner = now;
             place.visits = 0;
+            place.proven = 0;
             place.settled = false;
         }
-        moved
+        void
     }
 
     fn owner(&mut self, address: &Arc<str>) -> Option<u16> {
@@ -129,6 +158,7 @@ impl Coverage {
                 address: Arc::clone(address),
                 error: None,
                 serves: false,
+                epoch: None,
                 swept: 0,
             });
             self.owners.len() - 1
@@ -147,6 +177,7 @@ impl Coverage {
             if place.wanted && place.owner == owner && visited.contains(slot) {
                 place.visits = 1;
                 place.first = 1;
+                place.proven = 1;
                 place.seen = true;
             }
         }
@@ -276,6 +307,7 @@ impl Coverage {
             place.restless = restless.contains(slot);
             if place.restless {
                 place.visits = 0;
+                place.proven = 0;
                 place.settled = false;
                 continue;
             }

@@ -16,7 +16,7 @@ use cache_core::clock::{self, Instant};
 
 use self::pass::Pass;
 use super::checkpoint::{Checkpoint, SavedPrimary};
-use super::coverage::Coverage;
+use super::coverage::{Coverage, Void};
 use super::ledger::Page;
 use super::pace::{Governor, Pace};
 use super::report::GapReason;
@@ -118,7 +118,15 @@ impl Run {
         self.passes = u32::from(earlier.passes > 0);
         for saved in &earlier.primaries {
             let address = Arc::from(saved.address.as_str());
-            self.coverage.restore(&address, &saved.visited, saved.swept);
+            let now = self.primaries.iter().find(|primary| primary.address == address);
+            // With another epoch, slots may have been away in the meantime.
+            let same = now.is_some_and(|primary| primary.shard.epoch() == saved.epoch);
+            let visited = if same {
+                saved.visited.clone()
+            } else {
+                SlotSet::new()
+            };
+            self.coverage.restore(&address, &visited, saved.swept);
         }
     }
 
@@ -160,6 +168,7 @@ impl Run {
                 tally: Arc::clone(&primary.tally),
                 visited: self.coverage.visited_under(&primary.address),
                 due: primary.slots.common(due),
+                epoch: primary.shard.epoch(),
                 swept: !self.coverage.is_new(&primary.address),
                 elapsed: primary.elapsed,
             })
@@ -183,7 +192,6 @@ impl Run {
                 Pass::Limited => return self.incomplete(&GapReason::Limit),
                 Pass::Progress => {
                     stuck_since = None;
-                    pause = FIRST_PAUSE;
                     (None, true)
                 }
                 Pass::Stuck { error, hopeful } => {
@@ -196,9 +204,10 @@ impl Run {
                 layout = errand.keys.layout() => layout,
                 () = errand.cancelled() => return Outcome::Cancelled,
             };
+            let mut doubtful = false;
             match layout {
                 Ok(layout) => {
-                    self.take_in(layout);
+                    doubtful = self.take_in(layout);
                     if self.coverage.due().is_empty() {
                         return Outcome::Complete;
                     }
@@ -216,6 +225,15 @@ impl Run {
                 if self.passes >= MOST_PASSES {
                     return self.incomplete(&GapReason::Moving);
                 }
+                // Slots are being handed over: no use to make all passes that there may be meanwhile.
+                if doubtful && self.rest(pause).await.is_err() {
+                    return Outcome::Cancelled;
+                }
+                pause = if doubtful {
+                    LONGEST_PAUSE.min(pause * 2)
+                } else {
+                    FIRST_PAUSE
+                };
                 continue;
             };
             if !hopeful || self.passes >= MOST_PASSES || clock::now() - since + pause > self.patience {
@@ -232,8 +250,8 @@ impl Run {
         }
     }
 
-    /// Takes in who serves what now.
-    fn take_in(&mut self, layout: Layout) {
+    /// Takes in who serves what now. Whether that leaves visits in doubt for which it does not say that slots moved.
+    fn take_in(&mut self, layout: Layout) -> bool {
         let now: Vec<(Arc<dyn Shard>, SlotSet)> = match layout {
             Layout::Whole(shard) => vec![(shard, [0..=0].into_iter().collect())],
             Layout::Slots(shards) => shards,
@@ -259,13 +277,18 @@ impl Run {
             }
         }
         let serving = self.primaries.iter().filter(|primary| primary.serves);
-        let moved = self
-            .coverage
-            .assign(serving.map(|primary| (&primary.address, &primary.slots)));
+        // What is counted or listed would come twice for all slots of an owner because of one that may have moved.
+        let removes = self.errand.removes();
+        let serving = serving.map(|primary| {
+            let epoch = primary.shard.epoch().filter(|_| removes);
+            (&primary.address, &primary.slots, epoch)
+        });
+        let Void { moved, doubtful } = self.coverage.assign(serving);
         if !moved.is_empty() {
             self.slots_moved += moved.len();
             self.errand.tell(|| Event::Moved { slots: moved });
         }
+        doubtful
     }
 
     /// A primary that was not met before in this process.

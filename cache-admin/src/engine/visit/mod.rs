@@ -31,9 +31,6 @@ const RETRIES: u32 = 3;
 /// The pause before the first of these; each further one doubles it.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
-/// Calls that tell what one takes before we begin.
-const QUIET_CALLS: usize = 15;
-
 /// Why a visit ended early.
 #[derive(Debug)]
 pub(super) enum Stop {
@@ -86,7 +83,6 @@ impl Visit {
 
     async fn walk_again_and_again(&self) -> Result<(), Stop> {
         self.ask_size().await?;
-        self.learn_quiet().await?;
         let mut pause = FIRST_PAUSE;
         let mut tries = 0;
         loop {
@@ -139,20 +135,6 @@ impl Visit {
             Err(error) if error.is_transient() => Err(error.into()),
             Err(_) => Ok(()),
         }
-    }
-
-    /// What a call takes while we are silent.
-    async fn learn_quiet(&self) -> Result<(), Stop> {
-        if !self.governor.is_new() {
-            return Ok(());
-        }
-        let mut calls = Vec::with_capacity(QUIET_CALLS);
-        for _ in 0..QUIET_CALLS {
-            self.errand.may_go_on().await?;
-            calls.extend(time_of_ping(&*self.shard).await);
-        }
-        self.governor.learn_quiet(calls);
-        Ok(())
     }
 
     /// A sample of one walk only: what a walk that broke off has met comes again.
@@ -229,14 +211,26 @@ impl Visit {
 
 /// Makes a call and, where others are not to notice, finds out what they notice.
 async fn watched<T>(shard: &dyn Shard, governor: &Governor, call: impl Future<Output = T>) -> T {
-    if !governor.is_gentle() {
+    if !governor.wants_probe() {
         return call.await;
     }
     let (result, probe) = future::join(call, time_of_ping(shard)).await;
     if let Some(probe) = probe {
-        governor.observe(probe);
+        governor.behind(probe);
     }
     result
+}
+
+/// While nothing of ours is at the server, finds out what others notice all the same.
+async fn watched_apart(shard: &dyn Shard, governor: &Governor) {
+    let mut slowest = Duration::ZERO;
+    for _ in 0..governor.probes_apart() {
+        let Some(probe) = time_of_ping(shard).await else {
+            return governor.apart(None);
+        };
+        slowest = slowest.max(probe);
+    }
+    governor.apart(Some(slowest));
 }
 
 /// What a call takes that costs nothing; `None` where it failed.

@@ -16,7 +16,7 @@ use futures::future::{self, Either};
 use futures::stream::FuturesOrdered;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Action, Stop, Visit, count, watched};
+use super::{Action, Stop, Visit, count, watched, watched_apart};
 use crate::engine::plan::Walk;
 use crate::engine::sample::Reservoir;
 use crate::keys::{Find, ScanPage};
@@ -223,7 +223,10 @@ impl Visit {
         }
         tokio::select! {
             () = self.errand.cancelled() => Err(Stop::Cancelled(None)),
-            () = tokio::time::sleep(rest) => Ok(()),
+            () = async {
+                tokio::time::sleep(rest).await;
+                watched_apart(&*self.shard, &self.governor).await;
+            } => Ok(()),
         }
     }
 }

@@ -1,0 +1,27 @@
+//! How fast a run goes: what other clients feel of it ([`Governor`]), and how many keys it looks at
+//! ([`Limiter`]).
+
+mod governor;
+mod limiter;
+#[cfg(test)]
+mod weather;
+
+use serde::{Deserialize, Serialize};
+
+pub(super) use governor::Governor;
+pub(super) use limiter::Limiter;
+
+/// How much of the servers a run takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Pace {
+    /// So little that other clients hardly notice: calls so short that whoever stands behind one waits at
+    /// most about 0.5 ms longer, with as much rest between them as work, and more where others wait for it all
+    /// the same. That others wait for each other, or for a busy machine, is told apart and does not slow it down.
+    #[default]
+    Gentle,
+    /// As fast as the servers go, which then have little time for others: a call behind one of ours may wait
+    /// for a millisecond or two.
+    Full,
+}
