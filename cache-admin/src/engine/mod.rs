@@ -11,7 +11,7 @@
 //! primary that cannot be swept leaves open the slots that are being given away at the time, which their
 //! owners are asked for; of the others nothing has hopped. A second hop means another owner, which voids
 //! the visits; so does, for one pass, that its owner was given slots meanwhile, by which those are found that
-//! left and came back ([`coverage`]). A slot pinned by a hash tag concerns other primaries once its owner says that it gives it
+//! left and came back (`coverage`). A slot pinned by a hash tag concerns other primaries once its owner says that it gives it
 //! away, which it is asked before every pass. A primary that serves no slot counts as one that serves.
 //!
 //! Servers that keep a table for each slot walk slot by slot. There a pass looks into the slots that are due

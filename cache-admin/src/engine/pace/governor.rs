@@ -176,7 +176,8 @@ impl State {
             return;
         }
         self.harm += 1;
-        if self.harm >= if is_calm { PROOF_IN_CALM } else { PROOF } {
+        let proof = if is_calm { PROOF_IN_CALM } else { PROOF };
+        if self.harm >= proof {
             self.harm = 0;
             self.count = (self.count / 2.0).max(LEAST_COUNT.min(f64::from(most)));
             self.rest = (self.rest * 2.0).min(MOST_REST);

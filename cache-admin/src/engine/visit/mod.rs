@@ -226,7 +226,8 @@ async fn watched_apart(shard: &dyn Shard, governor: &Governor) {
     let mut slowest = Duration::ZERO;
     for _ in 0..governor.probes_apart() {
         let Some(probe) = time_of_ping(shard).await else {
-            return governor.apart(None);
+            governor.apart(None);
+            return;
         };
         slowest = slowest.max(probe);
     }
