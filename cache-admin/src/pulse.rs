@@ -14,7 +14,7 @@ use cache_core::{CacheError, MemoryCache};
 use cache_layers::{SystemClock, WallClock as _};
 use cache_stack::{Foundation, Stack};
 use cache_valkey::ValkeyClient;
-use cache_valkey::admin::{Member, Role, Vitals};
+use cache_valkey::admin::{Member, Role, SlowCall, Vitals};
 use futures::future::join_all;
 use serde::{Deserialize, Serialize};
 
@@ -50,6 +50,9 @@ pub struct Beat {
     pub uncovered: Vec<[u16; 2]>,
     /// The latest calls that took long, on all primaries, the latest first.
     pub slow: Vec<SlowLine>,
+    /// Whether a primary does not let this user see its slow calls.
+    #[serde(default)]
+    pub slow_hidden: bool,
 }
 
 /// One primary at one look. What it does not tell is missing.
@@ -178,11 +181,13 @@ impl Pulse {
             primaries: Vec::new(),
             uncovered: pairs(&view.uncovered),
             slow: Vec::new(),
+            slow_hidden: false,
         };
         let mut seen = HashMap::new();
         for look in looks {
             beat.primaries.push(look.as_beat(self.before.get(&look.address)));
-            beat.slow.extend(look.slow);
+            beat.slow_hidden |= look.slow.is_none();
+            beat.slow.extend(look.slow.into_iter().flatten());
             if let Ok(vitals) = look.vitals {
                 seen.insert(look.address, (look.at, Totals::of(&vitals.unwrap_or_default())));
             }
@@ -198,25 +203,26 @@ struct Look {
     address: String,
     at: Instant,
     vitals: Result<Option<Vitals>, CacheError>,
-    slow: Vec<SlowLine>,
+    /// `None` where the user may not see them.
+    slow: Option<Vec<SlowLine>>,
 }
 
 async fn look(member: &Member) -> Look {
     let address = member.view().address.to_string();
     let (vitals, slow) = futures::join!(member.vitals(), member.slow_calls(SLOW_CALLS));
-    let slow = slow.ok().flatten().unwrap_or_default().into_iter();
+    let line = |call: SlowCall| SlowLine {
+        primary: address.clone(),
+        at: call.at.as_secs(),
+        micros: micros(call.took),
+        command: call.command,
+        arguments: call.arguments,
+        client: call.client,
+    };
+    // One that does not answer hides nothing.
+    let slow = slow.unwrap_or_else(|_| Some(Vec::new()));
     Look {
         at: clock::now(),
-        slow: slow
-            .map(|call| SlowLine {
-                primary: address.clone(),
-                at: call.at.as_secs(),
-                micros: micros(call.took),
-                command: call.command,
-                arguments: call.arguments,
-                client: call.client,
-            })
-            .collect(),
+        slow: slow.map(|slow| slow.into_iter().map(line).collect()),
         vitals,
         address,
     }
@@ -274,6 +280,7 @@ fn of_memory(cache: &MemoryCache) -> Beat {
         }],
         uncovered: Vec::new(),
         slow: Vec::new(),
+        slow_hidden: false,
     }
 }
 
@@ -298,7 +305,7 @@ mod tests {
             address: "a:1".into(),
             at: started + Duration::from_secs(2),
             vitals: Ok(Some(vitals)),
-            slow: Vec::new(),
+            slow: None,
         };
         let beat = look(vitals(12, 3_000, 91, 12)).as_beat(Some(&before));
         assert_eq!(beat.ops_per_second, Some(1_000));

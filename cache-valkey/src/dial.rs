@@ -267,7 +267,14 @@ impl Dialer {
             HandshakeError::Refused(error) if error.code == "ERR" || error.code == "NOPROTO" => {
                 too_old(address, &from_server(&error, "HELLO").to_string())
             }
-            HandshakeError::Refused(error) => from_server(&error, "HELLO"),
+            HandshakeError::Refused(error) => match from_server(&error, "HELLO") {
+                // Each node keeps users for itself: which one it was matters.
+                CacheError::Unauthorized { detail, source } => CacheError::Unauthorized {
+                    detail: format!("{address}: {detail}").into(),
+                    source,
+                },
+                other => other,
+            },
             HandshakeError::Ended(source) | HandshakeError::NotTheProtocol(source) => {
                 if let Some(tls) = &self.tls
                     && let Some(detail) = tls.explain(&*source, &address.host)

@@ -16,6 +16,7 @@
 //! | containers | [`Docker::find_or_skip`] |
 //! | a program in Python | [`Python::find_or_skip`] |
 //! | the program `cachectl` | [`cachectl()`] |
+//! | a program at a terminal | [`Terminal::start`] |
 //!
 //! ```no_run
 //! use tests::{Cluster, ClusterOptions, Server, ServerOptions, Version};
@@ -62,6 +63,7 @@ pub mod sentinel;
 pub mod server;
 pub mod shared;
 pub mod skip;
+pub mod terminal;
 pub mod wait;
 
 pub use certificates::{Certificates, Identity};
@@ -77,4 +79,5 @@ pub use resp::{Connection, Reply};
 pub use sentinel::{SentinelOptions, SentinelSet};
 pub use server::{Server, ServerOptions, Tls};
 pub use shared::{Kind, Shared, shared};
+pub use terminal::Terminal;
 pub use wait::until;

@@ -1,6 +1,6 @@
 //! A network that misbehaves on command: a loopback TCP proxy in front of one server.
 //!
-//! It moves bytes and knows nothing of what they mean.
+//! It moves bytes and knows nothing of what they mean; a test that does may change those of the server.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -26,14 +26,24 @@ pub struct Proxy {
     listener: Mutex<Option<JoinHandle<()>>>,
 }
 
+/// Changes a chunk of what the server says, in place.
+type Alter = Arc<dyn Fn(&mut [u8]) + Send + Sync>;
+
+/// Which way bytes go.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    ToServer,
+    ToClient,
+}
+
 /// What the proxy and its connections share.
-#[derive(Debug)]
 struct State {
     target: Mutex<String>,
     /// Bytes stand still while `true`.
     paused: watch::Sender<bool>,
     /// How long each chunk is held back, each way.
     delay: Mutex<Duration>,
+    alter: Mutex<Option<Alter>>,
     links: Mutex<Vec<AbortHandle>>,
     accepted: AtomicUsize,
     moved: AtomicU64,
@@ -52,6 +62,7 @@ impl Proxy {
                 target: Mutex::new(target.into()),
                 paused: watch::Sender::new(false),
                 delay: Mutex::new(Duration::ZERO),
+                alter: Mutex::new(None),
                 links: Mutex::default(),
                 accepted: AtomicUsize::new(0),
                 moved: AtomicU64::new(0),
@@ -88,6 +99,11 @@ impl Proxy {
     /// Holds back every chunk of bytes by this long, in each direction.
     pub fn delay(&self, delay: Duration) {
         *lock(&self.shared.delay) = delay;
+    }
+
+    /// Changes what the server says from now on, chunk by chunk, on its way to the client. A small answer is one chunk.
+    pub fn alter(&self, alter: impl Fn(&mut [u8]) + Send + Sync + 'static) {
+        *lock(&self.shared.alter) = Some(Arc::new(alter));
     }
 
     /// Cuts all connections that are open. Returns how many.
@@ -177,6 +193,14 @@ impl Drop for Proxy {
     }
 }
 
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("State")
+            .field("target", &self.target)
+            .finish_non_exhaustive()
+    }
+}
+
 impl State {
     fn admit(self: &Arc<Self>, client: TcpStream) {
         self.accepted.fetch_add(1, Ordering::Relaxed);
@@ -198,13 +222,18 @@ impl State {
         let (from_client, to_client) = client.into_split();
         let (from_server, to_server) = server.into_split();
         tokio::try_join!(
-            self.carry(from_client, to_server),
-            self.carry(from_server, to_client)
+            self.carry(from_client, to_server, Way::ToServer),
+            self.carry(from_server, to_client, Way::ToClient)
         )?;
         Ok(())
     }
 
-    async fn carry(&self, mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) -> Result<()> {
+    async fn carry(
+        &self,
+        mut from: impl AsyncRead + Unpin,
+        mut to: impl AsyncWrite + Unpin,
+        way: Way,
+    ) -> Result<()> {
         let mut paused = self.paused.subscribe();
         let mut chunk = vec![0; CHUNK];
         loop {
@@ -217,6 +246,10 @@ impl State {
             if length == 0 {
                 to.shutdown().await?;
                 return Ok(());
+            }
+            let alter = lock(&self.alter).clone();
+            if let (Some(alter), Way::ToClient) = (alter, way) {
+                alter(&mut chunk[..length]);
             }
             to.write_all(&chunk[..length]).await?;
             self.moved.fetch_add(u64::try_from(length)?, Ordering::Relaxed);

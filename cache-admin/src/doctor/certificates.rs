@@ -57,7 +57,7 @@ pub(super) async fn look(valkey: &ValkeyConfig, patient: Option<&Patient>) -> Ve
     let shown = join_all(addresses.iter().map(|address| ask(tls, address))).await;
     let shown: Vec<Shown> = shown.into_iter().flatten().collect();
     if shown.is_empty() {
-        return Verdict::skipped("no server could be connected to");
+        return Verdict::skipped("no server answers a TLS handshake");
     }
     let now = i64::try_from(SystemClock.since_epoch().as_secs()).unwrap_or(i64::MAX);
     judge(&shown, now)

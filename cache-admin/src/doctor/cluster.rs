@@ -43,7 +43,7 @@ pub(super) async fn state(patient: &Patient) -> Verdict {
         .filter_map(|(node, state)| Some((node.address(), state.ok().flatten()?)))
         .collect();
     let Some((_, first)) = states.first() else {
-        return Verdict::skipped("the user may not run CLUSTER INFO");
+        return Verdict::not_allowed("CLUSTER INFO");
     };
     let down: Vec<String> = states
         .iter()
@@ -98,7 +98,7 @@ pub(super) async fn epochs(patient: &Patient) -> Verdict {
             None => break,
         }
     }
-    Verdict::skipped("the user may run neither CLUSTER INFO nor CLUSTER NODES")
+    Verdict::not_allowed("CLUSTER INFO and CLUSTER NODES")
 }
 
 /// What the nodes think.

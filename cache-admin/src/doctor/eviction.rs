@@ -20,7 +20,7 @@ pub(super) async fn look(patient: &Patient) -> Verdict {
         .filter(|node| matches!(node.vitals, Ok(Some(_))))
         .collect();
     if told.is_empty() {
-        return Verdict::skipped("the user may not run INFO");
+        return Verdict::not_allowed("INFO");
     }
     let wrong: Vec<String> = told
         .iter()

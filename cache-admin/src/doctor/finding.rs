@@ -146,6 +146,11 @@ impl Verdict {
         }
     }
 
+    /// That the user may not ask for what would be looked at.
+    pub(super) fn not_allowed(command: &str) -> Self {
+        Self::skipped(format!("not allowed to look: the user may not run {command}"))
+    }
+
     /// The same, and no news where an earlier check has failed.
     pub(super) fn unless_explained(self) -> Self {
         Self {

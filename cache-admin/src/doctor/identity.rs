@@ -24,12 +24,21 @@ pub(super) fn refused(error: &CacheError) -> Verdict {
     }
 }
 
+/// The error with the node, which most of them name by themselves.
+fn named(address: &str, error: &CacheError) -> String {
+    let words = error.to_string();
+    if words.contains(address) {
+        return words;
+    }
+    format!("{address}: {words}")
+}
+
 pub(super) async fn look(patient: &Patient) -> Verdict {
     let refused: Vec<String> = patient
         .nodes
         .iter()
         .filter_map(|node| match &node.vitals {
-            Err(error @ CacheError::Unauthorized { .. }) => Some(format!("{}: {error}", node.address())),
+            Err(error @ CacheError::Unauthorized { .. }) => Some(named(node.address(), error)),
             _ => None,
         })
         .collect();

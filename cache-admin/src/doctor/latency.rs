@@ -161,4 +161,15 @@ mod tests {
         assert!(!one.are_slow());
         assert_eq!(Times::of(Vec::new()), None);
     }
+
+    #[test]
+    fn two_slow_calls_of_a_hundred_are_worth_a_word_and_one_is_not() {
+        let times = |slow: usize| {
+            let mut times = vec![Duration::from_millis(1); 100 - slow];
+            times.resize(100, Duration::from_millis(150));
+            Times::of(times).unwrap()
+        };
+        assert!(times(2).are_slow());
+        assert!(!times(1).are_slow());
+    }
 }

@@ -117,6 +117,9 @@ pub(super) async fn replicas(patient: &Patient) -> Verdict {
             "bring back the nodes that failed, or add replicas: if it fails, its keys are gone",
         );
     }
+    if replicas.iter().any(|node| matches!(node.vitals, Ok(None))) {
+        return Verdict::not_allowed("INFO");
+    }
     match replicas.len().max(copying) {
         0 => Verdict::skipped("there are no replicas: keys are gone with their primary"),
         1 => Verdict::ok("1 replica follows"),

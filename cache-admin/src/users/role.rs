@@ -72,6 +72,8 @@ const HEALTH: &[&str] = &["info", "dbsize", "time", "role"];
 const CLUSTER_HEALTH: &[&str] = &["cluster|nodes", "cluster|shards"];
 /// What is known of a key besides its value, for which no permission to read it is asked.
 const DESCRIBING: &[&str] = &["type", "memory|usage", "object|idletime", "randomkey"];
+/// To step a generation, the script by which one that is not there yet is begun included.
+const STEPPING: [&str; 5] = ["get", "incr", "set", "evalsha", "eval"];
 const MANAGING: &[&str] = &[
     "acl|list",
     "acl|getuser",
@@ -167,10 +169,9 @@ impl Role {
                 if !keyspaces.is_empty() {
                     let counter = |keyspace: &String| format!("~{keyspace}*#generation");
                     let counters = keyspaces.iter().map(counter).collect();
-                    permissions.selectors.extend([
-                        (keys("%R"), granted(&["pttl"])),
-                        (counters, granted(&["get", "incr", "set"])),
-                    ]);
+                    permissions
+                        .selectors
+                        .extend([(keys("%R"), granted(&["pttl"])), (counters, granted(&STEPPING))]);
                 }
             }
             Self::Viewer => lists.push(HEALTH),

@@ -1,12 +1,13 @@
-//! Servers that are down, hang, lag, or serve no slots; names that lead nowhere.
+//! Servers that are down, lag, serve no slots, or are not of one mind.
 
-use anyhow::Result;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
 use cache_admin::Health;
-use cache_core::clock;
 use cache_core::config::{ReadFrom, Topology};
-use tests::{Cluster, ClusterOptions, Server, ServerOptions, Version, until};
+use tests::{Cluster, ClusterOptions, Server, until};
 
-use super::{LIMIT, cluster, doctor, examine, found, only, single, sound, state, valkey};
+use super::{LIMIT, cluster, examine, found, only, single, sound, state, valkey};
 
 #[tokio::test]
 async fn a_primary_that_was_killed_is_named_by_primaries() -> Result<()> {
@@ -90,33 +91,84 @@ async fn a_replica_that_hangs_is_named_by_replicas_and_hangs_nobody() -> Result<
 }
 
 #[tokio::test]
-async fn a_server_that_hangs_is_named_within_the_deadline() -> Result<()> {
-    let server = Server::start(ServerOptions::new(Version::Valkey8)).await?;
-    server.pause()?;
-    let started = clock::now();
-    let diagnosis = examine(single(&server.address())?).await;
-    let elapsed = clock::now() - started;
-    server.resume()?;
-    // It accepts connections, so that nothing before has a name for it.
-    only(&diagnosis?, "primaries", Health::Fail);
-    assert!(elapsed < LIMIT, "{elapsed:?}");
+async fn a_cluster_that_holds_itself_for_down_is_told_by_cluster_state_with_the_slots() -> Result<()> {
+    // All slots have to be served here, or none is.
+    let servers = Cluster::start(ClusterOptions::new(3, 0).node(sound())).await?;
+    until(LIMIT, "all nodes to hold the cluster for down", || async {
+        let mut down = 0;
+        for node in servers.nodes() {
+            // One that does not know an owner refuses.
+            let _ = node.call(&["CLUSTER", "DELSLOTS", "866"]).await;
+            let told = node.call(&["CLUSTER", "INFO"]).await?.text();
+            down += usize::from(told.contains("cluster_state:fail"));
+        }
+        Ok((down == 3).then_some(()))
+    })
+    .await?;
+    let diagnosis = examine(cluster(&servers.addresses()[..1])?).await?;
+    let expected = [("cluster-state", Health::Fail), ("slots", Health::Fail)];
+    assert_eq!(found(&diagnosis), expected, "{diagnosis:#?}");
+    let seen = &diagnosis.of("cluster-state").context("no such check")?.seen;
+    assert!(
+        seen.contains("1 slots without an owner") && seen.contains(&servers.addresses()[2]),
+        "{seen}"
+    );
+    Ok(())
+}
+
+/// A cluster of which no node takes in any more what the others say, long before one is missed.
+async fn deaf() -> Result<Cluster> {
+    const PING: &str = "0";
+    let options = ClusterOptions::new(3, 0).node(sound().line("enable-debug-command yes"));
+    let servers = Cluster::start(options.node_timeout(Duration::from_secs(60))).await?;
+    for node in servers.nodes() {
+        node.call(&["DEBUG", "DROP-CLUSTER-PACKET-FILTER", PING]).await?;
+    }
+    Ok(servers)
+}
+
+#[tokio::test]
+async fn a_node_that_holds_another_one_for_the_owner_of_a_slot_is_named_by_epochs() -> Result<()> {
+    let servers = deaf().await?;
+    // The slot is the first one's.
+    servers
+        .node(2)
+        .call(&["CLUSTER", "SETSLOT", "866", "NODE", servers.id(1)])
+        .await?;
+    let diagnosis = examine(cluster(&servers.addresses()[..1])?).await?;
+    let seen = only(&diagnosis, "epochs", Health::Fail);
+    let [first, second, third] = &servers.addresses()[..] else {
+        anyhow::bail!("three nodes");
+    };
+    let (one, other) = seen
+        .rsplit_once(": ")
+        .and_then(|(_, groups)| groups.split_once(" against "))
+        .context("no groups")?;
+    let (few, many) = if one.len() < other.len() {
+        (one, other)
+    } else {
+        (other, one)
+    };
+    assert_eq!(few, third, "{seen}");
+    assert!(many.contains(first) && many.contains(second), "{seen}");
     Ok(())
 }
 
 #[tokio::test]
-async fn a_name_without_an_address_is_named_by_names() -> Result<()> {
-    let diagnosis = examine(single("no-such-host.invalid:6379")?).await?;
-    let seen = only(&diagnosis, "names", Health::Fail);
-    assert!(seen.contains("no-such-host.invalid"), "{seen}");
-    Ok(())
-}
+async fn an_epoch_that_does_not_go_round_is_named_by_epochs_and_one_that_does_is_no_news() -> Result<()> {
+    let servers = Cluster::start(ClusterOptions::new(3, 0).node(sound())).await?;
+    servers.node(0).call(&["CLUSTER", "BUMPEPOCH"]).await?;
+    assert_eq!(found(&examine(cluster(&servers.addresses()[..1])?).await?), []);
 
-#[tokio::test]
-async fn nobody_at_the_address_is_named_by_tcp() -> Result<()> {
-    let server = Server::start(ServerOptions::new(Version::Valkey8)).await?;
-    server.kill()?;
-    let diagnosis = doctor(single(&server.address())?)?.examine().await;
-    let seen = only(&diagnosis, "tcp", Health::Fail);
-    assert!(seen.contains(&server.address()), "{seen}");
+    let servers = deaf().await?;
+    servers.node(1).call(&["CLUSTER", "BUMPEPOCH"]).await?;
+    let diagnosis = examine(cluster(&servers.addresses()[..1])?).await?;
+    let seen = only(&diagnosis, "epochs", Health::Warn);
+    let groups: Vec<&str> = seen.split("), ").collect();
+    assert!(
+        groups.len() == 2 && groups[1].contains(&servers.addresses()[1]),
+        "{seen}"
+    );
+    assert!(!groups[0].contains(&servers.addresses()[1]), "{seen}");
     Ok(())
 }

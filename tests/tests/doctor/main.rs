@@ -4,6 +4,7 @@
 mod broken;
 mod certificates;
 mod healthy;
+mod network;
 mod users;
 
 use std::time::Duration;

@@ -1,12 +1,14 @@
 //! Users that are refused, or may do too little.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context as _, Result};
 use cache_admin::{Doctor, Health};
 use cache_core::CacheConfig;
 use cache_core::config::{Authentication, ValkeyConfig};
-use tests::Server;
+use tests::{Cluster, ClusterOptions, Server};
 
-use super::{doctor, examine, found, only, single, sound, state};
+use super::{cluster, doctor, examine, found, only, single, sound, state};
 
 const PASSWORD: &str = "tried-out";
 
@@ -45,26 +47,67 @@ async fn a_user_without_client_tracking_is_named_by_tracking() -> Result<()> {
 }
 
 #[tokio::test]
-async fn commands_that_are_not_granted_are_named_by_permissions_whether_asked_or_tried() -> Result<()> {
-    for (rules, how) in [
-        ("+@all -incr -pttl", "by ACL DRYRUN"),
-        ("+@all -incr -pttl -acl", "tried"),
-    ] {
-        let server = server(&format!("~* &* {rules}")).await?;
+async fn a_user_that_one_node_does_not_know_is_named_by_auth_with_the_node() -> Result<()> {
+    let node = sound().user(&format!("app on >{PASSWORD} ~* &* +@all"));
+    let servers = Cluster::start(ClusterOptions::new(3, 0).node(node)).await?;
+    servers.node(2).call(&["ACL", "DELUSER", "app"]).await?;
+    let config = cluster(&servers.addresses()[..1])?.with_authentication(Authentication::Password {
+        username: Some("app".to_owned()),
+        password: PASSWORD.into(),
+    });
+    let diagnosis = examine(config).await?;
+    assert_eq!(state(&diagnosis, "auth")?, Health::Fail, "{diagnosis:#?}");
+    let seen = &diagnosis.of("auth").context("no such check")?.seen;
+    assert!(
+        seen.contains(&servers.addresses()[2]) && !seen.contains(&servers.addresses()[0]),
+        "{seen}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn every_command_that_is_not_granted_is_named_by_permissions_whether_asked_or_tried() -> Result<()> {
+    let needed = [
+        "GET", "MGET", "SET", "EXISTS", "INCR", "INCRBY", "PEXPIRE", "PTTL", "PERSIST", "EVAL", "EVALSHA",
+        "UNLINK",
+    ];
+    for (also, how) in [("", "by ACL DRYRUN"), (" -acl", "tried")] {
+        let without: Vec<String> = needed
+            .iter()
+            .map(|name| format!("-{}", name.to_lowercase()))
+            .collect();
+        let server = server(&format!("~* &* +@all {}{also}", without.join(" "))).await?;
         let diagnosis = examine(app(&server, PASSWORD)?).await?;
         assert!(
             found(&diagnosis).contains(&("permissions", Health::Fail)),
             "{diagnosis:#?}"
         );
         let seen = &diagnosis.of("permissions").context("no such check")?.seen;
-        assert!(
-            seen.contains("may not run INCR, PTTL") && seen.contains(how),
-            "{seen}"
-        );
-        let keys = server.call(&["KEYS", "*"]).await?;
-        // What was tried goes with its life, a second, where it was not removed.
-        assert!(keys.items().len() <= 1, "{keys:?}");
+        let named = seen
+            .split("may not run ")
+            .nth(1)
+            .and_then(|rest| rest.split(" (").next());
+        let named: BTreeSet<&str> = named.context("no commands")?.split(", ").collect();
+        assert_eq!(named, BTreeSet::from(needed), "{seen}");
+        assert!(seen.contains(how), "{seen}");
+        assert_eq!(server.call(&["DBSIZE"]).await?.integer(), Some(0));
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn commands_of_a_cluster_that_are_not_granted_are_named_by_permissions() -> Result<()> {
+    let node = sound().user(&format!("app on >{PASSWORD} ~* &* +@all -asking -cluster|info"));
+    let servers = Cluster::start(ClusterOptions::new(3, 0).node(node)).await?;
+    let config = cluster(&servers.addresses()[..1])?.with_authentication(Authentication::Password {
+        username: Some("app".to_owned()),
+        password: PASSWORD.into(),
+    });
+    let diagnosis = examine(config).await?;
+    let seen = only(&diagnosis, "permissions", Health::Fail);
+    assert!(seen.contains("may not run ASKING, CLUSTER INFO (by"), "{seen}");
+    // What may not be looked at is not told as broken.
+    assert_eq!(state(&diagnosis, "cluster-state")?, Health::Skipped);
     Ok(())
 }
 

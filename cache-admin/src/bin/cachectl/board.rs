@@ -119,7 +119,13 @@ impl<'a> Board<'a> {
     /// The slow calls, in at most `room` lines: a line between, a header, and some calls.
     fn slow(&self, beat: &Beat, size: Size, room: usize) -> Vec<String> {
         if beat.slow.is_empty() || room < 3 {
-            return Vec::new();
+            let hidden = beat.slow_hidden && room >= 2;
+            let line = cut("slow calls: not allowed to look (SLOWLOG GET)", size.width);
+            return if hidden {
+                vec![String::new(), self.colours.dim(&line)]
+            } else {
+                Vec::new()
+            };
         }
         let mut slow = Table::new(&[
             ("SLOW CALL", Side::Left),
@@ -213,7 +219,7 @@ fn unknown() -> String {
 }
 
 /// What fits into `width`.
-fn cut(line: &str, width: usize) -> String {
+pub(crate) fn cut(line: &str, width: usize) -> String {
     line.chars().take(width).collect()
 }
 
@@ -266,6 +272,15 @@ mod tests {
                 "MGET (500 arguments)  12.3 ms  10.0.0.0:6379  10.0.0.9:5000",
             ]
         );
+    }
+
+    #[test]
+    fn slow_calls_that_may_not_be_seen_are_not_told_as_none() {
+        let mut beat = beat(1, 0);
+        assert_eq!(lines(&beat, 100, 20).len(), 3);
+        beat.slow_hidden = true;
+        let lines = lines(&beat, 100, 20);
+        assert_eq!(lines[3..], ["", "slow calls: not allowed to look (SLOWLOG GET)"]);
     }
 
     #[test]

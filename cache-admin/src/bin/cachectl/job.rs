@@ -48,7 +48,7 @@ pub(crate) async fn followed(source: &Source<'_>, job: Job, output: &Output) -> 
     if job.state.is_ended() {
         return Ok(job);
     }
-    let progress = output.is_watched().then(Progress::start);
+    let progress = Progress::for_output(output);
     let followed = follow(source, &job, progress.as_ref()).await;
     if let Some(progress) = progress {
         progress.finish().await;

@@ -26,6 +26,16 @@ impl Size {
     };
 }
 
+/// The size of the terminal that standard error goes to.
+pub(crate) fn size_of_errors() -> Size {
+    mode::size_of_errors().unwrap_or(Size::USUAL)
+}
+
+/// The columns of the terminal that standard output goes to, where it is one.
+pub(crate) fn columns() -> Option<usize> {
+    Some(mode::size().ok()?.width)
+}
+
 /// What whoever watches wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Key {
@@ -111,10 +121,11 @@ fn write(frame: &str) -> io::Result<()> {
 #[cfg(unix)]
 mod mode {
     use std::io;
+    use std::os::fd::AsFd;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
 
-    use rustix::stdio::{stdin, stdout};
+    use rustix::stdio::{stderr, stdin, stdout};
     use rustix::termios::{
         LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcgetwinsize, tcsetattr,
     };
@@ -179,7 +190,15 @@ mod mode {
     }
 
     pub(super) fn size() -> io::Result<Size> {
-        let size = tcgetwinsize(stdout())?;
+        size_of(stdout())
+    }
+
+    pub(super) fn size_of_errors() -> io::Result<Size> {
+        size_of(stderr())
+    }
+
+    fn size_of(terminal: impl AsFd) -> io::Result<Size> {
+        let size = tcgetwinsize(terminal)?;
         if size.ws_col == 0 || size.ws_row == 0 {
             return Err(io::ErrorKind::Unsupported.into());
         }
@@ -248,6 +267,10 @@ mod mode {
 
     pub(super) fn size() -> io::Result<Size> {
         Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub(super) fn size_of_errors() -> io::Result<Size> {
+        size()
     }
 }
 

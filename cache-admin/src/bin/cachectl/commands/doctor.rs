@@ -13,6 +13,10 @@ use crate::escape::plain;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Output;
+use crate::screen;
+
+/// Into fewer columns nothing is wrapped.
+const LEAST_ROOM: usize = 20;
 
 #[derive(Args, Debug)]
 pub(crate) struct Examine {
@@ -75,6 +79,11 @@ fn show(told: &Told, output: &mut Output) -> Result<(), Failure> {
     let names = told.findings.iter().map(|finding| finding.check.len());
     let width = names.max().unwrap_or(0);
     let colours = output.colours();
+    let columns = if output.is_terminal() {
+        screen::columns()
+    } else {
+        None
+    };
     for finding in &told.findings {
         let state = format!("{:<7}", finding.state.name());
         let state = match finding.state {
@@ -83,19 +92,52 @@ fn show(told: &Told, output: &mut Output) -> Result<(), Failure> {
             Health::Fail => colours.red(&state),
             Health::Skipped => colours.dim(&state),
         };
-        let (check, seen) = (plain(&finding.check), plain(&finding.seen));
-        output.line(&format!("{state}  {check:<width$}  {seen}"))?;
+        let indent = width + 11;
+        let mut seen = wrapped(&plain(&finding.seen), indent, columns).into_iter();
+        let first = seen.next().unwrap_or_default();
+        output.line(&format!("{state}  {:<width$}  {first}", plain(&finding.check)))?;
+        let mut rest: Vec<String> = seen.collect();
         if finding.state >= Health::Warn {
-            let indent = " ".repeat(width + 11);
-            output.line(&format!("{indent}why: {}", plain(&finding.why)))?;
-            if let Some(advice) = &finding.advice {
-                output.line(&format!("{indent}do:  {}", plain(advice)))?;
+            let advice = finding.advice.iter().map(|advice| ("do:  ", advice));
+            for (label, text) in std::iter::once(("why: ", &finding.why)).chain(advice) {
+                let lines = wrapped(&plain(text), indent + label.len(), columns)
+                    .into_iter()
+                    .enumerate();
+                rest.extend(lines.map(|(number, line)| match number {
+                    0 => format!("{label}{line}"),
+                    _ => format!("     {line}"),
+                }));
             }
+        }
+        for line in rest {
+            output.line(&format!("{:indent$}{line}", ""))?;
         }
     }
     output.line("")?;
     output.line(&counted(&told.findings))?;
     Ok(())
+}
+
+/// The text in lines that fit behind `indent` into so many columns; as one line where they are not known, or too few.
+fn wrapped(text: &str, indent: usize, columns: Option<usize>) -> Vec<String> {
+    let room = columns.map_or(0, |columns| columns.saturating_sub(indent));
+    if room < LEAST_ROOM {
+        return vec![text.to_owned()];
+    }
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let last = lines.len() - 1;
+        let line = &mut lines[last];
+        if line.is_empty() {
+            line.push_str(word);
+        } else if line.chars().count() + 1 + word.chars().count() <= room {
+            line.push(' ');
+            line.push_str(word);
+        } else {
+            lines.push(word.to_owned());
+        }
+    }
+    lines
 }
 
 /// `14 ok, 1 warning, 1 skipped`.
@@ -150,6 +192,29 @@ impl From<Finding> for Said {
             seen: finding.seen,
             why: finding.why.to_owned(),
             advice: finding.advice,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_goes_on_below_and_no_word_is_lost() {
+        let text = "one two three four-is-longer-than-a-line-may-be five six seven";
+        let lines = wrapped(text, 10, Some(32));
+        assert_eq!(
+            lines,
+            [
+                "one two three",
+                "four-is-longer-than-a-line-may-be",
+                "five six seven"
+            ]
+        );
+        assert_eq!(lines.join(" "), text);
+        for columns in [None, Some(0), Some(29)] {
+            assert_eq!(wrapped(text, 10, columns), [text]);
         }
     }
 }

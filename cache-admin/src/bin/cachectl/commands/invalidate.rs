@@ -223,7 +223,7 @@ async fn confirm(
 pub(super) async fn watched<R>(options: Options, output: &Output, work: impl AsyncFnOnce(Options) -> R) -> R {
     let cancel = Control::new();
     let mut options = options.with_control(cancel.clone());
-    let progress = output.is_watched().then(Progress::start);
+    let progress = Progress::for_output(output);
     if let Some(progress) = &progress {
         options = options.with_observer(progress.observer());
     }
@@ -232,6 +232,9 @@ pub(super) async fn watched<R>(options: Options, output: &Output, work: impl Asy
         result = &mut run => result,
         _ = tokio::signal::ctrl_c() => {
             cancel.cancel();
+            if let Some(progress) = &progress {
+                progress.stopping();
+            }
             tokio::select! {
                 result = run => result,
                 // Whoever asks twice does not want to wait for a report.

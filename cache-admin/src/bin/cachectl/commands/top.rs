@@ -86,7 +86,7 @@ async fn line_by_line(
         if seen > 0 {
             tokio::select! {
                 () = tokio::time::sleep(interval) => {}
-                _ = tokio::signal::ctrl_c() => return Ok(Exit::Ok),
+                _ = tokio::signal::ctrl_c() => return Ok(last),
             }
         }
         seen += 1;
@@ -116,7 +116,7 @@ async fn watched(looks: &mut Looks<'_>, interval: Duration, count: Option<u64>, 
         seen += 1;
         let beat = tokio::select! {
             beat = looks.beat() => beat,
-            () = screen.wants_to_leave() => return Ok(Exit::Ok),
+            () = screen.wants_to_leave() => return Ok(last),
         };
         // Whoever watches sees that it failed; the next look may succeed.
         let look = match beat {
@@ -134,7 +134,7 @@ async fn watched(looks: &mut Looks<'_>, interval: Duration, count: Option<u64>, 
             screen.draw(&board.lines(screen.size()))?;
             tokio::select! {
                 () = tokio::time::sleep_until(next) => break,
-                key = screen.key() => if key == Key::Leave { return Ok(Exit::Ok) },
+                key = screen.key() => if key == Key::Leave { return Ok(last) },
             }
         }
     }

@@ -1,4 +1,8 @@
-//! Progress of a run, for somebody who watches a terminal: a bar per primary, drawn in place.
+//! Progress of a run: a bar per primary, drawn in place, for somebody who watches a terminal; with `--json` a line
+//! every second.
+
+mod bars;
+mod told;
 
 use std::io::{self, Write as _};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,22 +13,20 @@ use cache_admin::{Counts, Event, Observer};
 use tokio::task::JoinSet;
 
 use crate::escape::plain;
-use crate::human;
+use crate::output::Output;
+use crate::screen;
 
 /// How often the bars are drawn.
 const EVERY: Duration = Duration::from_millis(100);
 
-/// With more primaries than this, one bar stands for all: bars that leave the screen cannot be redrawn.
-const MOST_BARS: usize = 16;
-
-/// The cells of a bar.
-const WIDTH: u64 = 24;
+/// How often a line of JSON is written.
+const EVERY_LINE: Duration = Duration::from_secs(1);
 
 /// The progress of a run; [`Progress::observer`] takes it in.
 #[derive(Debug)]
 pub(crate) struct Progress {
     state: Arc<Mutex<State>>,
-    /// Draws until it is dropped.
+    /// Draws, or writes lines, until it is dropped.
     painter: JoinSet<()>,
 }
 
@@ -33,6 +35,8 @@ struct State {
     pass: u32,
     primaries: Vec<Primary>,
     waiting: Option<String>,
+    /// Said once it was told to stop.
+    stopping: Option<&'static str>,
     whole: Option<Whole>,
     /// Lines on the terminal that the next drawing replaces.
     drawn: usize,
@@ -62,17 +66,27 @@ enum End {
 }
 
 impl Progress {
-    /// Draws on standard error, until [`finish`](Self::finish).
-    pub(crate) fn start() -> Self {
+    /// Of a run whose report goes to `output`: bars on standard error where somebody watches, lines on standard output
+    /// with `--json`, else nothing.
+    pub(crate) fn for_output(output: &Output) -> Option<Self> {
+        if output.is_json() {
+            Some(Self::start(EVERY_LINE, State::tell))
+        } else {
+            output.is_watched().then(|| Self::start(EVERY, State::draw))
+        }
+    }
+
+    /// Does `show` every now and then, until [`finish`](Self::finish).
+    fn start(every: Duration, show: fn(&mut State)) -> Self {
         let state = Arc::new(Mutex::new(State::default()));
         let mut painter = JoinSet::new();
         let shown = Arc::clone(&state);
         painter.spawn(async move {
-            let mut ticks = tokio::time::interval(EVERY);
+            let mut ticks = tokio::time::interval(every);
             ticks.tick().await;
             loop {
                 ticks.tick().await;
-                lock(&shown).draw();
+                show(&mut lock(&shown));
             }
         });
         Self { state, painter }
@@ -87,6 +101,11 @@ impl Progress {
     /// Takes in what a job tells.
     pub(crate) fn take_in(&self, event: &Happened) {
         lock(&self.state).take_in_job(event);
+    }
+
+    /// That it was told to stop, which takes as long as the calls to the servers that are under way.
+    pub(crate) fn stopping(&self) {
+        lock(&self.state).stopping = Some("stopping: another Ctrl-C ends at once, without a report");
     }
 
     /// Takes the bars away.
@@ -159,6 +178,8 @@ impl State {
             }
             Happened::Waiting { error, .. } => self.waiting = error.as_deref().map(plain),
             Happened::Queued => self.waiting = Some("others are at work".to_owned()),
+            // Maybe by somebody else.
+            Happened::Stopping => self.stopping = Some("stopping"),
             Happened::Paused => self.waiting = Some("paused".to_owned()),
             Happened::Started { .. } | Happened::Resumed => self.waiting = None,
             _ => {}
@@ -187,51 +208,9 @@ impl State {
         &mut self.primaries[index]
     }
 
-    fn lines(&self) -> Vec<String> {
-        let all;
-        let bars = if self.primaries.len() > MOST_BARS {
-            all = [self.all()];
-            &all[..]
-        } else {
-            &self.primaries
-        };
-        let width = bars.iter().map(|bar| bar.address.len()).max().unwrap_or(0);
-        let mut lines: Vec<String> = bars.iter().map(|bar| bar.line(width, self.pass)).collect();
-        if let Some(whole) = &self.whole
-            && let (true, Some(remaining)) = (whole.slots > 1, whole.remaining)
-        {
-            let (covered, slots) = (
-                human::number(whole.slots_covered.into()),
-                human::number(whole.slots.into()),
-            );
-            let remaining = human::time(remaining);
-            lines.push(format!("{covered} of {slots} slots, about {remaining} left"));
-        }
-        lines.extend(self.waiting.iter().map(|reason| format!("waiting: {reason}")));
-        lines
-    }
-
-    /// All primaries as if they were one.
-    fn all(&self) -> Primary {
-        let mut all = Primary::new(human::primaries(self.primaries.len()).into());
-        all.keys = self.primaries.iter().map(|primary| primary.keys).sum();
-        for primary in &self.primaries {
-            all.looked_at += primary.share();
-            all.counts = all.counts.plus(primary.counts);
-        }
-        if self.primaries.iter().all(|primary| primary.end.is_some()) {
-            let failed = self
-                .primaries
-                .iter()
-                .any(|primary| matches!(primary.end, Some(End::Failed)));
-            all.end = Some(if failed { End::Failed } else { End::Done });
-        }
-        all
-    }
-
     fn draw(&mut self) {
         let mut frame = self.back();
-        let lines = self.lines();
+        let lines = self.lines(screen::size_of_errors());
         // A line that is too long is cut off: one that went on below would not be wiped.
         frame.push_str("\x1b[?7l");
         for line in &lines {
@@ -254,59 +233,9 @@ impl State {
         if self.drawn == 0 {
             String::new()
         } else {
-            format!("\x1b[{}A\x1b[0J", self.drawn)
+            // To the first column, too: a terminal that echoes Ctrl-C has moved the cursor.
+            format!("\r\x1b[{}A\x1b[0J", self.drawn)
         }
-    }
-}
-
-impl Primary {
-    fn new(address: Arc<str>) -> Self {
-        Self {
-            address,
-            keys: None,
-            looked_at: 0,
-            counts: Counts::default(),
-            end: None,
-        }
-    }
-
-    /// About how many of its keys were looked at.
-    fn share(&self) -> u64 {
-        let keys = self.keys.unwrap_or(0);
-        match self.end {
-            Some(End::Done) => keys,
-            _ => self.looked_at.min(keys),
-        }
-    }
-
-    fn line(&self, width: usize, pass: u32) -> String {
-        let full = self.keys.unwrap_or(0).max(1);
-        let share = match self.end {
-            Some(End::Done) => full,
-            _ => self.share(),
-        };
-        let filled = share.saturating_mul(WIDTH) / full;
-        let bar: String = (0..WIDTH)
-            .map(|cell| if cell < filled { '█' } else { '░' })
-            .collect();
-        let doing = match (self.end, pass) {
-            (Some(End::Failed), _) => "not reached",
-            (Some(End::Done), _) => "done",
-            (None, 1) => "",
-            (None, 2) => "verifying",
-            (None, _) => "once more",
-        };
-        let counted = match self.counts.removed {
-            0 => format!("{} matched", human::number(self.counts.matched)),
-            removed => format!("{} removed", human::number(removed)),
-        };
-        let line = format!(
-            "{:<width$}  {bar} {:>4} %  {counted} of {}  {doing}",
-            self.address,
-            share.saturating_mul(100) / full,
-            self.keys.map_or_else(|| "?".to_owned(), human::keys)
-        );
-        line.trim_end().to_owned()
     }
 }
 
@@ -315,71 +244,4 @@ fn write(frame: &str) {
     let mut err = io::stderr().lock();
     let _ = err.write_all(frame.as_bytes());
     let _ = err.flush();
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn state(primaries: usize) -> State {
-        let mut state = State::default();
-        let addresses: Vec<Arc<str>> = (0..primaries)
-            .map(|number| Arc::from(format!("p{number}")))
-            .collect();
-        state.take_in(&Event::Pass {
-            number: 1,
-            primaries: addresses.clone(),
-        });
-        for address in &addresses {
-            state.take_in(&Event::Size {
-                primary: Arc::clone(address),
-                keys: 4_000,
-            });
-            let (primary, counts) = (Arc::clone(address), Counts::default());
-            state.take_in(&Event::Page {
-                primary,
-                counts,
-                looked_at: 1_000,
-            });
-        }
-        state
-    }
-
-    #[test]
-    fn there_is_a_bar_for_each_primary() {
-        assert_eq!(
-            state(2).lines(),
-            [
-                "p0  ██████░░░░░░░░░░░░░░░░░░   25 %  0 matched of 4,000 keys",
-                "p1  ██████░░░░░░░░░░░░░░░░░░   25 %  0 matched of 4,000 keys",
-            ]
-        );
-    }
-
-    #[test]
-    fn many_primaries_share_one_bar() {
-        assert_eq!(
-            state(20).lines(),
-            ["20 primaries  ██████░░░░░░░░░░░░░░░░░░   25 %  0 matched of 80,000 keys"]
-        );
-    }
-
-    #[test]
-    fn a_second_pass_begins_anew_and_says_what_it_is() {
-        let mut state = state(1);
-        let address: Arc<str> = Arc::from("p0");
-        state.take_in(&Event::Swept {
-            primary: Arc::clone(&address),
-            error: None,
-        });
-        assert!(state.lines()[0].ends_with("done"));
-        state.take_in(&Event::Pass {
-            number: 2,
-            primaries: vec![address],
-        });
-        assert_eq!(
-            state.lines(),
-            ["p0  ░░░░░░░░░░░░░░░░░░░░░░░░    0 %  0 matched of 4,000 keys  verifying"]
-        );
-    }
 }
