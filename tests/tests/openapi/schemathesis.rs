@@ -17,8 +17,15 @@ const PACKAGES: &[&str] = &["schemathesis==4.32.5"];
 /// other, that a number is not above another one, or that a removal of everything asks first.
 const UNCHECKED: &str = "positive_data_acceptance";
 
-/// Requests of each kind for each route.
+/// Requests for each route, and chains of them.
 const EXAMPLES: &str = "10";
+
+/// Where a chain of requests begins with a wrong token again and again, the service hears no more of them for a while,
+/// which the program takes for an answer to the token. The other ways make sure that tokens count.
+const UNCHECKED_IN_CHAINS: &str = "ignored_auth";
+
+/// Chains from one answer to the next request of which fewer are proved would not be worth the name.
+const LEAST_LINKS: usize = 5;
 
 /// Requests that are wrong may also be refused for their size.
 const SETTINGS: &str = r#"
@@ -32,11 +39,21 @@ include-path = "/cache/big-keys"
 not_a_server_error.expected-statuses = ["2xx", "3xx", "4xx", 501]
 "#;
 
-/// What the report says where every route was asked.
-const ROUTES: &str = "Tested: 18";
-
 /// How long a run may take on a starved machine.
 const LIMIT: Duration = Duration::from_secs(240);
+
+/// How requests are made up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// Each parameter at, and beyond, each of its limits, of the route that has most of them.
+    LimitsOfPatterns,
+    /// The same of all other routes.
+    OtherLimits,
+    /// At random, good ones and bad ones.
+    Random,
+    /// With what earlier answers gave, such as the id of a job.
+    Chains,
+}
 
 /// The program, installed.
 pub(crate) struct Schemathesis {
@@ -60,28 +77,22 @@ impl Schemathesis {
     }
 
     /// Drives the service. Every check of every answer counts.
-    pub(crate) async fn run(&self, service: &Service) -> Result<Ran> {
+    pub(crate) async fn run(&self, service: &Service, way: Way) -> Result<Ran> {
         let folder = tempfile::tempdir()?;
         std::fs::write(folder.path().join("schemathesis.toml"), SETTINGS)?;
         let child = Command::new(&self.program)
             .arg("run")
             .arg(format!("{}/openapi.json", service.url))
             .args(["--header", &format!("Authorization: Bearer {}", service.token)])
-            .args(["--checks", "all", "--exclude-checks", UNCHECKED])
-            .args([
-                "--phases",
-                "examples,coverage,fuzzing",
-                "--max-examples",
-                EXAMPLES,
-            ])
+            .args(["--checks", "all", "--exclude-checks", &way.unchecked()])
+            .args(["--phases", way.phase(), "--max-examples", EXAMPLES])
             // The same requests each time.
             .args([
                 "--generation-deterministic",
                 "--no-shrink",
                 "--continue-on-failure",
             ])
-            // Streams of events end when the client has had enough.
-            .args(["--exclude-path-regex", "/events$"])
+            .args(way.routes())
             .args(["--request-timeout", "30", "--workers", "1", "--no-color"])
             .current_dir(folder.path())
             .env("PYTHONIOENCODING", "utf-8")
@@ -96,14 +107,54 @@ impl Schemathesis {
         let report = String::from_utf8_lossy(&output.stdout).replace(&service.token, "***");
         let errors = String::from_utf8_lossy(&output.stderr);
         // A run without requests would pass as well.
-        let tested = report.lines().any(|line| line.trim() == ROUTES);
         ensure!(
-            tested || !output.status.success(),
+            way.was_gone(&report) || !output.status.success(),
             "not every route was asked: {report}\n{errors}"
         );
         Ok(Ran {
             passed: output.status.success(),
             report: format!("{report}\n{errors}"),
         })
+    }
+}
+
+impl Way {
+    /// Its name to the program.
+    const fn phase(self) -> &'static str {
+        match self {
+            Self::LimitsOfPatterns | Self::OtherLimits => "coverage",
+            Self::Random => "fuzzing",
+            Self::Chains => "stateful",
+        }
+    }
+
+    /// Which routes. Streams of events are left out: they end when the client has had enough.
+    const fn routes(self) -> [&'static str; 2] {
+        match self {
+            Self::LimitsOfPatterns => ["--include-path-regex", "^/cache/pattern$"],
+            Self::OtherLimits => ["--exclude-path-regex", "^/cache/pattern$|/events$"],
+            Self::Random | Self::Chains => ["--exclude-path-regex", "/events$"],
+        }
+    }
+
+    fn unchecked(self) -> String {
+        match self {
+            Self::LimitsOfPatterns | Self::OtherLimits | Self::Random => UNCHECKED.to_owned(),
+            Self::Chains => format!("{UNCHECKED},{UNCHECKED_IN_CHAINS}"),
+        }
+    }
+
+    /// Whether the report says that all routes were asked, or enough chains followed.
+    fn was_gone(self, report: &str) -> bool {
+        let after = |label: &str| -> Option<usize> {
+            let line = report.lines().find_map(|line| line.trim().strip_prefix(label))?;
+            line.split_whitespace().next()?.parse().ok()
+        };
+        if self == Self::Chains {
+            return after("API Links:").is_some_and(|covered| covered >= LEAST_LINKS);
+        }
+        // `Operations: 14 selected / 15 total`.
+        let selected = after("Operations:").filter(|selected| *selected > 0);
+        selected.is_some() && after("Tested:") == selected
     }
 }
