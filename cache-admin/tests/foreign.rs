@@ -1,8 +1,6 @@
 //! What is read from files that others write, or that broke: it is taken, or refused by its place, and never ends
 //! the process.
 
-#![expect(clippy::expect_used, reason = "an example that does not hold ends the test")]
-
 use std::sync::Arc;
 use std::time::Duration;
 

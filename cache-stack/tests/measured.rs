@@ -3,7 +3,6 @@
 //! One test, since the provider that is installed is that of the process.
 
 #![cfg(feature = "prometheus")]
-#![expect(clippy::unwrap_used, reason = "a test ends where its preparations fail")]
 
 use std::time::Duration;
 

@@ -94,3 +94,21 @@ async fn a_gentle_run_begins_with_small_calls() {
         .await;
     assert!(cluster.world().counts.iter().all(|count| *count == 1_000));
 }
+
+/// What a refused removal did not use up is there for the others.
+#[tokio::test(start_paused = true)]
+async fn keys_that_could_not_be_removed_use_nothing_up() {
+    let keys = (0..300).map(|number| format!("k:{number}"));
+    let cluster = Simulated::cluster(3).with_keys(keys);
+    cluster.now(Change::Keep(1));
+    let before = cluster.sizes();
+    let removable = before[0] + before[2];
+    let options = Options::default()
+        .with_page_size(10)
+        .with_max_keys(u64::try_from(removable).unwrap());
+    let report = Engine::new(cluster.clone())
+        .invalidate(&Pattern::all(), &options)
+        .await;
+    assert_eq!(cluster.sizes(), [0, before[1], 0], "{report:?}");
+    assert_eq!(report.total().removed, u64::try_from(removable).unwrap());
+}

@@ -53,6 +53,7 @@ struct Node {
     address: String,
     up: bool,
     denies: bool,
+    keeps: bool,
     /// By the place in this process's own order.
     keys: BTreeMap<u64, Bytes>,
     seed: u64,
@@ -85,6 +86,8 @@ pub(crate) enum Change {
     Join,
     /// The user may not scan there.
     Deny(usize),
+    /// The user may not remove there.
+    Keep(usize),
     /// A key is written by somebody else.
     Write(Bytes),
     /// Nobody tells the layout any more.
@@ -101,6 +104,7 @@ impl Node {
             address,
             up: true,
             denies: false,
+            keeps: false,
             keys: BTreeMap::new(),
             seed,
             epoch: seed + 1,
@@ -344,6 +348,7 @@ impl World {
                 self.nodes.push(node);
             }
             Change::Deny(node) => self.nodes[node].denies = true,
+            Change::Keep(node) => self.nodes[node].keeps = true,
             Change::Write(key) => self.write(key),
             Change::Silence => self.layouts_fail = true,
         }
@@ -592,6 +597,13 @@ impl Shard for OneNode {
             Ok(number) => number,
             Err(error) => return Unlinked::failed(keys.to_vec(), error),
         };
+        if world.nodes[number].keeps {
+            let refusal = CacheError::Denied {
+                command: "UNLINK".into(),
+                detail: "no permission".into(),
+            };
+            return Unlinked::failed(keys.to_vec(), refusal);
+        }
         let mut unlinked = Unlinked::default();
         for key in keys {
             let slot = slot_of(key);

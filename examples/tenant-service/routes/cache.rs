@@ -20,7 +20,8 @@ pub(super) struct Which {
 /// What begins when a tenant's entries are put out of reach.
 #[derive(Debug, Serialize)]
 pub(super) struct Begun {
-    generation: u64,
+    /// As text: JavaScript loses digits of a number of this size.
+    generation: String,
 }
 
 /// Puts all that is cached of the caller's tenant out of reach, at once and for all instances. What it holds
@@ -30,7 +31,9 @@ pub(super) async fn flush_own(
     Caller(caller): Caller,
 ) -> Result<Answer<Begun>, Refusal> {
     let generation = app.tenants.flush(&caller.tenant).await?;
-    Ok(Answer::new(Begun { generation }))
+    Ok(Answer::new(Begun {
+        generation: generation.to_string(),
+    }))
 }
 
 /// Takes all that matches out of the cache, of all tenants. Patterns that reach beyond what this service

@@ -2,6 +2,7 @@
 
 use cache_admin::{Beat, PrimaryBeat, SlotSet};
 
+use crate::escape::plain;
 use crate::human;
 use crate::output::Colours;
 use crate::screen::Size;
@@ -140,10 +141,10 @@ impl<'a> Board<'a> {
                 count => format!(" ({count} arguments)"),
             };
             slow.row(vec![
-                format!("{}{arguments}", call.command),
+                format!("{}{arguments}", plain(&call.command)),
                 human::time(std::time::Duration::from_micros(call.micros)),
-                call.primary.clone(),
-                call.client.clone(),
+                plain(&call.primary),
+                plain(&call.client),
             ]);
         }
         let lines = slow.lines(Colours::NONE);
@@ -281,6 +282,19 @@ mod tests {
         beat.slow_hidden = true;
         let lines = lines(&beat, 100, 20);
         assert_eq!(lines[3..], ["", "slow calls: not allowed to look (SLOWLOG GET)"]);
+    }
+
+    /// Clients name themselves, and a server names commands as they were sent.
+    #[test]
+    fn nobody_steers_the_terminal_by_a_name() {
+        let mut beat = beat(1, 1);
+        beat.slow[0].client = "10.0.0.9:5000 \u{1b}[2Jevil".to_owned();
+        beat.slow[0].command = "GE\nT".to_owned();
+        let lines = lines(&beat, 120, 40);
+        assert!(
+            lines.iter().all(|line| !line.contains(char::is_control)),
+            "{lines:?}"
+        );
     }
 
     #[test]

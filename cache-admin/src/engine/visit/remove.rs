@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cache_core::CacheError;
+use cache_core::{CacheError, Outcome};
 
 use super::{FIRST_PAUSE, RETRIES, Stop, Visit, count, lock, watched};
 use crate::keys::Unlinked;
@@ -17,6 +17,28 @@ enum Place {
     Here,
     /// Wherever they live.
     Anywhere,
+}
+
+/// How a removal ended.
+struct Done {
+    removed: u64,
+    /// Keys that may be gone, of which no answer says so.
+    unknown: u64,
+    ended: Result<(), Stop>,
+}
+
+impl Done {
+    fn add(&mut self, other: Self) {
+        self.removed += other.removed;
+        self.unknown += other.unknown;
+        self.ended = other.ended;
+    }
+}
+
+/// Whether keys may have been removed of which it says that they failed.
+fn is_in_doubt(unlinked: &Unlinked) -> bool {
+    let failed = unlinked.failed.as_ref();
+    failed.is_some_and(|(_, error)| error.outcome() != Outcome::NotApplied)
 }
 
 impl Visit {
@@ -32,20 +54,24 @@ impl Visit {
             if let Some(saver) = &errand.saver {
                 saver.permit(granted, || errand.snapshot()).await?;
             }
-            let removed = self.unlink(now).await?;
+            let done = self.unlink(now).await;
+            // What may have been removed without an answer stays taken, and is in no count.
             if let Some(saver) = &errand.saver {
-                saver.counted(granted);
+                saver.counted(granted.saturating_sub(done.unknown));
             }
-            errand.budget.give_back(granted.saturating_sub(removed));
+            errand
+                .budget
+                .give_back(granted.saturating_sub(done.removed + done.unknown));
+            done.ended?;
             keys = later;
         }
         Ok(())
     }
 
-    /// Removes `keys`, each wherever it is; how many were there. What was removed counts also where others fail.
-    async fn unlink(&self, keys: &[Bytes]) -> Result<u64, Stop> {
+    /// Removes `keys`, each wherever it is. What was removed counts also where others fail.
+    async fn unlink(&self, keys: &[Bytes]) -> Done {
         let unlink = self.until_answered(Place::Here, keys);
-        let (unlinked, ended) = watched(&*self.shard, &self.governor, unlink).await;
+        let (unlinked, unknown, ended) = watched(&*self.shard, &self.governor, unlink).await;
         let others = [unlinked.unanswered(), &unlinked.moved];
         let answered = count(keys).saturating_sub(others.map(count).iter().sum());
         let removed = unlinked.removed.min(answered);
@@ -57,90 +83,98 @@ impl Visit {
             counts.gone += answered - removed;
             counts.late += late;
         });
-        ended?;
+        let mut done = Done {
+            removed,
+            unknown,
+            ended,
+        };
         let (own, foreign): (Vec<Bytes>, Vec<Bytes>) = unlinked
             .moved
             .into_iter()
             .partition(|key| self.own.contains(self.errand.place_of(key)));
-        Ok(removed + self.follow_own(&own).await? + self.follow_foreign(&foreign).await?)
+        // After a whole visit here, what is foreign and not found is an orphan that was counted then.
+        let (seen, new): (Vec<Bytes>, Vec<Bytes>) = foreign
+            .into_iter()
+            .partition(|key| self.seen.contains(self.errand.place_of(key)));
+        if done.ended.is_ok() && !own.is_empty() {
+            done.add(self.follow_own(&own).await);
+        }
+        for (keys, is_new) in [(new, true), (seen, false)] {
+            if done.ended.is_ok() && !keys.is_empty() {
+                done.add(self.follow_foreign(&keys, is_new).await);
+            }
+        }
+        done
     }
 
     /// Keys of a slot that this primary serves, or served when the visit began, and gives away.
-    async fn follow_own(&self, keys: &[Bytes]) -> Result<u64, Stop> {
-        if keys.is_empty() {
-            return Ok(0);
-        }
+    async fn follow_own(&self, keys: &[Bytes]) -> Done {
         self.note_restless(keys);
-        let (removed, followed, ended) = self.unlink_anywhere(keys).await;
-        let (gone, late) = (count(&followed) - removed, self.count_late(&followed));
+        let (answered, done) = self.unlink_anywhere(keys).await;
+        let (followed, late) = (count(&answered), self.count_late(&answered));
         self.tally.change(|counts| {
-            counts.matched += removed + gone;
-            counts.removed += removed;
-            counts.gone += gone;
-            counts.moved += removed + gone;
+            counts.matched += followed;
+            counts.removed += done.removed;
+            counts.gone += followed - done.removed;
+            counts.moved += followed;
             counts.late += late;
         });
-        ended.map(|()| removed)
+        done
     }
 
     /// Keys of a slot that this primary does not serve: it receives the slot key by key, or it has kept
     /// what it should have dropped.
-    async fn follow_foreign(&self, keys: &[Bytes]) -> Result<u64, Stop> {
-        // After a whole visit here, what is not found is an orphan that was counted then.
-        let (seen, new): (Vec<Bytes>, Vec<Bytes>) = keys
-            .iter()
-            .cloned()
-            .partition(|key| self.seen.contains(self.errand.place_of(key)));
-        let mut found = 0;
-        for (keys, is_new) in [(new, true), (seen, false)] {
-            if keys.is_empty() {
-                continue;
-            }
-            let (removed, followed, ended) = self.unlink_anywhere(&keys).await;
-            if removed > 0 {
-                self.note_restless(&keys);
-            }
-            let followed = count(&followed);
-            let orphans = if self.is_first { followed - removed } else { 0 };
-            self.tally.change(|counts| {
-                counts.matched += removed + orphans;
-                counts.removed += removed;
-                counts.orphans += orphans;
-                counts.moved += followed;
-                counts.late += if is_new { 0 } else { removed };
-            });
-            ended?;
-            found += removed;
+    async fn follow_foreign(&self, keys: &[Bytes], is_new: bool) -> Done {
+        let (answered, done) = self.unlink_anywhere(keys).await;
+        if done.removed > 0 {
+            self.note_restless(keys);
         }
-        Ok(found)
+        let followed = count(&answered);
+        let orphans = if self.is_first { followed - done.removed } else { 0 };
+        self.tally.change(|counts| {
+            counts.matched += done.removed + orphans;
+            counts.removed += done.removed;
+            counts.orphans += orphans;
+            counts.moved += followed;
+            counts.late += if is_new { 0 } else { done.removed };
+        });
+        done
     }
 
-    /// Removes `keys`, each wherever it lives now: how many were there, and which were answered for.
-    async fn unlink_anywhere(&self, keys: &[Bytes]) -> (u64, Vec<Bytes>, Result<(), Stop>) {
-        let (unlinked, ended) = self.until_answered(Place::Anywhere, keys).await;
+    /// Removes `keys`, each wherever it lives now, and says which of them were answered for.
+    async fn unlink_anywhere(&self, keys: &[Bytes]) -> (Vec<Bytes>, Done) {
+        let (unlinked, unknown, ended) = self.until_answered(Place::Anywhere, keys).await;
         let unanswered: HashSet<&Bytes> = unlinked.unanswered().iter().collect();
         let answered: Vec<Bytes> = keys
             .iter()
             .filter(|key| !unanswered.contains(key))
             .cloned()
             .collect();
-        (unlinked.removed.min(count(&answered)), answered, ended)
+        let done = Done {
+            removed: unlinked.removed.min(count(&answered)),
+            unknown,
+            ended,
+        };
+        (answered, done)
     }
 
     /// Removes `keys`, and those without an answer again where the reason may pass: removing again does no
-    /// harm. With the reason why some of them have none in the end.
-    async fn until_answered(&self, place: Place, keys: &[Bytes]) -> (Unlinked, Result<(), Stop>) {
+    /// harm. With how many of them may be gone without an answer, and the reason why some have none in the end.
+    async fn until_answered(&self, place: Place, keys: &[Bytes]) -> (Unlinked, u64, Result<(), Stop>) {
         let mut all = self.unlink_once(place, keys).await;
+        let mut in_doubt = is_in_doubt(&all);
         let mut pause = FIRST_PAUSE;
         for _ in 0..RETRIES {
             let Some((keys, error)) = all.failed.take_if(|(_, error)| error.is_transient()) else {
                 break;
             };
             if let Err(stop) = self.rest(pause, error.clone()).await {
+                let unknown = if in_doubt { count(&keys) } else { 0 };
                 all.failed = Some((keys, error));
-                return (all, Err(stop));
+                return (all, unknown, Err(stop));
             }
             let more = self.unlink_once(place, &keys).await;
+            in_doubt |= is_in_doubt(&more);
             all.removed += more.removed;
             all.moved.extend(more.moved);
             all.failed = more.failed;
@@ -150,7 +184,8 @@ impl Visit {
             Some((_, error)) => Err(Stop::Failed(error.clone())),
             None => Ok(()),
         };
-        (all, ended)
+        let unknown = if in_doubt { count(all.unanswered()) } else { 0 };
+        (all, unknown, ended)
     }
 
     async fn unlink_once(&self, place: Place, keys: &[Bytes]) -> Unlinked {
