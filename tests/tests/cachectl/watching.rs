@@ -317,7 +317,10 @@ async fn a_second_ctrl_c_does_not_wait_for_a_server_that_hangs() -> Result<()> {
         .shows("the bars", |picture| bars(picture, &addresses))
         .await?;
     // It answers everything but removals, so that one is under way there once the others are a good deal further.
-    cluster.node(1).call(&["CLIENT", "PAUSE", "300000", "WRITE"]).await?;
+    cluster
+        .node(1)
+        .call(&["CLIENT", "PAUSE", "300000", "WRITE"])
+        .await?;
     let stopped = async {
         let first = bars(&terminal.picture(), &addresses).context("no bars")?;
         let further = |picture: &Picture| bars(picture, &addresses).filter(|now| now[0] > first[0] + 15);

@@ -3,6 +3,7 @@
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use cache_core::Pattern;
 
 use crate::http::problem::{Kind, Problem};
 
@@ -50,6 +51,14 @@ impl KeyText<'_> {
             return Err(wrong(format!("{name}: must not be empty")));
         }
         Ok(Some(bytes))
+    }
+
+    /// The pattern of these bytes; of all keys where neither form is given.
+    pub(crate) fn pattern_or_all(self) -> Result<Pattern, Problem> {
+        Ok(match self.bytes()? {
+            Some(bytes) => Pattern::new(bytes)?,
+            None => Pattern::all(),
+        })
     }
 
     /// The bytes, which have to be given.

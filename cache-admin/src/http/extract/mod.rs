@@ -5,11 +5,13 @@
 mod accept;
 mod body;
 mod key;
+mod number;
 mod query;
 mod retry_key;
 
 pub(crate) use accept::{AcceptsEvents, AcceptsJson, AcceptsText};
 pub(crate) use body::Body;
 pub(crate) use key::{KeyText, base64_of};
+pub(crate) use number::within;
 pub(crate) use query::{NoQuery, Query};
 pub(crate) use retry_key::RetryKey;

@@ -4,14 +4,13 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
-use cache_core::Pattern;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use crate::access::Scope;
 use crate::http::document::refusals;
 use crate::http::edge::Caller;
-use crate::http::extract::{AcceptsJson, KeyText, Query};
+use crate::http::extract::{AcceptsJson, KeyText, Query, within};
 use crate::http::problem::{Kind, Problem};
 use crate::http::service::Service;
 use crate::{BigKeys, BigKeysOptions};
@@ -67,25 +66,10 @@ pub(super) async fn search(
         text: which.pattern.as_deref(),
         base64: which.pattern_base64.as_deref(),
     };
-    let pattern = match given.bytes()? {
-        Some(bytes) => Pattern::new(bytes)?,
-        None => Pattern::all(),
-    };
+    let pattern = given.pattern_or_all()?;
     caller.needs_pattern(Scope::List, &pattern)?;
-    let samples = which.samples.unwrap_or(10_000);
-    if !(1..=MOST.0).contains(&samples) {
-        return Err(Problem::new(
-            Kind::InvalidQuery,
-            format!("samples: has to be 1 to {}", MOST.0),
-        ));
-    }
-    let top = which.top.unwrap_or(20);
-    if top > MOST.1 {
-        return Err(Problem::new(
-            Kind::InvalidQuery,
-            format!("top: has to be 0 to {}", MOST.1),
-        ));
-    }
+    let samples = within(Kind::InvalidQuery, "samples", which.samples, 1..=MOST.0)?.unwrap_or(10_000);
+    let top = within(Kind::InvalidQuery, "top", which.top, 0..=MOST.1)?.unwrap_or(20);
     let options = BigKeysOptions::default()
         .with_pattern(pattern)
         .with_samples(samples.into())

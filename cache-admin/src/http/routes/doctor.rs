@@ -15,7 +15,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::access::Scope;
 use crate::http::document::refusals;
 use crate::http::edge::Caller;
-use crate::http::extract::{AcceptsJson, Query};
+use crate::http::extract::{AcceptsJson, Query, within};
 use crate::http::problem::{Kind, Problem};
 use crate::http::service::Service;
 use crate::{Doctor, Finding, Health};
@@ -70,16 +70,12 @@ pub(super) async fn examine(
     for scope in [Scope::List, Scope::Invalidate, Scope::Acl] {
         caller.needs_prefix(scope, prefix.as_bytes())?;
     }
-    let wrong = |detail: String| Problem::new(Kind::InvalidQuery, detail);
     if !(1..=1_024).contains(&prefix.chars().count()) {
-        return Err(wrong("prefix: has to be of 1 to 1024 characters".to_owned()));
+        let wrong = "prefix: has to be of 1 to 1024 characters";
+        return Err(Problem::new(Kind::InvalidQuery, wrong));
     }
-    let deadline = how.deadline_ms.unwrap_or(*DEADLINE.end());
-    if !DEADLINE.contains(&deadline) {
-        let (least, most) = (DEADLINE.start(), DEADLINE.end());
-        return Err(wrong(format!("deadline_ms: has to be {least} to {most}")));
-    }
-    let deadline = Duration::from_millis(deadline.into());
+    let deadline = within(Kind::InvalidQuery, "deadline_ms", how.deadline_ms, DEADLINE)?;
+    let deadline = Duration::from_millis(deadline.unwrap_or(*DEADLINE.end()).into());
     let _place = service
         .examinations()
         .try_acquire()

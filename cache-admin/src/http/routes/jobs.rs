@@ -14,7 +14,7 @@ use crate::access::Scope;
 use crate::http::document::refusals;
 use crate::http::edge::Caller;
 use crate::http::etag;
-use crate::http::extract::{AcceptsJson, NoQuery, Query};
+use crate::http::extract::{AcceptsJson, NoQuery, Query, within};
 use crate::http::problem::{Kind, Problem};
 use crate::http::service::Service;
 use crate::jobs::{ControlError, Job, JobId, JobState, Mode};
@@ -68,10 +68,8 @@ pub(super) async fn list(
     if caller.needs(Scope::Purge).is_err() {
         caller.needs(Scope::List)?;
     }
-    let limit = usize::from(which.limit.unwrap_or(50));
-    if !(1..=200).contains(&limit) {
-        return Err(Problem::new(Kind::InvalidQuery, "limit: has to be 1 to 200"));
-    }
+    let limit = within(Kind::InvalidQuery, "limit", which.limit, 1..=200)?.unwrap_or(50);
+    let limit = usize::from(limit);
     let before =
         match &which.cursor {
             Some(cursor) => Some(cursor.parse::<JobId>().map_err(|_| {

@@ -2,14 +2,14 @@
 
 use axum::Json;
 use axum::extract::State;
-use cache_core::{Pattern, Ttl};
+use cache_core::Ttl;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::access::Scope;
 use crate::http::document::refusals;
 use crate::http::edge::Caller;
-use crate::http::extract::{AcceptsJson, KeyText, Query};
+use crate::http::extract::{AcceptsJson, KeyText, Query, within};
 use crate::http::model::{KeyName, TypeName};
 use crate::http::problem::{Kind, Problem};
 use crate::http::service::Service;
@@ -107,15 +107,10 @@ pub(super) async fn list(
         text: which.pattern.as_deref(),
         base64: which.pattern_base64.as_deref(),
     };
-    let pattern = match given.bytes()? {
-        Some(bytes) => Pattern::new(bytes)?,
-        None => Pattern::all(),
-    };
+    let pattern = given.pattern_or_all()?;
     caller.needs_pattern(Scope::List, &pattern)?;
-    let limit = usize::from(which.limit.unwrap_or(100));
-    if !(1..=PageRequest::MAX_LIMIT).contains(&limit) {
-        return Err(Problem::new(Kind::InvalidQuery, "limit: has to be 1 to 1000"));
-    }
+    let limit = which.limit.map(usize::from);
+    let limit = within(Kind::InvalidQuery, "limit", limit, 1..=PageRequest::MAX_LIMIT)?.unwrap_or(100);
     let prefix = service.stack().key_prefix();
     let selection = Selection::new(pattern.within(prefix)?);
     let traits = traits(which.fields.as_deref())?;

@@ -1,7 +1,5 @@
 //! What is asked for, whichever way it came: who may, what has to be confirmed, and the job that does it.
 
-use std::ops::RangeInclusive;
-
 use axum::Json;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -138,22 +136,6 @@ impl Asked {
             cache,
             actor: caller.actor.name(),
         }
-    }
-}
-
-/// The number, where there is none or it is within the range.
-pub(super) fn within<T: PartialOrd + std::fmt::Display>(
-    kind: Kind,
-    name: &'static str,
-    number: Option<T>,
-    range: RangeInclusive<T>,
-) -> Result<Option<T>, Problem> {
-    match number {
-        Some(number) if !range.contains(&number) => {
-            let (least, most) = (range.start(), range.end());
-            Err(Problem::new(kind, format!("{name}: has to be {least} to {most}")))
-        }
-        number => Ok(number),
     }
 }
 

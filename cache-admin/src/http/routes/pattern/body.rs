@@ -7,8 +7,8 @@ use cache_core::Pattern;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::asked::{Asked, MOST, PaceName, within};
-use crate::http::extract::base64_of;
+use super::asked::{Asked, MOST, PaceName};
+use crate::http::extract::{base64_of, within};
 use crate::http::model::TypeName;
 use crate::http::problem::{Kind, Problem};
 use crate::jobs::{JobOptions, Mode};

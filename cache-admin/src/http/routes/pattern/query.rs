@@ -4,8 +4,8 @@ use cache_core::Pattern;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::asked::{Asked, MOST, PaceName, within};
-use crate::http::extract::KeyText;
+use super::asked::{Asked, MOST, PaceName};
+use crate::http::extract::{KeyText, within};
 use crate::http::problem::{Kind, Problem};
 use crate::jobs::{JobOptions, Mode};
 use crate::{Pace, Selection};
