@@ -1,9 +1,11 @@
 //! Where the user name and password of a connection come from.
 //!
 //! The seam between a client, which opens connections and needs credentials for each, and whoever
-//! issues them: a fixed password, or short-lived tokens. A client asks for every connection it opens
-//! and once more when it is told to authenticate anew.
+//! issues them: a fixed password, a secret that rotates, or short-lived tokens. A client asks for every
+//! connection it opens, once more before [`Credentials::valid_for`] ends, and tells the source when a server
+//! refuses what it issued.
 
+use std::borrow::Cow;
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,6 +57,13 @@ pub trait CredentialsSource: Debug + Send + Sync + 'static {
     ///
     /// [`CacheError::Unauthorized`] where no credentials can be had, with what to check.
     async fn credentials(&self) -> Result<Option<Credentials>, CacheError>;
+
+    /// Tells the source that a server refused `credentials`, and asks what to do about it.
+    ///
+    /// A source that keeps what it fetched forgets it here, so that the next
+    /// [`credentials`](Self::credentials) fetches again. It limits how often that happens: a server that
+    /// refuses everybody must not become load on the secret store.
+    fn refused(&self, credentials: &Credentials) -> Refusal;
 }
 
 #[async_trait]
@@ -62,6 +71,48 @@ pub trait CredentialsSource: Debug + Send + Sync + 'static {
 impl<S: CredentialsSource + ?Sized> CredentialsSource for Arc<S> {
     async fn credentials(&self) -> Result<Option<Credentials>, CacheError> {
         (**self).credentials().await
+    }
+
+    fn refused(&self, credentials: &Credentials) -> Refusal {
+        (**self).refused(credentials)
+    }
+}
+
+/// What a [`CredentialsSource`] answers when a server refused its credentials.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Refusal {
+    /// Whether asking the source again may bring credentials that the server accepts. The client then asks
+    /// once more, and opens the connection again if the answer differs.
+    pub ask_again: bool,
+    /// What a person should check, as it reads at the end of the error; never a secret.
+    pub check: Option<Cow<'static, str>>,
+}
+
+impl Refusal {
+    /// Nothing that the source knows of would help.
+    #[must_use]
+    pub const fn fatal() -> Self {
+        Self {
+            ask_again: false,
+            check: None,
+        }
+    }
+
+    /// The source may have newer credentials.
+    #[must_use]
+    pub const fn ask_again() -> Self {
+        Self {
+            ask_again: true,
+            check: None,
+        }
+    }
+
+    /// The same, with what a person should check.
+    #[must_use]
+    pub fn with_check(mut self, check: impl Into<Cow<'static, str>>) -> Self {
+        self.check = Some(check.into());
+        self
     }
 }
 
@@ -82,5 +133,9 @@ impl FixedCredentials {
 impl CredentialsSource for FixedCredentials {
     async fn credentials(&self) -> Result<Option<Credentials>, CacheError> {
         Ok(self.0.clone())
+    }
+
+    fn refused(&self, _credentials: &Credentials) -> Refusal {
+        Refusal::fatal()
     }
 }

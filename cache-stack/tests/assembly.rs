@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use cache_core::config::{
     Address, Authentication, EncryptionConfig, NearConfig, OnError, Startup, Topology, ValkeyConfig,
 };
-use cache_core::credentials::{Credentials, CredentialsSource};
+use cache_core::credentials::{Credentials, CredentialsSource, Refusal};
 use cache_core::{CacheClient, CacheConfig, CacheError, Secret, Ttl};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -136,6 +136,10 @@ impl CredentialsSource for Tokens {
             Some("app".to_owned()),
             Secret::from("token-of-today"),
         )))
+    }
+
+    fn refused(&self, _credentials: &Credentials) -> Refusal {
+        Refusal::fatal()
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use async_trait::async_trait;
-use cache_core::credentials::{Credentials, CredentialsSource};
+use cache_core::credentials::{Credentials, CredentialsSource, Refusal};
 use cache_core::{CacheClient as _, CacheError, Ttl};
 use cache_valkey::ValkeyClient;
 use tests::{Server, ServerOptions, Version, until};
@@ -35,6 +35,10 @@ impl CredentialsSource for ShortLived {
             "short-lived".into(),
             life,
         )))
+    }
+
+    fn refused(&self, _credentials: &Credentials) -> Refusal {
+        Refusal::fatal()
     }
 }
 
