@@ -206,7 +206,20 @@ pub enum Authentication {
         cache_name: String,
         /// Whether the cache is a serverless one.
         serverless: bool,
+        /// The service that the cache belongs to.
+        service: IamService,
     },
+}
+
+/// The AWS service that a cache belongs to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum IamService {
+    /// Amazon ElastiCache.
+    #[default]
+    ElastiCache,
+    /// Amazon MemoryDB.
+    MemoryDb,
 }
 
 /// TLS 1.2 or newer, with the host name always verified.
