@@ -101,6 +101,7 @@ fn every_setting_of_a_server_arrives() {
         ("CACHE_DB", "2"),
         ("CACHE_SENTINEL_MASTER", "main"),
         ("CACHE_SENTINEL_PASSWORD", "watch"),
+        ("CACHE_MAX_CONNECTION_AGE", "30m"),
         ("CACHE_READ_FROM", "prefer-replica"),
     ]);
     let valkey = valkey(&loaded);
@@ -151,6 +152,7 @@ fn every_setting_of_a_server_arrives() {
     assert_eq!(valkey.read_timeout, Duration::from_millis(200));
     assert_eq!(valkey.write_timeout, Duration::from_millis(1500));
     assert_eq!(valkey.read_from, ReadFrom::PreferReplica);
+    assert_eq!(valkey.max_connection_age, Some(Duration::from_secs(1800)));
     assert_eq!(loaded.warnings, []);
 }
 
@@ -290,6 +292,8 @@ fn iam_takes_a_user_and_tls_and_no_password() {
         service: IamService::MemoryDb,
     };
     assert_eq!(valkey(&loaded).authentication, expected);
+    let eleven_hours = Duration::from_secs(11 * 3600);
+    assert_eq!(valkey(&loaded).max_connection_age, Some(eleven_hours));
 }
 
 #[test]

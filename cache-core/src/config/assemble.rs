@@ -13,6 +13,8 @@ use super::{
     MemoryConfig, NearConfig, ReadFrom, SecretConfig, TlsConfig, Topology, ValkeyConfig, check,
 };
 
+/// The services end a connection 12 hours after it logged in with a token.
+const IAM_CONNECTION_AGE: Duration = Duration::from_secs(11 * 3600);
 const DEFAULT_NEAR_LIFE: Duration = Duration::from_secs(60);
 
 /// The configuration that `settings` make; what is wrong with it is among their problems.
@@ -190,6 +192,10 @@ impl Assembly<'_> {
         set(&mut config.read_timeout, values.read_timeout);
         set(&mut config.write_timeout, values.write_timeout);
         config.pool_size = values.pool_size.unwrap_or(config.pool_size);
+        config.max_connection_age = values.max_connection_age.or(match config.authentication {
+            Authentication::Iam { .. } => Some(IAM_CONNECTION_AGE),
+            _ => None,
+        });
         config.max_retries = values.max_retries.unwrap_or(config.max_retries);
         config
     }

@@ -14,6 +14,8 @@ use super::{
 
 const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(3600);
 const NEAR_LIVES: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(365 * 24 * 3600);
+const CONNECTION_AGES: RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(365 * 24 * 3600);
 const REFRESHES: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
 const POOL_SIZES: RangeInclusive<u32> = 1..=1000;
 const RETRIES: RangeInclusive<u32> = 0..=100;
@@ -107,6 +109,12 @@ pub(super) fn valkey(config: &ValkeyConfig, addresses: Addresses, problems: &mut
     }
     check.form(&var::POOL_SIZE, POOL_SIZES.contains(&config.pool_size));
     check.form(&var::MAX_RETRIES, RETRIES.contains(&config.max_retries));
+    check.form(
+        &var::MAX_CONNECTION_AGE,
+        config
+            .max_connection_age
+            .is_none_or(|age| CONNECTION_AGES.contains(&age)),
+    );
     check.form(&var::DIAL_TIMEOUT, TIMEOUTS.contains(&config.dial_timeout));
     check.form(&var::READ_TIMEOUT, TIMEOUTS.contains(&config.read_timeout));
     check.form(&var::WRITE_TIMEOUT, TIMEOUTS.contains(&config.write_timeout));

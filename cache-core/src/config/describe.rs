@@ -200,8 +200,14 @@ fn describe_valkey(valkey: &ValkeyConfig, topics: &mut Vec<(&'static str, String
     };
     topics.push(("user", user));
     topics.push(("tls", valkey.tls.as_ref().map_or_else(none, describe_tls)));
-    topics.push(("connections", format!("at most {} per node", valkey.pool_size)));
     let time = humantime::format_duration;
+    let age = valkey
+        .max_connection_age
+        .map_or_else(String::new, |age| format!(", replaced when {} old", time(age)));
+    topics.push((
+        "connections",
+        format!("at most {} per node{age}", valkey.pool_size),
+    ));
     topics.push((
         "timeouts",
         format!(

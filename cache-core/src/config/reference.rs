@@ -173,6 +173,12 @@ variables! {
         meaning: "the deadline of a call that writes, retries included",
         scope: Scope::Valkey,
     }
+    MAX_CONNECTION_AGE {
+        default: "none; 11h with `CACHE_IAM_ENABLED`",
+        form: "a duration with its unit, from 1s to 365days, such as 30m or 11h",
+        meaning: "a connection that is older is replaced, without an error to callers; each one up to a tenth earlier, at random",
+        scope: Scope::Valkey,
+    }
     DB {
         default: "0",
         form: "a whole number, 0 or more",
