@@ -190,6 +190,15 @@ impl Topology {
         }
     }
 
+    /// Replaces the addresses that the client starts from.
+    pub fn set_addresses(&mut self, new: Vec<Address>) {
+        match self {
+            Self::Single { addresses, .. } => *addresses = new,
+            Self::Cluster { seeds } => *seeds = new,
+            Self::Sentinel { sentinels, .. } => *sentinels = new,
+        }
+    }
+
     /// The addresses that the client starts from.
     #[must_use]
     pub fn addresses(&self) -> &[Address] {
