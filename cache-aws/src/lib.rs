@@ -17,6 +17,12 @@ mod account;
     feature = "secret"
 ))]
 mod error;
+#[cfg(any(feature = "iam", feature = "secret"))]
+mod fetch;
+#[cfg(feature = "iam")]
+mod iam;
 
 #[cfg(feature = "sdk")]
 pub use account::{Aws, AwsBuilder, AwsService};
+#[cfg(feature = "iam")]
+pub use iam::{IamService, IamTokens, IamTokensBuilder};
