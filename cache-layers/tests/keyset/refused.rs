@@ -251,7 +251,7 @@ async fn text_that_is_not_json() {
     let text = keyset(1, &[key(1)]).to_string();
     refuse_text(&format!("{text} x"), "not valid JSON at line 1, column").await;
     refuse_text(&text[..text.len() - 1], "not valid JSON").await;
-    refuse_text(&text.replace("}]", "},]"), "key: must be a list").await;
+    refuse_text(&text.replace("}]", "},]"), "not valid JSON").await;
     refuse_text(&text.replace('"', "'"), "not valid JSON").await;
     for other in ["[]", "null", "\"x\"", "\u{feff}{}"] {
         refuse_text(other, "neither JSON nor a binary keyset").await;

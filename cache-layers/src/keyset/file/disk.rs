@@ -95,7 +95,7 @@ pub(super) fn write(
     // The keyset first: if this is the end, the times of its keys are unknown, which is safe. Times of changes that
     // did not happen would not be.
     let beside = notes_path(path);
-    if found.is_none_or(|stored| stored.notes != *notes) {
+    if found.map(|stored| stored.notes).unwrap_or_default() != *notes {
         let text =
             serde_json::to_vec_pretty(notes).map_err(|error| failed("write", &beside, error.into()))?;
         replace(&beside, &text).map_err(|error| CacheError::Unavailable {
