@@ -12,6 +12,8 @@ pub mod guarded;
 #[cfg(feature = "tower")]
 pub mod http;
 pub mod idempotency;
+#[cfg(feature = "encryption")]
+pub mod keyset;
 pub mod lock;
 pub mod metrics;
 mod near;
