@@ -9,6 +9,8 @@
 
 #[cfg(feature = "sdk")]
 mod account;
+#[cfg(feature = "dynamodb")]
+pub mod dynamodb;
 #[cfg(any(
     feature = "dynamodb",
     feature = "elasticache",
