@@ -11,6 +11,8 @@
 mod account;
 #[cfg(any(feature = "keyset", feature = "secret"))]
 mod arn;
+#[cfg(feature = "dynamodb")]
+pub mod dynamodb;
 #[cfg(any(
     feature = "dynamodb",
     feature = "elasticache",
