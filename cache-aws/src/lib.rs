@@ -6,3 +6,23 @@
 //! [`CacheClient`](cache_core::CacheClient).
 //!
 //! Not in here: Valkey, encryption itself, reading `CACHE_*`.
+
+#[cfg(feature = "sdk")]
+mod account;
+#[cfg(any(
+    feature = "dynamodb",
+    feature = "elasticache",
+    feature = "iam",
+    feature = "keyset",
+    feature = "secret"
+))]
+mod error;
+#[cfg(any(feature = "iam", feature = "secret"))]
+mod fetch;
+#[cfg(feature = "iam")]
+mod iam;
+
+#[cfg(feature = "sdk")]
+pub use account::{Aws, AwsBuilder, AwsService};
+#[cfg(feature = "iam")]
+pub use iam::{IamService, IamTokens, IamTokensBuilder};
