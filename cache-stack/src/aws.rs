@@ -86,7 +86,11 @@ impl Account {
 
     /// A client of the table.
     #[cfg(feature = "dynamodb")]
-    pub(crate) async fn table(&mut self, table: &DynamoDbConfig, config: &CacheConfig) -> Result<Foundation, CacheError> {
+    pub(crate) async fn table(
+        &mut self,
+        table: &DynamoDbConfig,
+        config: &CacheConfig,
+    ) -> Result<Foundation, CacheError> {
         use cache_aws::dynamodb::{DynamoClient, DynamoDbOptions};
         let mut options = DynamoDbOptions::default();
         if let Some(deadline) = config.op_timeout {
@@ -120,7 +124,11 @@ impl Account {
     }
 
     #[cfg(not(feature = "dynamodb"))]
-    pub(crate) async fn table(&mut self, _table: &DynamoDbConfig, _config: &CacheConfig) -> Result<Foundation, CacheError> {
+    pub(crate) async fn table(
+        &mut self,
+        _table: &DynamoDbConfig,
+        _config: &CacheConfig,
+    ) -> Result<Foundation, CacheError> {
         Err(ConfigError::one("CACHE_TYPE", missing("dynamodb")).into())
     }
 

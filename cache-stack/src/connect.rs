@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cache_core::config::{
-    Address, Authentication, Backend, ConfigError, DynamoDbConfig, NearTracking, PlaintextEntries, ValkeyConfig,
+    Address, Authentication, Backend, ConfigError, DynamoDbConfig, NearTracking, PlaintextEntries,
+    ValkeyConfig,
 };
 use cache_core::credentials::{Credentials as Login, CredentialsSource, FixedCredentials};
 use cache_core::{CacheClient, CacheConfig, CacheError, MemoryCache};
 use cache_valkey::{Tracking, ValkeyClient};
 
-use crate::refusal::Credentials;
 use crate::aws::{Account, Iam, Supplied};
+use crate::refusal::Credentials;
 use crate::{Foundation, Stack, encryption, layers};
 
 /// A ready client, as the environment says; see [`CacheConfig::from_env`].
@@ -175,8 +176,15 @@ async fn login(
         return Ok(brought);
     };
     let mut login = brought;
-    if let (None, Authentication::Iam { username, cache_name, serverless, service }) =
-        (&login, &valkey.authentication)
+    if let (
+        None,
+        Authentication::Iam {
+            username,
+            cache_name,
+            serverless,
+            service,
+        },
+    ) = (&login, &valkey.authentication)
     {
         let iam = Iam {
             username,
@@ -188,7 +196,9 @@ async fn login(
     }
     if let (Some(secret), Some(supplied)) = (secret, supplied) {
         if valkey.topology.addresses().is_empty() {
-            valkey.topology.set_addresses(vec![Address::new(supplied.host, supplied.port)]);
+            valkey
+                .topology
+                .set_addresses(vec![Address::new(supplied.host, supplied.port)]);
         }
         if supplied.tls && valkey.tls.is_none() {
             valkey.tls = secret.tls;
