@@ -43,7 +43,7 @@ mod secrets_manager;
 #[cfg(feature = "sdk")]
 pub use account::{Aws, AwsBuilder, AwsService};
 #[cfg(feature = "iam")]
-pub use iam::{IamService, IamTokens, IamTokensBuilder};
+pub use iam::{IamTokens, IamTokensBuilder};
 #[cfg(feature = "keyset")]
 pub use keyset::{KmsKeyEncryption, SecretsManagerKeysetStore};
 #[cfg(feature = "secret")]

@@ -16,9 +16,9 @@ use aws_sdk_dynamodb::config::interceptors::{
 };
 use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_dynamodb::error::BoxError;
+use aws_smithy_types::DateTime;
 use aws_smithy_types::config_bag::{Storable, StoreReplace};
 use aws_smithy_types::date_time::Format;
-use aws_smithy_types::DateTime;
 
 /// `Date` is cut to the second, and may be a second old in a server that formats it once a second.
 const COARSE: i64 = 2_000;
@@ -156,7 +156,9 @@ impl TableClock {
 
 impl fmt::Debug for TableClock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TableClock").field("offset", &self.offset).finish()
+        f.debug_struct("TableClock")
+            .field("offset", &self.offset)
+            .finish()
     }
 }
 
