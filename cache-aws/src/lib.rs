@@ -6,3 +6,17 @@
 //! [`CacheClient`](cache_core::CacheClient).
 //!
 //! Not in here: Valkey, encryption itself, reading `CACHE_*`.
+
+#[cfg(feature = "sdk")]
+mod account;
+#[cfg(any(
+    feature = "dynamodb",
+    feature = "elasticache",
+    feature = "iam",
+    feature = "keyset",
+    feature = "secret"
+))]
+mod error;
+
+#[cfg(feature = "sdk")]
+pub use account::{Aws, AwsBuilder, AwsService};
