@@ -9,6 +9,8 @@
 
 #[cfg(feature = "sdk")]
 mod account;
+#[cfg(feature = "elasticache")]
+pub mod elasticache;
 #[cfg(any(
     feature = "dynamodb",
     feature = "elasticache",

@@ -5,13 +5,17 @@
 //! dry runs what each user may and may not. [`rotation`] changes passwords without locking anybody out, and
 //! [`export`] writes the same users for other tools.
 //!
-//! Not in here: arguments and printing, and calls to the cloud.
+//! [`elasticache`] keeps the same users at ElastiCache, through the API of AWS (feature `aws`).
+//!
+//! Not in here: arguments and printing.
 
 mod account;
 mod apply;
 mod check;
 mod credentials;
 mod declaration;
+#[cfg(feature = "aws")]
+pub mod elasticache;
 pub mod export;
 mod name;
 mod node;

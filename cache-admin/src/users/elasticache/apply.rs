@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use cache_aws::elasticache::{Condition, NewUser, NewUserGroup, UserChange};
 use cache_core::clock::{self, Instant};
-use cache_core::{CacheError, Unavailability};
+use cache_core::{CacheError, Outcome, Unavailability};
 use rand::Rng as _;
 
 use super::super::{Credentials, Scope};
@@ -82,12 +82,16 @@ struct Run<'a> {
     /// What was agreed to and is not done.
     left: Vec<Step>,
     done: Vec<Step>,
-    /// What was sent last, until its effect is seen.
-    sent: Option<Step>,
-    /// What has been next since when.
+    /// What was sent last, and whether ElastiCache took it, until its effect is seen.
+    tried: Option<(Step, bool)>,
+    /// What comes next, and since when.
     next: Option<(Step, Instant)>,
+    looked: Instant,
     pause: Duration,
+    /// Looks without an answer, one after the other.
     lost: u32,
+    /// Requests without a clear answer, one after the other.
+    unanswered: u32,
     last_error: Option<CacheError>,
 }
 
@@ -108,10 +112,12 @@ impl Apply<'_> {
             },
             left: plan.changes().cloned().collect(),
             done: Vec::new(),
-            sent: None,
+            tried: None,
             next: None,
+            looked: clock::now(),
             pause: FIRST_PAUSE,
             lost: 0,
+            unanswered: 0,
             last_error: None,
         };
         let error = if plan.blocked.is_empty() {
@@ -130,58 +136,78 @@ impl Apply<'_> {
 impl Run<'_> {
     async fn to_the_end(&mut self, progress: &mut (dyn FnMut(Progress<'_>) + Send)) -> Result<(), CacheError> {
         loop {
-            let state = match look(self.apply.service, &self.apply.desired.group).await {
+            let looked = look(self.apply.service, &self.apply.desired.group).await;
+            let state = match looked {
                 Ok(state) => state,
                 Err(error) => {
-                    self.may_try_again(error)?;
+                    self.may_look_again(error)?;
                     self.rest().await;
                     continue;
                 }
             };
+            (self.looked, self.lost) = (clock::now(), 0);
             let Some(step) = self.next(&state)? else {
                 return Ok(());
             };
-            if step.is_change() && self.sent.as_ref() != Some(&step) {
-                progress(Progress::Doing(&step));
-                match self.send(&step).await {
-                    Ok(()) => self.was_sent(step),
-                    Err(error) => self.failed(step, error)?,
-                }
-                continue;
-            }
             let since = self.waited();
-            progress(Progress::Waiting { step: &step, since });
             if since >= self.apply.wait {
                 return Err(self.timed_out(&step));
             }
-            self.rest().await;
+            if !self.is_to_be_sent(&step)? {
+                progress(Progress::Waiting { step: &step, since });
+                self.rest().await;
+                continue;
+            }
+            progress(Progress::Doing(&step));
+            match self.send(&step).await {
+                Ok(()) => self.was_taken(step),
+                Err(error) => {
+                    self.failed(step, error)?;
+                    self.rest().await;
+                }
+            }
         }
     }
 
-    /// What is next by `state`, if that was agreed to.
+    /// What is next by `state`.
     fn next(&mut self, state: &State) -> Result<Option<Step>, CacheError> {
         let blocked = blocked(self.aim, state);
         if !blocked.is_empty() {
             return Err(stopped(blocked.join("; ")));
         }
         let step = self.aim.next(state);
-        if let Some(sent) = self.sent.take_if(|sent| step.as_ref() != Some(sent)) {
-            // Its effect is seen; an error that it met is explained by a retry of the SDK's.
-            self.take_off(&sent);
+        if let Some((tried, _)) = self.tried.take_if(|(tried, _)| step.as_ref() != Some(tried)) {
+            // Its effect is seen, also where the answer was lost.
+            self.left.retain(|left| *left != tried);
+            self.done.push(tried);
         }
-        let Some(step) = step else {
-            return Ok(None);
-        };
-        if step.is_change() && self.sent.is_none() && !self.left.contains(&step) {
-            return Err(stopped(format!(
-                "someone changed the users at the same time, now this would come next: {step}; look at a new plan"
-            )));
-        }
-        if self.next.as_ref().is_none_or(|(known, _)| *known != step) {
+        if let Some(step) = &step
+            && self.next.as_ref().is_none_or(|(known, _)| known != step)
+        {
             self.next = Some((step.clone(), clock::now()));
             self.pause = FIRST_PAUSE;
         }
-        Ok(Some(step))
+        Ok(step)
+    }
+
+    /// Whether `step` is sent now, and not waited for.
+    fn is_to_be_sent(&self, step: &Step) -> Result<bool, CacheError> {
+        if !step.is_change() {
+            return Ok(false);
+        }
+        if let Some((_, taken)) = self.tried.as_ref().filter(|(tried, _)| tried == step) {
+            return Ok(!taken);
+        }
+        if self.left.contains(step) {
+            return Ok(true);
+        }
+        if self.done.contains(step) {
+            // An older state is shown for a moment.
+            return Ok(false);
+        }
+        Err(stopped(format!(
+            "someone changed the users at the same time, and this would come next: {step}; look at a new plan"
+        )))
     }
 
     async fn send(&self, step: &Step) -> Result<(), CacheError> {
@@ -231,32 +257,84 @@ impl Run<'_> {
         }
     }
 
-    fn was_sent(&mut self, step: Step) {
-        self.lost = 0;
-        self.last_error = None;
-        // The number of passwords does not tell whether a rotation's were sent.
+    fn was_taken(&mut self, step: Step) {
+        (self.last_error, self.unanswered) = (None, 0);
+        // The number of passwords does not tell whether those of a rotation were sent.
         self.aim.sent = true;
         self.next = Some((step.clone(), clock::now()));
         self.pause = FIRST_PAUSE;
-        self.sent = Some(step);
+        self.tried = Some((step, true));
     }
 
-    /// `error` ends the run, unless a look at ElastiCache decides what comes next.
+    /// `error` ends the run, unless another look at ElastiCache decides what comes next.
     fn failed(&mut self, step: Step, error: CacheError) -> Result<(), CacheError> {
         match Condition::of(&error) {
             Condition::Refused => return Err(error),
             Condition::Busy => {}
-            // It may have been carried out, by this request or by one that the SDK sent again.
+            // It may have been carried out, by this request or by one that the SDK sent before it.
             Condition::Stale | Condition::Unknown => {
-                self.lost += 1;
-                if self.lost >= MOST_LOST {
+                self.unanswered += 1;
+                if self.unanswered >= MOST_LOST {
                     return Err(error);
                 }
             }
         }
         self.last_error = Some(error);
-        // Looked for as if it had been sent; sent again if it has no effect.
-        self.unsure = Some(step);
+        self.tried = Some((step, false));
         Ok(())
+    }
+
+    fn may_look_again(&mut self, error: CacheError) -> Result<(), CacheError> {
+        let is_over = clock::now().duration_since(self.looked) >= self.apply.wait;
+        match Condition::of(&error) {
+            Condition::Busy if !is_over => Ok(()),
+            Condition::Unknown if !is_over && self.lost + 1 < MOST_LOST => {
+                self.lost += 1;
+                Ok(())
+            }
+            _ => Err(error),
+        }
+    }
+
+    /// How long the next step has been the next one.
+    fn waited(&self) -> Duration {
+        let since = self.next.as_ref().map(|(_, since)| *since);
+        since.map_or(Duration::ZERO, |since| clock::now().duration_since(since))
+    }
+
+    async fn rest(&mut self) {
+        let pause = self.pause.min(self.apply.wait).mul_f64(rand::rng().random_range(0.8..1.2));
+        tokio::time::sleep(pause).await;
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+    }
+
+    fn timed_out(&mut self, step: &Step) -> CacheError {
+        if let Some(error) = self.last_error.take() {
+            return error;
+        }
+        let wait = humantime::format_duration(self.apply.wait);
+        let detail = match step {
+            Step::Wait { .. } => format!(
+                "ElastiCache is not done after {wait} ({step}); run the same again, it goes on from there"
+            ),
+            step => format!(
+                "ElastiCache took this request and shows no effect of it after {wait}: {step}; compare with \
+                 `aws elasticache describe-users`"
+            ),
+        };
+        CacheError::Unavailable {
+            reason: Unavailability::NotReady,
+            detail: detail.into(),
+            outcome: Outcome::Unknown,
+            source: None,
+        }
+    }
+}
+
+/// The error of a run that may not go on.
+fn stopped(detail: String) -> CacheError {
+    CacheError::Rejected {
+        code: "stopped".into(),
+        detail: detail.into(),
     }
 }
