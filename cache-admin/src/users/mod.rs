@@ -35,5 +35,5 @@ pub use declaration::Declaration;
 pub use node::{Node, nodes_of};
 pub use plan::{Change, Drift, Held, NodePlan, Plan, Scope, Step};
 pub use role::{Granted, Permissions, Role, Target};
-pub use trial::{Trial, try_out};
+pub use trial::{Trial, try_out, try_those};
 pub use verify::{Expected, Row, Verified, verify};

@@ -121,8 +121,14 @@ impl ElastiCache {
             .authentication_mode(user.login.mode());
         let resource = format!("user:{}", user.id);
         let sent = request.send().await;
-        sent.map(drop)
-            .map_err(|error| self.failed("elasticache:CreateUser", &resource, &error, user.login.passwords()))
+        sent.map(drop).map_err(|error| {
+            self.failed(
+                "elasticache:CreateUser",
+                &resource,
+                &error,
+                user.login.passwords(),
+            )
+        })
     }
 
     /// Changes a user. Connections that exist stay.
@@ -276,7 +282,8 @@ impl ElastiCache {
 
 /// `text` unless one of `passwords` is in it.
 fn without(text: &str, passwords: &[Secret]) -> String {
-    let repeats = |password: &Secret| !password.expose().is_empty() && text.contains(password.expose().as_str());
+    let repeats =
+        |password: &Secret| !password.expose().is_empty() && text.contains(password.expose().as_str());
     if passwords.iter().any(repeats) {
         "the answer is not shown because it repeats a password".to_owned()
     } else {
@@ -286,7 +293,9 @@ fn without(text: &str, passwords: &[Secret]) -> String {
 
 impl fmt::Debug for ElastiCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ElastiCache").field("aws", &self.aws).finish_non_exhaustive()
+        f.debug_struct("ElastiCache")
+            .field("aws", &self.aws)
+            .finish_non_exhaustive()
     }
 }
 

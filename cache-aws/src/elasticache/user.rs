@@ -120,7 +120,9 @@ impl fmt::Display for Status {
 
 impl Authentication {
     fn read(shown: Option<&types::Authentication>) -> Self {
-        let count = shown.and_then(types::Authentication::password_count).unwrap_or_default();
+        let count = shown
+            .and_then(types::Authentication::password_count)
+            .unwrap_or_default();
         match shown.and_then(|shown| shown.r#type()) {
             Some(AuthenticationType::Password) => Self::Password(u32::try_from(count).unwrap_or_default()),
             Some(AuthenticationType::Iam) => Self::Iam,

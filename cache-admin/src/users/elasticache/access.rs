@@ -145,10 +145,7 @@ mod tests {
     fn strings_that_grant_the_same_are_equal() {
         for (one, two) in [
             ("off +get ~keys*", "off ~keys* -@all +get"),
-            (
-                "on ~a:* resetchannels -@all +get +set",
-                "on ~a:* -@all +set +get",
-            ),
+            ("on ~a:* resetchannels -@all +get +set", "on ~a:* -@all +set +get"),
             ("on allkeys allcommands", "on ~* +@all"),
             ("on %RW~a:* +get", "on ~a:* +get"),
             ("on ~* +@all -get -set", "on ~* +@all -set -get"),

@@ -102,7 +102,11 @@ impl Apply<'_> {
     /// # Cancel safety
     ///
     /// A request is carried out or it is not; those after it are not. The next run goes on from there.
-    pub async fn run(&self, plan: &GroupPlan, progress: &mut (dyn FnMut(Progress<'_>) + Send)) -> GroupApplied {
+    pub async fn run(
+        &self,
+        plan: &GroupPlan,
+        progress: &mut (dyn FnMut(Progress<'_>) + Send),
+    ) -> GroupApplied {
         let mut run = Run {
             apply: self,
             aim: Aim {
@@ -134,7 +138,10 @@ impl Apply<'_> {
 }
 
 impl Run<'_> {
-    async fn to_the_end(&mut self, progress: &mut (dyn FnMut(Progress<'_>) + Send)) -> Result<(), CacheError> {
+    async fn to_the_end(
+        &mut self,
+        progress: &mut (dyn FnMut(Progress<'_>) + Send),
+    ) -> Result<(), CacheError> {
         loop {
             let looked = look(self.apply.service, &self.apply.desired.group).await;
             let state = match looked {
@@ -303,7 +310,10 @@ impl Run<'_> {
     }
 
     async fn rest(&mut self) {
-        let pause = self.pause.min(self.apply.wait).mul_f64(rand::rng().random_range(0.8..1.2));
+        let pause = self
+            .pause
+            .min(self.apply.wait)
+            .mul_f64(rand::rng().random_range(0.8..1.2));
         tokio::time::sleep(pause).await;
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
     }

@@ -164,10 +164,12 @@ impl DesiredUser {
             DesiredLogin::NoPassword => Login::NoPassword,
             DesiredLogin::Passwords(_) => {
                 let passwords = credentials.of(&self.name).iter();
-                let plain: Option<Vec<Secret>> =
-                    passwords.map(|password| password.plain.clone()).collect();
+                let plain: Option<Vec<Secret>> = passwords.map(|password| password.plain.clone()).collect();
                 Login::Passwords(plain.ok_or_else(|| {
-                    ConfigError::one(self.path.clone(), "must have passwords by env: or file: for ElastiCache")
+                    ConfigError::one(
+                        self.path.clone(),
+                        "must have passwords by env: or file: for ElastiCache",
+                    )
                 })?)
             }
         })
@@ -181,10 +183,15 @@ fn check_passwords(accounts: &[&Account], credentials: &Credentials) -> Result<(
             let plain = password.plain.as_ref();
             plain.is_some_and(|plain| plain.expose().contains(NOT_IN_PASSWORDS))
         };
-        if credentials.of(&account.name).iter().any(|password| refused(&password)) {
+        if credentials
+            .of(&account.name)
+            .iter()
+            .any(|password| refused(&password))
+        {
             problems.push(Problem {
                 variable: account.path.clone(),
-                message: "must have passwords without , \" / and @: ElastiCache takes none with them".to_owned(),
+                message: "must have passwords without , \" / and @: ElastiCache takes none with them"
+                    .to_owned(),
             });
         }
     }

@@ -70,7 +70,10 @@ impl<'a> Aim<'a> {
         if let Some(step) = self.modify(wanted, found) {
             return Some(step);
         }
-        waiting.group = state.group.as_ref().is_some_and(|group| !group.status.is_active());
+        waiting.group = state
+            .group
+            .as_ref()
+            .is_some_and(|group| !group.status.is_active());
         waiting.step()
     }
 
@@ -192,7 +195,9 @@ impl Waiting {
 /// Whether the group has a user named `default` that is not ours. It is left alone.
 fn has_other_default(state: &State, ours: &DesiredUser) -> bool {
     let members = state.group.iter().flat_map(|group| &group.users);
-    let mut users = members.filter(|id| **id != ours.id).filter_map(|id| state.users.get(id));
+    let mut users = members
+        .filter(|id| **id != ours.id)
+        .filter_map(|id| state.users.get(id));
     users.any(|user| user.name == ours.name)
 }
 

@@ -161,7 +161,12 @@ fn too_many(aim: Aim<'_>, state: &State) -> Option<String> {
     let stays = |id: &&String| {
         members.iter().all(|user| user.id != **id) && undeclared.iter().all(|user| user.id != **id)
     };
-    let others = state.group.iter().flat_map(|group| &group.users).filter(stays).count();
+    let others = state
+        .group
+        .iter()
+        .flat_map(|group| &group.users)
+        .filter(stays)
+        .count();
     (others + members.len() > LARGEST_GROUP).then(|| {
         format!(
             "the user group {} would have {} users, {others} of them not of this declaration: a group has at most \
@@ -212,7 +217,8 @@ fn held(aim: Aim<'_>, state: &State) -> Vec<String> {
 fn foreign(desired: &Desired, state: &State) -> Vec<(String, bool)> {
     let members = state.group.iter().flat_map(|group| &group.users);
     let found = members.filter_map(|id| state.users.get(id));
-    let others = found.filter(|user| desired.user(&user.id).is_none() && !user.name.starts_with(&desired.prefix));
+    let others =
+        found.filter(|user| desired.user(&user.id).is_none() && !user.name.starts_with(&desired.prefix));
     others
         .map(|user| {
             let open = user.authentication == Authentication::NoPassword
@@ -244,7 +250,9 @@ fn notes(aim: Aim<'_>, state: &State) -> Vec<String> {
         }
     }
     if state.group.as_ref().is_some_and(|group| group.caches.is_empty()) {
-        notes.push(format!("no cache uses the user group {group}: its users can log in nowhere yet"));
+        notes.push(format!(
+            "no cache uses the user group {group}: its users can log in nowhere yet"
+        ));
     }
     notes
 }

@@ -31,7 +31,11 @@ pub fn may_add(account: &Account, desired: &Desired, state: &State) -> Result<Op
 /// # Errors
 ///
 /// [`ConfigError`] if `next_password` is still declared.
-pub fn may_finish(account: &Account, desired: &Desired, state: &State) -> Result<Option<String>, ConfigError> {
+pub fn may_finish(
+    account: &Account,
+    desired: &Desired,
+    state: &State,
+) -> Result<Option<String>, ConfigError> {
     if matches!(account.login, Login::Password { next: Some(_), .. }) {
         return Err(ConfigError::one(
             account.path.clone(),

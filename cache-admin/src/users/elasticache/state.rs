@@ -29,7 +29,10 @@ impl State {
 
     /// Whether that user is in the group. A user that was removed a moment ago may still say so itself.
     pub(super) fn is_member(&self, id: &str, group: &str) -> bool {
-        let of_group = self.group.as_ref().map(|group| group.users.iter().any(|user| user == id));
+        let of_group = self
+            .group
+            .as_ref()
+            .map(|group| group.users.iter().any(|user| user == id));
         let says = |user: &User| user.groups.iter().any(|other| other == group);
         of_group == Some(true) || self.users.get(id).is_some_and(says)
     }
@@ -106,7 +109,12 @@ impl State {
     fn settle(&mut self, users: &[String], group: bool) {
         for id in users {
             match self.users.get_mut(id) {
-                Some(user) if user.status == Status::Deleting => drop(self.users.remove(id)),
+                Some(user) if user.status == Status::Deleting => {
+                    self.users.remove(id);
+                    if let Some(group) = &mut self.group {
+                        group.users.retain(|user| user != id);
+                    }
+                }
                 Some(user) => {
                     user.status = Status::Active;
                     if let Some(group) = &self.group

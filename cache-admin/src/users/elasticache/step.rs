@@ -120,7 +120,11 @@ impl fmt::Display for Step {
             Self::CreateGroup { users } => write!(f, "create the group with {}", users.join(", ")),
             Self::AddToGroup { users } => write!(f, "add to the group: {}", users.join(", ")),
             Self::RemoveFromGroup { users } => {
-                write!(f, "remove from the group, which ends their connections: {}", users.join(", "))
+                write!(
+                    f,
+                    "remove from the group, which ends their connections: {}",
+                    users.join(", ")
+                )
             }
             Self::DeleteUser { id } => write!(f, "delete user {id}"),
             Self::Wait { users, group } => {

@@ -26,7 +26,12 @@ pub fn verify(desired: &Desired, state: &State) -> (usize, Vec<Difference>) {
     let mut looked = Looked::default();
     let group = state.group.as_ref();
     let status = group.map(|group| group.status.to_string());
-    looked.at(&desired.group, "status", "active", status.as_deref().unwrap_or("missing"));
+    looked.at(
+        &desired.group,
+        "status",
+        "active",
+        status.as_deref().unwrap_or("missing"),
+    );
     for wanted in desired.users.values() {
         user(wanted, state, &mut looked);
     }
@@ -63,10 +68,19 @@ fn user(wanted: &DesiredUser, state: &State, looked: &mut Looked) {
     looked.at(&wanted.name, "exists", "yes", "yes");
     looked.at(&wanted.name, "status", "active", &found.status.to_string());
     let access = Access::read(&found.access);
-    looked.at(&wanted.name, "access", &wanted.access.to_string(), &access.to_string());
+    looked.at(
+        &wanted.name,
+        "access",
+        &wanted.access.to_string(),
+        &access.to_string(),
+    );
     let login = wanted.login.shown().to_string();
     looked.at(&wanted.name, "login", &login, &found.authentication.to_string());
     let mut members = state.group.iter().flat_map(|group| &group.users);
-    let member = if members.any(|id| *id == wanted.id) { "yes" } else { "no" };
+    let member = if members.any(|id| *id == wanted.id) {
+        "yes"
+    } else {
+        "no"
+    };
     looked.at(&wanted.name, "member", "yes", member);
 }

@@ -38,7 +38,9 @@ fn has(declaration: &Declaration) -> impl Fn(&Granted) -> bool {
 }
 
 /// The users that ElastiCache takes: those that it does not manage itself, in a group that is not too large.
-pub(super) fn for_elasticache(declaration: &Declaration) -> Result<(Vec<&Account>, Vec<String>), ConfigError> {
+pub(super) fn for_elasticache(
+    declaration: &Declaration,
+) -> Result<(Vec<&Account>, Vec<String>), ConfigError> {
     let (taken, left): (Vec<&Account>, Vec<&Account>) = declaration
         .accounts()
         .iter()
