@@ -12,6 +12,7 @@ use super::group::{NewUserGroup, UserGroup};
 use super::user::{NewUser, User, UserChange};
 use crate::account::{Aws, AwsService};
 use crate::error::{Request, code, translate};
+use crate::quiet::quiet;
 
 /// Records a page holds; the API takes 20 to 100.
 const PAGE: i32 = 100;
@@ -67,8 +68,7 @@ impl ElastiCache {
         let mut marker = None;
         for _ in 0..PAGES {
             let request = self.client.describe_users().max_records(PAGE).set_marker(marker);
-            let page = request
-                .send()
+            let page = quiet(request.send())
                 .await
                 .map_err(|error| self.failed("elasticache:DescribeUsers", "user:*", &error, &[]))?;
             users.extend(page.users().iter().map(User::read));
@@ -90,7 +90,7 @@ impl ElastiCache {
     /// As [`users`](Self::users), with the permission `elasticache:DescribeUserGroups`.
     pub async fn group(&self, id: &str) -> Result<Option<UserGroup>, CacheError> {
         let request = self.client.describe_user_groups().user_group_id(id);
-        match request.send().await {
+        match quiet(request.send()).await {
             Ok(page) => Ok(page.user_groups().first().map(UserGroup::read)),
             Err(error) if code(&error) == Some("UserGroupNotFound") => Ok(None),
             Err(error) => {
@@ -120,7 +120,7 @@ impl ElastiCache {
             .access_string(&user.access)
             .authentication_mode(user.login.mode());
         let resource = format!("user:{}", user.id);
-        let sent = request.send().await;
+        let sent = quiet(request.send()).await;
         sent.map(drop).map_err(|error| {
             self.failed(
                 "elasticache:CreateUser",
@@ -151,7 +151,7 @@ impl ElastiCache {
             .set_authentication_mode(login.map(|login| login.mode()));
         let passwords = login.map(|login| login.passwords()).unwrap_or_default();
         let resource = format!("user:{id}");
-        let sent = request.send().await;
+        let sent = quiet(request.send()).await;
         sent.map(drop)
             .map_err(|error| self.failed("elasticache:ModifyUser", &resource, &error, passwords))
     }
@@ -168,7 +168,7 @@ impl ElastiCache {
     /// The user is deleted or it is not.
     pub async fn delete_user(&self, id: &str) -> Result<(), CacheError> {
         let resource = format!("user:{id}");
-        let sent = self.client.delete_user().user_id(id).send().await;
+        let sent = quiet(self.client.delete_user().user_id(id).send()).await;
         sent.map(drop)
             .map_err(|error| self.failed("elasticache:DeleteUser", &resource, &error, &[]))
     }
@@ -192,7 +192,7 @@ impl ElastiCache {
             .engine(&group.engine)
             .set_user_ids(Some(group.users.clone()));
         let resource = format!("usergroup:{}", group.id);
-        let sent = request.send().await;
+        let sent = quiet(request.send()).await;
         sent.map(drop)
             .map_err(|error| self.failed("elasticache:CreateUserGroup", &resource, &error, &[]))
     }
@@ -215,7 +215,7 @@ impl ElastiCache {
             .user_group_id(id)
             .set_user_ids_to_add(Some(users.to_vec()));
         let resource = format!("usergroup:{id}");
-        let sent = request.send().await;
+        let sent = quiet(request.send()).await;
         sent.map(drop)
             .map_err(|error| self.failed("elasticache:ModifyUserGroup", &resource, &error, &[]))
     }
@@ -236,7 +236,7 @@ impl ElastiCache {
             .user_group_id(id)
             .set_user_ids_to_remove(Some(users.to_vec()));
         let resource = format!("usergroup:{id}");
-        let sent = request.send().await;
+        let sent = quiet(request.send()).await;
         sent.map(drop)
             .map_err(|error| self.failed("elasticache:ModifyUserGroup", &resource, &error, &[]))
     }
@@ -253,7 +253,7 @@ impl ElastiCache {
     /// The group is deleted or it is not.
     pub async fn delete_group(&self, id: &str) -> Result<(), CacheError> {
         let resource = format!("usergroup:{id}");
-        let sent = self.client.delete_user_group().user_group_id(id).send().await;
+        let sent = quiet(self.client.delete_user_group().user_group_id(id).send()).await;
         sent.map(drop)
             .map_err(|error| self.failed("elasticache:DeleteUserGroup", &resource, &error, &[]))
     }
