@@ -241,23 +241,6 @@ impl ElastiCache {
             .map_err(|error| self.failed("elasticache:ModifyUserGroup", &resource, &error, &[]))
     }
 
-    /// Deletes a user group. Its users stay; caches that use it let nobody in by it any more.
-    ///
-    /// # Errors
-    ///
-    /// [`CacheError::Rejected`] with ElastiCache's code if there is no such group or a change to it is under way;
-    /// otherwise as [`users`](Self::users), with the permission `elasticache:DeleteUserGroup`.
-    ///
-    /// # Cancel safety
-    ///
-    /// The group is deleted or it is not.
-    pub async fn delete_group(&self, id: &str) -> Result<(), CacheError> {
-        let resource = format!("usergroup:{id}");
-        let sent = quiet(self.client.delete_user_group().user_group_id(id).send()).await;
-        sent.map(drop)
-            .map_err(|error| self.failed("elasticache:DeleteUserGroup", &resource, &error, &[]))
-    }
-
     /// What a failed request means. An answer that repeats one of `passwords` is not passed on.
     fn failed<E>(
         &self,

@@ -84,6 +84,11 @@ impl Double {
         self.with(|inner| inner.faults.insert(inner.requests + number, fault));
     }
 
+    /// No request meets a fault any more.
+    pub(super) fn forgive(&self) {
+        self.with(|inner| inner.faults.clear());
+    }
+
     pub(super) fn may_go(&self, id: &str) {
         self.with(|inner| inner.may_go.insert(id.to_owned()));
     }
