@@ -13,6 +13,8 @@ mod account;
 mod arn;
 #[cfg(feature = "dynamodb")]
 pub mod dynamodb;
+#[cfg(feature = "elasticache")]
+pub mod elasticache;
 #[cfg(any(
     feature = "dynamodb",
     feature = "elasticache",

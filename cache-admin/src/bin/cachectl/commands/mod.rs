@@ -44,7 +44,7 @@ pub(crate) async fn run(command: Command, output: &mut Output) -> Ended {
         Command::Keyset(keyset) => Box::pin(keyset::run(keyset, output)).await,
         Command::Doctor(arguments) => Box::pin(doctor::run(arguments, output)).await,
         Command::Jobs(arguments) => Box::pin(jobs::run_local(arguments, output)).await,
-        Command::Users(users) if !users.needs_servers() => users::run_alone(&users, output),
+        Command::Users(users) if !users.needs_servers() => users::run_alone(users, output).await,
         Command::Serve(arguments) => Box::pin(serve::run(&arguments, output)).await,
         command => {
             let stack = connect(output).await?;
