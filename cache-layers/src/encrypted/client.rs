@@ -60,7 +60,10 @@ impl CacheClient for Encrypted {
                     let entry = self.inner.get_entry(plain_key).await?;
                     // That the sealed entry is written may go unreported: its read was a miss, which does not say
                     // whether it was tracked.
-                    Ok(Entry::untracked(self.plaintext(entry.value).value, entry.remaining))
+                    Ok(Entry::untracked(
+                        self.plaintext(entry.value).value,
+                        entry.remaining,
+                    ))
                 }
                 None => Err(CacheError::Miss),
             },

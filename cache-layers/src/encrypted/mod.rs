@@ -214,7 +214,10 @@ impl Encrypted {
         if value.len() > most {
             return refuse(
                 "value",
-                format!("{} bytes long; before it is encrypted a value has at most {most}", value.len()),
+                format!(
+                    "{} bytes long; before it is encrypted a value has at most {most}",
+                    value.len()
+                ),
             );
         }
         Ok(())

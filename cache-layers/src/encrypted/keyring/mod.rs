@@ -222,6 +222,8 @@ impl Keyring {
 /// Shows ids and the status, no key material.
 impl fmt::Debug for Keyring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Keyring").field("status", &self.status()).finish_non_exhaustive()
+        f.debug_struct("Keyring")
+            .field("status", &self.status())
+            .finish_non_exhaustive()
     }
 }
