@@ -15,7 +15,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 /// Pinned, so that a run next year asks the same.
 const PACKAGES: &[&str] = &["tink==1.16.1"];
 
-const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/encryption/tink.py");
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/encryption/answers.py");
 
 /// How long an answer may take; the first one waits for Tink to be imported.
 const LIMIT: Duration = Duration::from_secs(60);

@@ -5,7 +5,6 @@ encrypted one the `kek`, a keyset in clear as JSON whose AEAD encrypts it. The a
 """
 
 import base64
-import io
 import json
 import sys
 
