@@ -1,5 +1,8 @@
-//! Encryption against the real Tink, in Python: each opens what the other seals.
+//! Encryption against the real Tink, in Python: each opens what the other seals. And rotations of a fleet of processes on
+//! real servers.
 
+mod chinmina;
 mod keysets;
 mod mutations;
+mod rotation;
 mod tink;
