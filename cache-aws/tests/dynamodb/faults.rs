@@ -219,8 +219,8 @@ async fn a_batch_that_is_never_processed_ends_by_the_deadline() {
         _ => Act::Forward,
     })
     .await;
-    let written = scene.client.set_many(&[("key", "1".into()), ("other", "2".into())], TEN_MINUTES);
-    let error = written.await.unwrap_err();
+    let entries = [("key", "1".into()), ("other", "2".into())];
+    let error = scene.client.set_many(&entries, TEN_MINUTES).await.unwrap_err();
     assert!(error.is_transient() && error.outcome() == Outcome::Unknown, "{error}");
     assert!(error.to_string().contains("2 keys"), "{error}");
     let error = scene.client.get_many(&["key"]).await.unwrap_err();
