@@ -293,6 +293,12 @@ mod tests {
         assert!(!text.contains("pass@"), "{text}");
     }
 
+    #[cfg(any(
+        feature = "dynamodb",
+        feature = "elasticache",
+        feature = "keyset",
+        feature = "secret"
+    ))]
     #[tokio::test]
     async fn a_services_endpoint_wins_over_the_one_for_all() {
         let aws = fixed()

@@ -155,16 +155,16 @@ impl<V: Payload> Preparation<'_, V> {
         let claim = |base| Claim { lease, held, base };
         match core.read_entry(key, &mut budget).await {
             Ok(found @ Found::Value(..)) if found.is_entry_of(seen) => {
-                let placed = self.place_on(&found, &mut budget).await;
-                Some(claim(placed.unwrap_or(None)))
+                if let Some(base) = self.place_on(&found, &mut budget).await {
+                    return Some(claim(base));
+                }
             }
-            // It was set, deleted or refreshed meanwhile, or the cache cannot say.
-            _ => {
-                self.flight.decide(Outcome::Again);
-                claim(None).release(core, &mut budget).await;
-                None
-            }
+            _ => {}
         }
+        // It was set, deleted or refreshed meanwhile, or the cache cannot say.
+        self.flight.decide(Outcome::Again);
+        claim(None).release(core, &mut budget).await;
+        None
     }
 
     fn lease(&self, owner: [u8; 16]) -> Option<Lease> {
@@ -213,6 +213,9 @@ impl<V: Payload> Preparation<'_, V> {
 
     /// Makes sure that what was found, or a sign of this load in its place, outlives the load. `None` where
     /// it has changed meanwhile.
+    ///
+    /// Always by a write, which is also the proof that the entry is still there: a near tier below may have
+    /// answered the read with a copy of what another process has replaced since.
     async fn place_on(&self, found: &Found<V>, budget: &mut Budget) -> Option<Option<Base>> {
         let (core, key) = (self.core, &*self.flight.key);
         let span = core.config.load_span();
@@ -239,13 +242,11 @@ impl<V: Payload> Preparation<'_, V> {
             }
             Found::Foreign(stored) | Found::Value(stored, _) => {
                 let raw = stored.raw.clone();
-                if stored.remaining.min(life) == life {
-                    (raw, false, Ok(true))
-                } else {
-                    let set = core.client.compare_and_set(key, &raw, raw.clone(), life);
-                    let set = budget.spend(set).await;
-                    (raw, false, set)
-                }
+                let enough = stored.remaining.min(life) == life;
+                let life = if enough { stored.remaining } else { life };
+                let set = core.client.compare_and_set(key, &raw, raw.clone(), life);
+                let set = budget.spend(set).await;
+                (raw, false, set)
             }
         };
         match core.noted(placed) {

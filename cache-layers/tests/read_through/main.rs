@@ -14,6 +14,7 @@ mod exhaustive;
 mod fleet;
 mod interleavings;
 mod lives;
+mod near_below;
 mod refresh;
 mod rig;
 mod single_flight;
