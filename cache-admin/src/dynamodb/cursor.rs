@@ -61,7 +61,11 @@ impl Cursor {
 
     /// The same group, from where the process knows under `inside`.
     pub(super) const fn inside(self, inside: u32, again: bool) -> Self {
-        Self { again, inside, ..self }
+        Self {
+            again,
+            inside,
+            ..self
+        }
     }
 
     /// As a number, which is never 0: five bits for the parts, one for `again`, 20 for the group, 32 for the number.

@@ -19,6 +19,9 @@ const PLACES: usize = 256;
 /// Keys that a step returns at most when it begins a group again, and goes as far as it can.
 const CATCHING_UP: usize = 10_000;
 
+/// Pages of each part that such a step reads at most.
+const PAGES: u32 = 64;
+
 /// The walks that are under way.
 #[derive(Default)]
 pub(super) struct Walks(Mutex<Places>);
@@ -38,7 +41,12 @@ struct Part {
 
 impl Walks {
     /// One step: some keys of every part of a group that is not at its end.
-    pub(super) async fn step(&self, table: &Whole, number: u64, find: Find<'_>) -> Result<ScanPage, CacheError> {
+    pub(super) async fn step(
+        &self,
+        table: &Whole,
+        number: u64,
+        find: Find<'_>,
+    ) -> Result<ScanPage, CacheError> {
         let cursor = match number {
             0 => Cursor::start(table.table.item_count().await.or_else(unknown)?),
             number => Cursor::of_number(number).ok_or_else(|| invalid("is none that a page ended with"))?,
@@ -62,6 +70,7 @@ impl Walks {
             },
         };
         let mut keys = Vec::new();
+        let mut pages = 0;
         loop {
             let found = one_page_each(table, &parts, cursor.parts(), find).await?;
             let mut left = Vec::new();
@@ -76,7 +85,8 @@ impl Walks {
                 }
             }
             parts = left;
-            if parts.is_empty() || !catches_up || keys.len() >= CATCHING_UP {
+            pages += 1;
+            if parts.is_empty() || !catches_up || keys.len() >= CATCHING_UP || pages >= PAGES {
                 break;
             }
         }

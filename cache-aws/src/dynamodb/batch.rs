@@ -86,7 +86,10 @@ impl Table {
             let last: HashMap<&str, &Bytes> = entries.iter().map(|(key, value)| (*key, value)).collect();
             let entries: Vec<(&str, &Bytes)> = last.into_iter().collect();
             let write = |entries: &[(&str, &Bytes)]| {
-                let requests = entries.iter().map(|(key, value)| put(key, value, expiry)).collect();
+                let requests = entries
+                    .iter()
+                    .map(|(key, value)| put(key, value, expiry))
+                    .collect();
                 self.write_batch(requests, &deadline)
             };
             let batches: Vec<_> = entries.chunks(WRITTEN_AT_ONCE).map(write).collect();
@@ -174,7 +177,13 @@ impl Table {
             });
             let answer = answer.await?;
             self.cost.read(answer.consumed_capacity.iter().flatten());
-            items.extend(answer.responses.into_iter().flatten().flat_map(|(_, items)| items));
+            items.extend(
+                answer
+                    .responses
+                    .into_iter()
+                    .flatten()
+                    .flat_map(|(_, items)| items),
+            );
             let left = answer.unprocessed_keys.into_iter().flatten();
             keys = left.flat_map(|(_, left)| left.keys).collect();
             if keys.is_empty() {

@@ -3,15 +3,16 @@
 //!
 //! Not in here: what is sent (`contract.rs` and beside it).
 
-use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::config::http::HttpResponse;
 use aws_sdk_dynamodb::error::ProvideErrorMetadata;
+use aws_sdk_dynamodb::error::SdkError;
 use cache_core::{CacheError, ConfigError, Outcome, Stage, Unavailability};
 
 use super::Table;
 use super::retry::{Deadline, Effect, Tries};
 use crate::account::AwsService;
 use crate::error::{self, Request};
+use crate::quiet::quiet;
 
 impl Table {
     /// Runs `work` until it is done, the deadline passes, or the client closes.
@@ -40,13 +41,15 @@ impl Table {
         request: impl Fn() -> F,
     ) -> Result<T, CacheError>
     where
-        F: Future<Output = Result<T, CacheError>>,
+        F: Future<Output = Result<T, CacheError>> + Send,
     {
         let mut tries = Tries::default();
         loop {
             let limit = tries.limit(effect, deadline);
             self.cost.request();
-            let error = match tokio::time::timeout(limit, request()).await {
+            let answer = tokio::time::timeout(limit, quiet(request())).await;
+            self.clock.warn_if_wrong();
+            let error = match answer {
                 Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(error)) => error,
                 Err(_) => CacheError::Timeout {
@@ -93,7 +96,8 @@ impl Table {
             // The connection ended in the middle of the answer, or a proxy answered.
             return CacheError::Unavailable {
                 reason: Unavailability::Lost,
-                detail: format!("the answer of DynamoDB to {permission} was cut off or is not DynamoDB's").into(),
+                detail: format!("the answer of DynamoDB to {permission} was cut off or is not DynamoDB's")
+                    .into(),
                 outcome: Outcome::Unknown,
                 source: None,
             };
@@ -102,7 +106,10 @@ impl Table {
         match error::code(error).unwrap_or_default() {
             "ResourceNotFoundException" => missing(&self.name, self.aws.region()),
             "TransactionConflictException" | "ReplicatedWriteConflictException" => passing(
-                format!("another write to the same item of the table {} was under way", self.name),
+                format!(
+                    "another write to the same item of the table {} was under way",
+                    self.name
+                ),
                 Outcome::NotApplied,
             ),
             "ValidationException" if message.is_some_and(|text| text.contains("tem size")) => {
@@ -111,7 +118,9 @@ impl Table {
                     reason: "DynamoDB takes items of 400 KB at most".into(),
                 }
             }
-            "ValidationException" if message.is_some_and(|text| text.contains("does not match the schema")) => {
+            "ValidationException"
+                if message.is_some_and(|text| text.contains("does not match the schema")) =>
+            {
                 CacheError::Config(ConfigError::one(
                     "CACHE_DYNAMODB_TABLE",
                     &format!(

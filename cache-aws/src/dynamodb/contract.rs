@@ -14,7 +14,8 @@ use super::{DynamoClient, Table, layout};
 use crate::error;
 
 /// The condition that an item is there and has not ended.
-pub(super) const LIVE: &str = "attribute_exists(#key) AND (attribute_not_exists(#expires) OR #expires > :now)";
+pub(super) const LIVE: &str =
+    "attribute_exists(#key) AND (attribute_not_exists(#expires) OR #expires > :now)";
 /// The condition that none is there, or that it has ended.
 const ABSENT: &str = "attribute_not_exists(#key) OR #expires <= :now";
 /// The condition that an item is there, has not ended, and has this value.
@@ -341,7 +342,10 @@ impl CacheClient for DynamoClient {
         layout::check(key)?;
         let deadline = self.table.reading();
         let read = async {
-            let item = self.table.item(key, true, Some("#key, #expires"), &deadline).await?;
+            let item = self
+                .table
+                .item(key, true, Some("#key, #expires"), &deadline)
+                .await?;
             let Some(item) = item else {
                 return Err(CacheError::Miss);
             };

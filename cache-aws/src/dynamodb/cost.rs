@@ -234,7 +234,10 @@ mod tests {
     fn the_documentation_has_every_metric() {
         let page = include_str!("../../../docs/metrics.md");
         for line in markdown().lines() {
-            assert!(page.contains(line), "docs/metrics.md should hold the line:\n{line}");
+            assert!(
+                page.contains(line),
+                "docs/metrics.md should hold the line:\n{line}"
+            );
         }
     }
 }

@@ -150,7 +150,9 @@ impl Table {
                     self.cost.write(&answer.consumed_capacity);
                     Ok(Updated::To(delta))
                 }
-                Err(error) if super::contract::is_unmet(crate::error::code(&error)) => Ok(Updated::Refused(None)),
+                Err(error) if super::contract::is_unmet(crate::error::code(&error)) => {
+                    Ok(Updated::Refused(None))
+                }
                 Err(error) => Err(self.translate("dynamodb:UpdateItem", deadline, &error)),
             }
         })

@@ -128,8 +128,9 @@ pub(super) fn entry(mut item: Item, now: u64) -> Result<Option<(Bytes, Ttl)>, Ca
         _ => {
             return Err(CacheError::Rejected {
                 code: "WRONGTYPE".into(),
-                detail: "the item's attribute `value` is neither binary nor a number: another program wrote it"
-                    .into(),
+                detail:
+                    "the item's attribute `value` is neither binary nor a number: another program wrote it"
+                        .into(),
             });
         }
     };
@@ -144,7 +145,9 @@ pub(super) fn remaining(item: &Item, now: u64) -> Result<Option<Ttl>, CacheError
     let expires = attribute.as_n().ok().and_then(|text| text.parse::<u64>().ok());
     let Some(expires) = expires else {
         return Err(CacheError::Corrupt {
-            detail: "the item's attribute `expires_ms` is no number of milliseconds: another program wrote it".into(),
+            detail:
+                "the item's attribute `expires_ms` is no number of milliseconds: another program wrote it"
+                    .into(),
             source: None,
         });
     };
@@ -177,7 +180,13 @@ mod tests {
 
     #[test]
     fn dynamodb_never_deletes_before_the_entry_ends() {
-        for (now, millis, expected) in [(0, 1, 1), (0, 1_000, 1), (999, 2, 2), (1_500, 500, 2), (1_500, 501, 3)] {
+        for (now, millis, expected) in [
+            (0, 1, 1),
+            (0, 1_000, 1),
+            (999, 2, 2),
+            (1_500, 500, 2),
+            (1_500, 501, 3),
+        ] {
             let expiry = Expiry::after(now, millis);
             assert_eq!(expiry.in_seconds(), number(expected), "{now} and {millis}");
         }

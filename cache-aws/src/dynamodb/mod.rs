@@ -163,7 +163,12 @@ impl DynamoClient {
 
 impl fmt::Debug for DynamoClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "DynamoClient({} in {})", self.table.name, self.table.aws.region())
+        write!(
+            f,
+            "DynamoClient({} in {})",
+            self.table.name,
+            self.table.aws.region()
+        )
     }
 }
 

@@ -165,7 +165,11 @@ mod tests {
     async fn what_may_have_been_done_stays_open_although_the_next_try_was_refused() {
         let deadline = Deadline::after(Duration::from_secs(10));
         let mut tries = Tries::default();
-        assert!(tries.next(Effect::Write, unavailable(Outcome::Unknown), 1, &deadline).is_ok());
+        assert!(
+            tries
+                .next(Effect::Write, unavailable(Outcome::Unknown), 1, &deadline)
+                .is_ok()
+        );
         let error = tries
             .next(Effect::Write, unavailable(Outcome::NotApplied), 1, &deadline)
             .unwrap_err();

@@ -19,6 +19,7 @@ use super::retry::{Deadline, Effect, Tries, delay};
 use super::{DynamoClient, call, sdk};
 use crate::account::{Aws, AwsService};
 use crate::error::{self, Request};
+use crate::quiet::quiet;
 
 /// How long one request about the table may take.
 const REQUEST: Duration = Duration::from_secs(10);
@@ -345,7 +346,11 @@ impl DynamoTable {
                 async move {
                     match request.send().await {
                         Ok(_) => Ok(true),
-                        Err(error) if error::code(&error) == Some("ContinuousBackupsUnavailableException") => Ok(false),
+                        Err(error)
+                            if error::code(&error) == Some("ContinuousBackupsUnavailableException") =>
+                        {
+                            Ok(false)
+                        }
                         Err(error) => Err(error),
                     }
                 }
@@ -396,13 +401,13 @@ impl DynamoTable {
         request: impl Fn() -> F,
     ) -> Result<T, CacheError>
     where
-        F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+        F: Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send,
         E: ProvideErrorMetadata + std::error::Error + 'static,
     {
         let deadline = Deadline::after(REQUEST);
         let mut tries = Tries::default();
         loop {
-            let error = match tokio::time::timeout(tries.limit(effect, &deadline), request()).await {
+            let error = match tokio::time::timeout(tries.limit(effect, &deadline), quiet(request())).await {
                 Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(error)) if error::code(&error) == Some("ResourceNotFoundException") => {
                     return Err(call::missing(&self.name, self.aws.region()));
@@ -438,7 +443,11 @@ impl DynamoClient {
             Ok(Some(state)) => {
                 check(table.name(), &state)?;
                 for problem in state.problems() {
-                    tracing::warn!(table = table.name(), problem, "the table of the cache is not as it should be");
+                    tracing::warn!(
+                        table = table.name(),
+                        problem,
+                        "the table of the cache is not as it should be"
+                    );
                 }
                 Ok(())
             }
@@ -470,14 +479,22 @@ fn state(table: &TableDescription, ttl: Option<TimeToLiveDescription>) -> TableS
     let kind = |name: &str| {
         let mut definitions = table.attribute_definitions().iter();
         let definition = definitions.find(|definition| definition.attribute_name() == name);
-        definition.map_or_else(String::new, |definition| definition.attribute_type().as_str().to_owned())
+        definition.map_or_else(String::new, |definition| {
+            definition.attribute_type().as_str().to_owned()
+        })
     };
     let key = table.key_schema().iter().map(|element| {
         let name = element.attribute_name();
-        (name.to_owned(), element.key_type().as_str().to_owned(), kind(name))
+        (
+            name.to_owned(),
+            element.key_type().as_str().to_owned(),
+            kind(name),
+        )
     });
     let status = table.table_status().map_or("UNKNOWN", TableStatus::as_str);
-    let billing = table.billing_mode_summary().and_then(|summary| summary.billing_mode());
+    let billing = table
+        .billing_mode_summary()
+        .and_then(|summary| summary.billing_mode());
     TableState {
         status: status.to_owned(),
         key: key.collect(),

@@ -114,7 +114,9 @@ impl DynamoClient {
             .map(|keys| async move {
                 let deadline = table.writing();
                 let requests = keys.iter().map(|key| removal(key)).collect();
-                let removed = table.within(deadline, table.write_batch(requests, &deadline)).await;
+                let removed = table
+                    .within(deadline, table.write_batch(requests, &deadline))
+                    .await;
                 removed.map_err(|error| (keys, error))
             })
             .collect();

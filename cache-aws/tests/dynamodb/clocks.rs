@@ -13,8 +13,20 @@ async fn machines_that_are_an_hour_off_agree_about_lives() {
     let hour = Duration::from_secs(3_600);
     let ahead = move || UNIX_EPOCH.elapsed().unwrap() + hour;
     let behind = move || UNIX_EPOCH.elapsed().unwrap() - hour;
-    let ahead = emulator.builder().await.wall_clock(ahead).connect().await.unwrap();
-    let behind = emulator.builder().await.wall_clock(behind).connect().await.unwrap();
+    let ahead = emulator
+        .builder()
+        .await
+        .wall_clock(ahead)
+        .connect()
+        .await
+        .unwrap();
+    let behind = emulator
+        .builder()
+        .await
+        .wall_clock(behind)
+        .connect()
+        .await
+        .unwrap();
     // Each has an answer of the service, which tells the time.
     for client in [&ahead, &behind] {
         client.ping().await.unwrap();

@@ -9,7 +9,10 @@ async fn cost(client: &DynamoClient, call: impl AsyncFn(&DynamoClient)) -> (f64,
     let before: DynamoDbStats = client.stats();
     call(client).await;
     let after = client.stats();
-    (after.read_units - before.read_units, after.write_units - before.write_units)
+    (
+        after.read_units - before.read_units,
+        after.write_units - before.write_units,
+    )
 }
 
 /// The numbers of `docs/aws.md`.
@@ -18,15 +21,30 @@ async fn calls_cost_what_the_documentation_says() {
     let emulator = Emulator::start().await;
     let client = emulator.client().await;
     let eventual = DynamoDbOptions::default().with_consistency(Consistency::Eventual);
-    let eventual = emulator.builder().await.options(eventual).connect().await.unwrap();
+    let eventual = emulator
+        .builder()
+        .await
+        .options(eventual)
+        .connect()
+        .await
+        .unwrap();
     let (small, large) = (vec![b'x'; 500], vec![b'x'; 5_000]);
-    client.set("small", small.clone().into(), Ttl::secs(60)).await.unwrap();
-    client.set("large", large.clone().into(), Ttl::secs(60)).await.unwrap();
+    client
+        .set("small", small.clone().into(), Ttl::secs(60))
+        .await
+        .unwrap();
+    client
+        .set("large", large.clone().into(), Ttl::secs(60))
+        .await
+        .unwrap();
     macro_rules! costs {
         ($client:ident, $call:expr => $read:expr, $write:expr) => {
             let (read, write) = cost(&$client, $call).await;
-            assert!((read - $read).abs() < 1e-6 && (write - $write).abs() < 1e-6,
-                "{}: {read} read, {write} written", stringify!($call));
+            assert!(
+                (read - $read).abs() < 1e-6 && (write - $write).abs() < 1e-6,
+                "{}: {read} read, {write} written",
+                stringify!($call)
+            );
         };
     }
     costs!(client, async |c: &DynamoClient| drop(c.get("small").await) => 1.0, 0.0);

@@ -57,10 +57,7 @@ struct Shared {
 }
 
 impl Double {
-    pub(crate) async fn start(
-        upstream: &str,
-        script: impl Fn(&Call) -> Act + Send + Sync + 'static,
-    ) -> Self {
+    pub(crate) async fn start(upstream: &str, script: impl Fn(&Call) -> Act + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let shared = Arc::new(Shared {
@@ -115,7 +112,11 @@ impl Shared {
                 let mut calls = self.calls.lock().unwrap();
                 let number = calls.iter().filter(|(of, _)| *of == operation).count();
                 calls.push((operation.clone(), body.clone()));
-                Call { operation, number, body }
+                Call {
+                    operation,
+                    number,
+                    body,
+                }
             };
             let (status, answer) = match (self.script)(&call) {
                 Act::Forward => self.forward(&target, &call.body).await,
@@ -141,7 +142,11 @@ impl Shared {
 
     async fn partly(&self, target: &str, mut body: Value, half: bool) -> (u16, Value) {
         let is_read = target.ends_with("BatchGetItem");
-        let left = if is_read { "UnprocessedKeys" } else { "UnprocessedItems" };
+        let left = if is_read {
+            "UnprocessedKeys"
+        } else {
+            "UnprocessedItems"
+        };
         let tables = body["RequestItems"].as_object_mut().unwrap();
         let (name, request) = tables.iter_mut().next().unwrap();
         let (name, mut rest) = (name.clone(), request.clone());
@@ -205,7 +210,9 @@ async fn read_message(stream: &mut BufReader<TcpStream>) -> Option<Request> {
     loop {
         let mut line = String::new();
         stream.read_line(&mut line).await.ok()?;
-        let Some((name, value)) = line.trim_end().split_once(':') else { break };
+        let Some((name, value)) = line.trim_end().split_once(':') else {
+            break;
+        };
         headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
     }
     let length: usize = headers.get("content-length")?.parse().ok()?;

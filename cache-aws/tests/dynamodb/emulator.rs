@@ -57,7 +57,11 @@ impl Emulator {
 pub(crate) async fn aws(url: &str) -> Aws {
     Aws::builder()
         .region("eu-west-2")
-        .credentials("AKIDEXAMPLE", "s3cr3t-access-key".into(), Some("s3cr3t-session".into()))
+        .credentials(
+            "AKIDEXAMPLE",
+            "s3cr3t-access-key".into(),
+            Some("s3cr3t-session".into()),
+        )
         .service_endpoint(AwsService::DynamoDb, url)
         .load()
         .await

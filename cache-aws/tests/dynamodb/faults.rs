@@ -75,7 +75,10 @@ async fn endless_throttling_ends_as_something_that_may_pass() {
     let began = clock::now();
     let error = scene.client.get("key").await.unwrap_err();
     assert!(clock::now() - began < Duration::from_secs(2));
-    assert!(error.is_transient() && error.outcome() == Outcome::NotApplied, "{error}");
+    assert!(
+        error.is_transient() && error.outcome() == Outcome::NotApplied,
+        "{error}"
+    );
     assert!(error.to_string().contains("throttles"), "{error}");
 }
 
@@ -83,7 +86,10 @@ async fn endless_throttling_ends_as_something_that_may_pass() {
 async fn an_increment_whose_answer_is_lost_is_not_sent_again() {
     let scene = Scene::new(first("UpdateItem", 1, || Act::LoseAnswer)).await;
     let error = scene.client.incr("count").await.unwrap_err();
-    assert!(error.is_transient() && error.outcome() == Outcome::Unknown, "{error}");
+    assert!(
+        error.is_transient() && error.outcome() == Outcome::Unknown,
+        "{error}"
+    );
     assert_eq!(scene.double.count("UpdateItem"), 1);
     assert_eq!(scene.beside.get("count").await.unwrap(), "1");
 }
@@ -104,11 +110,26 @@ async fn conditional_writes_whose_answer_is_lost_are_not_sent_again() {
     })
     .await;
     let lost = |error: CacheError| assert_eq!(error.outcome(), Outcome::Unknown, "{error}");
-    lost(scene.client.set_if_absent("key", "1".into(), TEN_MINUTES).await.unwrap_err());
-    lost(scene.client.compare_and_set("key", b"1", "2".into(), TEN_MINUTES).await.unwrap_err());
+    lost(
+        scene
+            .client
+            .set_if_absent("key", "1".into(), TEN_MINUTES)
+            .await
+            .unwrap_err(),
+    );
+    lost(
+        scene
+            .client
+            .compare_and_set("key", b"1", "2".into(), TEN_MINUTES)
+            .await
+            .unwrap_err(),
+    );
     assert_eq!(scene.beside.get("key").await.unwrap(), "2");
     lost(scene.client.compare_and_delete("key", b"2").await.unwrap_err());
-    assert_eq!((scene.double.count("PutItem"), scene.double.count("DeleteItem")), (2, 1));
+    assert_eq!(
+        (scene.double.count("PutItem"), scene.double.count("DeleteItem")),
+        (2, 1)
+    );
     assert!(matches!(scene.beside.get("key").await, Err(CacheError::Miss)));
 }
 
@@ -121,13 +142,23 @@ async fn what_may_be_done_twice_is_sent_again_after_a_lost_answer() {
     .await;
     let client = &scene.client;
     client.set("key", "value".into(), TEN_MINUTES).await.unwrap();
-    client.set_many(&[("other", "value".into())], TEN_MINUTES).await.unwrap();
+    client
+        .set_many(&[("other", "value".into())], TEN_MINUTES)
+        .await
+        .unwrap();
     assert_eq!(client.get("key").await.unwrap(), "value");
     assert_eq!(client.exists(&["key", "other"]).await.unwrap(), 2);
     assert!(client.expire("key", Ttl::Forever).await.unwrap());
     // The first try deleted it, as the contract says.
     assert_eq!(client.del(&["key"]).await.unwrap(), 0);
-    for operation in ["PutItem", "BatchWriteItem", "GetItem", "BatchGetItem", "UpdateItem", "DeleteItem"] {
+    for operation in [
+        "PutItem",
+        "BatchWriteItem",
+        "GetItem",
+        "BatchGetItem",
+        "UpdateItem",
+        "DeleteItem",
+    ] {
         assert_eq!(scene.double.count(operation), 2, "{operation}");
     }
 }
@@ -135,7 +166,11 @@ async fn what_may_be_done_twice_is_sent_again_after_a_lost_answer() {
 #[tokio::test]
 async fn a_hanging_connection_leaves_time_for_another_one() {
     let scene = Scene::new(first("GetItem", 1, || Act::Hang)).await;
-    scene.client.set("key", "value".into(), TEN_MINUTES).await.unwrap();
+    scene
+        .client
+        .set("key", "value".into(), TEN_MINUTES)
+        .await
+        .unwrap();
     assert_eq!(scene.client.get("key").await.unwrap(), "value");
 }
 
@@ -221,7 +256,10 @@ async fn a_batch_that_is_never_processed_ends_by_the_deadline() {
     .await;
     let entries = [("key", "1".into()), ("other", "2".into())];
     let error = scene.client.set_many(&entries, TEN_MINUTES).await.unwrap_err();
-    assert!(error.is_transient() && error.outcome() == Outcome::Unknown, "{error}");
+    assert!(
+        error.is_transient() && error.outcome() == Outcome::Unknown,
+        "{error}"
+    );
     assert!(error.to_string().contains("2 keys"), "{error}");
     let error = scene.client.get_many(&["key"]).await.unwrap_err();
     assert!(error.is_transient(), "{error}");
@@ -234,7 +272,16 @@ async fn a_value_over_the_limit_in_a_batch_sends_nothing() {
     let large = Bytes::from(vec![0; DynamoClient::MAX_VALUE_LEN + 1]);
     let entries = [("key", "1".into()), ("large", large), ("other", "2".into())];
     let error = scene.client.set_many(&entries, TEN_MINUTES).await.unwrap_err();
-    assert!(matches!(error, CacheError::InvalidInput { argument: "value", .. }), "{error}");
+    assert!(
+        matches!(
+            error,
+            CacheError::InvalidInput {
+                argument: "value",
+                ..
+            }
+        ),
+        "{error}"
+    );
     assert_eq!(scene.double.count("BatchWriteItem"), 0);
 }
 
@@ -263,7 +310,11 @@ async fn reads_are_strongly_consistent_unless_asked_otherwise() {
 async fn a_failing_condition_without_the_item_is_looked_up() {
     // As DynamoDB answered before it could send the item along.
     let scene = Scene::new(first("UpdateItem", 1, || {
-        Act::error(400, "ConditionalCheckFailedException", "The conditional request failed")
+        Act::error(
+            400,
+            "ConditionalCheckFailedException",
+            "The conditional request failed",
+        )
     }))
     .await;
     scene.beside.set("text", "abc".into(), TEN_MINUTES).await.unwrap();
@@ -329,6 +380,9 @@ async fn a_service_that_is_down_is_unavailable_and_nothing_was_done() {
         .await
         .unwrap();
     let error = client.incr("count").await.unwrap_err();
-    assert!(error.is_transient() && error.outcome() == Outcome::NotApplied, "{error}");
+    assert!(
+        error.is_transient() && error.outcome() == Outcome::NotApplied,
+        "{error}"
+    );
     drop(emulator);
 }

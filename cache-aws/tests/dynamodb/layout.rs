@@ -12,7 +12,13 @@ use crate::emulator::{Emulator, TABLE};
 
 async fn attribute(emulator: &Emulator, key: &str, name: &str) -> Option<AttributeValue> {
     let key = AttributeValue::S(key.to_owned());
-    let item = emulator.raw().get_item().table_name(TABLE).key("key", key).send().await;
+    let item = emulator
+        .raw()
+        .get_item()
+        .table_name(TABLE)
+        .key("key", key)
+        .send()
+        .await;
     item.unwrap().item.unwrap_or_default().remove(name)
 }
 
@@ -24,7 +30,10 @@ fn number(attribute: Option<AttributeValue>) -> u64 {
 async fn an_entry_has_its_expiry_in_milliseconds_and_rounded_up_in_seconds() {
     let emulator = Emulator::start().await;
     let client = emulator.client().await;
-    client.set("key", "value".into(), Ttl::millis(1_234)).await.unwrap();
+    client
+        .set("key", "value".into(), Ttl::millis(1_234))
+        .await
+        .unwrap();
     let millis = number(attribute(&emulator, "key", "expires_ms").await);
     let seconds = number(attribute(&emulator, "key", "ttl").await);
     assert_eq!(seconds, millis.div_ceil(1_000));
@@ -38,14 +47,28 @@ async fn an_entry_has_its_expiry_in_milliseconds_and_rounded_up_in_seconds() {
 async fn integers_are_numbers_and_come_back_as_the_same_text() {
     let emulator = Emulator::start().await;
     let client = emulator.client().await;
-    for text in ["0", "-1", "5", "100", "9223372036854775807", "-9223372036854775808", "1000000000000000000"] {
+    for text in [
+        "0",
+        "-1",
+        "5",
+        "100",
+        "9223372036854775807",
+        "-9223372036854775808",
+        "1000000000000000000",
+    ] {
         client.set("key", text.into(), Ttl::Forever).await.unwrap();
-        assert!(attribute(&emulator, "key", "value").await.unwrap().is_n(), "{text}");
+        assert!(
+            attribute(&emulator, "key", "value").await.unwrap().is_n(),
+            "{text}"
+        );
         assert_eq!(client.get("key").await.unwrap(), text);
     }
     for text in ["00", "-0", "+1", "1.0", "1e3", "9223372036854775808", " 1"] {
         client.set("key", text.into(), Ttl::Forever).await.unwrap();
-        assert!(attribute(&emulator, "key", "value").await.unwrap().is_b(), "{text}");
+        assert!(
+            attribute(&emulator, "key", "value").await.unwrap().is_b(),
+            "{text}"
+        );
         assert_eq!(client.get("key").await.unwrap(), text);
     }
 }
@@ -56,7 +79,13 @@ async fn later(emulator: &Emulator) -> (Arc<AtomicU64>, DynamoClient) {
     let ahead = Arc::clone(&moved);
     let epoch = std::time::UNIX_EPOCH;
     let clock = move || epoch.elapsed().unwrap() + Duration::from_millis(ahead.load(Ordering::Relaxed));
-    let client = emulator.builder().await.wall_clock(clock).connect().await.unwrap();
+    let client = emulator
+        .builder()
+        .await
+        .wall_clock(clock)
+        .connect()
+        .await
+        .unwrap();
     (moved, client)
 }
 
@@ -78,14 +107,22 @@ async fn an_entry_that_ended_is_absent_although_it_is_there() {
     assert_eq!(client.exists(&keys).await.unwrap(), 0);
     assert_eq!(client.del(&["a"]).await.unwrap(), 0);
     assert!(!client.expire("a", Ttl::secs(60)).await.unwrap());
-    assert!(!client.compare_and_set("b", b"7", "8".into(), Ttl::secs(60)).await.unwrap());
+    assert!(
+        !client
+            .compare_and_set("b", b"7", "8".into(), Ttl::secs(60))
+            .await
+            .unwrap()
+    );
     assert!(!client.compare_and_delete("c", b"7").await.unwrap());
     assert!(client.set_if_absent("d", "8".into(), Ttl::Forever).await.unwrap());
     assert_eq!(client.incr("e").await.unwrap(), 1);
     assert!(client.ttl("e").await.unwrap().is_forever());
     assert_eq!(client.incr_by("f", 5, Ttl::secs(60)).await.unwrap(), 5);
     assert!(!client.ttl("f").await.unwrap().is_forever());
-    assert!(attribute(&emulator, "g", "value").await.is_some(), "nothing deleted it");
+    assert!(
+        attribute(&emulator, "g", "value").await.is_some(),
+        "nothing deleted it"
+    );
 }
 
 #[tokio::test]

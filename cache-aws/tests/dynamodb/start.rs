@@ -21,9 +21,14 @@ async fn a_missing_table_is_an_error_with_the_command_that_makes_it() {
         let text = error.to_string();
         assert!(matches!(error, CacheError::Config(_)), "{text}");
         assert!(text.contains("CACHE_DYNAMODB_TABLE"), "{text}");
-        assert!(text.contains("cachectl dynamodb create-table --table cache"), "{text}");
+        assert!(
+            text.contains("cachectl dynamodb create-table --table cache"),
+            "{text}"
+        );
     }
-    let error = DynamoClient::connect(&emulator.aws().await, "").await.unwrap_err();
+    let error = DynamoClient::connect(&emulator.aws().await, "")
+        .await
+        .unwrap_err();
     assert!(error.to_string().contains("CACHE_DYNAMODB_TABLE"), "{error}");
 }
 
@@ -33,7 +38,9 @@ async fn a_table_with_another_key_is_refused_at_start() {
     let attribute = AttributeDefinition::builder()
         .attribute_name("id")
         .attribute_type(ScalarAttributeType::B);
-    let key = KeySchemaElement::builder().attribute_name("id").key_type(KeyType::Hash);
+    let key = KeySchemaElement::builder()
+        .attribute_name("id")
+        .key_type(KeyType::Hash);
     emulator
         .raw()
         .create_table()
@@ -46,7 +53,10 @@ async fn a_table_with_another_key_is_refused_at_start() {
         .unwrap();
     let error = emulator.builder().await.connect().await.unwrap_err();
     let text = error.to_string();
-    assert!(text.contains("id (HASH, B)") && text.contains("partition key key"), "{text}");
+    assert!(
+        text.contains("id (HASH, B)") && text.contains("partition key key"),
+        "{text}"
+    );
     let table = DynamoTable::new(&emulator.aws().await, TABLE);
     let error = table.create(&CreateTable::default()).await.unwrap_err();
     assert!(error.to_string().contains("id (HASH, B)"), "{error}");
@@ -58,7 +68,10 @@ async fn a_table_is_made_once_and_what_is_missing_is_added() {
     let table = DynamoTable::new(&emulator.aws().await, TABLE);
     assert_eq!(table.describe().await.unwrap(), None);
     let tags = [("team".to_owned(), "payments".to_owned())];
-    let created = table.create(&CreateTable::default().with_tags(tags)).await.unwrap();
+    let created = table
+        .create(&CreateTable::default().with_tags(tags))
+        .await
+        .unwrap();
     assert!(created.table && created.ttl);
     let state = table.describe().await.unwrap().unwrap();
     assert_eq!(state.problems(), [""; 0]);
@@ -98,7 +111,9 @@ async fn a_role_that_may_not_describe_the_table_can_use_it() {
         _ => Act::Forward,
     })
     .await;
-    let client = DynamoClient::connect(&aws(&double.url).await, TABLE).await.unwrap();
+    let client = DynamoClient::connect(&aws(&double.url).await, TABLE)
+        .await
+        .unwrap();
     client.set("key", "value".into(), Ttl::Forever).await.unwrap();
     assert_eq!(client.get("key").await.unwrap(), "value");
 }

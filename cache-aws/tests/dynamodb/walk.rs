@@ -57,12 +57,16 @@ async fn what_cannot_be_removed_is_named() {
     let double = Double::start(&emulator.url, |call| {
         let batch = call.body.to_string();
         match &*call.operation {
-            "BatchWriteItem" if batch.contains("\"key:030\"") => Act::error(400, "AccessDeniedException", "no"),
+            "BatchWriteItem" if batch.contains("\"key:030\"") => {
+                Act::error(400, "AccessDeniedException", "no")
+            }
             _ => Act::Forward,
         }
     })
     .await;
-    let client = DynamoClient::connect(&aws(&double.url).await, TABLE).await.unwrap();
+    let client = DynamoClient::connect(&aws(&double.url).await, TABLE)
+        .await
+        .unwrap();
     let keys: Vec<String> = (0..60).map(|number| format!("key:{number:03}")).collect();
     for key in &keys {
         client.set(key, "x".into(), Ttl::Forever).await.unwrap();
@@ -73,5 +77,9 @@ async fn what_cannot_be_removed_is_named() {
     assert_eq!(error.kind(), "denied");
     assert_eq!(client.exists(&keys).await.unwrap(), 25);
     client.remove(&keys[..30]).await.unwrap();
-    assert_eq!(client.exists(&keys).await.unwrap(), 20, "removing what is gone is fine");
+    assert_eq!(
+        client.exists(&keys).await.unwrap(),
+        20,
+        "removing what is gone is fine"
+    );
 }
