@@ -2,9 +2,6 @@
 
 use clap::{Args, Subcommand};
 
-use super::Ended;
-use crate::output::Output;
-
 #[derive(Debug, Subcommand)]
 pub(crate) enum Dynamodb {
     /// Make the table, wait until it can be used, and switch the deletion of expired items on; what is there is left as it is
@@ -46,7 +43,7 @@ fn tag(text: &str) -> Result<(String, String), String> {
 }
 
 #[cfg(not(feature = "dynamodb"))]
-pub(super) async fn run(_command: Dynamodb, _output: &mut Output) -> Ended {
+pub(super) async fn run(_command: Dynamodb, _output: &mut crate::output::Output) -> super::Ended {
     Err(cache_core::CacheError::Unsupported {
         detail: "this cachectl was built without DynamoDB; build it with `--features dynamodb` (or `aws`)"
             .into(),
@@ -64,7 +61,8 @@ mod with_dynamodb {
     use cache_core::{CacheError, ConfigError};
     use serde_json::{Value, json};
 
-    use super::{Dynamodb, Ended};
+    use super::super::Ended;
+    use super::Dynamodb;
     use crate::exit::Exit;
     use crate::human;
     use crate::output::Output;
