@@ -80,11 +80,8 @@ async fn a_pattern_matches_as_everywhere_and_entries_that_ended_are_not_listed()
     ] {
         let mut listing = engine.list(pattern(text), None, &full());
         let mut listed = BTreeSet::new();
-        while let Some(keys) = listing.next().await {
-            listed.extend(
-                keys.into_iter()
-                    .map(|key| String::from_utf8(key.to_vec()).unwrap()),
-            );
+        while let Some(key) = listing.next().await {
+            listed.insert(String::from_utf8(key.to_vec()).unwrap());
         }
         let expected: BTreeSet<String> = expected.into_iter().map(str::to_owned).collect();
         assert_eq!(listed, expected, "{text}");
