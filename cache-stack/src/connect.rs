@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cache_core::config::{
-    Address, Authentication, Backend, ConfigError, DynamoDbConfig, NearTracking, PlaintextEntries, ValkeyConfig,
+    Authentication, Backend, ConfigError, NearTracking, PlaintextEntries, ValkeyConfig,
 };
-use cache_core::credentials::{Credentials as Login, CredentialsSource, FixedCredentials};
+use cache_core::credentials::CredentialsSource;
 use cache_core::{CacheClient, CacheConfig, CacheError, MemoryCache};
 use cache_valkey::{Tracking, ValkeyClient};
 
+use crate::aws::Account;
 use crate::refusal::Credentials;
-use crate::aws::{Account, Iam, Supplied};
 use crate::{Foundation, Stack, encryption, layers};
 
 /// A ready client, as the environment says; see [`CacheConfig::from_env`].
@@ -174,21 +174,19 @@ async fn login(
     let Backend::Valkey(valkey) = &mut config.backend else {
         return Ok(brought);
     };
-    let mut login = brought;
-    if let (None, Authentication::Iam { username, cache_name, serverless, service }) =
-        (&login, &valkey.authentication)
-    {
-        let iam = Iam {
-            username,
-            cache_name,
-            serverless: *serverless,
-            service: *service,
-        };
-        login = Some(account.tokens(iam).await?);
-    }
+    let mut login = match brought {
+        Some(brought) => Some(brought),
+        None => account.tokens(&valkey.authentication).await?,
+    };
     if let (Some(secret), Some(supplied)) = (secret, supplied) {
         if valkey.topology.addresses().is_empty() {
-            valkey.topology.set_addresses(vec![Address::new(supplied.host, supplied.port)]);
+            let address = supplied.address.ok_or_else(|| {
+                ConfigError::one(
+                    "CACHE_SECRET_ARN",
+                    "the secret has no host: add one, or set CACHE_ADDRS",
+                )
+            })?;
+            valkey.topology.set_addresses(vec![address]);
         }
         if supplied.tls && valkey.tls.is_none() {
             valkey.tls = secret.tls;

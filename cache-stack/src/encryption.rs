@@ -13,7 +13,10 @@ use cache_layers::{EncryptedConfig, Keyring, KeyringConfig};
 use crate::aws::Account;
 
 /// Loads and proves the keyset that `config` names.
-pub(crate) async fn keyring(config: &EncryptionConfig, account: &mut Account) -> Result<Arc<Keyring>, CacheError> {
+pub(crate) async fn keyring(
+    config: &EncryptionConfig,
+    account: &mut Account,
+) -> Result<Arc<Keyring>, CacheError> {
     let keyring = KeyringConfig::builder().refresh_every(config.refresh).build()?;
     match &config.keyset {
         KeysetLocation::File { path } => {

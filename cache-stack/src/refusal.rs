@@ -104,9 +104,19 @@ fn refuse(config: &CacheConfig, credentials: Credentials, features: Features) ->
     }
     for (asked, built, variable, feature) in [
         (dynamodb, features.dynamodb, "CACHE_TYPE", "dynamodb"),
-        (keyset, features.keyset, "CACHE_ENCRYPTION_KEYSET_URI", "aws-keyset"),
+        (
+            keyset,
+            features.keyset,
+            "CACHE_ENCRYPTION_KEYSET_URI",
+            "aws-keyset",
+        ),
         (iam && !brought, features.iam, "CACHE_IAM_ENABLED", "aws-iam"),
-        (config.secret.is_some(), features.secret, "CACHE_SECRET_ARN", "aws-secret"),
+        (
+            config.secret.is_some(),
+            features.secret,
+            "CACHE_SECRET_ARN",
+            "aws-secret",
+        ),
     ] {
         if asked && !built {
             problem(variable, missing(feature));
@@ -194,17 +204,24 @@ mod tests {
         }
         seen.dedup();
         assert_eq!(seen, ["aws-keyset", "aws-iam", "aws-secret", "dynamodb"]);
-        assert!(variable_named("CACHE_TYPE").unwrap().meaning.contains("feature `dynamodb`"));
+        assert!(
+            variable_named("CACHE_TYPE")
+                .unwrap()
+                .meaning
+                .contains("feature `dynamodb`")
+        );
     }
 
     #[test]
     fn every_missing_feature_is_named_at_once() {
         let config = CacheConfig::builder()
             .dynamodb(DynamoDbConfig::new("tokens"))
-            .encryption(cache_core::config::EncryptionConfig::new(KeysetLocation::Envelope {
-                keyset_uri: "aws-secretsmanager:///keyset".into(),
-                kms_key_uri: "aws-kms://key".into(),
-            }))
+            .encryption(cache_core::config::EncryptionConfig::new(
+                KeysetLocation::Envelope {
+                    keyset_uri: "aws-secretsmanager:///keyset".into(),
+                    kms_key_uri: "aws-kms://key".into(),
+                },
+            ))
             .build()
             .unwrap();
         let expected = ["CACHE_TYPE", "CACHE_ENCRYPTION_KEYSET_URI"];
@@ -237,10 +254,16 @@ mod tests {
             .with_tls(TlsConfig::new());
         let config = CacheConfig::builder().valkey(valkey);
         let without = config.clone().build().unwrap();
-        assert_eq!(names(&without, Credentials::Configured, NONE), ["CACHE_IAM_ENABLED"]);
+        assert_eq!(
+            names(&without, Credentials::Configured, NONE),
+            ["CACHE_IAM_ENABLED"]
+        );
         assert_eq!(names(&without, Credentials::Brought, NONE), [""; 0]);
         let arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:cache";
         let with_secret = config.secret(SecretConfig::new(arn)).build().unwrap();
-        assert_eq!(names(&with_secret, Credentials::Brought, NONE), ["CACHE_SECRET_ARN"]);
+        assert_eq!(
+            names(&with_secret, Credentials::Brought, NONE),
+            ["CACHE_SECRET_ARN"]
+        );
     }
 }

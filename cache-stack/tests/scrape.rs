@@ -80,7 +80,10 @@ async fn a_scrape_has_all_that_was_measured_in_a_form_that_can_be_read() {
             // What a read-through times is not there before it did so, and this stack does not encrypt.
             None => {
                 let absent = ["read_through", "cache.encryption.", "cache.keyring."];
-                assert!(absent.iter().any(|part| metric.name.contains(part)), "no {name} in\n{text}");
+                assert!(
+                    absent.iter().any(|part| metric.name.contains(part)),
+                    "no {name} in\n{text}"
+                );
             }
         }
     }

@@ -14,6 +14,7 @@ use cache_core::{CacheClient, CacheError};
 use cache_layers::read_through::{Coordination, ReadError, RefreshAhead};
 use cache_layers::{ReadThrough, ReadThroughConfig, Tiered, WallClock};
 
+use crate::bridge::Shared;
 use crate::keys::Keys;
 use crate::minter::Minter;
 use crate::profiles::{NoSuchToken, Order, Profiles};
@@ -105,7 +106,8 @@ impl Broker {
         let trouble = Arc::new(Trouble::default());
         let tally = Arc::new(Tally::default());
         let minter = Minter::new(upstream, most_mints, times, Arc::clone(&clock), Arc::clone(&tally));
-        let source = Source::new(minter, Arc::clone(&trouble), times, Arc::clone(&clock))?;
+        let shared = Shared::new(Arc::clone(&cache), times, Arc::clone(&clock));
+        let source = Source::new(minter, shared, Arc::clone(&trouble), times, Arc::clone(&clock))?;
         let config = ReadThroughConfig::builder()
             // The token's own expiry decides: what was minted together may be refreshed together.
             .jitter(0.0)

@@ -60,7 +60,10 @@ impl CacheClient for Encrypted {
                     let entry = self.inner.get_entry(plain_key).await?;
                     // That the sealed entry is written may go unreported: its read was a miss, which does not say
                     // whether it was tracked.
-                    Ok(Entry::untracked(self.plaintext(entry.value).value, entry.remaining))
+                    Ok(Entry::untracked(
+                        self.plaintext(entry.value).value,
+                        entry.remaining,
+                    ))
                 }
                 None => Err(CacheError::Miss),
             },
@@ -245,7 +248,7 @@ impl Encrypted {
         for (place, stored, _) in unread {
             match self.open(names[*place].key, stored) {
                 Ok(opened) => values[*place] = Some(opened.value),
-                Err(trouble) if trouble.is_dead && dead.len() < REMOVALS_PER_CALL => {
+                Err(trouble) if trouble.is_dead() && dead.len() < REMOVALS_PER_CALL => {
                     dead.push(self.give_up(&names[*place], stored, trouble));
                 }
                 Err(trouble) => self.count(trouble),

@@ -30,8 +30,9 @@ impl Encrypted {
     ) -> Result<i64, CacheError> {
         if !self.config.counters {
             return Err(CacheError::Unsupported {
-                detail: "this cache is encrypted and was set up without counters, which are stored in clear text"
-                    .into(),
+                detail:
+                    "this cache is encrypted and was set up without counters, which are stored in clear text"
+                        .into(),
             });
         }
         for _ in 0..TRIES {

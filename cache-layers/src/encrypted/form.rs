@@ -169,7 +169,10 @@ mod tests {
         assert!(matches!(bridge.unwrap(b"cb-enc"), Shape::Other));
         assert!(matches!(bridge.unwrap(b""), Shape::Other));
         for text in ["cb-enc:", "cb-enc:AAAA", "cb-enc:****", "cb-enc:AQ"] {
-            assert!(matches!(bridge.unwrap(text.as_bytes()), Shape::Malformed), "{text}");
+            assert!(
+                matches!(bridge.unwrap(text.as_bytes()), Shape::Malformed),
+                "{text}"
+            );
         }
     }
 

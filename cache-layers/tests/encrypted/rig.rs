@@ -22,7 +22,9 @@ pub(crate) fn still() -> KeyringConfig {
 }
 
 pub(crate) async fn keyring(store: &TestStore, config: KeyringConfig) -> Arc<Keyring> {
-    Keyring::load(Arc::new(store.clone()), None, config).await.expect("a good keyset")
+    Keyring::load(Arc::new(store.clone()), None, config)
+        .await
+        .expect("a good keyset")
 }
 
 pub(crate) fn config(form: StoredForm, migration: Migration) -> EncryptedConfig {
@@ -78,7 +80,10 @@ impl Rig {
     }
 
     pub(crate) async fn store_raw(&self, key: &str, stored: impl Into<Bytes>) {
-        self.remote.set(key, stored.into(), HOUR).await.expect("memory stores");
+        self.remote
+            .set(key, stored.into(), HOUR)
+            .await
+            .expect("memory stores");
     }
 }
 

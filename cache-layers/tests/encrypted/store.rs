@@ -59,13 +59,19 @@ impl TestStore {
     /// Waits until so many reads have begun.
     pub(crate) async fn until_read(&self, reads: u32) {
         let mut begun = self.begun.subscribe();
-        begun.wait_for(|begun| *begun >= reads).await.expect("the store is there");
+        begun
+            .wait_for(|begun| *begun >= reads)
+            .await
+            .expect("the store is there");
     }
 
     /// Waits until so many reads have ended.
     pub(crate) async fn until_ended(&self, reads: u32) {
         let mut ended = self.ended.subscribe();
-        ended.wait_for(|ended| *ended >= reads).await.expect("the store is there");
+        ended
+            .wait_for(|ended| *ended >= reads)
+            .await
+            .expect("the store is there");
     }
 }
 

@@ -129,16 +129,37 @@ mod tests {
         assert!(new().jitter(0.0).unknown_key_wait(Duration::ZERO).build().is_ok());
         let day = Duration::from_secs(24 * 60 * 60);
         let cases = [
-            (new().refresh_every(Duration::ZERO), "refresh_every: takes 10 ms to 24 hours"),
-            (new().refresh_every(day * 2), "refresh_every: takes 10 ms to 24 hours"),
-            (new().jitter(0.6), "jitter: takes a share of the time, from 0 to 0.5"),
-            (new().jitter(f64::NAN), "jitter: takes a share of the time, from 0 to 0.5"),
+            (
+                new().refresh_every(Duration::ZERO),
+                "refresh_every: takes 10 ms to 24 hours",
+            ),
+            (
+                new().refresh_every(day * 2),
+                "refresh_every: takes 10 ms to 24 hours",
+            ),
+            (
+                new().jitter(0.6),
+                "jitter: takes a share of the time, from 0 to 0.5",
+            ),
+            (
+                new().jitter(f64::NAN),
+                "jitter: takes a share of the time, from 0 to 0.5",
+            ),
             (new().least_gap(Duration::ZERO), "least_gap: takes 1 ms to 1 hour"),
-            (new().fetch_limit(Duration::ZERO), "fetch_limit: takes 10 ms to 5 minutes"),
-            (new().unknown_key_wait(day), "unknown_key_wait: takes zero to 10 seconds"),
+            (
+                new().fetch_limit(Duration::ZERO),
+                "fetch_limit: takes 10 ms to 5 minutes",
+            ),
+            (
+                new().unknown_key_wait(day),
+                "unknown_key_wait: takes zero to 10 seconds",
+            ),
         ];
         for (builder, text) in cases {
-            assert_eq!(builder.build().unwrap_err().to_string(), format!("invalid {text}"));
+            assert_eq!(
+                builder.build().unwrap_err().to_string(),
+                format!("invalid {text}")
+            );
         }
     }
 }

@@ -104,15 +104,23 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn config() -> KeyringConfig {
-        let config = KeyringConfig::builder().refresh_every(SECOND * 900).least_gap(SECOND * 30);
+        let config = KeyringConfig::builder()
+            .refresh_every(SECOND * 900)
+            .least_gap(SECOND * 30);
         config.jitter(0.1).build().unwrap()
     }
 
     #[test]
     fn refresh_comes_early_by_chance_and_never_late() {
         let (config, now) = (config(), clock::now());
-        let waits: Vec<_> = (0..1_000).map(|_| Schedule::new(&config, now).next - now).collect();
-        assert!(waits.iter().all(|wait| (SECOND * 810..=SECOND * 900).contains(wait)));
+        let waits: Vec<_> = (0..1_000)
+            .map(|_| Schedule::new(&config, now).next - now)
+            .collect();
+        assert!(
+            waits
+                .iter()
+                .all(|wait| (SECOND * 810..=SECOND * 900).contains(wait))
+        );
         assert!(waits.iter().any(|wait| *wait < SECOND * 830));
         assert!(waits.iter().any(|wait| *wait > SECOND * 880));
     }
@@ -127,7 +135,10 @@ mod tests {
         schedule.begin(&config, start + SECOND * 30);
         assert!(schedule.ask(start + SECOND * 31), "it is under way");
         schedule.succeeded(&config, start + SECOND * 32, String::new());
-        assert!(schedule.due() > start + SECOND * 800, "asking during a refresh asks for that one");
+        assert!(
+            schedule.due() > start + SECOND * 800,
+            "asking during a refresh asks for that one"
+        );
         assert!(!schedule.ask(start + SECOND * 61));
         assert!(schedule.ask(start + SECOND * 62));
     }
@@ -140,9 +151,16 @@ mod tests {
             schedule.begin(&config, now);
             schedule.failed(&config, now, String::new());
             let wait = schedule.next - now;
-            assert!(wait <= SECOND * expected && wait >= (SECOND * expected).mul_f64(0.9), "{wait:?}");
+            assert!(
+                wait <= SECOND * expected && wait >= (SECOND * expected).mul_f64(0.9),
+                "{wait:?}"
+            );
         }
         schedule.begin(&config, now);
-        assert_eq!(schedule.due(), now + SECOND * 30, "a refresh that never ends is tried again");
+        assert_eq!(
+            schedule.due(),
+            now + SECOND * 30,
+            "a refresh that never ends is tried again"
+        );
     }
 }
