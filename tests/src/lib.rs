@@ -72,7 +72,7 @@ pub mod wait;
 pub use certificates::{Certificates, Identity};
 pub use cluster::{Cluster, ClusterOptions};
 pub use docker::Docker;
-pub use emulator::{Emulator, EmulatorKind};
+pub use emulator::{Emulator, EmulatorKind, aws_variables};
 pub use fake::{Answer, FakeServer};
 pub use install::Version;
 pub use probe::p99_while;
