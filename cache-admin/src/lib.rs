@@ -8,6 +8,8 @@
 //! keys of a namespace are put out of reach at once. [`Doctor`] looks for what is wrong, and explains
 //! it; [`Pulse`] is how the primaries do from one moment to the next, and [`BigKeys`] what takes their memory.
 //!
+//! [`keysets`] makes and rotates the keysets that encryption uses.
+//!
 //! With the feature `jobs`, [`jobs::Jobs`] keeps runs as jobs that outlive the process.
 //!
 //! What is not in here: printing and arguments. HTTP is in `http` alone (feature `http`). The engine reports
@@ -28,6 +30,7 @@ mod inspect;
 #[cfg(feature = "jobs")]
 pub mod jobs;
 mod keys;
+pub mod keysets;
 mod memory;
 mod namespaces;
 mod overview;

@@ -36,6 +36,17 @@ fn the_documented_defaults_are_the_ones_in_use() {
                 &[("CACHE_L1_MAX_BYTES", "1MiB")]
             }
             name if name.starts_with("CACHE_MEMORY_") => &[],
+            "CACHE_ENCRYPTION_FORM" | "CACHE_ENCRYPTION_MODE" | "CACHE_ENCRYPTION_REFRESH" => &[
+                ("CACHE_ENCRYPTION_ENABLED", "true"),
+                ("CACHE_ENCRYPTION_KEYSET_FILE", "keyset.json"),
+            ],
+            "CACHE_IAM_SERVICE" => &[
+                ("CACHE_ADDRS", "cache:6379"),
+                ("CACHE_TLS_ENABLED", "true"),
+                ("CACHE_USERNAME", "app"),
+                ("CACHE_IAM_ENABLED", "true"),
+                ("CACHE_IAM_CACHE_NAME", "main"),
+            ],
             _ => &[("CACHE_ADDRS", "cache:6379")],
         };
         let written = [needed, &[(variable.name, value.as_str())][..]].concat();

@@ -12,8 +12,9 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use cache_core::config::{
-    Address, Authentication, Backend, DynamoDbConfig, EncryptionConfig, Loaded, MemoryConfig, NearConfig,
-    NearTracking, OnError, Origin, ReadFrom, Startup, Topology, ValkeyConfig,
+    Address, Authentication, Backend, DynamoDbConfig, EncryptionConfig, IamService, KeysetLocation, Loaded,
+    MemoryConfig, NearConfig, NearTracking, OnError, Origin, PlaintextEntries, ReadFrom, SecretConfig,
+    Startup, StoredForm, TlsConfig, Topology, ValkeyConfig,
 };
 use cache_core::{CacheConfig, ConfigError, Secret};
 
@@ -100,6 +101,7 @@ fn every_setting_of_a_server_arrives() {
         ("CACHE_DB", "2"),
         ("CACHE_SENTINEL_MASTER", "main"),
         ("CACHE_SENTINEL_PASSWORD", "watch"),
+        ("CACHE_MAX_CONNECTION_AGE", "30m"),
         ("CACHE_READ_FROM", "prefer-replica"),
     ]);
     let valkey = valkey(&loaded);
@@ -150,6 +152,7 @@ fn every_setting_of_a_server_arrives() {
     assert_eq!(valkey.read_timeout, Duration::from_millis(200));
     assert_eq!(valkey.write_timeout, Duration::from_millis(1500));
     assert_eq!(valkey.read_from, ReadFrom::PreferReplica);
+    assert_eq!(valkey.max_connection_age, Some(Duration::from_secs(1800)));
     assert_eq!(loaded.warnings, []);
 }
 
@@ -166,6 +169,9 @@ fn every_setting_around_the_backend_arrives() {
         ("CACHE_L1_TRACKING", "broadcast"),
         ("CACHE_ENCRYPTION_ENABLED", "on"),
         ("CACHE_ENCRYPTION_KEYSET_URI", "aws-secretsmanager:///app/keyset"),
+        ("CACHE_ENCRYPTION_FORM", "chinmina-bridge"),
+        ("CACHE_ENCRYPTION_MODE", "read-plaintext"),
+        ("CACHE_ENCRYPTION_REFRESH", "1m"),
         (
             "CACHE_ENCRYPTION_KMS_ENVELOPE_KEY_URI",
             "aws-kms://arn:aws:kms:eu-west-1:1:key/k",
@@ -190,10 +196,15 @@ fn every_setting_around_the_backend_arrives() {
     let kms_key_uri = "aws-kms://arn:aws:kms:eu-west-1:1:key/k".to_owned();
     assert_eq!(
         config.encryption,
-        Some(EncryptionConfig::Envelope {
-            keyset_uri,
-            kms_key_uri
-        })
+        Some(
+            EncryptionConfig::new(KeysetLocation::Envelope {
+                keyset_uri,
+                kms_key_uri
+            })
+            .with_form(StoredForm::ChinminaBridge)
+            .with_plaintext(PlaintextEntries::Read)
+            .with_refresh(Duration::from_secs(60))
+        )
     );
 }
 
@@ -215,9 +226,9 @@ fn the_other_backends_arrive() {
     ]);
     assert_eq!(
         loaded.config.encryption,
-        Some(EncryptionConfig::File {
+        Some(EncryptionConfig::new(KeysetLocation::File {
             path: "k.json".into()
-        })
+        }))
     );
     let loaded = load(&[("CACHE_L1_MAX_BYTES", "1KiB")]);
     assert_eq!(
@@ -245,16 +256,21 @@ fn a_secret_supplies_the_address_and_the_user() {
     let arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:cache-AbCdEf";
     let loaded = load(&[("CACHE_SECRET_ARN", arn), ("CACHE_MODE", "cluster")]);
     assert_eq!(valkey(&loaded).topology, Topology::cluster([]));
-    assert_eq!(loaded.config.secret_arn.as_deref(), Some(arn));
+    assert_eq!(loaded.config.secret, Some(SecretConfig::new(arn)));
     let pem = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     let overrides = [
         ("CACHE_SECRET_ARN", arn),
         ("CACHE_USERNAME", "app"),
         ("CACHE_CA_CERT_BASE64", &STANDARD.encode(pem)),
     ];
-    assert!(
-        read(&overrides).is_ok(),
-        "the secret has the password and says whether there is TLS"
+    let secret = SecretConfig::new(arn).with_username("app");
+    let tls = TlsConfig::new().with_ca_pem(pem);
+    assert_eq!(load(&overrides).config.secret, Some(secret.with_tls(Some(tls))));
+    let config = load(&[("CACHE_SECRET_ARN", arn), ("CACHE_TLS_ENABLED", "false")]).config;
+    assert_eq!(
+        config.secret.unwrap().tls,
+        None,
+        "the setting of its own name wins"
     );
 }
 
@@ -267,13 +283,17 @@ fn iam_takes_a_user_and_tls_and_no_password() {
         ("CACHE_IAM_ENABLED", "true"),
         ("CACHE_IAM_CACHE_NAME", "main"),
         ("CACHE_IAM_SERVERLESS", "true"),
+        ("CACHE_IAM_SERVICE", "memorydb"),
     ]);
     let expected = Authentication::Iam {
         username: "app".into(),
         cache_name: "main".into(),
         serverless: true,
+        service: IamService::MemoryDb,
     };
     assert_eq!(valkey(&loaded).authentication, expected);
+    let eleven_hours = Duration::from_secs(11 * 3600);
+    assert_eq!(valkey(&loaded).max_connection_age, Some(eleven_hours));
 }
 
 #[test]

@@ -5,11 +5,15 @@
 
 mod beside;
 mod clock;
+#[cfg(feature = "encryption")]
+pub mod encrypted;
 pub mod generations;
 pub mod guarded;
 #[cfg(feature = "tower")]
 pub mod http;
 pub mod idempotency;
+#[cfg(feature = "encryption")]
+pub mod keyset;
 pub mod lock;
 pub mod metrics;
 mod near;
@@ -21,6 +25,8 @@ mod refuse;
 pub mod tiered;
 
 pub use clock::{SystemClock, WallClock};
+#[cfg(feature = "encryption")]
+pub use encrypted::{Encrypted, EncryptedConfig, Keyring, KeyringConfig};
 pub use generations::{Generation, Generations, GenerationsConfig};
 pub use guarded::{Guarded, GuardedConfig};
 pub use idempotency::{Idempotency, IdempotencyConfig};

@@ -3,13 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache_core::config::{Backend, ConfigError, NearTracking, ValkeyConfig};
+use cache_core::config::{
+    Authentication, Backend, ConfigError, NearTracking, PlaintextEntries, ValkeyConfig,
+};
 use cache_core::credentials::CredentialsSource;
 use cache_core::{CacheClient, CacheConfig, CacheError, MemoryCache};
 use cache_valkey::{Tracking, ValkeyClient};
 
+use crate::aws::Account;
 use crate::refusal::Credentials;
-use crate::{Foundation, Stack, layers};
+use crate::{Foundation, Stack, encryption, layers};
 
 /// A ready client, as the environment says; see [`CacheConfig::from_env`].
 ///
@@ -36,9 +39,11 @@ pub async fn from_env() -> Result<Arc<dyn CacheClient>, CacheError> {
 
 /// A ready client, as `config` says.
 ///
-/// From the caller down: the key prefix, measuring, the near tier, a guard (the whole call's deadline, a
+/// From the caller down: the key prefix, measuring, the near tier, encryption, a guard (the whole call's deadline, a
 /// circuit breaker, and what a failing backend means to callers), the backend; [`describe`] says which of
-/// them a configuration makes. Credentials are those of the configuration. `op_timeout` is the whole call's
+/// them a configuration makes. Credentials are those of the configuration: a password, the login of a service secret
+/// (`CACHE_SECRET_ARN`), or IAM tokens. A secret and a keyset are read before anything else; if that fails there is no
+/// client, also with [`Startup::Degrade`](cache_core::config::Startup::Degrade). `op_timeout` is the whole call's
 /// deadline, and lowers the Valkey client's own for reads and writes where it is shorter; the embedded client
 /// never waits and needs none.
 ///
@@ -126,24 +131,80 @@ async fn put_together(
         Some(_) => Credentials::Brought.check(config)?,
         None => Credentials::Configured.check(config)?,
     }
+    let mut account = Account::default();
+    let mut config = config.clone();
+    let credentials = login(&mut config, credentials, &mut account).await?;
+    // Before the servers: nothing is opened for a client that cannot encrypt.
+    let keyring = match &config.encryption {
+        Some(encryption) => Some(encryption::keyring(encryption, &mut account).await?),
+        None => None,
+    };
     let foundation = match &config.backend {
         Backend::Memory(memory) => Foundation::Memory(Arc::new(MemoryCache::from(memory))),
         Backend::Valkey(valkey) => {
             let valkey = within(valkey, config.op_timeout);
             let mut client = ValkeyClient::builder(&valkey)
                 .startup(config.startup)
-                .tracking(tracking(config));
+                .tracking(tracking(&config));
             if let Some(credentials) = credentials {
                 client = client.credentials(credentials);
             }
             Foundation::Valkey(Arc::new(client.connect().await?))
         }
-        // `refusal` knows the same backends; this is for the one that is added to core first.
-        _ => return Err(ConfigError::one("CACHE_TYPE", "must be memory or valkey in this version").into()),
+        Backend::DynamoDb(table) => account.table(table, &config).await?,
+        _ => return Err(ConfigError::one("CACHE_TYPE", "must be memory, valkey or dynamodb").into()),
     };
-    let stack = Stack::new(foundation, config)?;
+    let stack = Stack::new(foundation, &config, keyring)?;
     tracing::info!(cache = stack.describe(), "the cache client is ready");
     Ok(stack)
+}
+
+/// Who the client logs in as: those `brought`, the configured ones, IAM tokens, or the secret's. Fills what `config`
+/// leaves open from the secret.
+async fn login(
+    config: &mut CacheConfig,
+    brought: Option<Arc<dyn CredentialsSource>>,
+    account: &mut Account,
+) -> Result<Option<Arc<dyn CredentialsSource>>, CacheError> {
+    let supplied = match &config.secret {
+        Some(secret) => Some(account.secret(secret).await?),
+        None => None,
+    };
+    let secret = config.secret.clone();
+    let Backend::Valkey(valkey) = &mut config.backend else {
+        return Ok(brought);
+    };
+    let mut login = match brought {
+        Some(brought) => Some(brought),
+        None => account.tokens(&valkey.authentication).await?,
+    };
+    if let (Some(secret), Some(supplied)) = (secret, supplied) {
+        if valkey.topology.addresses().is_empty() {
+            let address = supplied.address.ok_or_else(|| {
+                ConfigError::one(
+                    "CACHE_SECRET_ARN",
+                    "the secret has no host: add one, or set CACHE_ADDRS",
+                )
+            })?;
+            valkey.topology.set_addresses(vec![address]);
+        }
+        if supplied.tls && valkey.tls.is_none() {
+            valkey.tls = secret.tls;
+        }
+        config.key_prefix = config.key_prefix.take().or(supplied.key_prefix);
+        login = match (login, &mut valkey.authentication) {
+            (Some(login), _) => Some(login),
+            (None, Authentication::Password { username, .. }) => {
+                if username.is_none() {
+                    *username = supplied.username;
+                }
+                None
+            }
+            (None, _) => Some(supplied.credentials),
+        };
+        config.validate()?;
+    }
+    Ok(login)
 }
 
 /// Which changes the servers are asked to report.
@@ -152,11 +213,25 @@ fn tracking(config: &CacheConfig) -> Tracking {
     match (asked, &config.key_prefix) {
         (NearTracking::Off, _) => Tracking::Off,
         (NearTracking::Broadcast, Some(prefix)) => Tracking::Broadcast {
-            prefixes: vec![prefix.clone()],
+            prefixes: stored_prefixes(config, prefix),
         },
         // Without a near tier they wake who waits for another process's load.
         _ => Tracking::OptIn,
     }
+}
+
+/// What the keys that servers hold begin with, if the client's keys begin with `prefix`.
+fn stored_prefixes(config: &CacheConfig, prefix: &str) -> Vec<String> {
+    let Some(encryption) = &config.encryption else {
+        return vec![prefix.to_owned()];
+    };
+    let stored = format!("{}{prefix}", encryption::stored_prefix(encryption));
+    let mut prefixes = vec![stored];
+    if encryption.plaintext == PlaintextEntries::Read && prefixes[0] != prefix {
+        // Entries from before encryption.
+        prefixes.push(prefix.to_owned());
+    }
+    prefixes
 }
 
 /// `config` with deadlines no later than `op_timeout`.

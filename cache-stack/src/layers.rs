@@ -1,6 +1,6 @@
 //! What stands on the backend, and in which order.
 //!
-//! From the caller down: the prefix, what callers see measured, the near tier, what the backend is asked
+//! From the caller down: the prefix, what callers see measured, the near tier, encryption, what the backend is asked
 //! measured, the guard. Each layer is there only where the configuration asks for it, or where the backend
 //! can fail. Not in here: the layers themselves, and the backend.
 
@@ -10,13 +10,18 @@ use cache_core::config::{Backend, NearConfig, OnError};
 use cache_core::{CacheClient, CacheConfig, CacheError};
 use cache_layers::guarded::OnFailure;
 use cache_layers::observed::Tier;
-use cache_layers::{CacheMetrics, Guarded, GuardedConfig, Observed, ObservedConfig, Prefixed, Tiered};
+use cache_layers::{
+    CacheMetrics, Encrypted, Guarded, GuardedConfig, Keyring, Observed, ObservedConfig, Prefixed, Tiered,
+};
+
+use crate::encryption;
 
 /// A client with its layers, and those of them that tell how they do.
 pub(crate) struct Layers {
     pub(crate) client: Arc<dyn CacheClient>,
     pub(crate) guard: Option<Arc<Guarded>>,
     pub(crate) near: Option<Arc<Tiered>>,
+    pub(crate) encryption: Option<Arc<Encrypted>>,
 }
 
 /// A layer, by its name.
@@ -25,6 +30,7 @@ pub(crate) enum Layer {
     Prefixed,
     Observed,
     Tiered,
+    Encrypted,
     Guarded,
 }
 
@@ -36,8 +42,14 @@ pub(crate) fn of(config: &CacheConfig) -> Vec<Layer> {
     }
     layers.push(Layer::Observed);
     if config.near.is_some() {
+        layers.push(Layer::Tiered);
+    }
+    if config.encryption.is_some() {
+        layers.push(Layer::Encrypted);
+    }
+    if layers.last() != Some(&Layer::Observed) {
         // What callers see and what the backend is asked are two things from here on.
-        layers.extend([Layer::Tiered, Layer::Observed]);
+        layers.push(Layer::Observed);
     }
     // The embedded client neither fails nor waits.
     if !matches!(config.backend, Backend::Memory(_)) {
@@ -53,12 +65,17 @@ pub(crate) fn outline(config: &CacheConfig, backend: &str) -> String {
     names.collect::<String>() + backend + &")".repeat(layers.len())
 }
 
-/// Puts the layers that `config` makes around `client`.
-pub(crate) fn around(client: Arc<dyn CacheClient>, config: &CacheConfig) -> Result<Layers, CacheError> {
+/// Puts the layers that `config` makes around `client`; `keyring` is there if the configuration encrypts.
+pub(crate) fn around(
+    client: Arc<dyn CacheClient>,
+    config: &CacheConfig,
+    mut keyring: Option<Arc<Keyring>>,
+) -> Result<Layers, CacheError> {
     let mut built = Layers {
         client,
         guard: None,
         near: None,
+        encryption: None,
     };
     let layers = of(config);
     let metrics = CacheMetrics::global();
@@ -73,9 +90,11 @@ pub(crate) fn around(client: Arc<dyn CacheClient>, config: &CacheConfig) -> Resu
             }
             Layer::Observed => {
                 let mut observed = ObservedConfig::builder().metrics(metrics.clone());
-                if layers[..index].contains(&Layer::Tiered) {
+                if layers[..index].contains(&Layer::Observed) {
                     observed = observed.tier(Tier::Far).system(system(&config.backend));
-                } else if layers[index..].contains(&Layer::Guarded) && !layers.contains(&Layer::Tiered) {
+                } else if layers[index..].contains(&Layer::Guarded)
+                    && !layers[index + 1..].contains(&Layer::Observed)
+                {
                     // What callers see is what the backend is asked.
                     observed = observed.system(system(&config.backend));
                 }
@@ -88,6 +107,21 @@ pub(crate) fn around(client: Arc<dyn CacheClient>, config: &CacheConfig) -> Resu
                 built.near = Some(Arc::clone(&near));
                 near
             }
+            Layer::Encrypted => match (&config.encryption, keyring.take()) {
+                (Some(choices), Some(keyring)) => {
+                    let encrypted = Arc::new(Encrypted::new(inner, keyring, encryption::layer(choices)?));
+                    metrics.watch_encrypted(&encrypted);
+                    metrics.watch_keyring(encrypted.keyring());
+                    built.encryption = Some(Arc::clone(&encrypted));
+                    encrypted
+                }
+                // Whoever loads the configuration loads the keyring; values must not leave in clear without one.
+                _ => {
+                    return Err(CacheError::Unsupported {
+                        detail: "encryption is configured and there is no keyring".into(),
+                    });
+                }
+            },
             Layer::Prefixed => Arc::new(Prefixed::new(inner, prefix(config).unwrap_or_default())?),
         };
     }
@@ -102,6 +136,7 @@ fn prefix(config: &CacheConfig) -> Option<&str> {
 fn system(backend: &Backend) -> &'static str {
     match backend {
         Backend::Memory(_) => "memory",
+        Backend::DynamoDb(_) => "aws.dynamodb",
         _ => "valkey",
     }
 }
@@ -185,7 +220,7 @@ mod tests {
             .build()
             .unwrap();
         let memory = Arc::new(cache_core::MemoryCache::default());
-        let built = around(memory, &config).unwrap();
+        let built = around(memory, &config, None).unwrap();
         let debug = format!("{:?}", built.client);
         let positions: Vec<_> = ["Prefixed", "Observed", "Tiered", "MemoryCache"]
             .map(|name| debug.find(name).unwrap_or_else(|| panic!("no {name} in {debug}")))

@@ -18,7 +18,9 @@
 //! # }).unwrap();
 //! ```
 
+mod aws;
 mod connect;
+mod encryption;
 mod layers;
 mod refusal;
 mod stack;

@@ -1,20 +1,19 @@
-//! What is configured and cannot be done.
+//! What is configured and cannot be done by this build.
 //!
-//! A setting that has no effect would be worse than no client: somebody relies on it.
+//! A setting that has no effect would be worse than no client: somebody relies on it. Not in here: what makes a
+//! configuration valid (`cache_core::config`).
 
-use cache_core::config::{Authentication, Backend, Problem};
+use cache_core::config::{Authentication, Backend, KeysetLocation, Problem};
 use cache_core::{CacheConfig, ConfigError};
-
-const UNSUPPORTED: &str = "is not supported by this version";
 
 /// Whether [`connect`](crate::connect) would make a client of `config`, without connecting to anything.
 ///
-/// A configuration may hold ([`CacheConfig::validate`]) and still ask for what this version cannot do.
-/// IAM is among that here; [`connect_with`](crate::connect_with) does it with a source of tokens.
+/// A configuration may be valid ([`CacheConfig::validate`]) and still ask for a feature that this program was built
+/// without. With [`connect_with`](crate::connect_with) IAM needs no feature: the service brings its own tokens.
 ///
 /// # Errors
 ///
-/// What does not hold, every problem at once; where all holds, every variable that is refused.
+/// What is invalid, every problem at once; if everything is valid, every variable that needs a missing feature.
 ///
 /// # Examples
 ///
@@ -22,10 +21,11 @@ const UNSUPPORTED: &str = "is not supported by this version";
 /// use cache_core::CacheConfig;
 /// use cache_core::config::DynamoDbConfig;
 ///
-/// let table = DynamoDbConfig::new("tokens");
-/// let config = CacheConfig::builder().dynamodb(table).build()?;
-/// let error = cache_stack::check(&config).unwrap_err();
-/// assert_eq!(error.problems()[0].variable, "CACHE_TYPE");
+/// let config = CacheConfig::builder().dynamodb(DynamoDbConfig::new("tokens")).build()?;
+/// match cache_stack::check(&config) {
+///     Ok(()) => assert!(cfg!(feature = "dynamodb")),
+///     Err(error) => assert_eq!(error.problems()[0].variable, "CACHE_TYPE"),
+/// }
 /// # Ok::<(), cache_core::ConfigError>(())
 /// ```
 pub fn check(config: &CacheConfig) -> Result<(), ConfigError> {
@@ -45,12 +45,35 @@ impl Credentials {
     /// As [`check`], for a client with these credentials.
     pub(crate) fn check(self, config: &CacheConfig) -> Result<(), ConfigError> {
         config.validate()?;
-        refuse(config, self)
+        let problems = refuse(config, self, Features::BUILT);
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(ConfigError::new(problems))
+        }
     }
 }
 
-/// All that `config` asks for and this version cannot do, each by its variable.
-fn refuse(config: &CacheConfig, credentials: Credentials) -> Result<(), ConfigError> {
+/// The features of this crate that settings need.
+#[derive(Clone, Copy, Debug)]
+struct Features {
+    iam: bool,
+    keyset: bool,
+    secret: bool,
+    dynamodb: bool,
+}
+
+impl Features {
+    const BUILT: Self = Self {
+        iam: cfg!(feature = "aws-iam"),
+        keyset: cfg!(feature = "aws-keyset"),
+        secret: cfg!(feature = "aws-secret"),
+        dynamodb: cfg!(feature = "dynamodb"),
+    };
+}
+
+/// All that `config` asks for and a build with `features` cannot do, each by its variable.
+fn refuse(config: &CacheConfig, credentials: Credentials, features: Features) -> Vec<Problem> {
     let (iam, password) = match &config.backend {
         Backend::Valkey(valkey) => (
             matches!(valkey.authentication, Authentication::Iam { .. }),
@@ -58,88 +81,87 @@ fn refuse(config: &CacheConfig, credentials: Credentials) -> Result<(), ConfigEr
         ),
         _ => (false, false),
     };
+    let dynamodb = matches!(config.backend, Backend::DynamoDb(_));
+    let keyset = config
+        .encryption
+        .as_ref()
+        .is_some_and(|encryption| matches!(encryption.keyset, KeysetLocation::Envelope { .. }));
     let brought = credentials == Credentials::Brought;
-    let tokens = "needs a source of tokens: pass one to cache_stack::connect_with";
-    let refused = [
-        (
-            !is_known(&config.backend),
-            "CACHE_TYPE",
-            "must be memory or valkey in this version",
-        ),
-        (
-            password && brought,
-            "CACHE_PASSWORD",
-            "must not be set where the service brings a source of credentials: one of the two would be ignored",
-        ),
-        (
-            config.encryption.is_some(),
-            "CACHE_ENCRYPTION_ENABLED",
-            "must be false in this version",
-        ),
-        (iam && !brought, "CACHE_IAM_ENABLED", tokens),
-        (config.secret_arn.is_some(), "CACHE_SECRET_ARN", UNSUPPORTED),
-    ];
-    let problems: Vec<Problem> = refused
-        .into_iter()
-        .filter(|(refused, ..)| *refused)
-        .map(|(_, variable, message)| Problem {
+
+    let mut problems = Vec::new();
+    let mut problem = |variable: &str, message: String| {
+        problems.push(Problem {
             variable: variable.to_owned(),
-            message: message.to_owned(),
-        })
-        .collect();
-    if problems.is_empty() {
-        Ok(())
-    } else {
-        Err(ConfigError::new(problems))
+            message,
+        });
+    };
+    if password && brought {
+        problem(
+            "CACHE_PASSWORD",
+            "must not be set if the service brings a source of credentials: one of the two would be ignored"
+                .to_owned(),
+        );
     }
+    for (asked, built, variable, feature) in [
+        (dynamodb, features.dynamodb, "CACHE_TYPE", "dynamodb"),
+        (
+            keyset,
+            features.keyset,
+            "CACHE_ENCRYPTION_KEYSET_URI",
+            "aws-keyset",
+        ),
+        (iam && !brought, features.iam, "CACHE_IAM_ENABLED", "aws-iam"),
+        (
+            config.secret.is_some(),
+            features.secret,
+            "CACHE_SECRET_ARN",
+            "aws-secret",
+        ),
+    ] {
+        if asked && !built {
+            problem(variable, missing(feature));
+        }
+    }
+    problems
 }
 
-fn is_known(backend: &Backend) -> bool {
-    matches!(backend, Backend::Memory(_) | Backend::Valkey(_))
+/// What is wrong with a setting that needs `feature`.
+pub(crate) fn missing(feature: &str) -> String {
+    format!("needs the feature `{feature}` of cache-stack, which this program was built without")
 }
 
 #[cfg(test)]
 mod tests {
     use cache_core::config::{
-        DynamoDbConfig, EncryptionConfig, TlsConfig, Topology, VARIABLES, ValkeyConfig,
+        DynamoDbConfig, IamService, SecretConfig, TlsConfig, Topology, VARIABLES, ValkeyConfig,
         variable as variable_named,
     };
 
     use super::*;
 
-    fn names(config: &CacheConfig, credentials: Credentials) -> Vec<String> {
-        match credentials.check(config) {
-            Ok(()) => Vec::new(),
-            Err(error) => error
-                .problems()
-                .iter()
-                .map(|problem| problem.variable.clone())
-                .collect(),
-        }
-    }
+    const NONE: Features = Features {
+        iam: false,
+        keyset: false,
+        secret: false,
+        dynamodb: false,
+    };
+    const ALL: Features = Features {
+        iam: true,
+        keyset: true,
+        secret: true,
+        dynamodb: true,
+    };
 
-    #[test]
-    fn what_cannot_be_done_is_refused_all_at_once_by_name() {
-        let config = CacheConfig::builder()
-            .dynamodb(DynamoDbConfig::new("tokens"))
-            .encryption(EncryptionConfig::File {
-                path: "keyset.json".into(),
-            })
-            .build()
-            .unwrap();
-        let expected = ["CACHE_TYPE", "CACHE_ENCRYPTION_ENABLED"];
-        assert_eq!(names(&config, Credentials::Configured), expected);
+    fn names(config: &CacheConfig, credentials: Credentials, features: Features) -> Vec<String> {
+        let problems = refuse(config, credentials, features);
+        problems.into_iter().map(|problem| problem.variable).collect()
     }
 
     /// What makes `cache_core` read this setting, and the variable that is refused for it.
     fn example(name: &str) -> (Vec<(&str, &str)>, &str) {
-        let keyset_file = vec![
-            ("CACHE_ENCRYPTION_ENABLED", "true"),
-            ("CACHE_ENCRYPTION_KEYSET_FILE", "keyset.json"),
-        ];
         let envelope = vec![
             ("CACHE_ENCRYPTION_ENABLED", "true"),
-            ("CACHE_ENCRYPTION_KEYSET_URI", "aws-secretsmanager://keyset"),
+            ("CACHE_ENCRYPTION_KEYSET_URI", "aws-secretsmanager:///keyset"),
             ("CACHE_ENCRYPTION_KMS_ENVELOPE_KEY_URI", "aws-kms://key"),
         ];
         let iam = vec![
@@ -149,74 +171,98 @@ mod tests {
             ("CACHE_IAM_ENABLED", "true"),
             ("CACHE_IAM_CACHE_NAME", "main"),
             ("CACHE_IAM_SERVERLESS", "true"),
+            ("CACHE_IAM_SERVICE", "elasticache"),
         ];
         let arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:cache";
         match name {
-            "CACHE_TYPE" | "CACHE_DYNAMODB_TABLE" => (
+            "CACHE_DYNAMODB_TABLE" => (
                 vec![("CACHE_TYPE", "dynamodb"), ("CACHE_DYNAMODB_TABLE", "tokens")],
                 "CACHE_TYPE",
             ),
             "CACHE_SECRET_ARN" => (vec![(name, arn)], name),
-            "CACHE_ENCRYPTION_ENABLED" | "CACHE_ENCRYPTION_KEYSET_FILE" => {
-                (keyset_file, "CACHE_ENCRYPTION_ENABLED")
-            }
-            name if name.starts_with("CACHE_ENCRYPTION_") => (envelope, "CACHE_ENCRYPTION_ENABLED"),
+            name if name.starts_with("CACHE_ENCRYPTION_") => (envelope, "CACHE_ENCRYPTION_KEYSET_URI"),
             name if name.starts_with("CACHE_IAM_") => (iam, "CACHE_IAM_ENABLED"),
-            _ => panic!("{name} is marked as refused and has no example"),
+            _ => panic!("{name} needs a feature and has no example"),
         }
     }
 
     #[test]
-    fn what_the_reference_marks_as_refused_is_refused_and_nothing_else() {
-        for variable in VARIABLES.iter().filter(|variable| !variable.refused.is_empty()) {
+    fn setting_is_refused_without_the_feature_that_the_reference_names() {
+        let mut seen = Vec::new();
+        for variable in VARIABLES.iter().filter(|variable| !variable.feature.is_empty()) {
             let (written, refused) = example(variable.name);
             assert!(written.iter().any(|(name, _)| *name == variable.name));
             let written = written
                 .into_iter()
                 .map(|(name, value)| (name.to_owned(), value.to_owned()));
             let config = CacheConfig::from_vars(written).unwrap().config;
-            assert_eq!(names(&config, Credentials::Configured), [refused]);
-            let marked = variable_named(refused).unwrap().refused;
-            assert!(!marked.is_empty(), "{refused} is not marked");
+            assert_eq!(names(&config, Credentials::Configured, NONE), [refused]);
+            assert_eq!(names(&config, Credentials::Configured, ALL), [""; 0]);
+            let message = &refuse(&config, Credentials::Configured, NONE)[0].message;
+            assert_eq!(*message, missing(variable.feature));
+            seen.push(variable.feature);
         }
-        assert!(!variable_named("CACHE_SECRET_ARN").unwrap().refused.is_empty());
+        seen.dedup();
+        assert_eq!(seen, ["aws-keyset", "aws-iam", "aws-secret", "dynamodb"]);
+        assert!(
+            variable_named("CACHE_TYPE")
+                .unwrap()
+                .meaning
+                .contains("feature `dynamodb`")
+        );
     }
 
     #[test]
-    fn a_password_is_not_dropped_for_a_source_of_credentials() {
+    fn every_missing_feature_is_named_at_once() {
+        let config = CacheConfig::builder()
+            .dynamodb(DynamoDbConfig::new("tokens"))
+            .encryption(cache_core::config::EncryptionConfig::new(
+                KeysetLocation::Envelope {
+                    keyset_uri: "aws-secretsmanager:///keyset".into(),
+                    kms_key_uri: "aws-kms://key".into(),
+                },
+            ))
+            .build()
+            .unwrap();
+        let expected = ["CACHE_TYPE", "CACHE_ENCRYPTION_KEYSET_URI"];
+        assert_eq!(names(&config, Credentials::Configured, NONE), expected);
+    }
+
+    #[test]
+    fn password_is_not_dropped_for_a_source_of_credentials() {
         let server = Topology::single("cache:6379".parse().unwrap());
         let valkey = ValkeyConfig::new(server).with_authentication(Authentication::Password {
             username: None,
             password: "s3cr3t".into(),
         });
         let config = CacheConfig::builder().valkey(valkey).build().unwrap();
-        assert_eq!(names(&config, Credentials::Brought), ["CACHE_PASSWORD"]);
-        assert_eq!(names(&config, Credentials::Configured), [""; 0]);
+        assert_eq!(names(&config, Credentials::Brought, NONE), ["CACHE_PASSWORD"]);
+        assert_eq!(names(&config, Credentials::Configured, NONE), [""; 0]);
     }
 
     #[test]
-    fn tokens_and_secrets_are_refused_unless_somebody_brings_them() {
+    fn tokens_that_the_service_brings_need_no_feature() {
         let server = Topology::single("cache:6379".parse().unwrap());
         let iam = Authentication::Iam {
             username: "app".into(),
             cache_name: "main".into(),
             serverless: false,
+            service: IamService::ElastiCache,
         };
         let valkey = ValkeyConfig::new(server)
             .with_authentication(iam)
             .with_tls(TlsConfig::new());
         let config = CacheConfig::builder().valkey(valkey);
+        let without = config.clone().build().unwrap();
         assert_eq!(
-            names(&config.clone().build().unwrap(), Credentials::Configured),
+            names(&without, Credentials::Configured, NONE),
             ["CACHE_IAM_ENABLED"]
         );
-        assert_eq!(
-            names(&config.clone().build().unwrap(), Credentials::Brought),
-            [""; 0]
-        );
+        assert_eq!(names(&without, Credentials::Brought, NONE), [""; 0]);
         let arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:cache";
+        let with_secret = config.secret(SecretConfig::new(arn)).build().unwrap();
         assert_eq!(
-            names(&config.secret_arn(arn).build().unwrap(), Credentials::Brought),
+            names(&with_secret, Credentials::Brought, NONE),
             ["CACHE_SECRET_ARN"]
         );
     }

@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use cache_core::config::{Backend, Topology};
 use cache_core::{CacheClient, CacheConfig, CacheError, MemoryCache};
-use cache_layers::{Guarded, Tiered};
+use cache_layers::{Encrypted, Guarded, Keyring, Tiered};
 use cache_valkey::ValkeyClient;
 
+use crate::encryption;
 use crate::layers::{self, Layers};
 
 /// A client, the layers that tell how they do, and the backend under them.
@@ -25,18 +26,35 @@ pub struct Stack {
     pub near: Option<Arc<Tiered>>,
     /// The guard, where the backend can fail: the state of its circuit breaker, and its counts.
     pub guard: Option<Arc<Guarded>>,
+    /// Encryption, if it is configured: its counts, and the status of its keyring (the age of the keyset, the outcome of
+    /// the last refresh).
+    pub encryption: Option<Arc<Encrypted>>,
     config: CacheConfig,
+    stored_prefix: String,
 }
 
 impl Stack {
-    pub(crate) fn new(foundation: Foundation, config: &CacheConfig) -> Result<Self, CacheError> {
-        let Layers { client, guard, near } = layers::around(foundation.client(), config)?;
+    pub(crate) fn new(
+        foundation: Foundation,
+        config: &CacheConfig,
+        keyring: Option<Arc<Keyring>>,
+    ) -> Result<Self, CacheError> {
+        let Layers {
+            client,
+            guard,
+            near,
+            encryption,
+        } = layers::around(foundation.client(), config, keyring)?;
+        let prefix = config.key_prefix.as_deref().unwrap_or_default();
+        let stored = config.encryption.as_ref().map_or("", encryption::stored_prefix);
         Ok(Self {
             client,
             foundation,
             near,
             guard,
+            encryption,
             config: config.clone(),
+            stored_prefix: format!("{stored}{prefix}"),
         })
     }
 
@@ -62,10 +80,11 @@ impl Stack {
     }
 
     /// What is put before every key of [`client`](Self::client), and so begins every key of the
-    /// [`foundation`](Self::foundation) that is this client's; empty without one.
+    /// [`foundation`](Self::foundation) that is this client's: the configured prefix, after what the stored form of
+    /// encryption puts before keys. Empty without either.
     #[must_use]
     pub fn key_prefix(&self) -> &str {
-        self.config.key_prefix.as_deref().unwrap_or_default()
+        &self.stored_prefix
     }
 }
 
@@ -86,6 +105,9 @@ pub enum Foundation {
     Memory(Arc<MemoryCache>),
     /// Servers.
     Valkey(Arc<ValkeyClient>),
+    /// A table.
+    #[cfg(feature = "dynamodb")]
+    DynamoDb(Arc<cache_aws::dynamodb::DynamoClient>),
 }
 
 impl Foundation {
@@ -95,6 +117,8 @@ impl Foundation {
         match self {
             Self::Memory(cache) => Arc::clone(cache) as Arc<dyn CacheClient>,
             Self::Valkey(client) => Arc::clone(client) as Arc<dyn CacheClient>,
+            #[cfg(feature = "dynamodb")]
+            Self::DynamoDb(client) => Arc::clone(client) as Arc<dyn CacheClient>,
         }
     }
 }

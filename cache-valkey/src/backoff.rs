@@ -28,6 +28,13 @@ impl Backoff {
         cap: Duration::from_millis(1_000),
     };
 
+    /// Between the tries to replace a connection that is old but still works. The cap bounds how long after
+    /// a server accepts connections again the old one is replaced.
+    pub(crate) const REPLACE: Self = Self {
+        base: Duration::from_secs(2),
+        cap: Duration::from_secs(30),
+    };
+
     /// The wait before try number `attempt`, the first retry being 0.
     pub(crate) fn delay(&self, attempt: u32) -> Duration {
         let step = self.base.saturating_mul(1 << attempt.min(16)).min(self.cap);

@@ -5,6 +5,7 @@
 //! how often to try, is the node's business.
 
 mod greeting;
+mod login;
 
 use std::fmt;
 use std::io;
@@ -21,10 +22,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 pub(crate) use greeting::Greeting;
+pub(crate) use login::Login;
 
 use crate::command::Command;
 use crate::deadline::Deadline;
-use crate::error::{accept, from_server};
+use crate::error::{accept, from_login};
 use crate::reply::Reply;
 use crate::resolve::Resolve;
 use crate::tls::{self, Tls};
@@ -53,6 +55,8 @@ pub(crate) struct Limits {
     /// How long requests may be in flight without any being answered before the connection is given up:
     /// as long as the most patient call waits.
     pub(crate) fruitless: Duration,
+    /// The age at which a connection is replaced.
+    pub(crate) max_age: Option<Duration>,
 }
 
 /// A connection that is ready for use.
@@ -96,6 +100,7 @@ impl Dialer {
                 dial_timeout: config.dial_timeout,
                 silence,
                 fruitless: config.read_timeout.max(config.write_timeout),
+                max_age: config.max_connection_age,
             },
             feed,
         })
@@ -110,12 +115,13 @@ impl Dialer {
         &self.feed
     }
 
-    /// The credentials for a connection that is opened or renewed now.
-    pub(crate) fn credentials(&self) -> &dyn CredentialsSource {
-        &*self.credentials
+    /// Asks for the credentials of a connection that is opened or renewed now.
+    pub(crate) async fn login(&self) -> Result<Login<'_>, CacheError> {
+        Login::ask(&*self.credentials).await
     }
 
-    /// Connects to `address`. The whole takes at most the dial timeout.
+    /// Connects to `address`, a second time if the server refuses the credentials and there are newer ones. The
+    /// whole takes at most the dial timeout.
     pub(crate) async fn dial(
         &self,
         address: &Address,
@@ -128,8 +134,8 @@ impl Dialer {
             let detail = "no answer of the name service within the dial timeout";
             Err(unreachable(address, Unavailability::Resolve, detail, None))
         })?;
-        let issued = tokio::time::timeout_at(deadline.at(), self.credentials.credentials()).await;
-        let credentials = issued.unwrap_or_else(|_| {
+        let issued = tokio::time::timeout_at(deadline.at(), self.login()).await;
+        let mut login = issued.unwrap_or_else(|_| {
             let detail = "no credentials were issued within the dial timeout";
             Err(unreachable(address, Unavailability::Connect, detail, None))
         })?;
@@ -139,8 +145,7 @@ impl Dialer {
             let left = u32::try_from(targets.len() - index).unwrap_or(u32::MAX);
             let until = clock::now() + deadline.remaining() / left;
             // On the heap: what a handshake keeps on the way is large, and connecting is rare.
-            let who = credentials.as_ref();
-            match Box::pin(self.reach(address, *target, until, mode, who, Arc::clone(&events))).await {
+            match Box::pin(self.log_in(address, *target, until, mode, &mut login, &events)).await {
                 // What no waiting mends is wrong at the other addresses, too.
                 Err(error) if error.is_transient() => last = Some(error),
                 result => return result,
@@ -157,6 +162,27 @@ impl Dialer {
             let detail = "check CACHE_ADDRS and the name service";
             unreachable(address, Unavailability::Resolve, detail, Some(error))
         })
+    }
+
+    /// Connects to one of the addresses of `address`, with newer credentials if it refuses the first ones.
+    async fn log_in(
+        &self,
+        address: &Address,
+        target: SocketAddr,
+        until: Instant,
+        mode: Mode,
+        login: &mut Login<'_>,
+        events: &Arc<dyn Events>,
+    ) -> Result<Dialed, CacheError> {
+        loop {
+            let who = login.credentials();
+            let reached = self
+                .reach(address, target, until, mode, who, Arc::clone(events))
+                .await;
+            if let Some(dialed) = login.settle(reached, until).await? {
+                return Ok(dialed);
+            }
+        }
     }
 
     /// Connects to one of the addresses of `address`. What takes too long is told by its step.
@@ -264,15 +290,15 @@ impl Dialer {
         let parsed = !matches!(error, HandshakeError::NotTheProtocol(_));
         match error {
             HandshakeError::TooOld => too_old(address, "it knows no HELLO"),
-            HandshakeError::Refused(error) if error.code == "ERR" || error.code == "NOPROTO" => {
-                too_old(address, &from_server(&error, "HELLO").to_string())
-            }
-            HandshakeError::Refused(error) => match from_server(&error, "HELLO") {
+            HandshakeError::Refused(error) => match from_login(&error, "HELLO") {
                 // Each node keeps users for itself: which one it was matters.
                 CacheError::Unauthorized { detail, source } => CacheError::Unauthorized {
                     detail: format!("{address}: {detail}").into(),
                     source,
                 },
+                other if error.code == "ERR" || error.code == "NOPROTO" => {
+                    too_old(address, &other.to_string())
+                }
                 other => other,
             },
             HandshakeError::Ended(source) | HandshakeError::NotTheProtocol(source) => {

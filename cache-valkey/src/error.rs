@@ -29,9 +29,10 @@ pub(crate) fn from_server(error: &ServerError, command: &'static str) -> CacheEr
             }
         }
         "WRONGPASS" => CacheError::Unauthorized {
-            detail: "the server refused the user name or the password, or the user is disabled (WRONGPASS); \
-                     check CACHE_USERNAME and CACHE_PASSWORD"
-                .into(),
+            detail: format!(
+                "the server refused the user name or the password, or the user is disabled (WRONGPASS){CHECK_LOGIN}"
+            )
+            .into(),
             source: None,
         },
         "NOAUTH" => CacheError::Unauthorized {
@@ -45,6 +46,55 @@ pub(crate) fn from_server(error: &ServerError, command: &'static str) -> CacheEr
             "the server is part of a cluster and this key lives on another node; set CACHE_MODE=cluster",
         )),
         code => CacheError::Rejected { code: code.to_owned().into(), detail: detail.into_owned().into() },
+    }
+}
+
+/// What to check about a refused login if the source of the credentials does not know better.
+const CHECK_LOGIN: &str = "; check CACHE_USERNAME and CACHE_PASSWORD";
+
+/// What a server's refusal of a login (`HELLO` or `AUTH`) means: as [`from_server`], and some servers refuse
+/// credentials under the code `ERR`.
+pub(crate) fn from_login(error: &ServerError, command: &'static str) -> CacheError {
+    let words = error.detail.to_ascii_lowercase();
+    let refused = [
+        "invalid username-password pair",
+        "invalid password",
+        "without any password configured",
+    ];
+    if error.code == "ERR" && refused.iter().any(|refusal| words.contains(refusal)) {
+        return CacheError::Unauthorized {
+            detail: format!("the server refused the user name or the password (ERR){CHECK_LOGIN}").into(),
+            source: None,
+        };
+    }
+    from_server(error, command)
+}
+
+/// Whether `error`, the outcome of a login, means that the server refused the credentials.
+pub(crate) fn is_refused_login(error: &CacheError) -> bool {
+    match error {
+        CacheError::Unauthorized { .. } => true,
+        CacheError::Denied { command, .. } => matches!(command.as_ref(), "HELLO" | "AUTH"),
+        _ => false,
+    }
+}
+
+/// The error of a refused login, with what its source of credentials says to check.
+pub(crate) fn with_check(error: CacheError, check: &str) -> CacheError {
+    let add = |detail: Cow<'static, str>| {
+        let what = detail.strip_suffix(CHECK_LOGIN).unwrap_or(&detail);
+        format!("{what}; {check}").into()
+    };
+    match error {
+        CacheError::Unauthorized { detail, source } => CacheError::Unauthorized {
+            detail: add(detail),
+            source,
+        },
+        CacheError::Denied { command, detail } => CacheError::Denied {
+            command,
+            detail: add(detail),
+        },
+        other => other,
     }
 }
 
@@ -114,6 +164,43 @@ mod tests {
             matches!(&denied, CacheError::Denied { command, .. } if command == "GET"),
             "{denied}"
         );
+    }
+
+    #[test]
+    fn a_login_that_is_refused_under_another_code_is_unauthorized() {
+        let login = |code: &str, detail: &str| {
+            let error = ServerError {
+                code: code.into(),
+                detail: detail.into(),
+            };
+            from_login(&error, "AUTH")
+        };
+        for words in [
+            "invalid username-password pair or user is disabled.",
+            "invalid password",
+            "AUTH <password> called without any password configured for the default user.",
+        ] {
+            assert!(is_refused_login(&login("ERR", words)), "{words}");
+        }
+        assert!(is_refused_login(&login("WRONGPASS", "invalid")));
+        assert!(is_refused_login(&login(
+            "NOPERM",
+            "no permissions to run the 'auth' command"
+        )));
+        assert!(!is_refused_login(&login("ERR", "unknown command 'AUTH'")));
+        assert!(!is_refused_login(&refusal(
+            "NOPERM",
+            "no permissions to run 'get'"
+        )));
+    }
+
+    #[test]
+    fn what_the_source_says_to_check_replaces_the_general_advice() {
+        let error = with_check(refusal("WRONGPASS", "invalid"), "check the region");
+        let text = error.to_string();
+        assert!(text.ends_with("(WRONGPASS); check the region"), "{text}");
+        let error = with_check(refusal("NOAUTH", "no"), "check the region");
+        assert!(error.to_string().ends_with("; check the region"), "{error}");
     }
 
     #[test]

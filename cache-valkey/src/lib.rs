@@ -5,6 +5,7 @@
 //! each primary by itself. [`Tracking`] says how it hears of changes of keys. No type of the wire crate crosses this API.
 
 pub mod admin;
+mod aging;
 mod backoff;
 mod client;
 mod cluster;

@@ -2,19 +2,20 @@
 //!
 //! Callers share a few multiplexed connections and never queue for one. A keeper task in the background
 //! does everything that takes time: it connects, grows the number of connections under load, replaces
-//! what went silent, renews credentials, and backs off while the server is down. Callers only look at
+//! what went silent or got old, renews credentials, and backs off while the server is down. Callers only look at
 //! what it found: a server that is known to be down fails them at once.
 //!
 //! Not in here: which server a command belongs to, and whether to try again.
 
 mod keeper;
 mod link;
+mod replace;
 mod tracked;
 
 use std::fmt;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -25,10 +26,11 @@ use tokio::sync::{Notify, watch};
 
 use crate::command::Command;
 use crate::deadline::Deadline;
-use crate::dial::{Dialer, Greeting, Mode};
+use crate::dial::{Dialed, Dialer, Greeting, Mode};
 use crate::reply::Reply;
-use crate::tracking::Member;
-use link::Link;
+use crate::tracking::{Member, Witness};
+use link::{Link, LinkEvents};
+use replace::Retired;
 
 /// Requests in flight on the least busy connection from which on another connection is opened.
 ///
@@ -49,6 +51,8 @@ pub(crate) struct Node {
     mode: Mode,
     dialer: Arc<Dialer>,
     links: ArcSwap<Vec<Arc<Link>>>,
+    /// Connections that get no more calls and are closed when those in flight have ended.
+    retired: Mutex<Vec<Retired>>,
     health: watch::Sender<Health>,
     greeting: ArcSwap<Greeting>,
     /// Wakes the keeper; shared with it so that it can wait without keeping the node alive.
@@ -58,6 +62,34 @@ pub(crate) struct Node {
     /// Its say in whether changes are reported, and whether it has one.
     tracking: Member,
     counts: AtomicBool,
+}
+
+/// What a connection to a node is made from, without holding the node.
+struct Blueprint {
+    node: Weak<Node>,
+    address: Address,
+    mode: Mode,
+    dialer: Arc<Dialer>,
+}
+
+impl Blueprint {
+    /// Opens a connection; what the server said of itself comes with it.
+    async fn open(&self) -> Result<(Link, Greeting), CacheError> {
+        let witness = Witness::new(Arc::clone(self.dialer.feed()));
+        let events = Arc::new(LinkEvents {
+            node: self.node.clone(),
+            witness: Arc::clone(&witness),
+        });
+        let Dialed {
+            connection,
+            greeting,
+            valid_for,
+            tracking,
+        } = self.dialer.dial(&self.address, self.mode, events).await?;
+        witness.agreed(tracking, greeting.replica);
+        let max_age = self.dialer.limits().max_age;
+        Ok((Link::new(connection, valid_for, max_age, witness), greeting))
+    }
 }
 
 /// Whether a server can be used.
@@ -85,6 +117,7 @@ impl Node {
             counts: AtomicBool::new(mode == Mode::Primary),
             dialer,
             links: ArcSwap::default(),
+            retired: Mutex::default(),
             health: watch::Sender::new(Health::Idle),
             greeting: ArcSwap::default(),
             work: Arc::new(Notify::new()),
@@ -216,6 +249,7 @@ impl Node {
         for link in self.links.swap(Arc::default()).iter() {
             link.close();
         }
+        self.drop_retired();
         self.tracking.say(None);
         self.work.notify_one();
     }
@@ -279,6 +313,15 @@ impl Node {
     fn start_keeper(self: &Arc<Self>) {
         if !self.kept.swap(true, Ordering::AcqRel) {
             tokio::spawn(keeper::keep(Arc::downgrade(self), Arc::clone(&self.work)));
+        }
+    }
+
+    fn blueprint(self: &Arc<Self>) -> Blueprint {
+        Blueprint {
+            node: Arc::downgrade(self),
+            address: self.address.clone(),
+            mode: self.mode,
+            dialer: Arc::clone(&self.dialer),
         }
     }
 

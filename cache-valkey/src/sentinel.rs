@@ -4,13 +4,15 @@
 //! turn, and what they name is checked before it is used (`follow.rs`).
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use cache_core::clock::{self, Instant};
 use cache_core::config::Address;
 use cache_core::{CacheError, ConfigError, Outcome, Unavailability};
 use tokio::sync::Notify;
 
+use crate::aging::{Pace, retirement};
 use crate::command::Command;
 use crate::deadline::Deadline;
 use crate::dial::{Dialer, Mode};
@@ -33,9 +35,19 @@ pub(crate) struct Sentinels {
     master: String,
     dialer: Dialer,
     /// The connection to the sentinel that answered last; it is subscribed to switches.
-    current: Mutex<Option<Arc<Connection>>>,
+    current: Mutex<Option<Current>>,
+    /// How often the connection is replaced because of its age.
+    pace: Mutex<Pace>,
     first: AtomicUsize,
     news: Arc<News>,
+}
+
+/// The connection in use.
+#[derive(Clone, Debug)]
+struct Current {
+    connection: Arc<Connection>,
+    /// When it has to be replaced.
+    retire_at: Option<Instant>,
 }
 
 /// What sentinels announced.
@@ -60,6 +72,7 @@ impl Sentinels {
             master,
             dialer,
             current: Mutex::new(None),
+            pace: Mutex::default(),
             first: AtomicUsize::new(0),
             news,
         }
@@ -92,19 +105,19 @@ impl Sentinels {
 
     /// Asks for the primary, and for the replicas where they are wanted; the first answer counts.
     pub(crate) async fn locate(&self, with_replicas: bool, deadline: Deadline) -> Result<Found, CacheError> {
-        let kept = self
-            .current
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        if let Some(connection) = kept.filter(|connection| !connection.is_closed()) {
-            let limit = PATIENCE.min(deadline.remaining());
-            let asked = tokio::time::timeout(limit, self.ask(&connection, with_replicas)).await;
-            if let Ok(Ok(found)) = asked {
+        let mut old = self.open_connection();
+        if let Some(current) = &old
+            && (!is_worn(current) || !self.pace().begin_if_ready())
+        {
+            if let Some(found) = self
+                .ask_in_time(&current.connection, with_replicas, deadline)
+                .await
+            {
                 return Ok(found);
             }
+            self.keep(None);
+            old = None;
         }
-        self.keep(None);
         let first = self.first.load(Ordering::Relaxed);
         let mut last = None;
         for step in 0..self.addresses.len() {
@@ -113,6 +126,7 @@ impl Sentinels {
             match tokio::time::timeout(limit, self.try_one(&self.addresses[index], with_replicas)).await {
                 Ok(Ok(found)) => {
                     self.first.store(index, Ordering::Relaxed);
+                    self.pace().succeeded();
                     return Ok(found);
                 }
                 Ok(Err(error)) => last = Some(error),
@@ -121,7 +135,38 @@ impl Sentinels {
                 }
             }
         }
+        // An old connection is better than none.
+        if let Some(current) = old {
+            self.pace().failed();
+            if let Some(found) = self
+                .ask_in_time(&current.connection, with_replicas, deadline)
+                .await
+            {
+                return Ok(found);
+            }
+            self.keep(None);
+        }
         Err(last.unwrap_or_else(|| CacheError::Config(ConfigError::one("CACHE_ADDRS", "names no sentinel"))))
+    }
+
+    fn open_connection(&self) -> Option<Current> {
+        let current = self
+            .current
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        current.filter(|current| !current.connection.is_closed())
+    }
+
+    async fn ask_in_time(
+        &self,
+        connection: &Connection,
+        with_replicas: bool,
+        deadline: Deadline,
+    ) -> Option<Found> {
+        let limit = PATIENCE.min(deadline.remaining());
+        let asked = tokio::time::timeout(limit, self.ask(connection, with_replicas)).await;
+        asked.ok()?.ok()
     }
 
     async fn try_one(&self, address: &Address, with_replicas: bool) -> Result<Found, CacheError> {
@@ -142,7 +187,10 @@ impl Sentinels {
                 tracing::debug!(sentinel = %address, %error, "no announcements from this sentinel");
             }
         }
-        self.keep(Some(Arc::new(connection)));
+        self.keep(Some(Current {
+            connection: Arc::new(connection),
+            retire_at: retirement(self.dialer.limits().max_age),
+        }));
         Ok(found)
     }
 
@@ -170,9 +218,17 @@ impl Sentinels {
         Ok(Found { primary, replicas })
     }
 
-    fn keep(&self, connection: Option<Arc<Connection>>) {
-        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = connection;
+    fn keep(&self, current: Option<Current>) {
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = current;
     }
+
+    fn pace(&self) -> MutexGuard<'_, Pace> {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn is_worn(current: &Current) -> bool {
+    current.retire_at.is_some_and(|at| clock::now() >= at)
 }
 
 /// Hears announcements of one sentinel.

@@ -84,9 +84,10 @@ impl From<Refused> for Refusal {
                 StatusCode::BAD_REQUEST,
                 "repository takes a name alone: letters, digits, '-', '_' and '.'",
             ),
-            Refused::NoSuch(NoSuchToken::RepositoryNotCovered) => {
-                Self::new(StatusCode::FORBIDDEN, "the profile does not cover this repository")
-            }
+            Refused::NoSuch(NoSuchToken::RepositoryNotCovered) => Self::new(
+                StatusCode::FORBIDDEN,
+                "the profile does not cover this repository",
+            ),
             Refused::Input(error) => Self::new(StatusCode::BAD_REQUEST, error.to_string()),
             Refused::NoToken { why, cache_fails } => {
                 let also = if cache_fails { ", and the cache fails" } else { "" };
@@ -104,7 +105,10 @@ impl From<QueryRejection> for Refusal {
     fn from(rejection: QueryRejection) -> Self {
         Self::new(
             rejection.status(),
-            format!("{}; ask for /token?app=APP&profile=PROFILE", rejection.body_text()),
+            format!(
+                "{}; ask for /token?app=APP&profile=PROFILE",
+                rejection.body_text()
+            ),
         )
     }
 }

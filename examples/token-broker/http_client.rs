@@ -41,7 +41,12 @@ impl Http {
         }
     }
 
-    pub(crate) async fn send(&self, method: Method, path: &str, body: Option<Bytes>) -> anyhow::Result<Reply> {
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Bytes>,
+    ) -> anyhow::Result<Reply> {
         let uri = format!("{}{path}", self.base);
         let request = Request::builder()
             .method(method)
@@ -63,7 +68,12 @@ impl Http {
     /// What is at `path`, as JSON.
     pub(crate) async fn json<T: serde::de::DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
         let reply = self.send(Method::GET, path, None).await?;
-        ensure!(reply.status.is_success(), "{}{path} answered {}", self.base, reply.status);
+        ensure!(
+            reply.status.is_success(),
+            "{}{path} answered {}",
+            self.base,
+            reply.status
+        );
         serde_json::from_slice(&reply.body).with_context(|| format!("what {}{path} answered", self.base))
     }
 }

@@ -45,8 +45,13 @@ use crate::upstream::stand_in::{self, Switches};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let Options { command, serving, pace } = Options::parse();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("error,token_broker=info"));
+    let Options {
+        command,
+        serving,
+        pace,
+    } = Options::parse();
+    let filter =
+        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("error,token_broker=info"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
@@ -68,7 +73,9 @@ async fn main() -> anyhow::Result<()> {
 async fn serve(serving: &Serving, profiles: Profiles, times: Times) -> anyhow::Result<()> {
     let running = Running::start(serving, profiles, times).await?;
     let (address, cache) = (running.address, &running.cache);
-    say(format!("token-broker listens on http://{address}, its cache is {cache}"));
+    say(format!(
+        "token-broker listens on http://{address}, its cache is {cache}"
+    ));
     say("try in another terminal:");
     say(format!("  curl '{address}/token?app=acme-ci&profile=default'"));
     say(format!("  curl {address}/status"));

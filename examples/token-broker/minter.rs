@@ -57,7 +57,11 @@ impl Minter {
     /// A new token that callers may have. The caller bounds the wait.
     pub(crate) async fn mint(&self, order: &Order) -> Result<Minted, MintError> {
         let failed = |detail: String| MintError::Failed { detail };
-        let _place = self.places.acquire().await.map_err(|error| failed(error.to_string()))?;
+        let _place = self
+            .places
+            .acquire()
+            .await
+            .map_err(|error| failed(error.to_string()))?;
         let decision = self.bound.check(SUBJECT, &self.quota).await;
         let decision = decision.map_err(|error| failed(error.to_string()))?;
         if !decision.allowed {

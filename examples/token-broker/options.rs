@@ -57,7 +57,13 @@ pub(crate) struct Serving {
     pub(crate) max_mints: u64,
 
     /// How often a line says what was done, in seconds; 0 is never
-    #[arg(long, global = true, env = "REPORT_EVERY", default_value_t = 60, value_name = "SECONDS")]
+    #[arg(
+        long,
+        global = true,
+        env = "REPORT_EVERY",
+        default_value_t = 60,
+        value_name = "SECONDS"
+    )]
     report_every: u64,
 }
 

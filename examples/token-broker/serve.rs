@@ -65,8 +65,8 @@ impl Running {
         let cache: Arc<str> = stack.describe().into();
         let address = serving.address();
         let listener = TcpListener::bind(address).await;
-        let listener =
-            listener.with_context(|| format!("listen on {address}; set PORT to another port, 0 picks a free one"))?;
+        let listener = listener
+            .with_context(|| format!("listen on {address}; set PORT to another port, 0 picks a free one"))?;
         let address = listener.local_addr()?;
         let (stop, mut stopped) = watch::channel(false);
         let router = routes::router(App {

@@ -94,7 +94,10 @@ impl Source {
         if is_new.load(Ordering::Relaxed) {
             return self.loaded(held.minted, self.times.margin());
         }
-        let remembered = Held { remembered: true, ..held };
+        let remembered = Held {
+            remembered: true,
+            ..held
+        };
         Ok(Loaded::new(bytes(&remembered)?).not_stored())
     }
 

@@ -103,7 +103,12 @@ impl Tally {
 /// One line for people.
 impl fmt::Display for Totals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Served { near, cache, mint, fallback } = &self.served;
+        let Served {
+            near,
+            cache,
+            mint,
+            fallback,
+        } = &self.served;
         write!(
             f,
             "{} requests, {} mints: {:.0} mints an hour for {:.0} requests an hour; \

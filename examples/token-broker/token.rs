@@ -73,7 +73,10 @@ mod tests {
             token: AccessToken::new(String::new()),
             expires_ms: 1_500,
         };
-        assert_eq!(minted.valid_for(Duration::from_millis(500)), Duration::from_secs(1));
+        assert_eq!(
+            minted.valid_for(Duration::from_millis(500)),
+            Duration::from_secs(1)
+        );
         assert_eq!(minted.valid_for(Duration::from_secs(2)), Duration::ZERO);
     }
 }

@@ -22,7 +22,10 @@ impl Trouble {
 
 impl ReadThroughListener for Trouble {
     fn on_event(&self, event: &ReadThroughEvent) {
-        if matches!(event, ReadThroughEvent::CacheFailed { .. } | ReadThroughEvent::WithoutLease) {
+        if matches!(
+            event,
+            ReadThroughEvent::CacheFailed { .. } | ReadThroughEvent::WithoutLease
+        ) {
             *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(clock::now());
         }
     }

@@ -13,6 +13,7 @@
 //! | a network that misbehaves | [`Proxy::start`] in front of a server |
 //! | a server that answers what no real one would | [`FakeServer::start`] |
 //! | certificates, good and bad | [`Certificates::generate`] |
+//! | an emulator of AWS | [`Emulator::start_or_skip`] |
 //! | containers | [`Docker::find_or_skip`] |
 //! | a program in Python | [`Python::find_or_skip`] |
 //! | the program `cachectl` | [`cachectl()`] |
@@ -51,6 +52,7 @@
 pub mod certificates;
 pub mod cluster;
 pub mod docker;
+pub mod emulator;
 pub mod fake;
 pub mod fleet;
 pub mod install;
@@ -69,6 +71,7 @@ pub mod wait;
 pub use certificates::{Certificates, Identity};
 pub use cluster::{Cluster, ClusterOptions};
 pub use docker::Docker;
+pub use emulator::{Emulator, EmulatorKind};
 pub use fake::{Answer, FakeServer};
 pub use install::Version;
 pub use probe::p99_while;

@@ -9,8 +9,9 @@ use tokio::process::Command;
 use tokio::sync::OnceCell;
 
 /// What the program is built from.
-const SOURCES: [&str; 5] = [
+const SOURCES: [&str; 6] = [
     "cache-admin/src",
+    "cache-aws/src",
     "cache-core/src",
     "cache-layers/src",
     "cache-stack/src",
@@ -55,6 +56,8 @@ async fn find_or_build() -> Result<PathBuf> {
             "cache-admin",
             "--bin",
             "cachectl",
+            "--features",
+            "aws",
             "--profile",
             name,
             "--target-dir",

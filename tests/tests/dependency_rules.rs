@@ -117,6 +117,66 @@ fn the_contract_links_no_vendor_no_http_and_no_command_line() -> Result<()> {
     Ok(())
 }
 
+/// The crates of AWS that `cargo tree` finds below what `arguments` select; `aws-lc-*` is cryptography, not AWS.
+fn aws_crates(arguments: &[&str]) -> Result<BTreeSet<String>> {
+    let fixed = [
+        "tree",
+        "--edges",
+        "normal,build",
+        "--prefix",
+        "none",
+        "--format",
+        "{p}",
+    ];
+    let tree = output(cargo().args(fixed).args(arguments))?;
+    let names = tree.lines().filter_map(|line| line.split(' ').next());
+    let of_aws =
+        |name: &&str| (name.starts_with("aws-") && !name.starts_with("aws-lc")) || *name == "cache-aws";
+    Ok(names.filter(of_aws).map(ToOwned::to_owned).collect())
+}
+
+#[test]
+fn service_on_memory_and_valkey_compiles_no_aws_crate() -> Result<()> {
+    for arguments in [
+        &["-p", "cache-stack"][..],
+        &["-p", "cache-stack", "--features", "otlp,prometheus"],
+        &["-p", "cache-admin", "--features", "http"],
+        &["-p", "examples"],
+        &["-p", "cache-valkey"],
+    ] {
+        let found = aws_crates(arguments)?;
+        assert!(found.is_empty(), "{arguments:?} compiles {found:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn each_aws_feature_compiles_only_the_sdk_that_it_needs() -> Result<()> {
+    let sdks = |feature: &str| -> Result<BTreeSet<String>> {
+        let mut found = aws_crates(&["-p", "cache-stack", "--features", feature])?;
+        assert!(found.remove("cache-aws"), "{feature} has no cache-aws");
+        // Every AWS client can assume a role, so `aws-config` brings the client of that service.
+        found.retain(|name| name.starts_with("aws-sdk-") && name != "aws-sdk-sts");
+        Ok(found)
+    };
+    let set = |names: &[&str]| {
+        names
+            .iter()
+            .map(|name| (*name).to_owned())
+            .collect::<BTreeSet<_>>()
+    };
+    assert_eq!(sdks("aws-iam")?, set(&[]));
+    assert_eq!(sdks("aws-secret")?, set(&["aws-sdk-secretsmanager"]));
+    assert_eq!(
+        sdks("aws-keyset")?,
+        set(&["aws-sdk-kms", "aws-sdk-secretsmanager"])
+    );
+    assert_eq!(sdks("dynamodb")?, set(&["aws-sdk-dynamodb"]));
+    let users = aws_crates(&["-p", "cache-admin", "--features", "aws"])?;
+    assert!(users.contains("aws-sdk-elasticache"), "{users:?}");
+    Ok(())
+}
+
 #[test]
 fn only_the_valkey_client_names_the_wire_and_its_pool() -> Result<()> {
     let tree = Tree::read()?;

@@ -9,10 +9,12 @@ use super::reference::{self as var, Scope, VARIABLES, Variable};
 use super::settings::Settings;
 use super::values::{Kind, Mode, Values};
 use super::{
-    Authentication, Backend, CacheConfig, ClientIdentity, DynamoDbConfig, EncryptionConfig, MemoryConfig,
-    NearConfig, ReadFrom, TlsConfig, Topology, ValkeyConfig, check,
+    Authentication, Backend, CacheConfig, ClientIdentity, DynamoDbConfig, EncryptionConfig, KeysetLocation,
+    MemoryConfig, NearConfig, ReadFrom, SecretConfig, TlsConfig, Topology, ValkeyConfig, check,
 };
 
+/// The services end a connection 12 hours after it logged in with a token.
+const IAM_CONNECTION_AGE: Duration = Duration::from_secs(11 * 3600);
 const DEFAULT_NEAR_LIFE: Duration = Duration::from_secs(60);
 
 /// The configuration that `settings` make; what is wrong with it is among their problems.
@@ -26,6 +28,7 @@ pub(super) fn assemble(settings: &mut Settings) -> CacheConfig {
         dynamodb: DynamoDbConfig::new(values.dynamodb_table.take().unwrap_or_default()),
         valkey: assembly.valkey(kind, &mut values),
     };
+    let secret = assembly.secret(&mut values);
     let near = assembly.near(&values);
     let encryption = assembly.encryption(&mut values);
     let mut problems = Vec::new();
@@ -38,7 +41,7 @@ pub(super) fn assemble(settings: &mut Settings) -> CacheConfig {
         op_timeout: values.op_timeout,
         near,
         encryption,
-        secret_arn: values.secret_arn,
+        secret,
     };
     check::around(&config, &mut problems);
     for problem in problems {
@@ -189,6 +192,10 @@ impl Assembly<'_> {
         set(&mut config.read_timeout, values.read_timeout);
         set(&mut config.write_timeout, values.write_timeout);
         config.pool_size = values.pool_size.unwrap_or(config.pool_size);
+        config.max_connection_age = values.max_connection_age.or(match config.authentication {
+            Authentication::Iam { .. } => Some(IAM_CONNECTION_AGE),
+            _ => None,
+        });
         config.max_retries = values.max_retries.unwrap_or(config.max_retries);
         config
     }
@@ -238,6 +245,7 @@ impl Assembly<'_> {
             }
             None if !self.settings.is_broken(&var::IAM_ENABLED) => {
                 self.refuse_set(&var::IAM_CACHE_NAME, &[], "needs CACHE_IAM_ENABLED=true");
+                self.refuse_set(&var::IAM_SERVICE, &[], "needs CACHE_IAM_ENABLED=true");
                 if values.iam_serverless == Some(true) {
                     self.refuse(&var::IAM_SERVERLESS, &[], "needs CACHE_IAM_ENABLED=true");
                 }
@@ -271,6 +279,15 @@ impl Assembly<'_> {
         }
     }
 
+    /// The secret, with the TLS that is used if it asks for TLS.
+    fn secret(&self, values: &mut Values) -> Option<SecretConfig> {
+        let arn = values.secret_arn.take()?;
+        let open = values.tls.is_none() && !self.settings.is_broken(&var::TLS_ENABLED);
+        let mut secret = SecretConfig::new(arn).with_tls(open.then(|| tls(values)));
+        secret.username = values.username.take();
+        Some(secret)
+    }
+
     fn near(&mut self, values: &Values) -> Option<NearConfig> {
         if !self.settings.is_set(&var::L1_MAX_BYTES) {
             for variable in [&var::L1_MAX_ENTRIES, &var::L1_TTL, &var::L1_TRACKING] {
@@ -294,6 +311,9 @@ impl Assembly<'_> {
             &var::ENCRYPTION_KEYSET_URI,
             &var::ENCRYPTION_KMS_ENVELOPE_KEY_URI,
             &var::ENCRYPTION_KEYSET_FILE,
+            &var::ENCRYPTION_FORM,
+            &var::ENCRYPTION_MODE,
+            &var::ENCRYPTION_REFRESH,
         ];
         match values.encryption {
             None => {
@@ -309,16 +329,25 @@ impl Assembly<'_> {
             Some(false) => return None,
             Some(true) => {}
         }
+        let mut config = EncryptionConfig::new(self.keyset(values)?);
+        config.form = values.encryption_form.unwrap_or(config.form);
+        config.plaintext = values.plaintext.unwrap_or(config.plaintext);
+        config.refresh = values.keyset_refresh.unwrap_or(config.refresh);
+        Some(config)
+    }
+
+    /// Where the keyset is; what is wrong with it is reported.
+    fn keyset(&mut self, values: &mut Values) -> Option<KeysetLocation> {
         let envelope = (values.keyset_uri.take(), values.kms_key_uri.take());
         match (values.keyset_file.take(), envelope) {
-            (Some(path), (None, None)) => return Some(EncryptionConfig::File { path: path.into() }),
+            (Some(path), (None, None)) => return Some(KeysetLocation::File { path: path.into() }),
             (Some(_), _) => self.refuse(
                 &var::ENCRYPTION_KEYSET_FILE,
                 &[],
                 "must not be set together with CACHE_ENCRYPTION_KEYSET_URI or CACHE_ENCRYPTION_KMS_ENVELOPE_KEY_URI",
             ),
             (None, (Some(keyset_uri), Some(kms_key_uri))) => {
-                return Some(EncryptionConfig::Envelope { keyset_uri, kms_key_uri });
+                return Some(KeysetLocation::Envelope { keyset_uri, kms_key_uri });
             }
             (None, (Some(_), None)) => {
                 self.refuse(&var::ENCRYPTION_KEYSET_URI, &[], "needs CACHE_ENCRYPTION_KMS_ENVELOPE_KEY_URI");
@@ -357,6 +386,7 @@ fn authentication(values: &mut Values) -> Authentication {
             username: values.username.take().unwrap_or_default(),
             cache_name: values.iam_cache_name.take().unwrap_or_default(),
             serverless: values.iam_serverless.unwrap_or_default(),
+            service: values.iam_service.unwrap_or_default(),
         },
         (_, Some(password)) => Authentication::Password {
             username: values.username.take(),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     Backend, CacheConfig, ConfigError, DynamoDbConfig, EncryptionConfig, MemoryConfig, NearConfig, OnError,
-    Startup, ValkeyConfig,
+    SecretConfig, Startup, ValkeyConfig,
 };
 
 /// Makes a [`CacheConfig`]; started by [`CacheConfig::builder`].
@@ -92,8 +92,8 @@ impl CacheConfigBuilder {
 
     /// The secret that supplies what the Valkey backend's configuration leaves open: addresses, user,
     /// password, key prefix, TLS. Default: none.
-    pub fn secret_arn(mut self, arn: impl Into<String>) -> Self {
-        self.config.secret_arn = Some(arn.into());
+    pub fn secret(mut self, secret: SecretConfig) -> Self {
+        self.config.secret = Some(secret);
         self
     }
 

@@ -8,12 +8,15 @@ use std::time::Duration;
 
 use super::reference::{self as var, Variable};
 use super::{
-    Address, Authentication, CacheConfig, DynamoDbConfig, EncryptionConfig, MemoryConfig, NearTracking,
+    Address, Authentication, CacheConfig, DynamoDbConfig, KeysetLocation, MemoryConfig, NearTracking,
     Problem, TlsConfig, Topology, ValkeyConfig, pem,
 };
 
 const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(3600);
 const NEAR_LIVES: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(365 * 24 * 3600);
+const CONNECTION_AGES: RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(365 * 24 * 3600);
+const REFRESHES: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
 const POOL_SIZES: RangeInclusive<u32> = 1..=1000;
 const RETRIES: RangeInclusive<u32> = 0..=100;
 /// Below this the book-keeping of one entry fills the bound and every write fails.
@@ -47,21 +50,27 @@ pub(super) fn around(config: &CacheConfig, problems: &mut Vec<Problem>) {
             check.push(&var::L1_TRACKING, "broadcast needs CACHE_KEY_PREFIX".to_owned());
         }
     }
-    match &config.encryption {
-        Some(EncryptionConfig::File { path }) => {
-            check.form(&var::ENCRYPTION_KEYSET_FILE, !path.as_os_str().is_empty());
+    if let Some(encryption) = &config.encryption {
+        check.form(&var::ENCRYPTION_REFRESH, REFRESHES.contains(&encryption.refresh));
+        match &encryption.keyset {
+            KeysetLocation::File { path } => {
+                check.form(&var::ENCRYPTION_KEYSET_FILE, !path.as_os_str().is_empty());
+            }
+            KeysetLocation::Envelope {
+                keyset_uri,
+                kms_key_uri,
+            } => {
+                check.form(&var::ENCRYPTION_KEYSET_URI, is_uri(keyset_uri));
+                check.form(&var::ENCRYPTION_KMS_ENVELOPE_KEY_URI, is_uri(kms_key_uri));
+            }
         }
-        Some(EncryptionConfig::Envelope {
-            keyset_uri,
-            kms_key_uri,
-        }) => {
-            check.form(&var::ENCRYPTION_KEYSET_URI, is_uri(keyset_uri));
-            check.form(&var::ENCRYPTION_KMS_ENVELOPE_KEY_URI, is_uri(kms_key_uri));
-        }
-        None => {}
     }
-    if let Some(arn) = &config.secret_arn {
-        check.form(&var::SECRET_ARN, is_secret_arn(arn));
+    if let Some(secret) = &config.secret {
+        check.form(&var::SECRET_ARN, is_secret_arn(&secret.arn));
+        check.form(&var::USERNAME, secret.username.as_deref().is_none_or(is_word));
+        if let Some(tls) = &secret.tls {
+            check.tls(tls);
+        }
     }
 }
 
@@ -100,6 +109,12 @@ pub(super) fn valkey(config: &ValkeyConfig, addresses: Addresses, problems: &mut
     }
     check.form(&var::POOL_SIZE, POOL_SIZES.contains(&config.pool_size));
     check.form(&var::MAX_RETRIES, RETRIES.contains(&config.max_retries));
+    check.form(
+        &var::MAX_CONNECTION_AGE,
+        config
+            .max_connection_age
+            .is_none_or(|age| CONNECTION_AGES.contains(&age)),
+    );
     check.form(&var::DIAL_TIMEOUT, TIMEOUTS.contains(&config.dial_timeout));
     check.form(&var::READ_TIMEOUT, TIMEOUTS.contains(&config.read_timeout));
     check.form(&var::WRITE_TIMEOUT, TIMEOUTS.contains(&config.write_timeout));
@@ -209,7 +224,7 @@ fn is_secret_arn(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{ClientIdentity, NearConfig};
+    use crate::config::{ClientIdentity, IamService, NearConfig};
 
     fn names(config: &ValkeyConfig) -> Vec<String> {
         config.validate().map_or_else(
@@ -231,6 +246,7 @@ mod tests {
                 username: "a b".into(),
                 cache_name: "cache.example.com".into(),
                 serverless: false,
+                service: IamService::ElastiCache,
             })
             .with_pool_size(0)
             .with_max_retries(101)

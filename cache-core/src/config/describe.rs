@@ -3,8 +3,8 @@
 use std::fmt;
 
 use super::{
-    Authentication, Backend, CacheConfig, EncryptionConfig, NearTracking, OnError, ReadFrom, Startup,
-    TlsConfig, Topology, ValkeyConfig, form, pem,
+    Authentication, Backend, CacheConfig, EncryptionConfig, KeysetLocation, NearTracking, OnError,
+    PlaintextEntries, ReadFrom, Startup, StoredForm, TlsConfig, Topology, ValkeyConfig, form, pem,
 };
 
 impl CacheConfig {
@@ -24,8 +24,11 @@ impl CacheConfig {
         if let Backend::Valkey(valkey) = &self.backend {
             describe_valkey(valkey, &mut topics);
         }
-        if let Some(arn) = &self.secret_arn {
-            topics.push(("from the secret", format!("what is left open above, {arn}")));
+        if let Some(secret) = &self.secret {
+            topics.push((
+                "from the secret",
+                format!("what is left open above, {}", secret.arn),
+            ));
         }
         topics.push(("key prefix", self.key_prefix.clone().unwrap_or_else(none)));
         let startup = match self.startup {
@@ -56,17 +59,10 @@ impl CacheConfig {
             )
         });
         topics.push(("near tier", near));
-        let encryption = match &self.encryption {
-            None => none(),
-            Some(EncryptionConfig::File { path }) => format!("keyset in clear from {}", path.display()),
-            Some(EncryptionConfig::Envelope {
-                keyset_uri,
-                kms_key_uri,
-            }) => {
-                format!("keyset from {keyset_uri}, opened by {kms_key_uri}")
-            }
-        };
-        topics.push(("encryption", encryption));
+        topics.push((
+            "encryption",
+            self.encryption.as_ref().map_or_else(none, describe_encryption),
+        ));
         topics
     }
 }
@@ -129,6 +125,26 @@ impl fmt::Display for Backend {
     }
 }
 
+fn describe_encryption(encryption: &EncryptionConfig) -> String {
+    let keyset = match &encryption.keyset {
+        KeysetLocation::File { path } => format!("keyset in clear from {}", path.display()),
+        KeysetLocation::Envelope {
+            keyset_uri,
+            kms_key_uri,
+        } => format!("keyset from {keyset_uri}, decrypted by {kms_key_uri}"),
+    };
+    let form = match encryption.form {
+        StoredForm::Tink => "",
+        StoredForm::ChinminaBridge => ", stored as chinmina-bridge does",
+    };
+    let plaintext = match encryption.plaintext {
+        PlaintextEntries::Miss => "",
+        PlaintextEntries::Read => ", entries that are not encrypted are read",
+    };
+    let refresh = humantime::format_duration(encryption.refresh);
+    format!("{keyset}, read again every {refresh}{form}{plaintext}")
+}
+
 fn describe_valkey(valkey: &ValkeyConfig, topics: &mut Vec<(&'static str, String)>) {
     let addresses: Vec<String> = valkey
         .topology
@@ -172,15 +188,22 @@ fn describe_valkey(valkey: &ValkeyConfig, topics: &mut Vec<(&'static str, String
             username,
             cache_name,
             serverless,
+            service,
         } => {
             let kind = if *serverless { "serverless cache" } else { "cache" };
-            format!("{username} with IAM tokens for the {kind} {cache_name}")
+            format!("{username} with IAM tokens for the {service} {kind} {cache_name}")
         }
     };
     topics.push(("user", user));
     topics.push(("tls", valkey.tls.as_ref().map_or_else(none, describe_tls)));
-    topics.push(("connections", format!("at most {} per node", valkey.pool_size)));
     let time = humantime::format_duration;
+    let age = valkey
+        .max_connection_age
+        .map_or_else(String::new, |age| format!(", replaced when {} old", time(age)));
+    topics.push((
+        "connections",
+        format!("at most {} per node{age}", valkey.pool_size),
+    ));
     topics.push((
         "timeouts",
         format!(

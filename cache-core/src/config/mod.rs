@@ -12,6 +12,7 @@ mod assemble;
 mod builder;
 mod check;
 mod describe;
+mod encryption;
 mod env;
 mod error;
 mod file;
@@ -27,10 +28,11 @@ use std::time::Duration;
 
 pub use address::{Address, AddressError};
 pub use builder::CacheConfigBuilder;
+pub use encryption::{EncryptionConfig, KeysetLocation, PlaintextEntries, StoredForm};
 pub use error::{ConfigError, Problem};
 pub use loaded::{Loaded, Origin, Setting, Warning};
 pub use reference::{VARIABLES, Variable, markdown, markdown_of_aliases, variable};
-pub use valkey::{Authentication, ClientIdentity, ReadFrom, TlsConfig, Topology, ValkeyConfig};
+pub use valkey::{Authentication, ClientIdentity, IamService, ReadFrom, TlsConfig, Topology, ValkeyConfig};
 
 /// What a cache client needs to know.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,9 +52,8 @@ pub struct CacheConfig {
     pub near: Option<NearConfig>,
     /// Encryption of values. Default: none.
     pub encryption: Option<EncryptionConfig>,
-    /// The ARN of the secret that supplies what the Valkey backend's configuration leaves open.
-    /// Default: none.
-    pub secret_arn: Option<String>,
+    /// The secret that supplies what the Valkey backend's configuration leaves open. Default: none.
+    pub secret: Option<SecretConfig>,
 }
 
 impl CacheConfig {
@@ -68,7 +69,7 @@ impl CacheConfig {
     /// Every problem at once, each by the name of the variable that would set the value.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let mut problems = Vec::new();
-        match (&self.backend, &self.secret_arn) {
+        match (&self.backend, &self.secret) {
             (Backend::Memory(memory), None) => check::memory(memory, &mut problems),
             (Backend::DynamoDb(dynamodb), None) => check::dynamodb(dynamodb, &mut problems),
             (Backend::Valkey(valkey), None) => {
@@ -139,6 +140,45 @@ impl Default for MemoryConfig {
             max_bytes: 64 * 1024 * 1024,
             max_entries: 1_000_000,
         }
+    }
+}
+
+/// A secret that says where the servers are and how to log in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SecretConfig {
+    /// Its ARN.
+    pub arn: String,
+    /// The TLS to use if the secret asks for TLS; `None` if the configuration itself says whether there is TLS.
+    /// Default: the system's roots.
+    pub tls: Option<TlsConfig>,
+    /// The user to log in as instead of the secret's. Default: the secret's.
+    pub username: Option<String>,
+}
+
+impl SecretConfig {
+    /// The secret `arn`, which also says whether there is TLS.
+    pub fn new(arn: impl Into<String>) -> Self {
+        Self {
+            arn: arn.into(),
+            username: None,
+            tls: Some(TlsConfig::new()),
+        }
+    }
+
+    /// The TLS to use if the secret asks for TLS; `None` if the configuration itself says whether there is TLS.
+    /// Default: the system's roots.
+    #[must_use]
+    pub fn with_tls(mut self, tls: Option<TlsConfig>) -> Self {
+        self.tls = tls;
+        self
+    }
+
+    /// The user to log in as instead of the secret's. Default: the secret's.
+    #[must_use]
+    pub fn with_username(mut self, username: impl Into<String>) -> Self {
+        self.username = Some(username.into());
+        self
     }
 }
 
@@ -231,22 +271,4 @@ pub enum NearTracking {
     Broadcast,
     /// The server reports nothing: near entries live a short time.
     Off,
-}
-
-/// How values are encrypted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum EncryptionConfig {
-    /// A keyset in a file, in clear: for development.
-    File {
-        /// The file's path.
-        path: std::path::PathBuf,
-    },
-    /// A keyset in a secret store, encrypted under a key of a key-management service.
-    Envelope {
-        /// Where the encrypted keyset is.
-        keyset_uri: String,
-        /// The key that opens it.
-        kms_key_uri: String,
-    },
 }

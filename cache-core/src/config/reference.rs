@@ -25,8 +25,8 @@ pub struct Variable {
     pub from_file: bool,
     /// Older names, the one that wins first.
     pub aliases: &'static [&'static str],
-    /// What of it this version knows and refuses, in words; empty where nothing is refused.
-    pub refused: &'static str,
+    /// The feature of `cache-stack` without which the setting is refused; empty if it needs none.
+    pub feature: &'static str,
     pub(super) scope: Scope,
 }
 
@@ -48,7 +48,7 @@ impl Variable {
         secret: false,
         from_file: false,
         aliases: &[],
-        refused: "",
+        feature: "",
         scope: Scope::Any,
     };
 
@@ -74,7 +74,6 @@ macro_rules! variables {
     };
 }
 
-const REFUSED: &str = "known, refused: not in this version";
 const SWITCH: &str = "true or false";
 const TIMEOUT: &str = "a duration with its unit, from 1ms to 1h, such as 500ms or 3s";
 const BYTES: &str = "a number of bytes, 1KiB or more, plain or with KiB, MiB or GiB";
@@ -88,8 +87,7 @@ variables! {
     TYPE {
         default: "`memory`; `valkey` where `CACHE_ADDRS` or `CACHE_SECRET_ARN` is set",
         form: "memory, valkey or dynamodb",
-        meaning: "the backend: the embedded client, a server of the Redis protocol, a DynamoDB table",
-        refused: "`dynamodb` is known, refused: not in this version",
+        meaning: "the backend: the embedded client, a server of the Redis protocol, a DynamoDB table (which needs the feature `dynamodb`)",
     }
     MODE {
         default: "`single`",
@@ -175,6 +173,12 @@ variables! {
         meaning: "the deadline of a call that writes, retries included",
         scope: Scope::Valkey,
     }
+    MAX_CONNECTION_AGE {
+        default: "none; 11h with `CACHE_IAM_ENABLED`",
+        form: "a duration with its unit, from 1s to 365days, such as 30m or 11h",
+        meaning: "a connection that is older is replaced, without an error to callers; each one up to a tenth earlier, at random",
+        scope: Scope::Valkey,
+    }
     DB {
         default: "0",
         form: "a whole number, 0 or more",
@@ -254,22 +258,35 @@ variables! {
         default: "`false`",
         form: SWITCH,
         meaning: "encrypts values before they leave the process",
-        refused: "`true` is known, refused: not in this version",
     }
     ENCRYPTION_KEYSET_URI {
-        form: "a URI, such as aws-secretsmanager://NAME",
-        meaning: "where the encrypted keyset is",
-        refused: REFUSED,
+        form: "a URI, such as aws-secretsmanager:///app/keyset",
+        meaning: "where the encrypted keyset is, in Secrets Manager",
+        feature: "aws-keyset",
     }
     ENCRYPTION_KMS_ENVELOPE_KEY_URI {
         form: "a URI, such as aws-kms://ARN",
-        meaning: "the key that opens the keyset",
-        refused: REFUSED,
+        meaning: "the KMS key that decrypts the keyset",
+        feature: "aws-keyset",
     }
     ENCRYPTION_KEYSET_FILE {
         form: "the path of a keyset",
         meaning: "a keyset in clear, for development, in place of the two URIs",
-        refused: REFUSED,
+    }
+    ENCRYPTION_FORM {
+        default: "`tink`",
+        form: "tink or chinmina-bridge",
+        meaning: "how a value is stored: the Tink ciphertext as it is, or as chinmina-bridge stores it (key `enc:` + name, value `cb-enc:` + base64)",
+    }
+    ENCRYPTION_MODE {
+        default: "`strict`",
+        form: "strict or read-plaintext",
+        meaning: "what an entry that is not encrypted means: a miss, or its value (while encryption is being switched on); what is written is always encrypted",
+    }
+    ENCRYPTION_REFRESH {
+        default: "15m",
+        form: "a duration with its unit, from 1s to 1day, such as 15m",
+        meaning: "how often the keyset is read again; each refresh comes up to a tenth earlier, at random",
     }
     IAM_ENABLED {
         default: "`false`",
@@ -277,14 +294,14 @@ variables! {
         meaning: "a short-lived IAM token for every connection; needs TLS and a user name, refuses a password",
         aliases: &["VALKEY_IAM_ENABLED"],
         scope: Scope::Valkey,
-        refused: "`true` is known, refused: not in this version, unless the service itself brings a source of tokens",
+        feature: "aws-iam",
     }
     IAM_CACHE_NAME {
         form: "the cache's name of letters, digits and hyphens, never its endpoint",
         meaning: "the cache that the token is for",
         aliases: &["VALKEY_IAM_CACHE_NAME"],
         scope: Scope::Valkey,
-        refused: "as `CACHE_IAM_ENABLED`",
+        feature: "aws-iam",
     }
     IAM_SERVERLESS {
         default: "`false`",
@@ -292,21 +309,28 @@ variables! {
         meaning: "whether that cache is a serverless one",
         aliases: &["VALKEY_IAM_SERVERLESS"],
         scope: Scope::Valkey,
-        refused: "as `CACHE_IAM_ENABLED`",
+        feature: "aws-iam",
+    }
+    IAM_SERVICE {
+        default: "`elasticache`",
+        form: "elasticache or memorydb",
+        meaning: "the AWS service that the cache belongs to; the region and the AWS credentials come from `AWS_*`, as for every AWS client",
+        scope: Scope::Valkey,
+        feature: "aws-iam",
     }
     SECRET_ARN {
         form: "the ARN of a secret, arn:PARTITION:secretsmanager:REGION:ACCOUNT:secret:NAME",
         meaning: "supplies host, port, user name, password, keyspace and TLS; what is set by its own name wins",
         aliases: &["REDIS_SECRET_ARN"],
         scope: Scope::Valkey,
-        refused: REFUSED,
+        feature: "aws-secret",
     }
     DYNAMODB_TABLE {
         form: "a table name of 3 to 255 letters, digits, hyphens, underscores and dots",
         meaning: "the table, with `CACHE_TYPE=dynamodb`",
         aliases: &["INSTALLATION_TOKEN_TABLE_NAME"],
         scope: Scope::DynamoDb,
-        refused: REFUSED,
+        feature: "dynamodb",
     }
 }
 
@@ -342,7 +366,7 @@ pub fn markdown() -> String {
             default,
             form,
             meaning,
-            refused,
+            feature,
             ..
         } = variable;
         let file = if variable.from_file {
@@ -351,15 +375,15 @@ pub fn markdown() -> String {
             String::new()
         };
         let hidden = if variable.secret { "; a secret" } else { "" };
-        let refused = if refused.is_empty() {
+        let feature = if feature.is_empty() {
             String::new()
         } else {
-            format!("; **{refused}**")
+            format!("; needs the feature `{feature}`")
         };
         // Writing to a String cannot fail.
         let _ = writeln!(
             table,
-            "| `{name}`{file} | {default} | {form} | {meaning}{hidden}{refused} |"
+            "| `{name}`{file} | {default} | {form} | {meaning}{hidden}{feature} |"
         );
     }
     table

@@ -2,6 +2,7 @@
 //!
 //! Not in here: what makes a configuration acceptable (`check`), how the environment becomes one.
 
+use std::fmt;
 use std::time::Duration;
 
 use super::{Address, ConfigError, check};
@@ -29,6 +30,8 @@ pub struct ValkeyConfig {
     pub write_timeout: Duration,
     /// Which nodes answer reads. Default: [`ReadFrom::Primary`].
     pub read_from: ReadFrom,
+    /// The age at which a connection is replaced by a new one, without an error to callers. Default: none.
+    pub max_connection_age: Option<Duration>,
 }
 
 impl ValkeyConfig {
@@ -45,6 +48,7 @@ impl ValkeyConfig {
             read_timeout: Duration::from_secs(3),
             write_timeout: Duration::from_secs(3),
             read_from: ReadFrom::Primary,
+            max_connection_age: None,
         }
     }
 
@@ -101,6 +105,20 @@ impl ValkeyConfig {
     #[must_use]
     pub const fn with_read_from(mut self, read_from: ReadFrom) -> Self {
         self.read_from = read_from;
+        self
+    }
+
+    /// The age at which a connection is replaced by a new one. Default: none, a connection stays as long as the
+    /// server lets it.
+    ///
+    /// For servers that end connections after some time (`ElastiCache` with IAM: 12 hours), and for names that later lead
+    /// to another server. Each connection is replaced between 90 % and 100 % of this age: first the new
+    /// connection is opened, then the old one gets no more calls, and it is closed when its last call has ended. If
+    /// no new connection can be opened, the old one stays in use. At most one connection per second and node is
+    /// replaced, so an age of less than a second per connection cannot be kept.
+    #[must_use]
+    pub const fn with_max_connection_age(mut self, age: Duration) -> Self {
+        self.max_connection_age = Some(age);
         self
     }
 
@@ -173,6 +191,15 @@ impl Topology {
         }
     }
 
+    /// Replaces the addresses that the client starts from.
+    pub fn set_addresses(&mut self, new: Vec<Address>) {
+        match self {
+            Self::Single { addresses, .. } => *addresses = new,
+            Self::Cluster { seeds } => *seeds = new,
+            Self::Sentinel { sentinels, .. } => *sentinels = new,
+        }
+    }
+
     /// The addresses that the client starts from.
     #[must_use]
     pub fn addresses(&self) -> &[Address] {
@@ -206,7 +233,28 @@ pub enum Authentication {
         cache_name: String,
         /// Whether the cache is a serverless one.
         serverless: bool,
+        /// The service that the cache belongs to.
+        service: IamService,
     },
+}
+
+/// The AWS service that a cache belongs to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum IamService {
+    /// Amazon ElastiCache.
+    #[default]
+    ElastiCache,
+    /// Amazon MemoryDB.
+    MemoryDb,
+}
+
+impl fmt::Display for IamService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ElastiCache => "ElastiCache",
+            Self::MemoryDb => "MemoryDB",
+        })
+    }
 }
 
 /// TLS 1.2 or newer, with the host name always verified.

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use super::reference::{self as var, Variable};
 use super::settings::Settings;
-use super::{Address, NearTracking, OnError, ReadFrom, Startup, form, pem};
+use super::{
+    Address, IamService, NearTracking, OnError, PlaintextEntries, ReadFrom, Startup, StoredForm, form, pem,
+};
 use crate::Secret;
 
 /// Which backend is asked for.
@@ -53,6 +55,7 @@ pub(super) struct Values {
     pub(super) dial_timeout: Option<Duration>,
     pub(super) read_timeout: Option<Duration>,
     pub(super) write_timeout: Option<Duration>,
+    pub(super) max_connection_age: Option<Duration>,
     pub(super) db: Option<u32>,
     pub(super) sentinel_master: Option<String>,
     pub(super) sentinel_password: Option<Secret>,
@@ -71,9 +74,13 @@ pub(super) struct Values {
     pub(super) keyset_uri: Option<String>,
     pub(super) kms_key_uri: Option<String>,
     pub(super) keyset_file: Option<String>,
+    pub(super) encryption_form: Option<StoredForm>,
+    pub(super) plaintext: Option<PlaintextEntries>,
+    pub(super) keyset_refresh: Option<Duration>,
     pub(super) iam: Option<bool>,
     pub(super) iam_cache_name: Option<String>,
     pub(super) iam_serverless: Option<bool>,
+    pub(super) iam_service: Option<IamService>,
     pub(super) secret_arn: Option<String>,
     pub(super) dynamodb_table: Option<String>,
 }
@@ -99,6 +106,7 @@ impl Values {
             dial_timeout: read.form(&var::DIAL_TIMEOUT, form::duration),
             read_timeout: read.form(&var::READ_TIMEOUT, form::duration),
             write_timeout: read.form(&var::WRITE_TIMEOUT, form::duration),
+            max_connection_age: read.form(&var::MAX_CONNECTION_AGE, form::duration),
             db: read.form(&var::DB, form::number),
             sentinel_master: read.text(&var::SENTINEL_MASTER),
             sentinel_password: read.secret(&var::SENTINEL_PASSWORD),
@@ -117,9 +125,13 @@ impl Values {
             keyset_uri: read.text(&var::ENCRYPTION_KEYSET_URI),
             kms_key_uri: read.text(&var::ENCRYPTION_KMS_ENVELOPE_KEY_URI),
             keyset_file: read.text(&var::ENCRYPTION_KEYSET_FILE),
+            encryption_form: read.form(&var::ENCRYPTION_FORM, stored_form),
+            plaintext: read.form(&var::ENCRYPTION_MODE, plaintext),
+            keyset_refresh: read.form(&var::ENCRYPTION_REFRESH, form::duration),
             iam: read.form(&var::IAM_ENABLED, form::switch),
             iam_cache_name: read.text(&var::IAM_CACHE_NAME),
             iam_serverless: read.form(&var::IAM_SERVERLESS, form::switch),
+            iam_service: read.form(&var::IAM_SERVICE, iam_service),
             secret_arn: read.text(&var::SECRET_ARN),
             dynamodb_table: read.text(&var::DYNAMODB_TABLE),
         }
@@ -220,6 +232,36 @@ fn startup(text: &str) -> Option<Startup> {
 
 fn on_error(text: &str) -> Option<OnError> {
     choice(text, &[("fail", OnError::Fail), ("bypass", OnError::Bypass)])
+}
+
+fn stored_form(text: &str) -> Option<StoredForm> {
+    choice(
+        text,
+        &[
+            ("tink", StoredForm::Tink),
+            ("chinmina-bridge", StoredForm::ChinminaBridge),
+        ],
+    )
+}
+
+fn plaintext(text: &str) -> Option<PlaintextEntries> {
+    choice(
+        text,
+        &[
+            ("strict", PlaintextEntries::Miss),
+            ("read-plaintext", PlaintextEntries::Read),
+        ],
+    )
+}
+
+fn iam_service(text: &str) -> Option<IamService> {
+    choice(
+        text,
+        &[
+            ("elasticache", IamService::ElastiCache),
+            ("memorydb", IamService::MemoryDb),
+        ],
+    )
 }
 
 fn near_tracking(text: &str) -> Option<NearTracking> {

@@ -28,6 +28,8 @@ pub enum Instrument {
     UpDownCounter,
     /// A distribution over [`BUCKETS`].
     Histogram,
+    /// A value that is not added up over processes.
+    Gauge,
 }
 
 impl Instrument {
@@ -38,6 +40,7 @@ impl Instrument {
             Self::Counter => "counter",
             Self::UpDownCounter => "up-down counter",
             Self::Histogram => "histogram",
+            Self::Gauge => "gauge",
         }
     }
 }
@@ -73,6 +76,8 @@ pub const ATTRIBUTES: &[Attribute] = &[
     LOAD_OUTCOME,
     STATUS,
     STATE,
+    UNREADABLE_REASON,
+    REFRESH_OUTCOME,
 ];
 
 /// Every metric, in the order of the documentation.
@@ -110,6 +115,13 @@ pub const METRICS: &[Metric] = &[
     GUARD_SHED,
     GUARD_BYPASSED,
     GUARD_PROBES,
+    ENCRYPTION_SEALED,
+    ENCRYPTION_OPENED,
+    ENCRYPTION_UNREADABLE,
+    ENCRYPTION_REMOVED,
+    ENCRYPTION_PLAINTEXT,
+    KEYRING_REFRESHES,
+    KEYRING_AGE,
 ];
 
 macro_rules! attributes {
@@ -149,6 +161,10 @@ attributes! {
         "how the near tier is kept true: by reports of changes, by short lives, or by keeping nothing";
     STATE: "cache.guard.state", ["closed", "open", "half_open"],
         "what the circuit breaker does with calls: lets them through, answers them itself, lets a few through";
+    UNREADABLE_REASON: "cache.encryption.reason", ["not_sealed", "malformed", "unknown_key", "refused"],
+        "why a stored value was not read: it is not encrypted, it is broken, it names a key that the keyset does not have, or its key does not open it";
+    REFRESH_OUTCOME: "cache.keyring.outcome", ["changed", "unchanged", "failed"],
+        "what came of a refresh: another keyset, the same one, or none, and the old one stays";
 }
 
 macro_rules! metrics {
@@ -230,6 +246,20 @@ metrics! {
         "Calls that failed or were shed, and that callers saw as a miss or as done.";
     GUARD_PROBES: "cache.guard.probes", Counter, "{call}", [],
         "Calls that were let through to see whether the backend is back.";
+    ENCRYPTION_SEALED: "cache.encryption.sealed", Counter, "{value}", [],
+        "Values that were encrypted.";
+    ENCRYPTION_OPENED: "cache.encryption.opened", Counter, "{value}", [],
+        "Values that were decrypted.";
+    ENCRYPTION_UNREADABLE: "cache.encryption.unreadable", Counter, "{value}", [UNREADABLE_REASON],
+        "Stored values that were a miss since they could not be decrypted.";
+    ENCRYPTION_REMOVED: "cache.encryption.removed", Counter, "{value}", [],
+        "Stored values that no instance can decrypt and that were removed.";
+    ENCRYPTION_PLAINTEXT: "cache.encryption.plaintext_reads", Counter, "{value}", [],
+        "Values that were read although they are not encrypted, as the migration mode allows. Counters are not among them.";
+    KEYRING_REFRESHES: "cache.keyring.refreshes", Counter, "{refresh}", [REFRESH_OUTCOME],
+        "Refreshes of the keyset that ended.";
+    KEYRING_AGE: "cache.keyring.age", Gauge, "s", [],
+        "The time since the keyset was last read from its store; of several keyrings the longest.";
 }
 
 /// The table of all metrics, as it is in the documentation.

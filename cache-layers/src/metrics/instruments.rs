@@ -48,4 +48,24 @@ impl Metric {
             })
             .build();
     }
+
+    /// As [`observe`](Self::observe), of a time in seconds that is not added up; `None` where there is nothing to tell.
+    #[cfg(feature = "encryption")]
+    pub(super) fn observe_gauge(
+        &self,
+        meter: &Meter,
+        observe: impl Fn() -> Option<std::time::Duration> + Send + Sync + 'static,
+    ) {
+        debug_assert_eq!(self.instrument, Instrument::Gauge);
+        let _callbacks_stay = meter
+            .f64_observable_gauge(self.name)
+            .with_unit(self.unit)
+            .with_description(self.meaning)
+            .with_callback(move |gauge: &dyn AsyncInstrument<f64>| {
+                if let Some(time) = observe() {
+                    gauge.observe(time.as_secs_f64(), &[]);
+                }
+            })
+            .build();
+    }
 }

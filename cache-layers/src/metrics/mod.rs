@@ -8,6 +8,8 @@
 //! Not in here: exporters, and spans.
 
 pub mod catalog;
+#[cfg(feature = "encryption")]
+mod encryption;
 mod guard;
 mod instruments;
 mod labels;
@@ -23,6 +25,8 @@ use std::sync::{Arc, OnceLock};
 use opentelemetry::metrics::Meter;
 use opentelemetry::{InstrumentationScope, global};
 
+#[cfg(feature = "encryption")]
+use crate::encrypted::{Encrypted, Keyring};
 use crate::guarded::Guarded;
 use crate::read_through::ReadThroughListener;
 use crate::tiered::Tiered;
@@ -31,7 +35,11 @@ pub use self::labels::Tier;
 pub(crate) use self::labels::{Operation, Outcome};
 pub(crate) use self::operations::TierCalls;
 pub(crate) use self::tally::Sampler;
+#[cfg(feature = "encryption")]
+pub(crate) use self::tally::Tally;
 
+#[cfg(feature = "encryption")]
+use self::encryption::EncryptionMetrics;
 use self::guard::GuardMetrics;
 use self::near::NearMetrics;
 use self::operations::Tiers;
@@ -67,6 +75,8 @@ struct Instruments {
     read_through: Arc<ReadThroughMetrics>,
     near: NearMetrics,
     guards: GuardMetrics,
+    #[cfg(feature = "encryption")]
+    encryption: EncryptionMetrics,
 }
 
 impl CacheMetrics {
@@ -79,6 +89,8 @@ impl CacheMetrics {
                 read_through: Arc::new(ReadThroughMetrics::new(meter)),
                 near: NearMetrics::new(meter),
                 guards: GuardMetrics::new(meter),
+                #[cfg(feature = "encryption")]
+                encryption: EncryptionMetrics::new(meter),
             }),
         }
     }
@@ -113,6 +125,20 @@ impl CacheMetrics {
     /// To be called once for each.
     pub fn watch_guard(&self, guard: &Arc<Guarded>) {
         self.inner.guards.watch(guard);
+    }
+
+    /// Reports from now on what `layer` seals, opens and cannot open. This does not keep it alive. Call it once
+    /// for each layer.
+    #[cfg(feature = "encryption")]
+    pub fn watch_encrypted(&self, layer: &Arc<Encrypted>) {
+        self.inner.encryption.watch_layer(layer);
+    }
+
+    /// Reports from now on how `keyring` refreshes and how old its keyset is. This does not keep it alive. Call it
+    /// once for each keyring.
+    #[cfg(feature = "encryption")]
+    pub fn watch_keyring(&self, keyring: &Arc<Keyring>) {
+        self.inner.encryption.watch_keyring(keyring);
     }
 
     pub(crate) fn calls(&self, tier: Tier, system: Option<&'static str>) -> Arc<TierCalls> {

@@ -41,6 +41,14 @@ impl<T, S> Watch<T, S> {
         in_use.map(|one| of(&one)).sum()
     }
 
+    /// The greatest over those that are in use now.
+    #[cfg(feature = "encryption")]
+    pub(super) fn greatest<O: Ord>(&self, of: impl Fn(&T) -> O) -> Option<O> {
+        let all = self.lock();
+        let in_use = all.iter().filter_map(|(one, _)| one.upgrade());
+        in_use.map(|one| of(&one)).max()
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(Weak<T>, S)>> {
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }

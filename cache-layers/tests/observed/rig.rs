@@ -28,7 +28,7 @@ pub(crate) struct Point {
     pub(crate) value: u64,
     /// The bounds of a histogram.
     pub(crate) bounds: Vec<f64>,
-    /// What the values of a histogram add up to.
+    /// What the values of a histogram add up to, or what a gauge says.
     pub(crate) seconds: f64,
 }
 
@@ -122,6 +122,13 @@ fn points_of(metric: &opentelemetry_sdk::metrics::data::Metric) -> Vec<Point> {
                 bounds: data.bounds().collect(),
                 seconds: data.sum(),
                 ..point("histogram", data.count(), data.attributes().map(label).collect())
+            })
+            .collect(),
+        AggregatedMetrics::F64(MetricData::Gauge(gauge)) => gauge
+            .data_points()
+            .map(|data| Point {
+                seconds: data.value(),
+                ..point("gauge", 0, data.attributes().map(label).collect())
             })
             .collect(),
         other => panic!("{}: no test reads {other:?}", metric.name()),

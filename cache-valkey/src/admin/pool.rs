@@ -9,10 +9,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use cache_core::CacheError;
+use cache_core::clock::{self, Instant};
 use cache_core::config::Address;
 use deadpool::managed::{self, Metrics, Pool, PoolError, RecycleError, RecycleResult, Timeouts};
 
 use super::NodeView;
+use crate::aging::{Pace, retirement};
 use crate::command::Command;
 use crate::dial::{Dialer, Mode};
 use crate::reply::Reply;
@@ -89,6 +91,7 @@ impl Pools {
         let manager = Manager {
             dialer: Arc::clone(&self.dialer),
             address: address.clone(),
+            pace: Mutex::default(),
         };
         let pool = Pool::builder(manager)
             .max_size(PER_NODE)
@@ -117,12 +120,43 @@ impl std::fmt::Debug for Pools {
 pub(super) struct Manager {
     dialer: Arc<Dialer>,
     address: Address,
+    /// How often connections are replaced because of their age.
+    pace: Mutex<Pace>,
 }
 
 /// A connection, and whether it has ended.
 pub(super) struct Pooled {
     pub(super) connection: Connection,
     ended: Arc<Ended>,
+    /// When it has to be replaced: at its maximum age, or well before its credentials run out.
+    retire_at: Option<Instant>,
+}
+
+impl Manager {
+    /// Puts a new connection in the place of one that has reached its maximum age, unless that fails or the last
+    /// such try was a moment ago: an old connection is better than none.
+    async fn replace_if_worn(&self, pooled: &mut Pooled) {
+        if pooled.retire_at.is_none_or(|at| clock::now() < at) || !self.pace().begin_if_ready() {
+            return;
+        }
+        // Not the whole time of the recycling, which would discard the old connection at its end.
+        let limit = self.dialer.limits().dial_timeout / 2;
+        match tokio::time::timeout(limit, managed::Manager::create(self)).await {
+            Ok(Ok(fresh)) => {
+                *pooled = fresh;
+                self.pace().succeeded();
+            }
+            failed => {
+                self.pace().failed();
+                let error = failed.ok().and_then(Result::err);
+                tracing::debug!(node = %self.address, ?error, "no replacement for an old connection");
+            }
+        }
+    }
+
+    fn pace(&self) -> MutexGuard<'_, Pace> {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl managed::Manager for Manager {
@@ -134,9 +168,14 @@ impl managed::Manager for Manager {
         let events = Arc::clone(&ended);
         // Boxed: a dial carries a TLS handshake, and would make every future around it as large.
         let dialed = Box::pin(self.dialer.dial(&self.address, Mode::Aside, events)).await?;
+        let limits = [
+            self.dialer.limits().max_age,
+            dialed.valid_for.map(|time| time.mul_f64(0.8)),
+        ];
         Ok(Pooled {
             connection: dialed.connection,
             ended,
+            retire_at: retirement(limits.into_iter().flatten().min()),
         })
     }
 
@@ -144,6 +183,7 @@ impl managed::Manager for Manager {
         if pooled.ended.0.load(Ordering::Relaxed) {
             return Err(RecycleError::message("the connection has ended"));
         }
+        self.replace_if_worn(pooled).await;
         // In the middle of work a round trip for each loan would be half of the time.
         if metrics.last_used() < FRESH {
             return Ok(());

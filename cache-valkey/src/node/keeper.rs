@@ -6,20 +6,18 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use cache_core::clock::{self, Instant};
+use cache_core::credentials::Credentials;
 use cache_core::{CacheError, Outcome, Unavailability};
 use tokio::sync::Notify;
 
-use super::link::{Link, LinkEvents, PULSE};
+use super::link::{Link, PULSE, Renewal};
+use super::replace::Replacing;
 use super::{Health, Node};
 use crate::backoff::Backoff;
 use crate::command::Command;
-use crate::dial::{Dialed, Dialer, Greeting};
-use crate::error::accept;
+use crate::dial::{Dialer, Greeting};
+use crate::error::{from_login, is_refused_login};
 use crate::reply::Reply;
-use crate::tracking::Witness;
-
-/// What a connection is given until the renewal under way is done, or is tried again.
-const RENEW_AGAIN: Duration = Duration::from_secs(10);
 
 /// Keeps `node` until it is closed or dropped.
 pub(super) async fn keep(node: Weak<Node>, work: Arc<Notify>) {
@@ -27,6 +25,7 @@ pub(super) async fn keep(node: Weak<Node>, work: Arc<Notify>) {
     let mut failures = 0;
     let mut connected = false;
     let mut growth = Growth::default();
+    let mut replacing = Replacing::default();
     loop {
         let pause = {
             let Some(node) = node.upgrade() else { return };
@@ -34,7 +33,10 @@ pub(super) async fn keep(node: Weak<Node>, work: Arc<Notify>) {
                 return;
             }
             let served = node.forget_closed_links();
+            node.close_retired();
+            node.replace_if_worn(&mut replacing);
             if node.links.load().is_empty() {
+                replacing.cancel();
                 if served {
                     failures = 0;
                 }
@@ -142,7 +144,7 @@ impl Node {
         }
     }
 
-    fn add(&self, link: Link) {
+    pub(super) fn add(&self, link: Link) {
         // What was read over a connection that is gone must be given up before a newer one answers.
         self.forget_closed_links();
         let mut links = self.links.load().as_ref().clone();
@@ -178,20 +180,9 @@ impl Node {
     }
 
     async fn dial(self: &Arc<Self>) -> Result<Link, CacheError> {
-        let witness = Witness::new(Arc::clone(self.tracking.feed()));
-        let events = Arc::new(LinkEvents {
-            node: Arc::downgrade(self),
-            witness: Arc::clone(&witness),
-        });
-        let Dialed {
-            connection,
-            greeting,
-            valid_for,
-            tracking,
-        } = self.dialer.dial(&self.address, self.mode, events).await?;
-        witness.agreed(tracking, greeting.replica);
+        let (link, greeting) = self.blueprint().open().await?;
         self.greeting.store(Arc::new(greeting));
-        Ok(Link::new(connection, valid_for, witness))
+        Ok(link)
     }
 
     async fn grow_if_asked(self: &Arc<Self>, growth: &mut Growth) {
@@ -315,7 +306,7 @@ impl Node {
     /// because who issues credentials may be slow, and the watchdog must not wait for that.
     fn renew_if_due(&self) {
         for link in self.links.load().iter().filter(|link| link.is_due()) {
-            link.renewed(Some(RENEW_AGAIN));
+            link.renewing(self.dialer.limits().dial_timeout);
             tokio::spawn(renew(
                 Arc::clone(link),
                 Arc::clone(&self.dialer),
@@ -326,22 +317,47 @@ impl Node {
 }
 
 async fn renew(link: Arc<Link>, dialer: Arc<Dialer>, node: String) {
+    let until = clock::now() + dialer.limits().dial_timeout;
     let renewed = async {
-        let Some(credentials) = dialer.credentials().credentials().await? else {
-            return Ok(None);
-        };
-        let mut auth = Command::read("AUTH");
-        if let Some(username) = &credentials.username {
-            auth = auth.arg(username);
+        let login = dialer.login().await;
+        let mut login = login.map_err(|error| (Renewal::Failed, error.to_string()))?;
+        loop {
+            let Some(credentials) = login.credentials() else {
+                return Ok(None);
+            };
+            let outcome = authenticate(&link, credentials).await;
+            let settled = login.settle(outcome, until).await.map_err(|error| {
+                let refused = is_refused_login(&error);
+                let failure = if refused {
+                    Renewal::Refused
+                } else {
+                    Renewal::Failed
+                };
+                (failure, error.to_string())
+            })?;
+            if let Some(valid_for) = settled {
+                return Ok(valid_for);
+            }
         }
-        let auth = auth.arg(credentials.password.expose());
-        accept(link.connection.send(&auth).await?, "AUTH")?;
-        Ok::<_, CacheError>(credentials.valid_for)
     };
-    let reason = match tokio::time::timeout(dialer.limits().dial_timeout, renewed).await {
+    let (failure, reason) = match tokio::time::timeout_at(until, renewed).await {
         Ok(Ok(valid_for)) => return link.renewed(valid_for),
-        Ok(Err(error)) => error.to_string(),
-        Err(_) => "no answer in time".to_owned(),
+        Ok(Err(failed)) => failed,
+        Err(_) => (Renewal::Failed, "no answer in time".to_owned()),
     };
+    link.renewal_failed(failure);
     tracing::warn!(node, reason, "could not renew the credentials of a connection");
+}
+
+/// Logs in again on an open connection; for how long.
+async fn authenticate(link: &Link, credentials: &Credentials) -> Result<Option<Duration>, CacheError> {
+    let mut auth = Command::read("AUTH");
+    if let Some(username) = &credentials.username {
+        auth = auth.arg(username);
+    }
+    let auth = auth.arg(credentials.password.expose());
+    match link.connection.send(&auth).await? {
+        Reply::Error(refusal) => Err(from_login(&refusal, "AUTH")),
+        _ => Ok(credentials.valid_for),
+    }
 }

@@ -4,12 +4,13 @@
 //! while requests wait, whether any of them is ever answered (a broken reply may swallow all that come
 //! after it), and whether callers went away without their reply.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use cache_core::clock::{self, Instant};
 
 use super::Node;
+use crate::aging::retirement;
 use crate::reply::Reply;
 use crate::tracking::Witness;
 use crate::wire::{Connection, Events};
@@ -24,6 +25,8 @@ pub(super) struct Link {
     fault: OnceLock<&'static str>,
     /// The replies of its setup.
     setup: u64,
+    /// When it has to be replaced.
+    retire_at: Option<Instant>,
     watch: Mutex<Watch>,
 }
 
@@ -36,6 +39,10 @@ struct Watch {
     answered: Standstill,
     /// When the connection must authenticate again.
     renew_at: Option<Instant>,
+    /// How long a renewal that failed waits for the next one.
+    renew_pause: Duration,
+    /// Renewals in a row that failed.
+    renewals_failed: u32,
     /// When the server was last asked for its role.
     asked_at: Option<Instant>,
 }
@@ -45,17 +52,25 @@ struct Watch {
 pub(super) const PULSE: Duration = Duration::from_secs(1);
 
 impl Link {
-    pub(super) fn new(connection: Connection, valid_for: Option<Duration>, witness: Arc<Witness>) -> Self {
+    pub(super) fn new(
+        connection: Connection,
+        valid_for: Option<Duration>,
+        max_age: Option<Duration>,
+        witness: Arc<Witness>,
+    ) -> Self {
         let watch = Watch {
             heard: Standstill::default(),
             answered: Standstill::default(),
-            renew_at: valid_for.map(renewal),
+            renew_at: valid_for.and_then(renewal),
+            renew_pause: pause(valid_for),
+            renewals_failed: 0,
             asked_at: None,
         };
         Self {
             witness,
             fault: OnceLock::new(),
             setup: connection.traffic().answers(),
+            retire_at: retirement(max_age),
             connection,
             watch: Mutex::new(watch),
         }
@@ -65,7 +80,7 @@ impl Link {
     /// a steady pace: silence is counted from the first time it is noticed.
     pub(super) fn silence(&self) -> Duration {
         let traffic = self.connection.traffic();
-        let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut watch = self.watch();
         watch.heard.look(traffic.reads(), traffic.in_flight() > 0)
     }
 
@@ -73,7 +88,7 @@ impl Link {
     /// asked at a steady pace.
     pub(super) fn fruitless(&self) -> Duration {
         let traffic = self.connection.traffic();
-        let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut watch = self.watch();
         watch.answered.look(traffic.answers(), traffic.in_flight() > 0)
     }
 
@@ -99,7 +114,7 @@ impl Link {
         if self.connection.is_closed() || !self.witness.is_worth_asking() {
             return false;
         }
-        let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut watch = self.watch();
         let now = clock::now();
         let is_due = watch.asked_at.is_none_or(|at| now >= at + PULSE);
         if is_due {
@@ -122,15 +137,59 @@ impl Link {
 
     /// Whether the connection must authenticate again by now.
     pub(super) fn is_due(&self) -> bool {
-        let watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
-        watch.renew_at.is_some_and(|at| clock::now() >= at)
+        self.watch().renew_at.is_some_and(|at| clock::now() >= at)
     }
 
-    /// Notes that the connection has authenticated again, or has to be asked again after `valid_for`.
+    /// Notes that a renewal has begun, which takes at most `limit`.
+    pub(super) fn renewing(&self, limit: Duration) {
+        self.watch().renew_at = clock::now().checked_add(limit * 2);
+    }
+
+    /// Notes that the connection has authenticated again, with credentials that are good for `valid_for`.
     pub(super) fn renewed(&self, valid_for: Option<Duration>) {
-        self.watch.lock().unwrap_or_else(PoisonError::into_inner).renew_at = valid_for.map(renewal);
+        let mut watch = self.watch();
+        watch.renew_at = valid_for.and_then(renewal);
+        watch.renew_pause = pause(valid_for);
+        watch.renewals_failed = 0;
+    }
+
+    /// Notes that the connection could not authenticate again.
+    pub(super) fn renewal_failed(&self, failure: Renewal) {
+        let mut watch = self.watch();
+        watch.renew_at = clock::now().checked_add(watch.renew_pause);
+        watch.renewals_failed = match failure {
+            Renewal::Failed => watch.renewals_failed.saturating_add(1),
+            Renewal::Refused => watch.renewals_failed.max(RENEWALS),
+        };
+    }
+
+    /// Whether the connection has to be replaced: it has reached its age, or cannot authenticate again.
+    pub(super) fn is_worn(&self) -> bool {
+        self.retire_at.is_some_and(|at| clock::now() >= at) || self.watch().renewals_failed >= RENEWALS
+    }
+
+    /// Since when it has to be replaced, if it has to be.
+    pub(super) fn due_since(&self) -> Instant {
+        let now = clock::now();
+        self.retire_at.map_or(now, |at| at.min(now))
+    }
+
+    fn watch(&self) -> MutexGuard<'_, Watch> {
+        self.watch.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// Why a connection could not authenticate again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Renewal {
+    /// For a reason that may pass.
+    Failed,
+    /// The server refused the credentials.
+    Refused,
+}
+
+/// Renewals in a row that fail before the connection is replaced.
+const RENEWALS: u32 = 3;
 
 /// A count, and since when it has stood still while something waited for it to grow.
 #[derive(Debug, Default)]
@@ -154,8 +213,8 @@ impl Standstill {
 }
 
 /// Renews well before the end, at four fifths of the life, so that a few failures do no harm.
-fn renewal(valid_for: Duration) -> Instant {
-    clock::now() + valid_for.mul_f64(0.8)
+fn renewal(valid_for: Duration) -> Option<Instant> {
+    clock::now().checked_add(valid_for.mul_f64(0.8))
 }
 
 /// Hands on what a connection reports, and tells the node's keeper that it has ended.
@@ -177,6 +236,15 @@ impl Events for LinkEvents {
         }
     }
 }
+
+/// How long a renewal that failed waits for the next one: so that several fit in what is left.
+fn pause(valid_for: Option<Duration>) -> Duration {
+    let (least, most) = RENEW_AGAIN;
+    valid_for.map_or(most, |valid_for| (valid_for / 20).clamp(least, most))
+}
+
+/// The shortest and the longest wait between two renewals of which the first failed.
+const RENEW_AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
 
 #[cfg(test)]
 mod tests {

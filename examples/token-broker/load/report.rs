@@ -64,7 +64,8 @@ pub(crate) struct TokenUse {
 impl Seen {
     /// Notes the answer to a request that was made at `at_ms`.
     pub(super) fn note(&mut self, name: (&str, &str), at_ms: u64, took: Duration, answered: Answered) {
-        self.took_us.push(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+        self.took_us
+            .push(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
         let report = &mut self.report;
         report.requests += 1;
         match answered {
@@ -182,12 +183,20 @@ impl fmt::Display for Report {
         let row = |f: &mut fmt::Formatter<'_>, name: &str, value: u64| writeln!(f, "{name:<28}{value:>10}");
         row(f, "requests", self.requests)?;
         row(f, "tokens given", self.tokens_given)?;
-        row(f, "different tokens", u64::try_from(self.uses.len()).unwrap_or(u64::MAX))?;
+        row(
+            f,
+            "different tokens",
+            u64::try_from(self.uses.len()).unwrap_or(u64::MAX),
+        )?;
         row(f, "refused (503)", self.refusals())?;
         row(f, "failed", self.failures())?;
         for (what, times) in self.refused.iter().chain(&self.failed) {
             writeln!(f, "  {times:>8}  {what}")?;
         }
-        write!(f, "in {:.1} s; an answer took {middle:.1} ms, 99 % at most {high:.1} ms, all {highest:.1} ms", self.seconds)
+        write!(
+            f,
+            "in {:.1} s; an answer took {middle:.1} ms, 99 % at most {high:.1} ms, all {highest:.1} ms",
+            self.seconds
+        )
     }
 }

@@ -34,7 +34,12 @@ async fn failing_cache_costs_no_mint_before_the_refresh_and_then_one_for_each_pr
         }
         tokio::time::sleep(5 * SECOND).await;
     }
-    assert_eq!(rig.upstream.count(), 1 + fleet.len(), "{:?}", rig.upstream.asked());
+    assert_eq!(
+        rig.upstream.count(),
+        1 + fleet.len(),
+        "{:?}",
+        rig.upstream.asked()
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -76,7 +81,12 @@ async fn both_failing_serve_what_is_remembered_and_then_refuse_clearly() {
     for pair in tries.windows(2) {
         assert!(pair[1] - pair[0] >= MINUTE, "{tries:?}");
     }
-    let Err(refused @ Refused::NoToken { cache_fails: true, .. }) = ask(&broker).await else {
+    let Err(
+        refused @ Refused::NoToken {
+            cache_fails: true, ..
+        },
+    ) = ask(&broker).await
+    else {
         panic!("a token from nowhere");
     };
     let response = Refusal::from(refused).into_response();
@@ -84,7 +94,10 @@ async fn both_failing_serve_what_is_remembered_and_then_refuse_clearly() {
     assert!(response.headers().contains_key("retry-after"));
     let body = axum::body::to_bytes(response.into_body(), 1_024).await.unwrap();
     let said = String::from_utf8(body.to_vec()).unwrap();
-    assert!(said.contains("no valid token: the upstream") && said.contains("and the cache fails"), "{said}");
+    assert!(
+        said.contains("no valid token: the upstream") && said.contains("and the cache fails"),
+        "{said}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -109,7 +122,11 @@ async fn silent_cache_delays_a_request_by_its_budget_at_most() {
     faults.always(Operation::ALL, &Fault::Hang);
     let before = rig.elapsed();
     assert_eq!(ask(&broker).await.unwrap().origin, Origin::Memory);
-    assert!(rig.elapsed() - before <= 2 * SECOND, "{:?}", rig.elapsed() - before);
+    assert!(
+        rig.elapsed() - before <= 2 * SECOND,
+        "{:?}",
+        rig.elapsed() - before
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -47,8 +47,14 @@ async fn token_is_refreshed_once_ten_minutes_ahead_while_all_are_served() {
     }
     let asked = rig.upstream.asked();
     assert_eq!(asked.len(), 2, "{asked:?}");
-    assert!(asked[1] >= 50 * MINUTE && asked[1] < 50 * MINUTE + 2 * SECOND, "{asked:?}");
-    assert!(changed_at.is_some_and(|at| at < 50 * MINUTE + 4 * SECOND), "{changed_at:?}");
+    assert!(
+        asked[1] >= 50 * MINUTE && asked[1] < 50 * MINUTE + 2 * SECOND,
+        "{asked:?}"
+    );
+    assert!(
+        changed_at.is_some_and(|at| at < 50 * MINUTE + 4 * SECOND),
+        "{changed_at:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -65,7 +71,10 @@ async fn failing_upstream_is_tried_once_per_hold_and_valid_tokens_are_served_to_
                 Ok(_) => last_served = rig.elapsed(),
                 Err(Refused::NoToken { why, cache_fails }) => {
                     assert!(!cache_fails);
-                    assert!(matches!(why, MintError::Failed { .. } | MintError::HeldBack { .. }), "{why:?}");
+                    assert!(
+                        matches!(why, MintError::Failed { .. } | MintError::HeldBack { .. }),
+                        "{why:?}"
+                    );
                     first_refused.get_or_insert(rig.elapsed());
                 }
                 Err(other) => panic!("{other:?}"),
@@ -76,7 +85,10 @@ async fn failing_upstream_is_tried_once_per_hold_and_valid_tokens_are_served_to_
     // The token leaves the cache 2 minutes and 12 seconds before its expiry.
     let end = 60 * MINUTE - 132 * SECOND;
     assert!(last_served >= end - 2 * SECOND, "{last_served:?}");
-    assert!(first_refused.is_some_and(|first| first >= end), "{first_refused:?}");
+    assert!(
+        first_refused.is_some_and(|first| first >= end),
+        "{first_refused:?}"
+    );
     let tries = &rig.upstream.asked()[1..];
     assert!(tries.len() >= 10, "{tries:?}");
     for pair in tries.windows(2) {
@@ -92,7 +104,10 @@ async fn purged_token_is_minted_again_and_not_remembered() {
     let rig = Rig::new();
     let (broker, _) = rig.process();
     let old = token(&broker).await;
-    let keys = rig.memory.scan(&Pattern::new("token-broker:*").unwrap(), 0, 100).keys;
+    let keys = rig
+        .memory
+        .scan(&Pattern::new("token-broker:*").unwrap(), 0, 100)
+        .keys;
     let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
     rig.memory.del(&keys).await.unwrap();
     assert_ne!(token(&broker).await, old);
@@ -151,7 +166,10 @@ async fn one_process_mints_no_more_than_it_may_in_an_hour() {
         panic!("{refused:?}");
     };
     let after = why.retry_after().unwrap();
-    assert!(matches!(why, MintError::Bounded { .. }) && after <= 60 * MINUTE, "{why:?}");
+    assert!(
+        matches!(why, MintError::Bounded { .. }) && after <= 60 * MINUTE,
+        "{why:?}"
+    );
     assert!(mint("a").await.is_ok(), "what there is is still handed out");
     tokio::time::sleep(after.max(MINUTE)).await;
     assert!(mint("d").await.is_ok());
@@ -173,5 +191,8 @@ async fn slow_upstream_costs_nobody_a_valid_token() {
     rig.until(58 * MINUTE).await;
     let before = rig.elapsed();
     assert!(ask(&broker).await.is_err());
-    assert!(rig.elapsed() - before <= 12 * SECOND, "the wait for a mint is bounded");
+    assert!(
+        rig.elapsed() - before <= 12 * SECOND,
+        "the wait for a mint is bounded"
+    );
 }

@@ -57,7 +57,10 @@ impl fmt::Display for MintError {
             Self::RateLimited { .. } => f.write_str("the upstream's rate limit is used up"),
             Self::Bounded { .. } => f.write_str("this process has minted as many tokens as it may"),
             Self::TooShort { valid_for } => {
-                write!(f, "the upstream minted a token that is valid for {valid_for:?} only")
+                write!(
+                    f,
+                    "the upstream minted a token that is valid for {valid_for:?} only"
+                )
             }
             Self::HeldBack { .. } => f.write_str("the upstream failed a moment ago"),
         }

@@ -48,7 +48,9 @@ impl Upstream for RemoteUpstream {
 }
 
 fn retry_after(headers: &HeaderMap) -> Duration {
-    let seconds = headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
+    let seconds = headers
+        .get(header::RETRY_AFTER)
+        .and_then(|value| value.to_str().ok());
     seconds
         .and_then(|text| text.parse().ok())
         .map_or(PAUSE, Duration::from_secs)

@@ -111,7 +111,10 @@ pub(crate) async fn listen(
     address: SocketAddr,
     times: Times,
     switches: Switches,
-) -> anyhow::Result<(SocketAddr, impl Future<Output = std::io::Result<()>> + Send + 'static)> {
+) -> anyhow::Result<(
+    SocketAddr,
+    impl Future<Output = std::io::Result<()>> + Send + 'static,
+)> {
     let listener = TcpListener::bind(address).await;
     let listener = listener.with_context(|| format!("listen on {address} for the upstream's stand-in"))?;
     let address = listener.local_addr()?;

@@ -4,7 +4,7 @@
 
 mod options;
 pub(crate) mod port;
-mod process;
+pub(crate) mod process;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};

@@ -28,7 +28,7 @@ if [ "$word" = kill ]; then echo gone; read -r word; fi
 
 /// A running server and its guard.
 #[derive(Debug)]
-pub(super) struct Process {
+pub(crate) struct Process {
     guard: Child,
     input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
@@ -38,7 +38,7 @@ pub(super) struct Process {
 
 impl Process {
     /// Starts `command`; its output goes to `log` in `folder`, which is removed when the process ends.
-    pub(super) fn start(command: &[OsString], folder: &Path) -> Result<Self> {
+    pub(crate) fn start(command: &[OsString], folder: &Path) -> Result<Self> {
         let mut guard = Command::new("sh")
             .args(["-c", GUARD, "guard"])
             .arg(folder)
@@ -71,12 +71,12 @@ impl Process {
     }
 
     /// The server's process id.
-    pub(super) fn id(&self) -> i32 {
+    pub(crate) fn id(&self) -> i32 {
         self.server.as_raw_nonzero().get()
     }
 
     /// Whether the server has ended by itself. Where the machine cannot tell, `false`.
-    pub(super) fn has_ended(&self) -> bool {
+    pub(crate) fn has_ended(&self) -> bool {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id()));
         stat.is_ok_and(|stat| {
             stat.rsplit(") ")
@@ -86,13 +86,13 @@ impl Process {
     }
 
     /// Stops (`SIGSTOP`) or continues (`SIGCONT`) the server.
-    pub(super) fn hold(&self, hold: bool) -> Result<()> {
+    pub(crate) fn hold(&self, hold: bool) -> Result<()> {
         let signal = if hold { Signal::STOP } else { Signal::CONT };
         kill_process(self.server, signal).context("signal the server")
     }
 
     /// Kills the server (`SIGKILL`) and returns when it is gone. Its folder stays until this is dropped.
-    pub(super) fn kill(&mut self) -> Result<()> {
+    pub(crate) fn kill(&mut self) -> Result<()> {
         if !self.killed {
             self.tell("kill\n")?;
             self.output
@@ -104,7 +104,7 @@ impl Process {
     }
 
     /// Lets go of a killed server without removing its folder, which has a new process.
-    pub(super) fn hand_over(mut self) -> Result<()> {
+    pub(crate) fn hand_over(mut self) -> Result<()> {
         self.kill()?;
         self.tell("keep\n")
     }

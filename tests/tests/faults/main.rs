@@ -4,6 +4,7 @@
 //! was is measured and added, see [`lateness`]. What was measured is printed.
 
 mod cancellation;
+mod connection_age;
 mod connection_errors;
 mod credentials;
 mod deadline;
@@ -12,6 +13,7 @@ mod lateness;
 mod load;
 mod name_changes;
 mod protocol_garbage;
+mod rotation;
 mod secrets;
 mod sentinel_failover;
 mod server_states;

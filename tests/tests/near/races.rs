@@ -9,7 +9,7 @@ use rand::Rng as _;
 use tests::{Cluster, ClusterOptions, Server, ServerOptions, Version, until};
 
 use crate::race::{Outcome, Race};
-use crate::setup::{Pair, cluster, single};
+use crate::setup::{Pair, aging, cluster, single};
 
 /// What 999 of 1,000 reads stay within while nothing fails.
 const GOAL: Duration = Duration::from_millis(50);
@@ -62,6 +62,25 @@ async fn killed_connections_leave_nothing_stale() -> Result<()> {
     let outcome = race.stop().await?;
     println!("{kills} connections killed: {outcome}; {:?}", tier.stats());
     assert!(kills > 20, "{kills} kills are no test");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_are_replaced_at_their_maximum_age_leave_nothing_stale() -> Result<()> {
+    let server = Server::start(ServerOptions::new(Version::Valkey8)).await?;
+    let Pair { near, far, tier } = aging(&server.address(), Duration::from_secs(1)).await?;
+    let accepted = async || -> Result<u64> { Ok(server.info("total_connections_received").await?.parse()?) };
+    let race = Race::start(&near, &far, "ages");
+    let (before, mut looks) = (accepted().await?, 0);
+    // Reader and writer are both replaced about once per second.
+    while accepted().await? - before - looks < 20 {
+        looks += 1;
+        race.until_written(race.writes() + 5_000).await?;
+    }
+    let outcome = race.stop().await?;
+    println!("{outcome}; {:?}", tier.stats());
+    assert_eq!(outcome.errors, 0, "{outcome}");
+    in_time(&outcome);
     Ok(())
 }
 

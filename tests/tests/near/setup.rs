@@ -1,6 +1,7 @@
 //! A near tier on a client of real servers, and a foreign client beside it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use cache_core::CacheClient;
@@ -18,15 +19,20 @@ pub(crate) struct Pair {
 }
 
 pub(crate) async fn single(server: &str) -> Result<Pair> {
-    pair(Topology::single(address(server)?)).await
+    pair(ValkeyConfig::new(Topology::single(address(server)?))).await
 }
 
 pub(crate) async fn cluster(servers: &Cluster) -> Result<Pair> {
-    pair(Topology::cluster([address(&servers.addresses()[0])?])).await
+    let seeds = [address(&servers.addresses()[0])?];
+    pair(ValkeyConfig::new(Topology::cluster(seeds))).await
 }
 
-async fn pair(topology: Topology) -> Result<Pair> {
-    let config = ValkeyConfig::new(topology);
+/// The connections of both are replaced at this age.
+pub(crate) async fn aging(server: &str, age: Duration) -> Result<Pair> {
+    pair(ValkeyConfig::new(Topology::single(address(server)?)).with_max_connection_age(age)).await
+}
+
+async fn pair(config: ValkeyConfig) -> Result<Pair> {
     let client = ValkeyClient::connect(&config).await?;
     let tier = Arc::new(Tiered::new(Arc::new(client), NearConfig::default()));
     Ok(Pair {

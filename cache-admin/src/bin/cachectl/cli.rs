@@ -152,6 +152,9 @@ pub(crate) enum Command {
     /// Users of the servers, as a file declares them
     #[command(subcommand, arg_required_else_help = true)]
     Users(crate::commands::users::Users),
+    /// Keysets of encryption: made, changed, rotated
+    #[command(subcommand, arg_required_else_help = true)]
+    Keyset(crate::commands::keyset::Keyset),
     /// Completions for a shell, on standard output
     Completions { shell: Shell },
 }
@@ -235,7 +238,7 @@ impl Command {
     pub(crate) const fn is_about_the_cache(&self) -> bool {
         !matches!(
             self,
-            Self::Completions { .. } | Self::Config(_) | Self::Serve(_) | Self::Token(_)
+            Self::Completions { .. } | Self::Config(_) | Self::Keyset(_) | Self::Serve(_) | Self::Token(_)
         )
     }
 }

@@ -12,6 +12,7 @@ mod invalidate;
 pub(crate) mod jobs;
 mod key;
 mod keys;
+pub(crate) mod keyset;
 mod ping;
 pub(crate) mod serve;
 pub(crate) mod token;
@@ -40,9 +41,10 @@ pub(crate) async fn run(command: Command, output: &mut Output) -> Ended {
         Command::Completions { shell } => completions::run(shell, output),
         Command::Config(Config::Check { connect }) => config::check(connect, output).await,
         Command::Token(tokens) => token::run(tokens, output),
+        Command::Keyset(keyset) => Box::pin(keyset::run(keyset, output)).await,
         Command::Doctor(arguments) => Box::pin(doctor::run(arguments, output)).await,
         Command::Jobs(arguments) => Box::pin(jobs::run_local(arguments, output)).await,
-        Command::Users(users) if !users.needs_servers() => users::run_alone(&users, output),
+        Command::Users(users) if !users.needs_servers() => users::run_alone(users, output).await,
         Command::Serve(arguments) => Box::pin(serve::run(&arguments, output)).await,
         command => {
             let stack = connect(output).await?;
@@ -79,6 +81,7 @@ async fn run_on(command: Command, stack: &Stack, output: &mut Output) -> Ended {
         | Command::Config(_)
         | Command::Doctor(_)
         | Command::Jobs(_)
+        | Command::Keyset(_)
         | Command::Serve(_)
         | Command::Token(_) => Ok(Exit::Ok),
     }

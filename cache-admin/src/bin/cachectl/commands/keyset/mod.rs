@@ -1,0 +1,197 @@
+//! `cachectl keyset`: keysets of encryption, in files and in AWS.
+//!
+//! Where a keyset is, is in [`place`]; how one is shown, in [`show`]. What is safe at which time is the library's
+//! work: [`cache_admin::keysets`].
+
+#[cfg(feature = "aws")]
+mod aws;
+mod change;
+mod create;
+mod info;
+mod place;
+mod rewrap;
+mod show;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cache_admin::keysets::{KeysetAdmin, KeysetChange, RotationSchedule, RotationStep};
+use cache_layers::SystemClock;
+use cache_layers::keyset::KeysetForm;
+use clap::{Args, Subcommand, ValueEnum};
+
+use self::change::How;
+use self::place::{Found, Place};
+use self::rewrap::Rewrap;
+use super::Ended;
+use crate::failure::Failure;
+use crate::output::Output;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Keyset {
+    /// Make a keyset with one key
+    Create {
+        #[command(flatten)]
+        place: Place,
+        /// The notation; it is encrypted if there is a KMS key
+        #[arg(long, value_enum, default_value_t = Notation::Json)]
+        form: Notation,
+        /// Say what would be done, and write nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Add a key, which opens values and does not seal yet
+    Add {
+        #[command(flatten)]
+        place: Place,
+        #[command(flatten)]
+        timing: Timing,
+        /// Say what would be done, and write nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Make a key the primary, which seals; exit code 5 if it is too early
+    Promote(OfKey),
+    /// Stop a key from opening values; exit code 5 if it is too early
+    Disable(OfKey),
+    /// Let a disabled key open values again
+    Enable(OfKey),
+    /// Remove a disabled key for good; exit code 5 if it is too early
+    Delete(OfKey),
+    /// The keys: status, age, what comes next; never key material
+    Info {
+        #[command(flatten)]
+        place: Place,
+        #[command(flatten)]
+        timing: Timing,
+    },
+    /// Encrypt the keyset again, under the same or another KMS key, or move it
+    Rewrap(Rewrap),
+    /// The next step of a rotation: say what it is, and carry it out if it is due
+    Rotate {
+        #[command(flatten)]
+        place: Place,
+        #[command(flatten)]
+        timing: Timing,
+        /// How long a key seals before the next one is added
+        #[arg(long, value_name = "TIME", value_parser = crate::cli::duration, default_value = "90d")]
+        every: Duration,
+        /// Carry the step out although it is too early
+        #[arg(long)]
+        force: bool,
+        /// Say what would be done, and write nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+/// What commands about one key take.
+#[derive(Args, Debug)]
+pub(crate) struct OfKey {
+    /// The key's id, as `cachectl keyset info` shows it
+    id: u32,
+    #[command(flatten)]
+    place: Place,
+    #[command(flatten)]
+    timing: Timing,
+    /// Do it although it is too early
+    #[arg(long)]
+    force: bool,
+    /// Say what would be done, and write nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// What the schedule depends on.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Timing {
+    /// How often services read the keyset
+    #[arg(long, value_name = "TIME", value_parser = crate::cli::duration, default_value = "15m")]
+    refresh: Duration,
+    /// The longest TTL of encrypted values
+    #[arg(long, value_name = "TIME", value_parser = crate::cli::duration, default_value = "1h")]
+    value_ttl: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Notation {
+    Json,
+    Binary,
+}
+
+impl Notation {
+    const fn form(self, is_encrypted: bool) -> KeysetForm {
+        match self {
+            Self::Json => KeysetForm::Json.with_encryption(is_encrypted),
+            Self::Binary => KeysetForm::Binary.with_encryption(is_encrypted),
+        }
+    }
+}
+
+impl Timing {
+    fn schedule(self) -> RotationSchedule {
+        RotationSchedule::default()
+            .with_refresh(self.refresh)
+            .with_value_ttl(self.value_ttl)
+    }
+}
+
+pub(super) async fn run(keyset: Keyset, output: &mut Output) -> Ended {
+    let step = KeysetChange::Step;
+    match keyset {
+        Keyset::Create { place, form, dry_run } => {
+            let found = place.find(output).await?;
+            create::run(&found, form, dry_run, output).await
+        }
+        Keyset::Info { place, timing } => {
+            let admin = admin(place.find_to_look(output).await?, timing.schedule());
+            info::run(&admin, output).await
+        }
+        Keyset::Rewrap(rewrap) => rewrap::run(rewrap, output).await,
+        Keyset::Add {
+            place,
+            timing,
+            dry_run,
+        } => {
+            let admin = admin(place.find(output).await?, timing.schedule());
+            let how = How {
+                force: false,
+                dry_run,
+            };
+            change::run(&admin, step(RotationStep::Add), how, output).await
+        }
+        Keyset::Promote(of) => of_key(of, |id| step(RotationStep::Promote(id)), output).await,
+        Keyset::Disable(of) => of_key(of, |id| step(RotationStep::Disable(id)), output).await,
+        Keyset::Delete(of) => of_key(of, |id| step(RotationStep::Delete(id)), output).await,
+        Keyset::Enable(of) => of_key(of, KeysetChange::Enable, output).await,
+        Keyset::Rotate {
+            place,
+            timing,
+            every,
+            force,
+            dry_run,
+        } => {
+            let schedule = timing.schedule().with_every(every);
+            let admin = admin(place.find(output).await?, schedule);
+            change::run(&admin, KeysetChange::Next, How { force, dry_run }, output).await
+        }
+    }
+}
+
+async fn of_key(of: OfKey, change: impl FnOnce(u32) -> KeysetChange, output: &mut Output) -> Ended {
+    let admin = admin(of.place.find(output).await?, of.timing.schedule());
+    let how = How {
+        force: of.force,
+        dry_run: of.dry_run,
+    };
+    change::run(&admin, change(of.id), how, output).await
+}
+
+fn admin(found: Found, schedule: RotationSchedule) -> KeysetAdmin {
+    KeysetAdmin::new(found.store, found.kek, Arc::new(SystemClock)).with_schedule(schedule)
+}
+
+/// A location that is not one.
+fn usage(message: &str) -> Failure {
+    Failure::Usage(message.to_owned())
+}

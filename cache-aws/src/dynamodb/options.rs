@@ -1,0 +1,104 @@
+//! How a [`DynamoClient`](super::DynamoClient) reads, writes and waits.
+
+use std::time::Duration;
+
+/// How a [`DynamoClient`](super::DynamoClient) reads, writes and waits.
+///
+/// ```
+/// use std::time::Duration;
+/// use cache_aws::dynamodb::{Consistency, DynamoDbOptions};
+///
+/// let options = DynamoDbOptions::default()
+///     .with_read_timeout(Duration::from_millis(500))
+///     .with_consistency(Consistency::Eventual);
+/// assert_eq!(options.consistency, Consistency::Eventual);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DynamoDbOptions {
+    /// How long a call that reads may take, its retries included.
+    pub read_timeout: Duration,
+    /// How long a call that writes may take, its retries included.
+    pub write_timeout: Duration,
+    /// How long opening a connection may take; never longer than the call.
+    pub connect_timeout: Duration,
+    /// How often a request is sent again at most after it failed for a reason that may pass.
+    pub max_retries: u32,
+    /// How many requests of one call with many keys are under way at most.
+    pub parallel_requests: usize,
+    /// What `get`, `get_entry` and `get_many` see of writes of a moment ago.
+    pub consistency: Consistency,
+}
+
+/// What a read sees of writes of a moment ago.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Consistency {
+    /// All of them. One read unit for each 4 KB.
+    #[default]
+    Strong,
+    /// Most of them, usually all that are a second old. Half of a read unit for each 4 KB.
+    ///
+    /// Concerns `get`, `get_entry` and `get_many` only. Then a caller may not see its own write, a deleted key may
+    /// still be read, and a lock that was just taken may look free to who reads it. Use it for values that may be
+    /// stale for a second, and not under `Lock`, `RateLimiter`, `Idempotency` or `Generations`.
+    Eventual,
+}
+
+impl DynamoDbOptions {
+    /// How long a call that reads may take, its retries included. Default: 3 s.
+    #[must_use]
+    pub const fn with_read_timeout(mut self, timeout: Duration) -> Self {
+        self.read_timeout = timeout;
+        self
+    }
+
+    /// How long a call that writes may take, its retries included. Default: 3 s.
+    #[must_use]
+    pub const fn with_write_timeout(mut self, timeout: Duration) -> Self {
+        self.write_timeout = timeout;
+        self
+    }
+
+    /// How long opening a connection may take; never longer than the call. Default: 1 s.
+    #[must_use]
+    pub const fn with_connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// How often a request is sent again at most after it failed for a reason that may pass: throttling, an error
+    /// of the service, a lost connection. Requests that must not be carried out twice are sent again only if they
+    /// certainly were not. Default: 5.
+    #[must_use]
+    pub const fn with_max_retries(mut self, retries: u32) -> Self {
+        self.max_retries = retries;
+        self
+    }
+
+    /// How many requests of one call with many keys are under way at most; at least 1. Default: 8.
+    #[must_use]
+    pub const fn with_parallel_requests(mut self, requests: usize) -> Self {
+        self.parallel_requests = if requests == 0 { 1 } else { requests };
+        self
+    }
+
+    /// What `get`, `get_entry` and `get_many` see of writes of a moment ago. Default: [`Consistency::Strong`].
+    #[must_use]
+    pub const fn with_consistency(mut self, consistency: Consistency) -> Self {
+        self.consistency = consistency;
+        self
+    }
+}
+
+impl Default for DynamoDbOptions {
+    fn default() -> Self {
+        Self {
+            read_timeout: Duration::from_secs(3),
+            write_timeout: Duration::from_secs(3),
+            connect_timeout: Duration::from_secs(1),
+            max_retries: 5,
+            parallel_requests: 8,
+            consistency: Consistency::Strong,
+        }
+    }
+}

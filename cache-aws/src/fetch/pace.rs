@@ -1,0 +1,76 @@
+//! Limits how often a refusal may lead to another fetch.
+//!
+//! Not in here: the fetch.
+
+use std::time::Duration;
+
+use cache_core::clock::{self, Instant};
+
+const FIRST: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// Lets one fetch through at once, then the next after a second, and ever fewer, down to one per minute, while none
+/// brings anything new.
+#[derive(Debug, Default)]
+pub(crate) struct Pace {
+    /// How many fetches in a row brought nothing new.
+    in_vain: u32,
+    not_before: Option<Instant>,
+}
+
+impl Pace {
+    /// Whether a fetch may begin; if so, it counts as begun.
+    pub(crate) fn begin_if_ready(&mut self) -> bool {
+        let now = clock::now();
+        if self.not_before.is_some_and(|at| now < at) {
+            return false;
+        }
+        let wait = FIRST.saturating_mul(1 << self.in_vain.min(6)).min(LONGEST);
+        self.in_vain = self.in_vain.saturating_add(1);
+        self.not_before = Some(now + wait);
+        true
+    }
+
+    /// The last fetch brought something new.
+    #[cfg(feature = "secret")]
+    pub(crate) fn brought_news(&mut self) {
+        self.in_vain = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many fetches begin within `time` if asked ten times a second.
+    async fn begun_within(pace: &mut Pace, time: Duration) -> u32 {
+        let end = clock::now() + time;
+        let mut begun = 0;
+        while clock::now() < end {
+            begun += u32::from(pace.begin_if_ready());
+            tokio::time::advance(Duration::from_millis(100)).await;
+        }
+        begun
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn fetches_in_vain_become_rare() {
+        let mut pace = Pace::default();
+        assert!(pace.begin_if_ready());
+        assert!(!pace.begin_if_ready());
+        let begun = begun_within(&mut pace, Duration::from_secs(3_600)).await;
+        assert!((60..=70).contains(&begun), "{begun}");
+    }
+
+    #[cfg(feature = "secret")]
+    #[tokio::test(start_paused = true)]
+    async fn news_make_the_next_fetch_quick_again() {
+        let mut pace = Pace::default();
+        begun_within(&mut pace, Duration::from_secs(3_600)).await;
+        pace.brought_news();
+        tokio::time::advance(LONGEST).await;
+        assert!(pace.begin_if_ready());
+        tokio::time::advance(FIRST).await;
+        assert!(pace.begin_if_ready());
+    }
+}

@@ -1,0 +1,62 @@
+//! The promises of the contract, against the emulator.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use cache_aws::dynamodb::{DynamoClient, DynamoDbOptions};
+use cache_core::conformance::{Outage, Subject};
+
+use crate::double::{Act, Double};
+use crate::emulator::{Emulator, TABLE, aws};
+
+/// The emulator works off one request after the other, so the load is less than elsewhere, and calls have more time.
+fn subject(client: DynamoClient) -> Subject {
+    Subject::new(client)
+        .with_largest_value(DynamoClient::MAX_VALUE_LEN)
+        .with_longest_key(DynamoClient::MAX_KEY_LEN)
+        .with_drops(3_000)
+        .with_load(20, 100)
+        .with_patience(Duration::from_secs(60))
+}
+
+fn options() -> DynamoDbOptions {
+    DynamoDbOptions::default()
+        .with_read_timeout(Duration::from_secs(30))
+        .with_write_timeout(Duration::from_secs(30))
+}
+
+struct Unreachable(Arc<Double>);
+
+#[async_trait]
+impl Outage for Unreachable {
+    async fn begin(&self) {
+        self.0.set_down(true);
+    }
+
+    async fn end(&self) {
+        self.0.set_down(false);
+    }
+}
+
+cache_core::conformance_tests! {
+    mod dynoxide in real time = async {
+        let emulator = super::Emulator::start().await;
+        super::subject(emulator.builder().await.options(super::options()).connect().await.unwrap())
+    };
+}
+
+#[test]
+fn ping_fails_while_the_service_cannot_be_reached() {
+    cache_core::conformance::run(
+        "ping_fails_while_a_primary_is_gone",
+        cache_core::conformance::Time::Real,
+        async {
+            let emulator = Emulator::start().await;
+            let double = Double::start(&emulator.url, |_| Act::Forward).await;
+            let client = DynamoClient::builder(&aws(&double.url).await, TABLE);
+            let client = client.options(options()).connect().await.unwrap();
+            subject(client).with_outage(Unreachable(Arc::new(double)))
+        },
+    );
+}

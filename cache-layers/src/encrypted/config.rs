@@ -1,0 +1,138 @@
+//! How a layer that encrypts behaves: every choice, its default, and what is refused.
+//!
+//! Not in here: how often the keyset is refreshed, which is the keyring's (`keyring/config.rs`).
+
+use cache_core::CacheError;
+
+use super::form::StoredForm;
+use crate::refuse::refuse;
+
+/// What happens to values that are not encrypted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Migration {
+    /// Such a value is a miss.
+    #[default]
+    Strict,
+    /// Such a value is read, and counted; what is written is encrypted. For the time between the first instance
+    /// that encrypts and the end of the last entry that was written without.
+    ReadPlaintext,
+}
+
+/// The choices of an [`Encrypted`](super::Encrypted).
+///
+/// ```
+/// use cache_layers::EncryptedConfig;
+/// use cache_layers::encrypted::{Migration, StoredForm};
+///
+/// let config = EncryptedConfig::builder()
+///     .stored_form(StoredForm::ChinminaBridge)
+///     .migration(Migration::ReadPlaintext)
+///     .build()?;
+/// # let _ = config;
+/// # Ok::<(), cache_core::CacheError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EncryptedConfig {
+    pub(super) form: StoredForm,
+    pub(super) migration: Migration,
+    pub(super) counters: bool,
+    pub(super) max_value: Option<usize>,
+}
+
+impl Default for EncryptedConfig {
+    fn default() -> Self {
+        Self {
+            form: StoredForm::Tink,
+            migration: Migration::Strict,
+            counters: true,
+            max_value: None,
+        }
+    }
+}
+
+impl EncryptedConfig {
+    /// Starts with the defaults.
+    pub fn builder() -> EncryptedConfigBuilder {
+        EncryptedConfigBuilder::default()
+    }
+
+    /// The largest value that callers may store, in bytes.
+    #[must_use]
+    pub const fn max_value(&self) -> usize {
+        match self.max_value {
+            Some(bytes) => bytes,
+            None => self.form.plaintext_len(LARGEST_STORED),
+        }
+    }
+}
+
+/// The largest value that a Valkey server takes.
+const LARGEST_STORED: usize = 512 * 1024 * 1024;
+
+/// Makes an [`EncryptedConfig`]. A setter never fails; [`build`](Self::build) says what is wrong.
+#[derive(Clone, Debug, Default)]
+#[must_use]
+pub struct EncryptedConfigBuilder {
+    config: EncryptedConfig,
+}
+
+impl EncryptedConfigBuilder {
+    /// How a sealed value is stored. All services that share entries need the same. Default:
+    /// [`StoredForm::Tink`].
+    pub const fn stored_form(mut self, form: StoredForm) -> Self {
+        self.config.form = form;
+        self
+    }
+
+    /// What happens to values that are not encrypted. Default: [`Migration::Strict`].
+    pub const fn migration(mut self, migration: Migration) -> Self {
+        self.config.migration = migration;
+        self
+    }
+
+    /// Refuses counters: `incr` and `incr_by` are [`CacheError::Unsupported`], and an integer in clear text is a value
+    /// that is not encrypted. Then nothing in the remote cache is read without proof of who sealed it (in
+    /// [`Migration::Strict`]). Default: counters work, and are stored in clear text.
+    pub const fn without_counters(mut self) -> Self {
+        self.config.counters = false;
+        self
+    }
+
+    /// The largest value that callers may store, in bytes before it is sealed; a larger one is
+    /// [`CacheError::InvalidInput`] before anything is sealed or sent. From 1 on. Default: the largest that is at
+    /// most 512 MiB when it is sealed, which is the most that a Valkey server takes. The client inside may take
+    /// less, and then refuses the sealed value.
+    pub const fn max_value(mut self, bytes: usize) -> Self {
+        self.config.max_value = Some(bytes);
+        self
+    }
+
+    /// The configuration.
+    ///
+    /// # Errors
+    ///
+    /// [`CacheError::InvalidInput`] that names the choice that is refused, and what it takes.
+    pub fn build(self) -> Result<EncryptedConfig, CacheError> {
+        if self.config.max_value == Some(0) {
+            return refuse("max_value", "takes 1 and more");
+        }
+        Ok(self.config)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn default_largest_value_is_what_a_server_takes_when_sealed() {
+        for form in [StoredForm::Tink, StoredForm::ChinminaBridge] {
+            let config = EncryptedConfig::builder().stored_form(form).build().unwrap();
+            assert!(form.sealed_len(config.max_value()) <= LARGEST_STORED);
+            assert!(form.sealed_len(config.max_value() + 1) > LARGEST_STORED);
+        }
+        let error = EncryptedConfig::builder().max_value(0).build().unwrap_err();
+        assert_eq!(error.to_string(), "invalid max_value: takes 1 and more");
+    }
+}

@@ -1,0 +1,193 @@
+//! How a sealed value is stored: under which key, and in which bytes.
+//!
+//! Not in here: sealing and opening, which are the keyset's, and what becomes of a value that does not open
+//! (`read.rs`).
+
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use cache_core::MAX_KEY_LEN;
+
+/// How a sealed value is stored.
+///
+/// In both forms the associated data is the key as this layer sees it. So an entry that is copied to another key
+/// does not open.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum StoredForm {
+    /// The ciphertext of Tink as it is, under the key as it is: 33 bytes more than the value.
+    #[default]
+    Tink,
+    /// The form of chinmina-bridge, for entries that both share: under `enc:` and the key, `cb-enc:` and the
+    /// ciphertext in standard base64. The associated data is the key without `enc:`.
+    ChinminaBridge,
+}
+
+const KEY_PREFIX: &str = "enc:";
+const MARKER: &[u8] = b"cb-enc:";
+/// What Tink adds to a value: a prefix of 5 bytes, a nonce of 12, a tag of 16.
+const OVERHEAD: usize = 5 + 12 + 16;
+/// The shortest ciphertext of a key without a prefix.
+pub(super) const SHORTEST: usize = 12 + 16;
+
+/// What stored bytes look like.
+#[derive(Debug)]
+pub(super) enum Shape<'s> {
+    /// They may be, or are said to be, this ciphertext.
+    Ciphertext(Cow<'s, [u8]>),
+    /// They are no ciphertext of this form.
+    Other,
+    /// They carry the mark of this form, and no ciphertext behind it.
+    Malformed,
+}
+
+impl StoredForm {
+    /// How long a value of `len` bytes is when it is stored.
+    #[must_use]
+    pub const fn sealed_len(self, len: usize) -> usize {
+        let sealed = len + OVERHEAD;
+        match self {
+            Self::Tink => sealed,
+            Self::ChinminaBridge => MARKER.len() + sealed.div_ceil(3) * 4,
+        }
+    }
+
+    /// The longest value that is at most `stored` bytes long when it is stored.
+    #[must_use]
+    pub const fn plaintext_len(self, stored: usize) -> usize {
+        match self {
+            Self::Tink => stored.saturating_sub(OVERHEAD),
+            Self::ChinminaBridge => (stored.saturating_sub(MARKER.len()) / 4 * 3).saturating_sub(OVERHEAD),
+        }
+    }
+
+    /// The longest key that this form takes, in bytes.
+    #[must_use]
+    pub const fn longest_key(self) -> usize {
+        match self {
+            Self::Tink => MAX_KEY_LEN,
+            Self::ChinminaBridge => MAX_KEY_LEN - KEY_PREFIX.len(),
+        }
+    }
+
+    /// The name under which a value of `key` is stored.
+    pub(super) fn stored_key(self, key: &str) -> Cow<'_, str> {
+        match self {
+            Self::Tink => Cow::Borrowed(key),
+            Self::ChinminaBridge => Cow::Owned([KEY_PREFIX, key].concat()),
+        }
+    }
+
+    /// The key whose values are stored under that name; `None` if it is no name of this form.
+    pub(super) fn key_of(self, stored_key: &str) -> Option<&str> {
+        match self {
+            Self::Tink => Some(stored_key),
+            Self::ChinminaBridge => stored_key.strip_prefix(KEY_PREFIX).filter(|key| !key.is_empty()),
+        }
+    }
+
+    /// Another name under which `key` was stored before values were encrypted.
+    pub(super) fn plain_key(self, key: &str) -> Option<&str> {
+        match self {
+            Self::Tink => None,
+            // The sealed value of another key has that name.
+            Self::ChinminaBridge if key.starts_with(KEY_PREFIX) => None,
+            Self::ChinminaBridge => Some(key),
+        }
+    }
+
+    /// A ciphertext, as it is stored.
+    pub(super) fn wrap(self, ciphertext: Vec<u8>) -> Bytes {
+        match self {
+            Self::Tink => ciphertext.into(),
+            Self::ChinminaBridge => {
+                let mut stored = vec![0; MARKER.len() + ciphertext.len().div_ceil(3) * 4];
+                let (marker, text) = stored.split_at_mut(MARKER.len());
+                marker.copy_from_slice(MARKER);
+                let written = STANDARD.encode_slice(&ciphertext, text);
+                // The room is what base64 takes, exactly.
+                debug_assert_eq!(written.ok(), Some(text.len()));
+                stored.into()
+            }
+        }
+    }
+
+    /// What stored bytes look like.
+    pub(super) fn unwrap(self, stored: &[u8]) -> Shape<'_> {
+        match self {
+            Self::Tink => Shape::Ciphertext(Cow::Borrowed(stored)),
+            Self::ChinminaBridge => match stored.strip_prefix(MARKER) {
+                None => Shape::Other,
+                Some(text) => match STANDARD.decode(text) {
+                    Ok(ciphertext) if ciphertext.len() >= SHORTEST => {
+                        Shape::Ciphertext(Cow::Owned(ciphertext))
+                    }
+                    _ => Shape::Malformed,
+                },
+            },
+        }
+    }
+
+    /// Whether a ciphertext is told from other bytes by a mark of the form, not by its own prefix alone.
+    pub(super) const fn is_marked(self) -> bool {
+        matches!(self, Self::ChinminaBridge)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FORMS: [StoredForm; 2] = [StoredForm::Tink, StoredForm::ChinminaBridge];
+
+    #[test]
+    fn lengths_agree_with_what_is_stored() {
+        for form in FORMS {
+            for len in 0..200 {
+                let stored = form.wrap(vec![7; len + OVERHEAD]);
+                assert_eq!(stored.len(), form.sealed_len(len), "{form:?} {len}");
+                assert!(form.plaintext_len(stored.len()) >= len);
+                let fits = form.plaintext_len(len);
+                assert!(fits == 0 || form.sealed_len(fits) <= len);
+                assert!(form.sealed_len(fits + 1) > len);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_wrapped_is_unwrapped() {
+        for form in FORMS {
+            let stored = form.wrap((0..=255).collect());
+            let Shape::Ciphertext(ciphertext) = form.unwrap(&stored) else {
+                panic!("{form:?}");
+            };
+            assert!(ciphertext.iter().copied().eq(0..=255));
+        }
+        let bridge = StoredForm::ChinminaBridge;
+        assert!(matches!(bridge.unwrap(b"cb-enc"), Shape::Other));
+        assert!(matches!(bridge.unwrap(b""), Shape::Other));
+        for text in ["cb-enc:", "cb-enc:AAAA", "cb-enc:****", "cb-enc:AQ"] {
+            assert!(
+                matches!(bridge.unwrap(text.as_bytes()), Shape::Malformed),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn stored_key_leads_back_to_its_key() {
+        for form in FORMS {
+            for key in ["k", "enc:k", "{a}:b", "é"] {
+                assert_eq!(form.key_of(&form.stored_key(key)), Some(key));
+            }
+        }
+        let bridge = StoredForm::ChinminaBridge;
+        assert_eq!(bridge.stored_key("k"), "enc:k");
+        assert_eq!(bridge.key_of("k"), None);
+        assert_eq!(bridge.key_of("enc:"), None);
+        assert_eq!(bridge.plain_key("k"), Some("k"));
+        assert_eq!(bridge.plain_key("enc:k"), None, "the name of the sealed k");
+    }
+}

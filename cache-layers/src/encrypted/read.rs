@@ -1,0 +1,175 @@
+//! What a stored value says, and what becomes of one that says nothing.
+//!
+//! Not in here: where it was read from, and what a caller does with it (`client.rs`, `conditional.rs`).
+
+use bytes::Bytes;
+
+use super::form::Shape;
+use super::stats::{Count, Unreadable};
+use super::{Encrypted, Name, integer};
+use crate::keyset::{Keyset, OpenError, OutputPrefix};
+
+/// A value that was read.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) value: Bytes,
+    /// Whether it is a counter in clear text.
+    pub(super) is_counter: bool,
+}
+
+/// Why a stored value was not read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Trouble {
+    reason: Unreadable,
+    /// The key that the value names, if it is unknown and named.
+    key_id: Option<u32>,
+}
+
+impl Trouble {
+    const fn new(reason: Unreadable) -> Self {
+        Self { reason, key_id: None }
+    }
+
+    /// Whether no instance can read the value, whatever keyset, form and mode it has.
+    pub(super) const fn is_dead(self) -> bool {
+        matches!(self.reason, Unreadable::Malformed | Unreadable::Refused)
+    }
+
+    /// Whether a conditional write may take the entry for absent and replace it. One of an unknown key may be the good
+    /// entry, or the lock, of an instance with a newer keyset.
+    pub(super) const fn is_replaceable(self) -> bool {
+        !self.is_of_an_unknown_key()
+    }
+
+    const fn is_of_an_unknown_key(self) -> bool {
+        matches!(self.reason, Unreadable::UnknownKey)
+    }
+}
+
+impl Encrypted {
+    /// What `stored` says, by the keyset in use.
+    #[inline]
+    pub(super) fn open(&self, key: &str, stored: &Bytes) -> Result<Opened, Trouble> {
+        if self.config.counters && integer::parse(stored).is_some() {
+            return Ok(Opened {
+                value: stored.clone(),
+                is_counter: true,
+            });
+        }
+        let ciphertext = match self.config.form.unwrap(stored) {
+            Shape::Ciphertext(ciphertext) => ciphertext,
+            // In a form with a mark, values that are not encrypted have another name.
+            Shape::Other => return Err(Trouble::new(Unreadable::NotSealed)),
+            Shape::Malformed => return Err(Trouble::new(Unreadable::Malformed)),
+        };
+        let keyset = self.keyring.current();
+        match keyset.open(&ciphertext, key.as_bytes()) {
+            Ok(value) => {
+                self.counts.add(Count::Opened);
+                Ok(Opened {
+                    value: value.into(),
+                    is_counter: false,
+                })
+            }
+            Err(error) => self.judge(&keyset, stored, &ciphertext, error),
+        }
+    }
+
+    /// What bytes are that did not open.
+    #[cold]
+    fn judge(
+        &self,
+        keyset: &Keyset,
+        stored: &Bytes,
+        ciphertext: &[u8],
+        error: OpenError,
+    ) -> Result<Opened, Trouble> {
+        let names_a_key = matches!(ciphertext, [0 | 1, ..]);
+        match error {
+            OpenError::UnknownKey { key_id } => Err(Trouble {
+                key_id: Some(key_id),
+                ..Trouble::new(Unreadable::UnknownKey)
+            }),
+            // It was tried with the very key that it names.
+            OpenError::Refused if names_a_key => Err(Trouble::new(Unreadable::Refused)),
+            // A ciphertext that names no key is one of a RAW key, here of one that this keyset does not have.
+            _ if self.config.form.is_marked() => Err(Trouble::new(Unreadable::UnknownKey)),
+            OpenError::Refused if has_raw_keys(keyset) => Err(Trouble::new(Unreadable::UnknownKey)),
+            OpenError::Refused | OpenError::TooShort if self.reads_plaintext() => {
+                Ok(self.plaintext(stored.clone()))
+            }
+            OpenError::Refused | OpenError::TooShort => Err(Trouble::new(Unreadable::NotSealed)),
+        }
+    }
+
+    /// A value that is not encrypted and is read all the same.
+    pub(super) fn plaintext(&self, value: Bytes) -> Opened {
+        self.counts.add(Count::Plaintext);
+        Opened {
+            value,
+            is_counter: false,
+        }
+    }
+
+    /// What becomes of a value that was not read: of an unknown key it may be read after a refresh of the keyset; if
+    /// nobody can read it, it goes. `None` is a miss.
+    pub(super) async fn settle(&self, name: &Name<'_>, stored: &Bytes, trouble: Trouble) -> Option<Opened> {
+        let trouble = match self.try_again(name, stored, trouble).await {
+            Ok(opened) => return Some(opened),
+            Err(trouble) => trouble,
+        };
+        self.give_up(name, stored, trouble).await;
+        None
+    }
+
+    /// Opens a value of an unknown key again, if a refresh of the keyset brought the key.
+    async fn try_again(&self, name: &Name<'_>, stored: &Bytes, trouble: Trouble) -> Result<Opened, Trouble> {
+        if !trouble.is_of_an_unknown_key() {
+            return Err(trouble);
+        }
+        match trouble.key_id {
+            Some(id) if self.keyring.learn(id).await => self.open(name.key, stored),
+            Some(_) => Err(trouble),
+            None => {
+                // Whether a refresh brings the key can only be seen by trying, so nobody waits for it.
+                self.keyring.ask();
+                Err(trouble)
+            }
+        }
+    }
+
+    /// Counts a value that is a miss, and removes it if nobody can read it: these very bytes, or nothing.
+    pub(super) async fn give_up(&self, name: &Name<'_>, stored: &Bytes, trouble: Trouble) {
+        self.count(trouble);
+        if trouble.is_dead() {
+            let removed = self.inner.compare_and_delete(&name.stored, stored).await;
+            // An error is no reason to fail a read; the next read tries again.
+            if removed.is_ok_and(|removed| removed) {
+                self.counts.add(Count::Removed);
+            }
+        }
+    }
+
+    pub(super) fn count(&self, trouble: Trouble) {
+        self.counts.add(Count::Unreadable(trouble.reason));
+    }
+
+    /// Waits, once for many values, for the unknown keys that they name.
+    pub(super) async fn learn_all(&self, troubles: impl Iterator<Item = Trouble>) {
+        let mut unknown: Vec<u32> = troubles.filter_map(|trouble| trouble.key_id).collect();
+        unknown.sort_unstable();
+        unknown.dedup();
+        for id in unknown {
+            // One refresh brings all keys that there are. If it did not bring this one, it brings none of the others
+            // before the next one may begin.
+            if !self.keyring.learn(id).await {
+                return;
+            }
+        }
+    }
+}
+
+fn has_raw_keys(keyset: &Keyset) -> bool {
+    let mut keys = keyset.info().keys.iter();
+    keys.any(|key| key.prefix == Some(OutputPrefix::Raw))
+}

@@ -1,0 +1,38 @@
+//! Tink keysets for authenticated encryption: reading, writing, changing and using them.
+//!
+//! A [`Keyset`] seals and opens values; [`load`] makes one from its stored bytes. [`KeysetEditor`] makes and changes
+//! keysets, and [`FileKeysetStore`] keeps one in a file. Keysets and ciphertexts are those of Google Tink's AEAD with
+//! AES-GCM keys, in both directions.
+//!
+//! # Deviations from Tink
+//!
+//! Tink is the Python package, version 1.16.1. Everything else that it accepts is accepted, and everything that it
+//! refuses is refused. This is refused although Tink accepts it:
+//!
+//! - base64 with characters outside its alphabet (Tink skips them), other than white space;
+//! - a JSON field that is given twice, once in camelCase and once in `snake_case`;
+//! - enums as `true` or as fractions, numbers with `_` in them;
+//! - an empty list in place of an object;
+//! - a status number that Tink does not define;
+//! - clear text in a place where a key-encryption key says that the keyset should be encrypted.
+//!
+//! Not in here: what is stored in a cache, which is the layer `Encrypted`, and the services that hold keysets.
+
+mod aead;
+mod binary;
+mod check;
+mod editor;
+mod file;
+mod form;
+mod info;
+mod json;
+mod load;
+mod proto;
+mod wrap;
+
+pub use aead::{Keyset, OpenError};
+pub use editor::KeysetEditor;
+pub use file::FileKeysetStore;
+pub use form::KeysetForm;
+pub use info::{KeyInfo, KeyStatus, KeysetInfo, OutputPrefix};
+pub use load::load;

@@ -1,0 +1,23 @@
+//! The layer that encrypts, and its keyring.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::cast_possible_truncation,
+    reason = "a test ends where its preparations fail"
+)]
+
+mod conditional;
+mod conformance;
+mod counters;
+mod discretion;
+mod golden;
+mod log;
+mod migration;
+mod recipes;
+mod refresh;
+mod refused;
+mod rig;
+mod rotation;
+mod store;
+mod unreadable;
