@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use cache_core::clock::{self, Instant};
@@ -186,7 +186,7 @@ impl Broker {
 
     /// Whether this process has not seen the token that was loaded at `created`.
     fn is_new(&self, key: &str, created: SystemTime) -> bool {
-        let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut remembered = self.notes();
         if remembered.get(key) == Some(&created) {
             return false;
         }
@@ -195,6 +195,15 @@ impl Broker {
         }
         remembered.insert(key.to_owned(), created);
         true
+    }
+
+    /// How many tokens are remembered.
+    pub(crate) fn remembered(&self) -> usize {
+        self.notes().len()
+    }
+
+    fn notes(&self) -> MutexGuard<'_, HashMap<String, SystemTime>> {
+        self.remembered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn no_token(&self, why: MintError) -> Refused {

@@ -90,7 +90,7 @@ pub(crate) struct Use {
 #[derive(Debug, Deserialize)]
 pub(crate) struct Status {
     pub(crate) cache: String,
-    pub(crate) requests: u64,
+    remembered: usize,
     pub(crate) mints: u64,
     pub(crate) served: Served,
 }
@@ -166,17 +166,24 @@ impl Fleet {
         .await
     }
 
-    /// Waits until every broker has answered so many requests.
-    pub(crate) async fn until_asked(&self, requests: u64) -> Result<()> {
-        until(LIMIT, "requests to all brokers", || async {
+    /// Waits until every broker has handed out every token.
+    pub(crate) async fn until_all_know_all(&self) -> Result<()> {
+        until(LIMIT, "all tokens in all brokers", || async {
             let statuses = self.statuses().await?;
-            Ok(statuses.iter().all(|status| status.requests >= requests).then_some(()))
+            let all = statuses.iter().all(|status| status.remembered == TOKENS);
+            Ok(all.then_some(()))
         })
         .await
     }
 }
 
 impl Ledger {
+    /// Whether every token was minted.
+    pub(crate) fn has_all(&self) -> bool {
+        let minted = |entries: &Vec<Entry>| entries.iter().any(|entry| entry.outcome == "minted");
+        self.by_name().values().filter(|entries| minted(entries)).count() == TOKENS
+    }
+
     /// The requests of each token, in order.
     pub(crate) fn by_name(&self) -> BTreeMap<Name, Vec<Entry>> {
         let mut by_name: BTreeMap<Name, Vec<Entry>> = BTreeMap::new();
@@ -192,6 +199,12 @@ impl Ledger {
 }
 
 impl Report {
+    /// How long the slowest answer took.
+    pub(crate) fn longest_ms(&self) -> u64 {
+        let longest = Duration::from_secs_f64(self.took_ms[2] / 1_000.0);
+        u64::try_from(longest.as_millis()).unwrap_or(u64::MAX) + 1
+    }
+
     /// The tokens that were handed out under each name, in the order of their first use.
     pub(crate) fn by_name(&self) -> BTreeMap<Name, Vec<Use>> {
         let mut by_name: BTreeMap<Name, Vec<Use>> = BTreeMap::new();
