@@ -13,6 +13,8 @@ mod account;
 mod arn;
 #[cfg(feature = "dynamodb")]
 pub mod dynamodb;
+#[cfg(feature = "elasticache")]
+pub mod elasticache;
 #[cfg(any(
     feature = "dynamodb",
     feature = "elasticache",
@@ -43,7 +45,7 @@ mod secrets_manager;
 #[cfg(feature = "sdk")]
 pub use account::{Aws, AwsBuilder, AwsService};
 #[cfg(feature = "iam")]
-pub use iam::{IamService, IamTokens, IamTokensBuilder};
+pub use iam::{IamTokens, IamTokensBuilder};
 #[cfg(feature = "keyset")]
 pub use keyset::{KmsKeyEncryption, SecretsManagerKeysetStore};
 #[cfg(feature = "secret")]

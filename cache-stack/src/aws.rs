@@ -5,13 +5,16 @@
 
 use std::sync::Arc;
 
-use cache_core::config::{DynamoDbConfig, IamService, SecretConfig};
+use cache_core::config::{Address, Authentication, DynamoDbConfig, SecretConfig};
 use cache_core::credentials::CredentialsSource;
 use cache_core::keyset::{KeyEncryption, KeysetStore};
-use cache_core::{CacheConfig, CacheError, ConfigError};
+use cache_core::{CacheConfig, CacheError};
 
 use crate::Foundation;
-use crate::refusal::missing;
+
+/// The port of a secret that names a host alone.
+#[cfg(feature = "aws-secret")]
+const DEFAULT_PORT: u16 = 6379;
 
 /// The account that one client works in; looked up when it is first needed.
 #[derive(Debug, Default)]
@@ -25,20 +28,10 @@ pub(crate) struct Account {
     found: Option<cache_aws::Aws>,
 }
 
-/// Who asks for tokens, and for which cache.
-#[derive(Debug)]
-pub(crate) struct Iam<'c> {
-    pub(crate) username: &'c str,
-    pub(crate) cache_name: &'c str,
-    pub(crate) serverless: bool,
-    pub(crate) service: IamService,
-}
-
 /// What a service secret supplies.
 #[derive(Debug)]
 pub(crate) struct Supplied {
-    pub(crate) host: String,
-    pub(crate) port: u16,
+    pub(crate) address: Option<Address>,
     pub(crate) tls: bool,
     pub(crate) username: Option<String>,
     pub(crate) key_prefix: Option<String>,
@@ -67,21 +60,33 @@ impl Account {
         keyset_uri: &str,
         kms_key_uri: &str,
     ) -> Result<(Arc<dyn KeysetStore>, Arc<dyn KeyEncryption>), CacheError> {
-        use cache_aws::keyset::{KmsKeyEncryption, SecretsManagerKeysetStore};
+        use cache_aws::{KmsKeyEncryption, SecretsManagerKeysetStore};
         let aws = self.find().await?;
         let store = SecretsManagerKeysetStore::new(aws, keyset_uri)?;
         let key = KmsKeyEncryption::new(aws, kms_key_uri)?;
         Ok((Arc::new(store), Arc::new(key)))
     }
 
-    /// A fresh token for every connection.
+    /// A fresh token for every connection, if that is how the client logs in.
     #[cfg(feature = "aws-iam")]
-    pub(crate) async fn tokens(&mut self, iam: Iam<'_>) -> Result<Arc<dyn CredentialsSource>, CacheError> {
-        let tokens = cache_aws::IamTokens::builder(iam.username, iam.cache_name)
-            .serverless(iam.serverless)
-            .service(iam.service)
+    pub(crate) async fn tokens(
+        &mut self,
+        authentication: &Authentication,
+    ) -> Result<Option<Arc<dyn CredentialsSource>>, CacheError> {
+        let Authentication::Iam {
+            username,
+            cache_name,
+            serverless,
+            service,
+        } = authentication
+        else {
+            return Ok(None);
+        };
+        let tokens = cache_aws::IamTokens::builder(username, cache_name)
+            .serverless(*serverless)
+            .service(*service)
             .build(self.find().await?)?;
-        Ok(Arc::new(tokens))
+        Ok(Some(Arc::new(tokens)))
     }
 
     /// A client of the table.
@@ -106,7 +111,25 @@ impl Account {
     /// Reads the secret that says where the servers are.
     #[cfg(feature = "aws-secret")]
     pub(crate) async fn secret(&mut self, config: &SecretConfig) -> Result<Supplied, CacheError> {
-        todo!()
+        use cache_aws::ServiceSecret;
+        let mut secret = ServiceSecret::load(self.find().await?, &config.arn).await?;
+        if let Some(username) = &config.username {
+            secret = secret.with_username(username);
+        }
+        let login = if secret.has_password() {
+            secret.credentials().await?
+        } else {
+            None
+        };
+        Ok(Supplied {
+            address: secret
+                .host()
+                .map(|host| Address::new(host, secret.port().unwrap_or(DEFAULT_PORT))),
+            tls: secret.tls().unwrap_or_default(),
+            key_prefix: secret.key_prefix(),
+            username: login.and_then(|login| login.username),
+            credentials: Arc::new(secret),
+        })
     }
 
     #[cfg(not(feature = "aws-keyset"))]
@@ -115,12 +138,18 @@ impl Account {
         _keyset_uri: &str,
         _kms_key_uri: &str,
     ) -> Result<(Arc<dyn KeysetStore>, Arc<dyn KeyEncryption>), CacheError> {
-        Err(ConfigError::one("CACHE_ENCRYPTION_KEYSET_URI", missing("aws-keyset")).into())
+        Err(missing("CACHE_ENCRYPTION_KEYSET_URI", "aws-keyset"))
     }
 
     #[cfg(not(feature = "aws-iam"))]
-    pub(crate) async fn tokens(&mut self, _iam: Iam<'_>) -> Result<Arc<dyn CredentialsSource>, CacheError> {
-        Err(ConfigError::one("CACHE_IAM_ENABLED", missing("aws-iam")).into())
+    pub(crate) async fn tokens(
+        &mut self,
+        authentication: &Authentication,
+    ) -> Result<Option<Arc<dyn CredentialsSource>>, CacheError> {
+        match authentication {
+            Authentication::Iam { .. } => Err(missing("CACHE_IAM_ENABLED", "aws-iam")),
+            _ => Ok(None),
+        }
     }
 
     #[cfg(not(feature = "dynamodb"))]
@@ -129,11 +158,26 @@ impl Account {
         _table: &DynamoDbConfig,
         _config: &CacheConfig,
     ) -> Result<Foundation, CacheError> {
+<<<<<<< HEAD
         Err(ConfigError::one("CACHE_TYPE", missing("dynamodb")).into())
+=======
+        Err(missing("CACHE_TYPE", "dynamodb"))
+>>>>>>> main
     }
 
     #[cfg(not(feature = "aws-secret"))]
     pub(crate) async fn secret(&mut self, _config: &SecretConfig) -> Result<Supplied, CacheError> {
-        Err(ConfigError::one("CACHE_SECRET_ARN", missing("aws-secret")).into())
+        Err(missing("CACHE_SECRET_ARN", "aws-secret"))
     }
+}
+
+/// The problem of a setting that needs a feature.
+#[cfg(not(all(
+    feature = "aws-iam",
+    feature = "aws-keyset",
+    feature = "aws-secret",
+    feature = "dynamodb"
+)))]
+fn missing(variable: &str, feature: &str) -> CacheError {
+    cache_core::ConfigError::one(variable, crate::refusal::missing(feature)).into()
 }

@@ -4,14 +4,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cache_core::config::{
+<<<<<<< HEAD
     Address, Authentication, Backend, ConfigError, DynamoDbConfig, NearTracking, PlaintextEntries,
     ValkeyConfig,
+=======
+    Authentication, Backend, ConfigError, NearTracking, PlaintextEntries, ValkeyConfig,
+>>>>>>> main
 };
-use cache_core::credentials::{Credentials as Login, CredentialsSource, FixedCredentials};
+use cache_core::credentials::CredentialsSource;
 use cache_core::{CacheClient, CacheConfig, CacheError, MemoryCache};
 use cache_valkey::{Tracking, ValkeyClient};
 
+<<<<<<< HEAD
 use crate::aws::{Account, Iam, Supplied};
+=======
+use crate::aws::Account;
+>>>>>>> main
 use crate::refusal::Credentials;
 use crate::{Foundation, Stack, encryption, layers};
 
@@ -175,6 +183,7 @@ async fn login(
     let Backend::Valkey(valkey) = &mut config.backend else {
         return Ok(brought);
     };
+<<<<<<< HEAD
     let mut login = brought;
     if let (
         None,
@@ -199,6 +208,21 @@ async fn login(
             valkey
                 .topology
                 .set_addresses(vec![Address::new(supplied.host, supplied.port)]);
+=======
+    let mut login = match brought {
+        Some(brought) => Some(brought),
+        None => account.tokens(&valkey.authentication).await?,
+    };
+    if let (Some(secret), Some(supplied)) = (secret, supplied) {
+        if valkey.topology.addresses().is_empty() {
+            let address = supplied.address.ok_or_else(|| {
+                ConfigError::one(
+                    "CACHE_SECRET_ARN",
+                    "the secret has no host: add one, or set CACHE_ADDRS",
+                )
+            })?;
+            valkey.topology.set_addresses(vec![address]);
+>>>>>>> main
         }
         if supplied.tls && valkey.tls.is_none() {
             valkey.tls = secret.tls;

@@ -111,6 +111,7 @@ pub(crate) fn around(
                 (Some(choices), Some(keyring)) => {
                     let encrypted = Arc::new(Encrypted::new(inner, keyring, encryption::layer(choices)?));
                     metrics.watch_encrypted(&encrypted);
+                    metrics.watch_keyring(encrypted.keyring());
                     built.encryption = Some(Arc::clone(&encrypted));
                     encrypted
                 }

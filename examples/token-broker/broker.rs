@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use cache_core::clock::{self, Instant};
@@ -14,6 +14,7 @@ use cache_core::{CacheClient, CacheError};
 use cache_layers::read_through::{Coordination, ReadError, RefreshAhead};
 use cache_layers::{ReadThrough, ReadThroughConfig, Tiered, WallClock};
 
+use crate::bridge::Shared;
 use crate::keys::Keys;
 use crate::minter::Minter;
 use crate::profiles::{NoSuchToken, Order, Profiles};
@@ -107,6 +108,7 @@ impl Broker {
         } = parts;
         let trouble = Arc::new(Trouble::default());
         let tally = Arc::new(Tally::default());
+<<<<<<< HEAD
         let minter = Minter::new(
             upstream,
             most_mints,
@@ -115,6 +117,11 @@ impl Broker {
             Arc::clone(&tally),
         );
         let source = Source::new(minter, Arc::clone(&trouble), times, Arc::clone(&clock))?;
+=======
+        let minter = Minter::new(upstream, most_mints, times, Arc::clone(&clock), Arc::clone(&tally));
+        let shared = Shared::new(Arc::clone(&cache), times, Arc::clone(&clock));
+        let source = Source::new(minter, shared, Arc::clone(&trouble), times, Arc::clone(&clock))?;
+>>>>>>> main
         let config = ReadThroughConfig::builder()
             // The token's own expiry decides: what was minted together may be refreshed together.
             .jitter(0.0)
@@ -206,7 +213,7 @@ impl Broker {
 
     /// Whether this process has not seen the token that was loaded at `created`.
     fn is_new(&self, key: &str, created: SystemTime) -> bool {
-        let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut remembered = self.notes();
         if remembered.get(key) == Some(&created) {
             return false;
         }
@@ -215,6 +222,15 @@ impl Broker {
         }
         remembered.insert(key.to_owned(), created);
         true
+    }
+
+    /// How many tokens are remembered.
+    pub(crate) fn remembered(&self) -> usize {
+        self.notes().len()
+    }
+
+    fn notes(&self) -> MutexGuard<'_, HashMap<String, SystemTime>> {
+        self.remembered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn no_token(&self, why: MintError) -> Refused {

@@ -1,7 +1,5 @@
 //! `token-broker demo`: the broker asks itself for a compressed hour, and prints what came of it.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-
 use crate::http_client::Http;
 use crate::load::{self, Plan};
 use crate::options::{Demo, Serving};
@@ -21,14 +19,11 @@ pub(crate) async fn run(
     profiles: Profiles,
     times: Times,
 ) -> anyhow::Result<String> {
-    let anywhere = Serving {
-        port: 0,
-        ..serving.clone()
-    };
+    let mut anywhere = serving.clone();
+    anywhere.port = 0;
     let tokens = profiles.names();
     let (count, hour) = (tokens.len(), times.hour());
     let running = Running::start(&anywhere, profiles, times).await?;
-    debug_assert_eq!(running.address.ip(), IpAddr::V4(Ipv4Addr::LOCALHOST));
     let mut table = format!(
         "one hour in {:.0} s, {} requests a second for {count} tokens, cache {}\n\n",
         hour.as_secs_f64(),
@@ -36,7 +31,7 @@ pub(crate) async fn run(
         running.cache,
     );
     let plan = Plan {
-        brokers: vec![address(running.address)],
+        brokers: vec![running.address.to_string()],
         tokens,
         rate: demo.rate,
         span: hour,
@@ -70,8 +65,4 @@ pub(crate) async fn run(
     ));
     running.stop().await?;
     Ok(table)
-}
-
-fn address(address: SocketAddr) -> String {
-    address.to_string()
 }

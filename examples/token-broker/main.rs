@@ -8,6 +8,7 @@
 //! `source.rs` (what is loaded), `minter.rs` (bounds), `upstream/`.
 
 mod answer;
+mod bridge;
 mod broker;
 mod demo;
 mod http_client;

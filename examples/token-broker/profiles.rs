@@ -11,6 +11,8 @@ use anyhow::Context as _;
 use cache_core::{CacheError, ConfigDigest};
 use serde::{Deserialize, Serialize};
 
+use crate::bridge::Bridge;
+
 /// What is used without a file.
 const DEMO: &str = include_str!("demo/profiles.json");
 
@@ -25,6 +27,9 @@ pub(crate) struct Profiles {
 #[serde(deny_unknown_fields)]
 struct App {
     profiles: BTreeMap<String, Profile>,
+    /// The chinmina-bridge that has the same tokens. No part of the digest: sharing changes no token.
+    #[serde(default, skip_serializing)]
+    bridge: Option<Bridge>,
 }
 
 /// What a token covers.
@@ -60,6 +65,9 @@ pub(crate) struct Order {
     /// The caller chose the repository: it is part of the key.
     #[serde(default)]
     pub(crate) by_caller: bool,
+    /// Whose entries it is shared with. The upstream does not know.
+    #[serde(skip)]
+    pub(crate) bridge: Option<Bridge>,
 }
 
 /// Why a token cannot be asked for.
@@ -84,8 +92,7 @@ impl Profiles {
     }
 
     fn parse(text: &str) -> anyhow::Result<Self> {
-        serde_json::from_str(text)
-            .context("profiles are JSON in the form of examples/token-broker/demo/profiles.json")
+        serde_json::from_str(text).context("profiles are JSON in the form of examples/token-broker/demo/profiles.json")
     }
 
     /// The digest of what is configured, however it was laid out in the file.
@@ -95,14 +102,9 @@ impl Profiles {
     }
 
     /// The token that a caller means.
-    pub(crate) fn order(
-        &self,
-        app: &str,
-        profile: &str,
-        repository: Option<&str>,
-    ) -> Result<Order, NoSuchToken> {
-        let known = self.apps.get(app).ok_or(NoSuchToken::App)?;
-        let known = known.profiles.get(profile).ok_or(NoSuchToken::Profile)?;
+    pub(crate) fn order(&self, app: &str, profile: &str, repository: Option<&str>) -> Result<Order, NoSuchToken> {
+        let of_app = self.apps.get(app).ok_or(NoSuchToken::App)?;
+        let known = of_app.profiles.get(profile).ok_or(NoSuchToken::Profile)?;
         let (repositories, by_caller) = match (&known.repositories, repository) {
             (Repositories::Word(Caller::Caller), None) => return Err(NoSuchToken::RepositoryNeeded),
             (Repositories::Word(Caller::Caller), Some(name)) if !is_repository(name) => {
@@ -120,14 +122,14 @@ impl Profiles {
             repositories,
             permissions: known.permissions.clone(),
             by_caller,
+            bridge: of_app.bridge.clone(),
         })
     }
 
     /// App and profile of every token that needs no repository from its caller.
     pub(crate) fn names(&self) -> Vec<(String, String)> {
         let of_app = |(name, app): (&String, &App)| {
-            let fixed =
-                |(_, profile): &(&String, &Profile)| matches!(profile.repositories, Repositories::Named(_));
+            let fixed = |(_, profile): &(&String, &Profile)| matches!(profile.repositories, Repositories::Named(_));
             let profiles = app.profiles.iter().filter(fixed);
             profiles
                 .map(|(profile, _)| (name.clone(), profile.clone()))
@@ -171,21 +173,14 @@ mod tests {
         assert_eq!(order(None), Err(NoSuchToken::RepositoryNeeded));
         assert_eq!(order(Some("web")).unwrap().repositories, ["web"]);
         for malformed in ["", "acme/web", "web web", "we%62"] {
-            assert_eq!(
-                order(Some(malformed)),
-                Err(NoSuchToken::RepositoryMalformed),
-                "{malformed}"
-            );
+            assert_eq!(order(Some(malformed)), Err(NoSuchToken::RepositoryMalformed), "{malformed}");
         }
     }
 
     #[test]
     fn unknown_names_are_told_apart() {
         assert_eq!(demo().order("nobody", "default", None), Err(NoSuchToken::App));
-        assert_eq!(
-            demo().order("acme-ci", "nothing", None),
-            Err(NoSuchToken::Profile)
-        );
+        assert_eq!(demo().order("acme-ci", "nothing", None), Err(NoSuchToken::Profile));
     }
 
     #[test]
@@ -195,6 +190,14 @@ mod tests {
         assert_eq!(same.digest().unwrap(), demo().digest().unwrap());
         let other = Profiles::parse(&compact.replace("contents:read", "contents:write")).unwrap();
         assert_ne!(other.digest().unwrap(), demo().digest().unwrap());
+    }
+
+    #[test]
+    fn sharing_with_a_bridge_changes_no_key() {
+        let bridge = r#"{"apps":{"a":{"profiles":{},"bridge":{"organization":"acme","digest":"d"}}}}"#;
+        let shared = Profiles::parse(bridge).unwrap();
+        let alone = Profiles::parse(r#"{"apps":{"a":{"profiles":{}}}}"#).unwrap();
+        assert_eq!(shared.digest().unwrap(), alone.digest().unwrap());
     }
 
     #[test]

@@ -11,6 +11,7 @@ use cache_layers::read_through::{Answer, Coordination, ReadError, RefreshAhead};
 use cache_layers::{Loaded, ReadThrough, ReadThroughConfig, WallClock};
 use serde::{Deserialize, Serialize};
 
+use crate::bridge::Shared;
 use crate::minter::Minter;
 use crate::profiles::Order;
 use crate::times::Times;
@@ -32,6 +33,7 @@ pub(crate) struct Held {
 #[derive(Clone, Debug)]
 pub(crate) struct Source {
     minter: Arc<Minter>,
+    shared: Shared,
     /// The last token of each key, in this process alone. Its values live until the refresh point; "stale" ones are
     /// beyond it, still valid, and given where the upstream fails.
     memory: ReadThrough,
@@ -42,6 +44,7 @@ pub(crate) struct Source {
 impl Source {
     pub(crate) fn new(
         minter: Minter,
+        shared: Shared,
         trouble: Arc<Trouble>,
         times: Times,
         clock: Arc<dyn WallClock>,
@@ -59,6 +62,7 @@ impl Source {
             .clock(clock);
         Ok(Self {
             minter: Arc::new(minter),
+            shared,
             memory: ReadThrough::new(Arc::new(MemoryCache::default()), config.build()?),
             trouble,
             times,
@@ -69,7 +73,11 @@ impl Source {
     /// that an outage of the cache costs the upstream as little as possible.
     pub(crate) async fn load(self, key: String, order: Order) -> Result<Loaded, MintError> {
         if !self.trouble.is_recent() {
+            if let Some(minted) = self.shared.find(&order).await {
+                return self.loaded(minted, self.times.margin());
+            }
             let minted = self.minter.mint(&order).await?;
+            self.shared.store(&order, &minted).await;
             return self.loaded(minted, self.times.margin());
         }
         let is_new = Arc::new(AtomicBool::new(false));

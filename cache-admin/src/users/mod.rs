@@ -5,13 +5,17 @@
 //! dry runs what each user may and may not. [`rotation`] changes passwords without locking anybody out, and
 //! [`export`] writes the same users for other tools.
 //!
-//! Not in here: arguments and printing, and calls to the cloud.
+//! [`elasticache`] keeps the same users at ElastiCache, through the API of AWS (feature `aws`).
+//!
+//! Not in here: arguments and printing.
 
 mod account;
 mod apply;
 mod check;
 mod credentials;
 mod declaration;
+#[cfg(feature = "aws")]
+pub mod elasticache;
 pub mod export;
 mod name;
 mod node;
@@ -31,5 +35,5 @@ pub use declaration::Declaration;
 pub use node::{Node, nodes_of};
 pub use plan::{Change, Drift, Held, NodePlan, Plan, Scope, Step};
 pub use role::{Granted, Permissions, Role, Target};
-pub use trial::{Trial, try_out};
+pub use trial::{Trial, try_out, try_those};
 pub use verify::{Expected, Row, Verified, verify};

@@ -16,6 +16,14 @@ pub(super) fn id_of(name: &str) -> &str {
     name.get(..end).unwrap_or(name).trim_end_matches('-')
 }
 
+/// The id of the user named `default` that the user group of that id gets at ElastiCache.
+pub(super) fn default_id_of(group: &str) -> String {
+    const END: &str = "-default";
+    let longest = group.len().min(LONGEST_ID - END.len());
+    let start = group.get(..longest).unwrap_or(group).trim_end_matches('-');
+    format!("{start}{END}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -37,5 +45,13 @@ mod tests {
         assert_eq!(id_of("app-billing"), "app-billing");
         let long = format!("{}-b", "a".repeat(39));
         assert_eq!(id_of(&long), "a".repeat(39));
+    }
+
+    #[test]
+    fn default_user_of_a_group_with_a_long_id_has_an_id_that_fits() {
+        assert_eq!(default_id_of("app-cache"), "app-cache-default");
+        let long = default_id_of(&format!("{}-{}", "a".repeat(31), "b".repeat(8)));
+        assert_eq!(long, format!("{}-default", "a".repeat(31)));
+        assert!(is_plain(&long) && long.len() <= LONGEST_ID);
     }
 }

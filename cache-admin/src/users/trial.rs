@@ -27,8 +27,22 @@ pub async fn try_out(
     credentials: &Credentials,
     config: &ValkeyConfig,
 ) -> Vec<Trial> {
+    try_those(declaration, credentials, config, &|_| true).await
+}
+
+/// As [`try_out`], for those users alone whose names `is_meant` takes.
+pub async fn try_those(
+    declaration: &Declaration,
+    credentials: &Credentials,
+    config: &ValkeyConfig,
+    is_meant: &(dyn Fn(&str) -> bool + Sync),
+) -> Vec<Trial> {
     let mut trials = Vec::new();
-    for account in declaration.accounts() {
+    for account in declaration
+        .accounts()
+        .iter()
+        .filter(|account| is_meant(&account.name))
+    {
         let known = credentials.of(&account.name).iter().enumerate();
         for (index, password) in known {
             let Some(plain) = &password.plain else {

@@ -2,6 +2,8 @@
 
 mod applying;
 mod credentials;
+#[cfg(feature = "aws")]
+mod elasticache;
 mod exports;
 mod page;
 mod planning;

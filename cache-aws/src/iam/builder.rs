@@ -6,12 +6,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use cache_core::config::Problem;
+use cache_core::config::{IamService, Problem};
 use cache_core::{CacheError, ConfigError};
 
 use super::identity::Identity;
 use super::token::Subject;
-use super::{Clock, IamService, IamTokens};
+use super::{Clock, IamTokens};
 use crate::account::Aws;
 
 /// Builds an [`IamTokens`]. No setter fails; [`build`](Self::build) reports all problems at once.

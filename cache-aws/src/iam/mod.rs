@@ -14,6 +14,7 @@ use async_trait::async_trait;
 use aws_smithy_types::DateTime;
 use aws_smithy_types::date_time::Format;
 use cache_core::CacheError;
+use cache_core::config::IamService;
 use cache_core::credentials::{Credentials, CredentialsSource, Refusal};
 
 pub use self::builder::IamTokensBuilder;
@@ -24,33 +25,11 @@ use crate::fetch::Pace;
 /// The service ends a connection 12 hours after its last login. An hour less leaves room for a client that renews late.
 const VALID_FOR: Duration = Duration::from_secs(11 * 3_600);
 
-/// The service that a token is for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum IamService {
-    /// ElastiCache, clusters of one's own design and serverless caches.
-    #[default]
-    ElastiCache,
-    /// MemoryDB.
-    MemoryDb,
-}
-
-impl IamService {
-    /// The service's name in signatures and policies.
-    const fn name(self) -> &'static str {
-        match self {
-            Self::ElastiCache => "elasticache",
-            Self::MemoryDb => "memorydb",
-        }
-    }
-}
-
-impl fmt::Display for IamService {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::ElastiCache => "ElastiCache",
-            Self::MemoryDb => "MemoryDB",
-        })
+/// The service's name in signatures and policies.
+const fn signing_name(service: IamService) -> &'static str {
+    match service {
+        IamService::ElastiCache => "elasticache",
+        IamService::MemoryDb => "memorydb",
     }
 }
 
@@ -128,7 +107,7 @@ impl IamTokens {
         };
         format!(
             "check {id}, uses IAM and belongs to the cache's users (CACHE_USERNAME); that {cache} is {kind}, not its endpoint (CACHE_IAM_CACHE_NAME){other}; that it is in {region} (AWS_REGION); that the role may {action}:Connect to both; that the clock of this machine, which says {time}, is right",
-            action = service.name(),
+            action = signing_name(*service),
         )
     }
 }

@@ -13,7 +13,9 @@ use aws_sigv4::sign::v4;
 use cache_core::{CacheError, Secret};
 use tracing::subscriber::NoSubscriber;
 
-use super::IamService;
+use cache_core::config::IamService;
+
+use super::signing_name;
 
 /// For how long a token can be used to log in. The services take no other value.
 const EXPIRES_IN: Duration = Duration::from_secs(900);
@@ -47,7 +49,7 @@ pub(super) fn sign(subject: &Subject, keys: &Credentials, time: SystemTime) -> R
     let params = v4::SigningParams::builder()
         .identity(&identity)
         .region(&subject.region)
-        .name(subject.service.name())
+        .name(signing_name(subject.service))
         .time(time)
         .settings(settings)
         .build()

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use super::{
-    Authentication, Backend, CacheConfig, EncryptionConfig, IamService, KeysetLocation, NearTracking,
-    OnError, PlaintextEntries, ReadFrom, Startup, StoredForm, TlsConfig, Topology, ValkeyConfig, form, pem,
+    Authentication, Backend, CacheConfig, EncryptionConfig, KeysetLocation, NearTracking, OnError,
+    PlaintextEntries, ReadFrom, Startup, StoredForm, TlsConfig, Topology, ValkeyConfig, form, pem,
 };
 
 impl CacheConfig {
@@ -191,10 +191,6 @@ fn describe_valkey(valkey: &ValkeyConfig, topics: &mut Vec<(&'static str, String
             service,
         } => {
             let kind = if *serverless { "serverless cache" } else { "cache" };
-            let service = match service {
-                IamService::ElastiCache => "ElastiCache",
-                IamService::MemoryDb => "MemoryDB",
-            };
             format!("{username} with IAM tokens for the {service} {kind} {cache_name}")
         }
     };

@@ -2,6 +2,7 @@
 //!
 //! Not in here: what makes a configuration acceptable (`check`), how the environment becomes one.
 
+use std::fmt;
 use std::time::Duration;
 
 use super::{Address, ConfigError, check};
@@ -239,13 +240,21 @@ pub enum Authentication {
 
 /// The AWS service that a cache belongs to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum IamService {
     /// Amazon ElastiCache.
     #[default]
     ElastiCache,
     /// Amazon MemoryDB.
     MemoryDb,
+}
+
+impl fmt::Display for IamService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ElastiCache => "ElastiCache",
+            Self::MemoryDb => "MemoryDB",
+        })
+    }
 }
 
 /// TLS 1.2 or newer, with the host name always verified.

@@ -248,7 +248,7 @@ impl Encrypted {
         for (place, stored, _) in unread {
             match self.open(names[*place].key, stored) {
                 Ok(opened) => values[*place] = Some(opened.value),
-                Err(trouble) if trouble.is_dead && dead.len() < REMOVALS_PER_CALL => {
+                Err(trouble) if trouble.is_dead() && dead.len() < REMOVALS_PER_CALL => {
                     dead.push(self.give_up(&names[*place], stored, trouble));
                 }
                 Err(trouble) => self.count(trouble),

@@ -56,8 +56,8 @@ const TRIES: usize = 8;
 /// | [`Refused`](Unreadable::Refused) | a changed or copied entry | yes | yes |
 ///
 /// Removed means: by `compare_and_delete` of the very bytes that were read. An entry that another instance may be able to
-/// read is never removed by a read. If the keyset has RAW keys, ciphertexts do not name their key; what does not open is
-/// then [`Refused`](Unreadable::Refused) and stays, since it may be of a newer RAW key.
+/// read is never removed by a read. A ciphertext of a RAW key names no key; if it does not open it is one of an unknown
+/// key.
 ///
 /// An unknown key starts a refresh of the keyset, for which the read waits a little; see [`Keyring`]. Until the refresh
 /// brings the key, its entries are misses. `set` replaces them, `set_if_absent` does not: among them may be the lock of

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::form::Shape;
 use super::stats::{Count, Unreadable};
-use super::{Encrypted, Migration, Name, integer};
+use super::{Encrypted, Name, integer};
 use crate::keyset::{Keyset, OpenError, OutputPrefix};
 
 /// A value that was read.
@@ -21,33 +21,28 @@ pub(super) struct Opened {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Trouble {
     reason: Unreadable,
-    /// The key that the value names, if it is unknown.
-    unknown_key: Option<u32>,
-    /// Whether nobody can read the value, also no instance with a newer keyset, another form or another migration mode.
-    pub(super) is_dead: bool,
+    /// The key that the value names, if it is unknown and named.
+    key_id: Option<u32>,
 }
 
 impl Trouble {
-    const fn alive(reason: Unreadable) -> Self {
-        Self {
-            reason,
-            unknown_key: None,
-            is_dead: false,
-        }
+    const fn new(reason: Unreadable) -> Self {
+        Self { reason, key_id: None }
     }
 
-    const fn dead(reason: Unreadable) -> Self {
-        Self {
-            reason,
-            unknown_key: None,
-            is_dead: true,
-        }
+    /// Whether no instance can read the value, whatever keyset, form and mode it has.
+    pub(super) const fn is_dead(self) -> bool {
+        matches!(self.reason, Unreadable::Malformed | Unreadable::Refused)
     }
 
-    /// Whether a conditional write may treat the entry as absent and replace it. One of an unknown key may be the good
+    /// Whether a conditional write may take the entry for absent and replace it. One of an unknown key may be the good
     /// entry, or the lock, of an instance with a newer keyset.
-    pub(super) fn is_replaceable(&self) -> bool {
-        self.reason != Unreadable::UnknownKey
+    pub(super) const fn is_replaceable(self) -> bool {
+        !self.is_of_an_unknown_key()
+    }
+
+    const fn is_of_an_unknown_key(self) -> bool {
+        matches!(self.reason, Unreadable::UnknownKey)
     }
 }
 
@@ -64,8 +59,8 @@ impl Encrypted {
         let ciphertext = match self.config.form.unwrap(stored) {
             Shape::Ciphertext(ciphertext) => ciphertext,
             // In a form with a mark, values that are not encrypted have another name.
-            Shape::Other => return Err(Trouble::alive(Unreadable::NotSealed)),
-            Shape::Malformed => return Err(Trouble::dead(Unreadable::Malformed)),
+            Shape::Other => return Err(Trouble::new(Unreadable::NotSealed)),
+            Shape::Malformed => return Err(Trouble::new(Unreadable::Malformed)),
         };
         let keyset = self.keyring.current();
         match keyset.open(&ciphertext, key.as_bytes()) {
@@ -90,26 +85,20 @@ impl Encrypted {
         error: OpenError,
     ) -> Result<Opened, Trouble> {
         let names_a_key = matches!(ciphertext, [0 | 1, ..]);
-        let is_marked = self.config.form.is_marked();
         match error {
             OpenError::UnknownKey { key_id } => Err(Trouble {
-                unknown_key: Some(key_id),
-                ..Trouble::alive(Unreadable::UnknownKey)
+                key_id: Some(key_id),
+                ..Trouble::new(Unreadable::UnknownKey)
             }),
             // It was tried with the very key that it names.
-            OpenError::Refused if names_a_key => Err(Trouble::dead(Unreadable::Refused)),
-            // It may be of a RAW key that this keyset does not have yet.
-            OpenError::Refused if is_marked || has_raw_keys(keyset) => {
-                Err(Trouble::alive(Unreadable::Refused))
+            OpenError::Refused if names_a_key => Err(Trouble::new(Unreadable::Refused)),
+            // A ciphertext that names no key is one of a RAW key, here of one that this keyset does not have.
+            _ if self.config.form.is_marked() => Err(Trouble::new(Unreadable::UnknownKey)),
+            OpenError::Refused if has_raw_keys(keyset) => Err(Trouble::new(Unreadable::UnknownKey)),
+            OpenError::Refused | OpenError::TooShort if self.reads_plaintext() => {
+                Ok(self.plaintext(stored.clone()))
             }
-            OpenError::TooShort if is_marked => Err(Trouble::alive(Unreadable::Malformed)),
-            OpenError::Refused | OpenError::TooShort => {
-                if self.config.migration == Migration::ReadPlaintext {
-                    Ok(self.plaintext(stored.clone()))
-                } else {
-                    Err(Trouble::alive(Unreadable::NotSealed))
-                }
-            }
+            OpenError::Refused | OpenError::TooShort => Err(Trouble::new(Unreadable::NotSealed)),
         }
     }
 
@@ -135,16 +124,24 @@ impl Encrypted {
 
     /// Opens a value of an unknown key again, if a refresh of the keyset brought the key.
     async fn try_again(&self, name: &Name<'_>, stored: &Bytes, trouble: Trouble) -> Result<Opened, Trouble> {
-        match trouble.unknown_key {
+        if !trouble.is_of_an_unknown_key() {
+            return Err(trouble);
+        }
+        match trouble.key_id {
             Some(id) if self.keyring.learn(id).await => self.open(name.key, stored),
-            _ => Err(trouble),
+            Some(_) => Err(trouble),
+            None => {
+                // Whether a refresh brings the key can only be seen by trying, so nobody waits for it.
+                self.keyring.ask();
+                Err(trouble)
+            }
         }
     }
 
     /// Counts a value that is a miss, and removes it if nobody can read it: these very bytes, or nothing.
     pub(super) async fn give_up(&self, name: &Name<'_>, stored: &Bytes, trouble: Trouble) {
         self.count(trouble);
-        if trouble.is_dead {
+        if trouble.is_dead() {
             let removed = self.inner.compare_and_delete(&name.stored, stored).await;
             // An error is no reason to fail a read; the next read tries again.
             if removed.is_ok_and(|removed| removed) {
@@ -159,7 +156,7 @@ impl Encrypted {
 
     /// Waits, once for many values, for the unknown keys that they name.
     pub(super) async fn learn_all(&self, troubles: impl Iterator<Item = Trouble>) {
-        let mut unknown: Vec<u32> = troubles.filter_map(|trouble| trouble.unknown_key).collect();
+        let mut unknown: Vec<u32> = troubles.filter_map(|trouble| trouble.key_id).collect();
         unknown.sort_unstable();
         unknown.dedup();
         for id in unknown {

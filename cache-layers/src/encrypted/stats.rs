@@ -10,7 +10,7 @@ pub enum Unreadable {
     NotSealed,
     /// It carries the mark of the configured form, and no ciphertext behind it.
     Malformed,
-    /// It names a key that is not among the enabled keys of the keyset.
+    /// It was sealed with a key that is not among the enabled keys of the keyset.
     UnknownKey,
     /// It was changed, or sealed for another key of the cache, or with another key of the same id.
     Refused,

@@ -7,6 +7,17 @@
     reason = "a test ends where its preparations fail"
 )]
 
+mod conditional;
 mod conformance;
+mod counters;
+mod discretion;
+mod golden;
+mod log;
+mod migration;
+mod recipes;
+mod refresh;
+mod refused;
 mod rig;
+mod rotation;
 mod store;
+mod unreadable;

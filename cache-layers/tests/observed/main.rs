@@ -14,3 +14,7 @@ mod layers;
 mod outcomes;
 mod rig;
 mod spans;
+#[cfg(feature = "encryption")]
+#[path = "../encrypted/store.rs"]
+#[expect(dead_code, reason = "the tests of the layer use all of it")]
+mod store;

@@ -168,6 +168,12 @@ impl Link {
         self.retire_at.is_some_and(|at| clock::now() >= at) || self.watch().renewals_failed >= RENEWALS
     }
 
+    /// Since when it has to be replaced, if it has to be.
+    pub(super) fn due_since(&self) -> Instant {
+        let now = clock::now();
+        self.retire_at.map_or(now, |at| at.min(now))
+    }
+
     fn watch(&self) -> MutexGuard<'_, Watch> {
         self.watch.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use cache_core::clock::{self, Instant};
 use cache_core::{CacheError, Outcome, Unavailability};
-use tokio::sync::oneshot;
+use tokio::sync::oneshot::{self, error::TryRecvError};
 use tokio::task::AbortHandle;
 
 use super::link::Link;
@@ -57,43 +57,46 @@ impl Replacing {
     pub(super) fn cancel(&mut self) {
         self.under_way = None;
     }
+
+    /// What became of the replacement that was under way, and of which connection; `None` while that is open.
+    fn outcome(&mut self) -> Option<(Arc<Link>, Result<(Link, Greeting), CacheError>)> {
+        let under_way = self.under_way.as_mut()?;
+        let opened = match under_way.fresh.try_recv() {
+            Err(TryRecvError::Empty) => return None,
+            Ok(opened) => opened,
+            Err(TryRecvError::Closed) => Err(unavailable(
+                Unavailability::Connect,
+                "the task that connects panicked".to_owned(),
+            )),
+        };
+        let old = Arc::clone(&under_way.old);
+        self.under_way = None;
+        Some((old, opened))
+    }
 }
 
 impl Node {
     /// Puts a replacement in place that is ready, and begins one if a connection needs it.
     pub(super) fn replace_if_worn(self: &Arc<Self>, replacing: &mut Replacing) {
-        let ready = replacing
-            .under_way
-            .as_mut()
-            .map(|under_way| under_way.fresh.try_recv());
-        let dialed = match ready {
-            Some(Err(oneshot::error::TryRecvError::Empty)) => return,
-            Some(Ok(dialed)) => Some(dialed),
-            // The task panicked: it runs code that is not ours.
-            Some(Err(oneshot::error::TryRecvError::Closed)) => Some(Err(CacheError::Closed)),
-            None => None,
-        };
-        if let (Some(under_way), Some(dialed)) = (replacing.under_way.take(), dialed) {
-            match dialed {
-                Ok((fresh, greeting)) => {
-                    replacing.pace.succeeded();
-                    self.exchange_links(&under_way.old, fresh, greeting);
-                }
-                Err(error) => {
-                    if replacing.pace.failed() {
-                        tracing::warn!(node = %self.address, %error, "could not replace a connection that has reached its maximum age; it stays in use");
-                    } else {
-                        tracing::debug!(node = %self.address, %error, "still no replacement for an old connection");
-                    }
+        match replacing.outcome() {
+            Some((old, Ok((fresh, greeting)))) => {
+                replacing.pace.succeeded();
+                self.exchange_links(&old, fresh, greeting);
+            }
+            Some((_, Err(error))) => {
+                if replacing.pace.failed() {
+                    tracing::warn!(node = %self.address, %error, "could not replace a connection that has reached its maximum age; it stays in use");
+                } else {
+                    tracing::debug!(node = %self.address, %error, "still no replacement for an old connection");
                 }
             }
+            None if replacing.under_way.is_some() => return,
+            None => {}
         }
-        let worn = self
-            .links
-            .load()
-            .iter()
-            .find(|link| link.is_worn())
-            .map(Arc::clone);
+        let links = self.links.load_full();
+        // The one that is due for longest: at one per second, the others might never have their turn.
+        let worn = links.iter().filter(|link| link.is_worn());
+        let worn = worn.min_by_key(|link| link.due_since()).map(Arc::clone);
         if let Some(old) = worn
             && replacing.pace.begin_if_ready()
         {
@@ -185,13 +188,18 @@ async fn open_instead_of(old: &Link, blueprint: &Blueprint) -> Result<(Link, Gre
         if let Ok(Ok(reply @ (Reply::Map(_) | Reply::Array(_)))) = asked
             && !Greeting::read(&reply).replica
         {
-            return Err(CacheError::Unavailable {
-                reason: Unavailability::NotReady,
-                detail: format!("{} now leads to a replica", blueprint.address).into(),
-                outcome: Outcome::NotApplied,
-                source: None,
-            });
+            let detail = format!("{} now leads to a replica", blueprint.address);
+            return Err(unavailable(Unavailability::NotReady, detail));
         }
     }
     Ok((fresh, greeting))
+}
+
+fn unavailable(reason: Unavailability, detail: String) -> CacheError {
+    CacheError::Unavailable {
+        reason,
+        detail: detail.into(),
+        outcome: Outcome::NotApplied,
+        source: None,
+    }
 }

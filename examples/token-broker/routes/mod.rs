@@ -13,7 +13,6 @@ use axum::routing::get;
 use crate::answer::Refusal;
 use crate::broker::Broker;
 
-pub(crate) use status::Status;
 pub(crate) use token::Shown;
 
 /// What the routes work on.

@@ -118,11 +118,15 @@ impl Rig {
     }
 
     pub(super) fn process_with(&self, most_mints: u64) -> (Broker, Faults) {
+        self.process_of(Profiles::load(None).unwrap(), most_mints)
+    }
+
+    pub(super) fn process_of(&self, profiles: Profiles, most_mints: u64) -> (Broker, Faults) {
         let cache = FaultyCache::new(Arc::clone(&self.memory));
         let faults = cache.faults().clone();
         let cache: Arc<dyn CacheClient> = Arc::new(cache);
         let broker = Broker::new(Parts {
-            profiles: Profiles::load(None).unwrap(),
+            profiles,
             cache,
             near: None,
             upstream: Box::new(self.upstream.clone()),

@@ -324,9 +324,15 @@ async fn sentinel_mode_and_administration_use_the_rotated_password() -> Result<(
 
     source.store("second");
     assert!(rotate(primary, "second").await? >= 2);
-    // The pool meets the refusal first: nothing else calls.
-    assert!(member.time().await?.is_some());
-    client.set("key", "value".into(), Ttl::Forever).await?;
+    // The pool may lend what it does not yet know to be gone.
+    let time = until(LIMIT, "the pool to connect again", || async {
+        Ok(member.time().await?)
+    });
+    assert!(!time.await?.is_zero());
+    until(LIMIT, "the client to connect again", || async {
+        Ok(client.set("key", "value".into(), Ttl::Forever).await.ok())
+    })
+    .await?;
     assert_eq!(source.fetched.load(Ordering::SeqCst), 2);
     Ok(())
 }

@@ -4,6 +4,7 @@ mod acl_file;
 mod applying;
 mod commands;
 mod drift;
+mod elasticache;
 mod exactly;
 mod exported;
 mod roles;

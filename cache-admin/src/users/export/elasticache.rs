@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::Declaration;
 use super::super::account::Login;
-use super::super::name::id_of;
+use super::super::name::{default_id_of, id_of};
 use super::{Exported, NOBODY, access_string, for_elasticache, sources};
 
 /// The inputs of `CreateUser`, `ModifyUser` and `CreateUserGroup`, and, beside them, where the passwords are to be
@@ -20,7 +20,7 @@ pub fn elasticache(declaration: &Declaration) -> Result<Exported, ConfigError> {
     let engine = declaration.engine();
     let (mut create, mut modify, mut ids) = (Vec::new(), Vec::new(), Vec::new());
     if engine == "redis" {
-        let id = format!("{}-default", declaration.group());
+        let id = default_id_of(declaration.group());
         create.push(json!({
             "UserId": id,
             "UserName": "default",

@@ -27,10 +27,10 @@ pub struct Exported {
 }
 
 /// The most users of a group at ElastiCache.
-const LARGEST_GROUP: usize = 100;
+pub(super) const LARGEST_GROUP: usize = 100;
 
 /// What ElastiCache gives a user named `default`: nothing, because everybody may try to be it.
-const NOBODY: &str = "off ~* -@all";
+pub(super) const NOBODY: &str = "off ~* -@all";
 
 fn has(declaration: &Declaration) -> impl Fn(&Granted) -> bool {
     let version = declaration.version();
@@ -38,7 +38,9 @@ fn has(declaration: &Declaration) -> impl Fn(&Granted) -> bool {
 }
 
 /// The users that ElastiCache takes: those that it does not manage itself, in a group that is not too large.
-fn for_elasticache(declaration: &Declaration) -> Result<(Vec<&Account>, Vec<String>), ConfigError> {
+pub(super) fn for_elasticache(
+    declaration: &Declaration,
+) -> Result<(Vec<&Account>, Vec<String>), ConfigError> {
     let (taken, left): (Vec<&Account>, Vec<&Account>) = declaration
         .accounts()
         .iter()
@@ -74,7 +76,7 @@ fn for_elasticache(declaration: &Declaration) -> Result<(Vec<&Account>, Vec<Stri
 }
 
 /// The rules of a user as ElastiCache takes them: no password, no `reset`, no selector.
-fn access_string(account: &Account, declaration: &Declaration) -> String {
+pub(super) fn access_string(account: &Account, declaration: &Declaration) -> String {
     let rules = account.rules(declaration.target(), &has(declaration));
     let is_command = |word: &&str| word.starts_with('+');
     let (commands, keys): (Vec<&str>, Vec<&str>) = rules
@@ -90,7 +92,7 @@ fn access_string(account: &Account, declaration: &Declaration) -> String {
 }
 
 /// Where ElastiCache's passwords are to be found: it hashes them itself, and so has to be given them.
-fn sources(accounts: &[&Account]) -> Result<Vec<(String, Vec<String>)>, ConfigError> {
+pub(super) fn sources(accounts: &[&Account]) -> Result<Vec<(String, Vec<String>)>, ConfigError> {
     let mut problems = Vec::new();
     let mut sources = Vec::new();
     for account in accounts {

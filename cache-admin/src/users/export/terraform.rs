@@ -6,7 +6,7 @@ use cache_core::ConfigError;
 
 use super::super::Declaration;
 use super::super::account::Login;
-use super::super::name::id_of;
+use super::super::name::{default_id_of, id_of};
 use super::{Exported, NOBODY, access_string, for_elasticache};
 
 /// `aws_elasticache_user` for each user, and the group of them all.
@@ -22,7 +22,7 @@ pub fn terraform(declaration: &Declaration) -> Result<Exported, ConfigError> {
             .to_owned();
     let mut labels = Vec::new();
     if engine == "redis" {
-        let id = format!("{}-default", declaration.group());
+        let id = default_id_of(declaration.group());
         user(
             &mut text,
             "default",

@@ -180,15 +180,21 @@ impl Keyring {
         }
         // Before asking, so that an end right after it is seen.
         let mut ended = self.ended.subscribe();
-        let begins = self.schedule().ask(clock::now());
-        self.wake.notify_one();
-        self.run();
+        let begins = self.ask();
         if !begins || self.config.unknown_key_wait.is_zero() {
             return false;
         }
         // Too late or closed: then it is a miss.
         let _ = tokio::time::timeout(self.config.unknown_key_wait, ended.changed()).await;
         knows()
+    }
+
+    /// Asks for a refresh as soon as one may begin. Whether one is under way, or begins now.
+    pub(super) fn ask(self: &Arc<Self>) -> bool {
+        let begins = self.schedule().ask(clock::now());
+        self.wake.notify_one();
+        self.run();
+        begins
     }
 
     /// One more layer uses the keyring.

@@ -66,7 +66,7 @@ impl Source {
     /// The keyset by its location and its key's name, for messages.
     fn place(&self) -> String {
         match self.encrypted_under() {
-            Some(key) => format!("the keyset at {}, encrypted under {key},", self.location()),
+            Some(key) => format!("the keyset at {} (encrypted under {key})", self.location()),
             None => format!("the keyset at {}", self.location()),
         }
     }
@@ -75,7 +75,7 @@ impl Source {
     fn explain(&self, error: CacheError) -> CacheError {
         let place = self.place();
         let at = |detail: &Cow<'static, str>, check: &str| -> Cow<'static, str> {
-            format!("{place} cannot be used: {detail}{check}").into()
+            format!("{place}: {detail}{check}").into()
         };
         match error {
             CacheError::Miss => CacheError::Config(ConfigError::one(
@@ -111,14 +111,18 @@ impl Source {
             CacheError::Corrupt { detail, source } => CacheError::Corrupt {
                 detail: at(
                     &detail,
-                    "; check that the location holds a Tink keyset and that this is the key which encrypted it",
+                    if self.key.is_some() {
+                        "; check that the location holds a Tink keyset and that this is the key which encrypted it"
+                    } else {
+                        "; check that the location holds a Tink keyset"
+                    },
                 ),
                 source,
             },
             CacheError::Config(error) => {
                 let explained = error.problems().iter().map(|problem| Problem {
                     variable: problem.variable.clone(),
-                    message: format!("{place} cannot be used: {}", problem.message),
+                    message: format!("{place}: {}", problem.message),
                 });
                 CacheError::Config(ConfigError::new(explained.collect()))
             }

@@ -3,6 +3,11 @@
 //! Each subcommand has a file; how plans are shown is in [`show`].
 
 mod apply;
+#[cfg(feature = "aws")]
+mod elasticache;
+#[cfg(not(feature = "aws"))]
+#[path = "elasticache/missing.rs"]
+mod elasticache;
 mod export;
 mod rotate;
 mod show;
@@ -15,7 +20,7 @@ use std::time::Duration;
 use cache_admin::users::{Credentials, Declaration, Node, Plan, Scope, nodes_of};
 use cache_core::{CacheError, ConfigError};
 use cache_stack::Foundation;
-use clap::{Subcommand, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 
 use super::Ended;
 use crate::exit::Exit;
@@ -28,6 +33,8 @@ pub(crate) enum Users {
     Plan {
         #[arg(help = FILE)]
         file: PathBuf,
+        #[command(flatten)]
+        place: Place,
     },
     /// Change it, on every node, replicas included; exit code 3 where not all was done
     Apply {
@@ -36,6 +43,10 @@ pub(crate) enum Users {
         /// Do not ask
         #[arg(short, long)]
         yes: bool,
+        #[command(flatten)]
+        place: Place,
+        #[command(flatten)]
+        patience: Patience,
     },
     /// Try by dry runs what each user may and may not; exit code 1 where one differs
     Verify {
@@ -44,6 +55,8 @@ pub(crate) enum Users {
         /// Log in as each user, too, and try it for real
         #[arg(long = "try")]
         try_out: bool,
+        #[command(flatten)]
+        place: Place,
     },
     /// Change the password of one user in two steps, so that nobody is locked out
     Rotate {
@@ -60,6 +73,10 @@ pub(crate) enum Users {
         /// Do not ask, whoever is connected
         #[arg(short, long)]
         yes: bool,
+        #[command(flatten)]
+        place: Place,
+        #[command(flatten)]
+        patience: Patience,
     },
     /// Write the users for another tool, on standard output; no server is asked
     Export {
@@ -69,6 +86,27 @@ pub(crate) enum Users {
         #[arg(long, value_enum)]
         format: Format,
     },
+}
+
+/// Where the users are.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "ElastiCache")]
+pub(crate) struct Place {
+    /// The users of ElastiCache, through the API of AWS: region and credentials are found as by the AWS CLI
+    #[arg(long)]
+    elasticache: bool,
+    /// The id of the user group [default: elasticache.user_group of the declaration]
+    #[arg(long, value_name = "ID", requires = "elasticache")]
+    user_group: Option<String>,
+}
+
+/// How long ElastiCache may take.
+#[derive(Args, Clone, Copy, Debug)]
+#[command(next_help_heading = "ElastiCache")]
+pub(crate) struct Patience {
+    /// With --elasticache: how long to wait for one step to take effect
+    #[arg(long, value_name = "TIME", value_parser = crate::cli::duration, default_value = "15m")]
+    wait: Duration,
 }
 
 const FILE: &str = "The declaration, as docs/users.md describes it";
@@ -92,15 +130,21 @@ pub(crate) enum Format {
 impl Users {
     /// Whether servers have to be asked.
     pub(super) const fn needs_servers(&self) -> bool {
-        !matches!(self, Self::Export { .. })
+        match self {
+            Self::Export { .. } => false,
+            Self::Plan { place, .. }
+            | Self::Apply { place, .. }
+            | Self::Verify { place, .. }
+            | Self::Rotate { place, .. } => !place.elasticache,
+        }
     }
 }
 
 /// Does what needs no server.
-pub(super) fn run_alone(users: &Users, output: &mut Output) -> Ended {
+pub(super) async fn run_alone(users: Users, output: &mut Output) -> Ended {
     match users {
-        Users::Export { file, format } => export::run(&read(file)?, *format, output),
-        _ => Ok(Exit::Ok),
+        Users::Export { file, format } => export::run(&read(&file)?, format, output),
+        users => Box::pin(elasticache::run(users, output)).await,
     }
 }
 
@@ -112,7 +156,7 @@ pub(super) async fn run(users: Users, foundation: &Foundation, output: &mut Outp
         }
         .into());
     };
-    let (Users::Plan { file }
+    let (Users::Plan { file, .. }
     | Users::Apply { file, .. }
     | Users::Verify { file, .. }
     | Users::Rotate { file, .. }

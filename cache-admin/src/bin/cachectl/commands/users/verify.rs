@@ -58,6 +58,16 @@ fn show(verified: &Verified, trials: &[Trial], output: &mut Output) -> std::io::
         verified.tried,
         verified.failed.len()
     ))?;
+    trials_in_words(trials, output)?;
+    output.flush()?;
+    for (address, error) in &verified.unreached {
+        output.warning(&format!("not tried: {address}: {}", with_causes(error)));
+    }
+    Ok(())
+}
+
+/// A line for each trial.
+pub(super) fn trials_in_words(trials: &[Trial], output: &mut Output) -> std::io::Result<()> {
     for trial in trials {
         let password = trial
             .password
@@ -69,11 +79,11 @@ fn show(verified: &Verified, trials: &[Trial], output: &mut Output) -> std::io::
         };
         output.line(&format!("{}{password}: {result}", trial.user))?;
     }
-    output.flush()?;
-    for (address, error) in &verified.unreached {
-        output.warning(&format!("not tried: {address}: {}", with_causes(error)));
-    }
     Ok(())
+}
+
+pub(super) fn trial_json(trial: &Trial) -> Value {
+    json!({ "user": trial.user, "password": trial.password, "problem": trial.problem })
 }
 
 const fn expected(expected: Expected) -> &'static str {
@@ -96,9 +106,7 @@ fn as_json(verified: &Verified, trials: &[Trial]) -> Value {
     let unreached = verified.unreached.iter();
     let unreached =
         unreached.map(|(address, error)| json!({ "address": address, "error": with_causes(error) }));
-    let trials = trials
-        .iter()
-        .map(|trial| json!({ "user": trial.user, "password": trial.password, "problem": trial.problem }));
+    let trials = trials.iter().map(trial_json);
     json!({
         "tried": verified.tried,
         "failed": failed.collect::<Vec<_>>(),

@@ -1,0 +1,12 @@
+//! The token broker as its users meet it: processes that are started, asked over HTTP, hurt, and stopped.
+
+mod backing;
+mod fleet;
+#[path = "../tenant_service/http.rs"]
+mod http;
+mod hour;
+mod process;
+mod readme;
+mod service;
+#[path = "../tenant_service/shell.rs"]
+mod shell;
