@@ -6,11 +6,11 @@ use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 use cache_aws::dynamodb::{SegmentPage, SegmentWalk};
-use cache_core::CacheError;
+use cache_core::{CacheError, Pattern};
 use futures::future::try_join_all;
 
 use super::Whole;
-use super::cursor::{Cursor, GROUP};
+use super::cursor::Cursor;
 use crate::keys::{Find, ScanPage};
 
 /// Places that are kept at most. Each has a key of up to 2 KB for each part of a group: 4 MB in all.
@@ -19,8 +19,12 @@ const PLACES: usize = 256;
 /// Keys that a step returns at most when it begins a group again, and goes as far as it can.
 const CATCHING_UP: usize = 10_000;
 
-/// Pages of each part that such a step reads at most.
+/// Pages of each part that such a step reads at most, and keys of each page.
 const PAGES: u32 = 64;
+const CAUGHT_UP: u32 = 250;
+
+/// A step reads no fewer keys of a part, unless it is to look at fewer in all.
+const LEAST: u32 = 25;
 
 /// The walks that are under way.
 #[derive(Default)]
@@ -72,8 +76,13 @@ impl Walks {
         let mut keys = Vec::new();
         let mut pages = 0;
         loop {
-            let found = one_page_each(table, &parts, cursor.parts(), find).await?;
-            let mut left = Vec::new();
+            let (now, limit) = if catches_up {
+                (parts.len(), CAUGHT_UP)
+            } else {
+                share(find.count, parts.len())
+            };
+            let mut left = parts.split_off(now);
+            let found = one_page_each(table, &parts, cursor.parts(), limit, find.pattern).await?;
             for (part, page) in parts.into_iter().zip(found) {
                 let matching = page.keys.into_iter().map(Bytes::from);
                 keys.extend(matching.filter(|key| find.pattern.matches(key)));
@@ -137,21 +146,30 @@ async fn one_page_each(
     table: &Whole,
     parts: &[Part],
     segments: u32,
-    find: Find<'_>,
+    limit: u32,
+    pattern: &Pattern,
 ) -> Result<Vec<SegmentPage>, CacheError> {
     // What is not text is the beginning of no key.
-    let prefix = text_of(find.pattern.literal_prefix());
-    let among = u32::try_from(parts.len()).unwrap_or(GROUP).max(1);
+    let prefix = text_of(pattern.literal_prefix());
     let pages = parts.iter().map(|part| {
         table.client.walk(SegmentWalk {
             segment: part.segment,
             segments,
             after: part.after.as_deref(),
             prefix,
-            limit: find.count.div_ceil(among),
+            limit,
         })
     });
     try_join_all(pages).await
+}
+
+/// How many of `parts` parts a step that looks at `count` keys reads, and how many keys of each: few keys of many parts
+/// would cost a request for each part.
+fn share(count: u32, parts: usize) -> (usize, u32) {
+    let most = usize::try_from(count / LEAST).unwrap_or(usize::MAX);
+    let now = most.clamp(1, parts.max(1)).min(parts);
+    let among = u32::try_from(now).unwrap_or(u32::MAX).max(1);
+    (now, count.div_ceil(among))
 }
 
 /// What `bytes` begin with that is text.
@@ -195,6 +213,15 @@ mod tests {
         assert_eq!(walks.place(numbers[299]), Some(place(299)), "it stays");
         assert_eq!(walks.place(numbers[0]), None);
         assert_eq!(walks.0.lock().unwrap().kept.len(), PLACES);
+    }
+
+    #[test]
+    fn few_keys_are_looked_for_in_few_parts() {
+        assert_eq!(share(1_000, 8), (8, 125));
+        assert_eq!(share(1_000, 3), (3, 334));
+        assert_eq!(share(100, 8), (4, 25));
+        assert_eq!(share(10, 8), (1, 10));
+        assert_eq!(share(1, 8), (1, 1));
     }
 
     #[test]
