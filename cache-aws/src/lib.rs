@@ -9,6 +9,8 @@
 
 #[cfg(feature = "sdk")]
 mod account;
+#[cfg(any(feature = "keyset", feature = "secret"))]
+mod arn;
 #[cfg(any(
     feature = "dynamodb",
     feature = "elasticache",
@@ -21,8 +23,26 @@ mod error;
 mod fetch;
 #[cfg(feature = "iam")]
 mod iam;
+#[cfg(feature = "keyset")]
+mod keyset;
+#[cfg(any(
+    feature = "dynamodb",
+    feature = "elasticache",
+    feature = "iam",
+    feature = "keyset",
+    feature = "secret"
+))]
+mod quiet;
+#[cfg(feature = "secret")]
+mod secret;
+#[cfg(any(feature = "keyset", feature = "secret"))]
+mod secrets_manager;
 
 #[cfg(feature = "sdk")]
 pub use account::{Aws, AwsBuilder, AwsService};
 #[cfg(feature = "iam")]
 pub use iam::{IamService, IamTokens, IamTokensBuilder};
+#[cfg(feature = "keyset")]
+pub use keyset::{KmsKeyEncryption, SecretsManagerKeysetStore};
+#[cfg(feature = "secret")]
+pub use secret::ServiceSecret;

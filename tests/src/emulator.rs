@@ -3,13 +3,15 @@
 //! Two emulators that agree are worth more than one, so a test that can runs against both. What neither shows is in
 //! `docs/aws.md`; tests provoke it by a server of their own.
 //!
-//! Not in here: clients of AWS.
+//! Not in here: clients of AWS, but for [`Emulator::call`], by which a test plays the operator.
 
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::Python;
@@ -18,6 +20,9 @@ use crate::server::process::Process;
 use crate::wait::until;
 
 const HOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// The region in which [`Emulator::call`] asks.
+pub const REGION: &str = "eu-west-2";
 
 /// How often a start is tried again because something else took the port.
 const TRIES: u32 = 5;
@@ -109,6 +114,39 @@ impl Emulator {
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Asks a service with the JSON protocol for something, as anybody: `secretsmanager.CreateSecret`,
+    /// `TrentService.CreateKey`, `DynamoDB_20120810.CreateTable`.
+    ///
+    /// # Errors
+    ///
+    /// If the answer is no success; the message holds it.
+    pub async fn call(&self, target: &str, body: &Value) -> Result<Value> {
+        let service = match target.split_once('.').map_or(target, |(service, _)| service) {
+            "TrentService" => "kms",
+            "DynamoDB_20120810" => "dynamodb",
+            service => service,
+        };
+        let body = body.to_string();
+        let host = self.url.trim_start_matches("http://");
+        let request = format!(
+            "POST / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Type: application/x-amz-json-1.1\r\n\
+             X-Amz-Target: {target}\r\nContent-Length: {}\r\nAuthorization: AWS4-HMAC-SHA256 \
+             Credential=operator/20260101/{REGION}/{service}/aws4_request, SignedHeaders=host, Signature=none\r\n\r\n{body}",
+            body.len()
+        );
+        let mut stream = TcpStream::connect(host).await?;
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await?;
+        let answer = String::from_utf8(answer)?;
+        let (head, body) = answer.split_once("\r\n\r\n").context("no end of the headers")?;
+        let status = head.split(' ').nth(1).unwrap_or_default();
+        ensure!(status == "200", "{target} was answered {status}: {body}");
+        // Whether the body comes in chunks or not: what is in it is one JSON value on one line.
+        let json = body.lines().find(|line| line.starts_with('{')).unwrap_or("{}");
+        Ok(serde_json::from_str(json)?)
     }
 
     async fn start(kind: EmulatorKind, python: &Python) -> Result<Self> {

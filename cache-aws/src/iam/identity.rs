@@ -13,6 +13,7 @@ use cache_core::clock::{self, Instant};
 use super::Clock;
 use crate::error::credentials::{timed_out, translate};
 use crate::fetch::Latest;
+use crate::quiet::quiet;
 
 /// New credentials are fetched when the old ones have less than this left, so that a token can still be used.
 const MARGIN: Duration = Duration::from_secs(60);
@@ -81,7 +82,8 @@ impl Identity {
 }
 
 async fn fetch(provider: SharedCredentialsProvider, timeout: Duration) -> Result<Keys, CacheError> {
-    match tokio::time::timeout(timeout, provider.provide_credentials()).await {
+    let provided = quiet(provider.provide_credentials());
+    match tokio::time::timeout(timeout, provided).await {
         Ok(Ok(credentials)) => Ok(Keys {
             credentials,
             since: clock::now(),

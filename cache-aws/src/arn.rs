@@ -1,0 +1,52 @@
+//! The parts of an ARN that matter here.
+//!
+//! Not in here: what the resource of a service looks like.
+
+/// An ARN, taken apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Arn<'a> {
+    pub(crate) service: &'a str,
+    pub(crate) region: &'a str,
+    /// The rest, such as `secret:NAME` or `key/ID`.
+    pub(crate) resource: &'a str,
+}
+
+impl<'a> Arn<'a> {
+    /// Takes `arn:PARTITION:SERVICE:REGION:ACCOUNT:RESOURCE` apart; `None` if a part is missing.
+    pub(crate) fn parse(text: &'a str) -> Option<Self> {
+        let parts: Vec<&str> = text.splitn(6, ':').collect();
+        let ["arn", partition, service, region, account, resource] = parts[..] else {
+            return None;
+        };
+        let is_word = |part: &str| !part.is_empty() && !part.contains(char::is_whitespace);
+        [partition, service, region, account, resource]
+            .into_iter()
+            .all(is_word)
+            .then_some(Self {
+                service,
+                region,
+                resource,
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_arn_is_taken_apart() {
+        let arn = Arn::parse("arn:aws-cn:secretsmanager:cn-north-1:111122223333:secret:/app/x-AbCdEf");
+        assert_eq!(
+            arn,
+            Some(Arn {
+                service: "secretsmanager",
+                region: "cn-north-1",
+                resource: "secret:/app/x-AbCdEf"
+            })
+        );
+        for text in ["", "app/x", "arn:aws:kms:eu-west-2:1", "arn:aws:kms::1:key/x"] {
+            assert_eq!(Arn::parse(text), None, "{text}");
+        }
+    }
+}
