@@ -108,20 +108,9 @@ impl Broker {
         } = parts;
         let trouble = Arc::new(Trouble::default());
         let tally = Arc::new(Tally::default());
-<<<<<<< HEAD
-        let minter = Minter::new(
-            upstream,
-            most_mints,
-            times,
-            Arc::clone(&clock),
-            Arc::clone(&tally),
-        );
-        let source = Source::new(minter, Arc::clone(&trouble), times, Arc::clone(&clock))?;
-=======
         let minter = Minter::new(upstream, most_mints, times, Arc::clone(&clock), Arc::clone(&tally));
         let shared = Shared::new(Arc::clone(&cache), times, Arc::clone(&clock));
         let source = Source::new(minter, shared, Arc::clone(&trouble), times, Arc::clone(&clock))?;
->>>>>>> main
         let config = ReadThroughConfig::builder()
             // The token's own expiry decides: what was minted together may be refreshed together.
             .jitter(0.0)
