@@ -5,7 +5,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use cache_core::{CacheClient as _, CacheError, MemoryCache, Ttl};
+use cache_core::{CacheClient, CacheError, Ttl};
 use cache_stack::{Foundation, Stack};
 use cache_valkey::ValkeyClient;
 use cache_valkey::admin::KeyType;
@@ -75,8 +75,13 @@ impl Inspection {
             });
         }
         match &stack.foundation {
-            Foundation::Memory(cache) => Self::of_memory(cache, key, value).await,
+            Foundation::Memory(cache) => Self::of_client(&**cache, "memory".to_owned(), key, value).await,
             Foundation::Valkey(client) => Self::of_servers(client, key, value).await,
+            #[cfg(feature = "dynamodb")]
+            Foundation::DynamoDb(client) => {
+                let table = format!("dynamodb:{}/{}", client.region(), client.table());
+                Self::of_client(&**client, table, key, value).await
+            }
             _ => Err(CacheError::Unsupported {
                 detail: "this backend's keys cannot be looked at".into(),
             }),
@@ -118,8 +123,10 @@ impl Inspection {
         }))
     }
 
-    async fn of_memory(
-        cache: &MemoryCache,
+    /// By what the contract tells.
+    async fn of_client(
+        cache: &dyn CacheClient,
+        place: String,
         key: &[u8],
         value: Option<u32>,
     ) -> Result<Option<Self>, CacheError> {
@@ -139,7 +146,7 @@ impl Inspection {
         };
         Ok(Some(Self {
             slot: None,
-            primary: Some("memory".to_owned()),
+            primary: Some(place),
             kind: Some(KeyType::String.name().to_owned()),
             ttl_ms,
             forever,

@@ -2,7 +2,8 @@
 //!
 //! [`Engine`] invalidates, counts and lists the keys of a [`Selection`] over every primary at once,
 //! and says exactly what it did: [`Report`]. It works on whatever offers [`Keys`]: a Valkey server, a
-//! cluster, a primary that sentinels watch ([`ValkeyKeys`]), the embedded client ([`MemoryKeys`]).
+//! cluster, a primary that sentinels watch ([`ValkeyKeys`]), the embedded client ([`MemoryKeys`]), a DynamoDB table
+//! (`DynamoKeys`, with the feature `dynamodb`).
 //!
 //! [`Overview`] is the whole cache at one look, [`Inspection`] one key, [`Namespaces`] the generations by which all
 //! keys of a namespace are put out of reach at once. [`Doctor`] looks for what is wrong, and explains
@@ -22,6 +23,8 @@ mod causes;
 mod checkpoint_file;
 mod digits;
 mod doctor;
+#[cfg(feature = "dynamodb")]
+mod dynamodb;
 mod engine;
 mod escape;
 #[cfg(feature = "http")]
@@ -46,6 +49,8 @@ pub use big_keys::{BigKey, BigKeys, BigKeysOptions, Group, SampledPrimary};
 pub use causes::with_causes;
 pub use checkpoint_file::CheckpointFile;
 pub use doctor::{Diagnosis, Doctor, Finding, Health};
+#[cfg(feature = "dynamodb")]
+pub use dynamodb::DynamoKeys;
 pub use engine::{
     Checkpoint, Checkpoints, Control, Counted, Counts, Engine, Estimate, Event, Gap, GapReason, Life,
     Listing, Method, Observer, Options, Outcome, Pace, PrimaryReport, Progress, Report, Selection,

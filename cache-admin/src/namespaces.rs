@@ -2,10 +2,10 @@
 
 use cache_core::{CacheError, Keyspace, Pattern};
 use cache_layers::{Generation, Generations, GenerationsConfig};
-use cache_stack::{Foundation, Stack};
+use cache_stack::Stack;
 use serde::{Deserialize, Serialize};
 
-use crate::{Counts, Engine, MemoryKeys, Options, Outcome, ValkeyKeys, digits};
+use crate::{Counts, Engine, Options, Outcome, digits};
 
 /// The namespaces of one cache.
 #[derive(Clone, Debug)]
@@ -103,14 +103,9 @@ impl Namespaces {
     /// The namespaces of the cache behind `stack`.
     #[must_use]
     pub fn new(stack: &Stack) -> Self {
-        let engine = match &stack.foundation {
-            Foundation::Memory(cache) => Some(Engine::new(MemoryKeys::new(cache.clone()))),
-            Foundation::Valkey(client) => Some(Engine::new(ValkeyKeys::new(client))),
-            _ => None,
-        };
         Self {
             generations: Generations::new(stack.client.clone(), GenerationsConfig::default()),
-            engine,
+            engine: Engine::of(&stack.foundation).ok(),
             prefix: stack.key_prefix().to_owned(),
         }
     }

@@ -158,7 +158,11 @@ impl Account {
         _table: &DynamoDbConfig,
         _config: &CacheConfig,
     ) -> Result<Foundation, CacheError> {
+<<<<<<< HEAD
+        Err(ConfigError::one("CACHE_TYPE", missing("dynamodb")).into())
+=======
         Err(missing("CACHE_TYPE", "dynamodb"))
+>>>>>>> main
     }
 
     #[cfg(not(feature = "aws-secret"))]

@@ -4,13 +4,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cache_core::config::{
+<<<<<<< HEAD
+    Address, Authentication, Backend, ConfigError, DynamoDbConfig, NearTracking, PlaintextEntries,
+    ValkeyConfig,
+=======
     Authentication, Backend, ConfigError, NearTracking, PlaintextEntries, ValkeyConfig,
+>>>>>>> main
 };
 use cache_core::credentials::CredentialsSource;
 use cache_core::{CacheClient, CacheConfig, CacheError, MemoryCache};
 use cache_valkey::{Tracking, ValkeyClient};
 
+<<<<<<< HEAD
+use crate::aws::{Account, Iam, Supplied};
+=======
 use crate::aws::Account;
+>>>>>>> main
 use crate::refusal::Credentials;
 use crate::{Foundation, Stack, encryption, layers};
 
@@ -174,6 +183,32 @@ async fn login(
     let Backend::Valkey(valkey) = &mut config.backend else {
         return Ok(brought);
     };
+<<<<<<< HEAD
+    let mut login = brought;
+    if let (
+        None,
+        Authentication::Iam {
+            username,
+            cache_name,
+            serverless,
+            service,
+        },
+    ) = (&login, &valkey.authentication)
+    {
+        let iam = Iam {
+            username,
+            cache_name,
+            serverless: *serverless,
+            service: *service,
+        };
+        login = Some(account.tokens(iam).await?);
+    }
+    if let (Some(secret), Some(supplied)) = (secret, supplied) {
+        if valkey.topology.addresses().is_empty() {
+            valkey
+                .topology
+                .set_addresses(vec![Address::new(supplied.host, supplied.port)]);
+=======
     let mut login = match brought {
         Some(brought) => Some(brought),
         None => account.tokens(&valkey.authentication).await?,
@@ -187,6 +222,7 @@ async fn login(
                 )
             })?;
             valkey.topology.set_addresses(vec![address]);
+>>>>>>> main
         }
         if supplied.tls && valkey.tls.is_none() {
             valkey.tls = secret.tls;

@@ -89,7 +89,10 @@ pub(crate) enum Refused {
     NoSuch(NoSuchToken),
     Input(CacheError),
     /// There is no valid token, and none can be minted.
-    NoToken { why: MintError, cache_fails: bool },
+    NoToken {
+        why: MintError,
+        cache_fails: bool,
+    },
 }
 
 impl Broker {
@@ -105,9 +108,20 @@ impl Broker {
         } = parts;
         let trouble = Arc::new(Trouble::default());
         let tally = Arc::new(Tally::default());
+<<<<<<< HEAD
+        let minter = Minter::new(
+            upstream,
+            most_mints,
+            times,
+            Arc::clone(&clock),
+            Arc::clone(&tally),
+        );
+        let source = Source::new(minter, Arc::clone(&trouble), times, Arc::clone(&clock))?;
+=======
         let minter = Minter::new(upstream, most_mints, times, Arc::clone(&clock), Arc::clone(&tally));
         let shared = Shared::new(Arc::clone(&cache), times, Arc::clone(&clock));
         let source = Source::new(minter, shared, Arc::clone(&trouble), times, Arc::clone(&clock))?;
+>>>>>>> main
         let config = ReadThroughConfig::builder()
             // The token's own expiry decides: what was minted together may be refreshed together.
             .jitter(0.0)
@@ -136,8 +150,16 @@ impl Broker {
     }
 
     /// A token for `app` and `profile`, valid for the minimum at least.
-    pub(crate) async fn token(&self, app: &str, profile: &str, repository: Option<&str>) -> Result<Handed, Refused> {
-        let order = self.profiles.order(app, profile, repository).map_err(Refused::NoSuch)?;
+    pub(crate) async fn token(
+        &self,
+        app: &str,
+        profile: &str,
+        repository: Option<&str>,
+    ) -> Result<Handed, Refused> {
+        let order = self
+            .profiles
+            .order(app, profile, repository)
+            .map_err(Refused::NoSuch)?;
         self.tally.request();
         let handed = self.hand_out(order).await;
         if handed.is_err() {
@@ -150,7 +172,8 @@ impl Broker {
         let key = self.keys.token(&order);
         let own = Arc::new(AtomicBool::new(false));
         let load = {
-            let (source, key, order, own) = (self.source.clone(), key.clone(), order.clone(), Arc::clone(&own));
+            let (source, key, order, own) =
+                (self.source.clone(), key.clone(), order.clone(), Arc::clone(&own));
             move || async move {
                 let loaded = source.load(key, order).await;
                 own.store(true, Ordering::Relaxed);
@@ -174,7 +197,11 @@ impl Broker {
             if self.is_new(&key, answer.created) {
                 self.source.remember(&key, &held.minted).await;
             }
-            if own.load(Ordering::Relaxed) { Origin::Mint } else { Origin::Cache }
+            if own.load(Ordering::Relaxed) {
+                Origin::Mint
+            } else {
+                Origin::Cache
+            }
         };
         Ok(Handed {
             order,

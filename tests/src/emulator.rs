@@ -19,6 +19,17 @@ use crate::server::port::free_port;
 use crate::server::process::Process;
 use crate::wait::until;
 
+/// The variables by which a process of ours uses the DynamoDB at `url`, with made-up credentials.
+#[must_use]
+pub fn aws_variables(url: &str) -> [(&'static str, String); 4] {
+    [
+        ("AWS_ENDPOINT_URL_DYNAMODB", url.to_owned()),
+        ("AWS_REGION", "eu-west-2".to_owned()),
+        ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE".to_owned()),
+        ("AWS_SECRET_ACCESS_KEY", "none".to_owned()),
+    ]
+}
+
 const HOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// The region in which [`Emulator::call`] asks.

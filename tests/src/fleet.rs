@@ -18,6 +18,10 @@ pub struct Setup {
     pub addresses: Vec<String>,
     /// Whether these are of a cluster.
     pub cluster: bool,
+    /// The table, if the cache is DynamoDB. The AWS SDK's variables say where that is, and [`addresses`](Self::addresses)
+    /// are not used.
+    #[serde(default)]
+    pub table: Option<String>,
     /// `host:port` of the server on which loads are counted: not the cache, which tests hurt.
     pub ledger: String,
     /// How long the lease of a load lives.

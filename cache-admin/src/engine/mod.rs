@@ -46,6 +46,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use cache_core::CacheError;
 use cache_core::clock;
+use cache_stack::Foundation;
 
 pub use checkpoint::{Checkpoint, Checkpoints};
 pub use control::Control;
@@ -65,8 +66,8 @@ use self::plan::Plan;
 use self::run::Run;
 use self::sample::Reservoir;
 use self::visit::{Action, Errand};
-use crate::SlotSet;
 use crate::keys::{Description, Keys, Layout, Traits};
+use crate::{MemoryKeys, SlotSet, ValkeyKeys};
 
 /// Works on all keys of a [`Selection`], on every primary at once.
 ///
@@ -144,6 +145,23 @@ impl Engine {
     /// An engine over the keys of one backend.
     pub fn new(keys: impl Keys) -> Self {
         Self { keys: Arc::new(keys) }
+    }
+
+    /// An engine over the keys of the backend of a stack.
+    ///
+    /// # Errors
+    ///
+    /// [`CacheError::Unsupported`] for a backend whose keys cannot be listed.
+    pub fn of(foundation: &Foundation) -> Result<Self, CacheError> {
+        match foundation {
+            Foundation::Memory(cache) => Ok(Self::new(MemoryKeys::new(Arc::clone(cache)))),
+            Foundation::Valkey(client) => Ok(Self::new(ValkeyKeys::new(client))),
+            #[cfg(feature = "dynamodb")]
+            Foundation::DynamoDb(client) => Ok(Self::new(crate::DynamoKeys::new(Arc::clone(client)))),
+            _ => Err(CacheError::Unsupported {
+                detail: "this backend's keys cannot be listed".into(),
+            }),
+        }
     }
 
     /// Removes every key of `selection`.

@@ -8,7 +8,7 @@ use axum::Router;
 use cache_core::config::Backend;
 use cache_core::{CacheClient as _, CacheError, Keyspace, Outcome, Unavailability, clock};
 use cache_layers::{Idempotency, IdempotencyConfig};
-use cache_stack::{Foundation, Stack};
+use cache_stack::Stack;
 use tokio::sync::{Mutex, Semaphore, watch};
 
 use super::document::Document;
@@ -17,7 +17,7 @@ use super::{Limits, Listener, ListenerError, ListenerOptions};
 use crate::access::Access;
 use crate::jobs::{Jobs, JobsConfig};
 use crate::seal::Sealer;
-use crate::{Engine, MemoryKeys, Namespaces, ValkeyKeys};
+use crate::{Engine, Namespaces};
 
 /// Writes the process's metrics as text.
 type Scrape = Arc<dyn Fn() -> Result<String, CacheError> + Send + Sync>;
@@ -205,15 +205,7 @@ impl AdminServiceBuilder {
     /// [`CacheError::Unsupported`] for a backend whose keys cannot be listed, [`CacheError::InvalidInput`] for a
     /// quota that cannot be, [`CacheError::Unavailable`] where the machine has no randomness to give.
     pub async fn build(self) -> Result<AdminService, CacheError> {
-        let engine = match &self.stack.foundation {
-            Foundation::Memory(cache) => Engine::new(MemoryKeys::new(Arc::clone(cache))),
-            Foundation::Valkey(client) => Engine::new(ValkeyKeys::new(client)),
-            _ => {
-                return Err(CacheError::Unsupported {
-                    detail: "this backend's keys cannot be listed".into(),
-                });
-            }
-        };
+        let engine = Engine::of(&self.stack.foundation)?;
         let jobs = match self.jobs {
             Some(jobs) => jobs,
             None => {

@@ -12,6 +12,7 @@ use super::Table;
 use super::retry::{Deadline, Effect, Tries};
 use crate::account::AwsService;
 use crate::error::{self, Request};
+use crate::quiet::quiet;
 
 impl Table {
     /// Runs `work` until it is done, the deadline passes, or the client closes.
@@ -40,13 +41,15 @@ impl Table {
         request: impl Fn() -> F,
     ) -> Result<T, CacheError>
     where
-        F: Future<Output = Result<T, CacheError>>,
+        F: Future<Output = Result<T, CacheError>> + Send,
     {
         let mut tries = Tries::default();
         loop {
             let limit = tries.limit(effect, deadline);
             self.cost.request();
-            let error = match tokio::time::timeout(limit, request()).await {
+            let answer = tokio::time::timeout(limit, quiet(request())).await;
+            self.clock.warn_if_wrong();
+            let error = match answer {
                 Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(error)) => error,
                 Err(_) => CacheError::Timeout {

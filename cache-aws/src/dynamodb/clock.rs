@@ -7,7 +7,7 @@
 //! minutes off still agrees with the others to about two seconds.
 
 use std::fmt;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -43,6 +43,8 @@ pub(super) struct TableClock {
     /// What is added to the machine's time, in milliseconds.
     offset: AtomicI64,
     seen: Mutex<Seen>,
+    /// Whether somebody was told of the correction.
+    warned: AtomicBool,
 }
 
 /// By how much the machine's clock may be behind, in milliseconds: at least, at most.
@@ -113,6 +115,7 @@ impl TableClock {
             wall,
             offset: AtomicI64::new(0),
             seen: Mutex::default(),
+            warned: AtomicBool::new(false),
         }
     }
 
@@ -144,11 +147,20 @@ impl TableClock {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let correction = seen.add(received, behind).correction();
         drop(seen);
-        let former = self.offset.swap(correction, Ordering::Relaxed);
-        if former == 0 && correction != 0 {
+        self.offset.store(correction, Ordering::Relaxed);
+    }
+
+    /// Says so when the machine's clock begins to be corrected. Not where that is found out: inside of a request the
+    /// SDK's log is off, and ours with it.
+    pub(super) fn warn_if_wrong(&self) {
+        let offset = self.offset();
+        if (offset != 0) != self.warned.load(Ordering::Relaxed)
+            && self.warned.swap(offset != 0, Ordering::Relaxed) != (offset != 0)
+            && offset != 0
+        {
             tracing::warn!(
-                milliseconds = correction,
-                "the clock of this machine is off by DynamoDB's; expiries are corrected by it, but set the clock right (NTP)"
+                milliseconds = offset,
+                "the clock of this machine is wrong by DynamoDB's; expiries are corrected by it, but set the clock right (NTP)"
             );
         }
     }

@@ -216,6 +216,12 @@ pub fn markdown() -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use opentelemetry::metrics::MeterProvider as _;
+    use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData, ResourceMetrics, ScopeMetrics};
+    use opentelemetry_sdk::metrics::{InMemoryMetricExporter, PeriodicReader, SdkMeterProvider};
+
     use super::*;
 
     #[test]
@@ -228,6 +234,53 @@ mod tests {
         let stats = cost.stats(0);
         assert!((stats.read_units - 1.5).abs() < 1e-9, "{stats:?}");
         assert!((stats.write_units - 3.0).abs() < 1e-9, "{stats:?}");
+    }
+
+    #[test]
+    fn every_metric_is_emitted_once_with_the_table_alone() {
+        let exporter = InMemoryMetricExporter::default();
+        let reader = PeriodicReader::builder(exporter.clone()).build();
+        let provider = SdkMeterProvider::builder().with_reader(reader).build();
+        let cost = Cost {
+            instruments: Box::leak(Box::new(Instruments::new(&provider.meter("test")))),
+            ..Cost::new("tokens")
+        };
+        let one = ConsumedCapacity::builder().capacity_units(1.5).build();
+        cost.read([&one]);
+        cost.write([&one]);
+        cost.throttled();
+        cost.unprocessed(3);
+        provider.force_flush().unwrap();
+        let exported = exporter.get_finished_metrics().unwrap();
+        let metrics = exported
+            .iter()
+            .flat_map(ResourceMetrics::scope_metrics)
+            .flat_map(ScopeMetrics::metrics);
+        let mut emitted = BTreeMap::new();
+        for metric in metrics {
+            let (attributes, value): (Vec<KeyValue>, f64) = match metric.data() {
+                AggregatedMetrics::F64(MetricData::Sum(sum)) => {
+                    let point = sum.data_points().next().unwrap();
+                    (point.attributes().cloned().collect(), point.value())
+                }
+                AggregatedMetrics::U64(MetricData::Sum(sum)) => {
+                    let point = sum.data_points().next().unwrap();
+                    (
+                        point.attributes().cloned().collect(),
+                        units(point.value() * 1_000),
+                    )
+                }
+                _ => panic!("{} is no sum", metric.name()),
+            };
+            assert_eq!(attributes, [KeyValue::new("db.collection.name", "tokens")]);
+            emitted.insert(metric.name().to_owned(), value);
+        }
+        let wanted = [1.5, 1.5, 1.0, 3.0];
+        let wanted = METRICS
+            .iter()
+            .zip(wanted)
+            .map(|(metric, value)| (metric.name.to_owned(), value));
+        assert_eq!(emitted, wanted.collect());
     }
 
     #[test]

@@ -19,6 +19,7 @@ use super::retry::{Deadline, Effect, Tries, delay};
 use super::{DynamoClient, call, sdk};
 use crate::account::{Aws, AwsService};
 use crate::error::{self, Request};
+use crate::quiet::quiet;
 
 /// How long one request about the table may take.
 const REQUEST: Duration = Duration::from_secs(10);
@@ -400,13 +401,13 @@ impl DynamoTable {
         request: impl Fn() -> F,
     ) -> Result<T, CacheError>
     where
-        F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+        F: Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send,
         E: ProvideErrorMetadata + std::error::Error + 'static,
     {
         let deadline = Deadline::after(REQUEST);
         let mut tries = Tries::default();
         loop {
-            let error = match tokio::time::timeout(tries.limit(effect, &deadline), request()).await {
+            let error = match tokio::time::timeout(tries.limit(effect, &deadline), quiet(request())).await {
                 Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(error)) if error::code(&error) == Some("ResourceNotFoundException") => {
                     return Err(call::missing(&self.name, self.aws.region()));

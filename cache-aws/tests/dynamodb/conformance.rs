@@ -15,8 +15,8 @@ fn subject(client: DynamoClient) -> Subject {
     Subject::new(client)
         .with_largest_value(DynamoClient::MAX_VALUE_LEN)
         .with_longest_key(DynamoClient::MAX_KEY_LEN)
-        .with_drops(3_000)
-        .with_load(20, 100)
+        .with_drops(1_500)
+        .with_load(10, 60)
         .with_patience(Duration::from_secs(60))
 }
 
@@ -41,8 +41,8 @@ impl Outage for Unreachable {
 
 cache_core::conformance_tests! {
     mod dynoxide in real time = async {
-        let emulator = super::Emulator::start().await;
-        super::subject(emulator.builder().await.options(super::options()).connect().await.unwrap())
+        let emulator = Emulator::start().await;
+        subject(emulator.builder().await.options(options()).connect().await.unwrap())
     };
 }
 

@@ -254,10 +254,15 @@ async fn a_batch_that_is_never_processed_ends_by_the_deadline() {
         _ => Act::Forward,
     })
     .await;
+<<<<<<< HEAD
     let written = scene
         .client
         .set_many(&[("key", "1".into()), ("other", "2".into())], TEN_MINUTES);
     let error = written.await.unwrap_err();
+=======
+    let entries = [("key", "1".into()), ("other", "2".into())];
+    let error = scene.client.set_many(&entries, TEN_MINUTES).await.unwrap_err();
+>>>>>>> main
     assert!(
         error.is_transient() && error.outcome() == Outcome::Unknown,
         "{error}"

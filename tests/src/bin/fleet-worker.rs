@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use cache_core::config::{Topology, ValkeyConfig};
-use cache_core::{CacheClient as _, CacheError, Invalidation, Ttl};
+use cache_core::{CacheClient, CacheError, Invalidation, Ttl};
 use cache_layers::read_through::{Coordination, ReadError, RefreshAhead};
 use cache_layers::{Loaded, ReadThrough, ReadThroughConfig};
 use cache_valkey::ValkeyClient;
@@ -24,7 +24,7 @@ use tokio::task::JoinSet;
 async fn main() -> Result<()> {
     let setup = std::env::args().nth(1).context("the setup is missing")?;
     let setup: Arc<Setup> = Arc::new(serde_json::from_str(&setup)?);
-    let client = Arc::new(connect(&setup).await?);
+    let client = connect(&setup).await?;
     let through = read_through(&setup, Arc::clone(&client))?;
     let mut orders = BufReader::new(tokio::io::stdin()).lines();
     // The first report says that it is ready.
@@ -49,7 +49,22 @@ async fn tell(report: &Report) -> Result<()> {
     Ok(())
 }
 
-async fn connect(setup: &Setup) -> Result<ValkeyClient> {
+#[cfg(feature = "dynamodb")]
+async fn connect_to(table: &str) -> Result<Arc<dyn CacheClient>> {
+    let aws = Box::pin(cache_aws::Aws::from_env()).await?;
+    let client = cache_aws::dynamodb::DynamoClient::connect(&aws, table).await?;
+    Ok(Arc::new(client))
+}
+
+#[cfg(not(feature = "dynamodb"))]
+async fn connect_to(table: &str) -> Result<Arc<dyn CacheClient>> {
+    anyhow::bail!("for the table {table} run the tests with --all-features")
+}
+
+async fn connect(setup: &Setup) -> Result<Arc<dyn CacheClient>> {
+    if let Some(table) = &setup.table {
+        return connect_to(table).await;
+    }
     let addresses = setup.addresses.iter().map(|text| text.parse());
     let addresses = addresses.collect::<Result<Vec<_>, _>>()?;
     let topology = if setup.cluster {
@@ -57,10 +72,12 @@ async fn connect(setup: &Setup) -> Result<ValkeyClient> {
     } else {
         Topology::Single { addresses, db: 0 }
     };
-    Ok(ValkeyClient::connect(&ValkeyConfig::new(topology)).await?)
+    Ok(Arc::new(
+        ValkeyClient::connect(&ValkeyConfig::new(topology)).await?,
+    ))
 }
 
-fn read_through(setup: &Setup, client: Arc<ValkeyClient>) -> Result<ReadThrough> {
+fn read_through(setup: &Setup, client: Arc<dyn CacheClient>) -> Result<ReadThrough> {
     let config = ReadThroughConfig::builder()
         .coordination(Coordination::Fleet {
             lease: Duration::from_millis(setup.lease),
@@ -117,7 +134,7 @@ async fn carry_out(setup: &Arc<Setup>, through: &ReadThrough, order: &Arc<Order>
 
 /// What the machine does by itself, without a read-through: the first process writes the key, each other one
 /// hears of it and reads.
-async fn hear(setup: &Setup, client: &ValkeyClient, order: &Order) -> Result<Report> {
+async fn hear(setup: &Setup, client: &Arc<dyn CacheClient>, order: &Order) -> Result<Report> {
     let asked_ns = monotonic_ns();
     let value = if setup.worker == 0 {
         tokio::time::sleep(Duration::from_millis(order.load)).await;

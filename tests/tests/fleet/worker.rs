@@ -27,6 +27,7 @@ pub(crate) async fn setup(addresses: Vec<String>, cluster: bool) -> Result<Setup
         worker: 0,
         addresses,
         cluster,
+        table: None,
         ledger: ledger().await?,
         lease: 2_000,
         failure_hold: 0,
@@ -90,7 +91,10 @@ pub(crate) struct Worker {
 impl Worker {
     /// Starts one, and waits until it has connected.
     pub(crate) async fn start(setup: &Setup) -> Result<Self> {
+        let endpoint = setup.table.as_ref().and(setup.addresses.first());
+        let aws = endpoint.map(|url| tests::aws_variables(url));
         let mut process = Command::new(env!("CARGO_BIN_EXE_fleet-worker"))
+            .envs(aws.into_iter().flatten())
             .arg(serde_json::to_string(setup)?)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -137,6 +137,9 @@ pub(crate) enum Command {
     Bigkeys(Bigkeys),
     /// Look for what is wrong with the cache, and explain it
     Doctor(Examine),
+    /// The table of a cache on DynamoDB
+    #[command(subcommand, arg_required_else_help = true)]
+    Dynamodb(crate::commands::dynamodb::Dynamodb),
     /// Removals and counts as jobs: what runs, what ran, and steering them
     Jobs(Jobs),
     /// Serve the administration over HTTP
@@ -238,7 +241,12 @@ impl Command {
     pub(crate) const fn is_about_the_cache(&self) -> bool {
         !matches!(
             self,
-            Self::Completions { .. } | Self::Config(_) | Self::Keyset(_) | Self::Serve(_) | Self::Token(_)
+            Self::Completions { .. }
+                | Self::Config(_)
+                | Self::Dynamodb(_)
+                | Self::Keyset(_)
+                | Self::Serve(_)
+                | Self::Token(_)
         )
     }
 }

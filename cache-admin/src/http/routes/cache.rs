@@ -169,6 +169,8 @@ async fn removed(stack: &Stack, key: &[u8]) -> Result<u64, CacheError> {
     match &stack.foundation {
         // Its keys are text.
         Foundation::Memory(_) => Ok(0),
+        #[cfg(feature = "dynamodb")]
+        Foundation::DynamoDb(_) => Ok(0),
         Foundation::Valkey(client) => {
             let unlinked = client.administration().unlink(&[whole(stack, key)]).await;
             unlinked.into_removed()

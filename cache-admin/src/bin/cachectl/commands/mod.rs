@@ -5,6 +5,7 @@ pub(crate) mod bigkeys;
 mod completions;
 mod config;
 pub(crate) mod doctor;
+pub(crate) mod dynamodb;
 mod estimate;
 pub(crate) mod generation;
 pub(crate) mod inspect;
@@ -22,9 +23,9 @@ pub(crate) mod users;
 
 use std::ffi::OsString;
 
-use cache_admin::{Engine, MemoryKeys, ValkeyKeys};
+use cache_admin::Engine;
+use cache_core::Pattern;
 use cache_core::config::{Loaded, OnError, Startup};
-use cache_core::{CacheError, Pattern};
 use cache_stack::{Foundation, Stack};
 
 use crate::cli::{Command, Config};
@@ -45,6 +46,7 @@ pub(crate) async fn run(command: Command, output: &mut Output) -> Ended {
         Command::Doctor(arguments) => Box::pin(doctor::run(arguments, output)).await,
         Command::Jobs(arguments) => Box::pin(jobs::run_local(arguments, output)).await,
         Command::Users(users) if !users.needs_servers() => users::run_alone(users, output).await,
+        Command::Dynamodb(table) => Box::pin(dynamodb::run(table, output)).await,
         Command::Serve(arguments) => Box::pin(serve::run(&arguments, output)).await,
         command => {
             let stack = connect(output).await?;
@@ -80,6 +82,7 @@ async fn run_on(command: Command, stack: &Stack, output: &mut Output) -> Ended {
         Command::Completions { .. }
         | Command::Config(_)
         | Command::Doctor(_)
+        | Command::Dynamodb(_)
         | Command::Jobs(_)
         | Command::Keyset(_)
         | Command::Serve(_)
@@ -108,14 +111,7 @@ async fn connect(output: &mut Output) -> Result<Stack, Failure> {
 }
 
 fn engine(stack: &Stack) -> Result<Engine, Failure> {
-    match &stack.foundation {
-        Foundation::Memory(cache) => Ok(Engine::new(MemoryKeys::new(cache.clone()))),
-        Foundation::Valkey(client) => Ok(Engine::new(ValkeyKeys::new(client))),
-        _ => Err(CacheError::Unsupported {
-            detail: "this backend's keys cannot be listed".into(),
-        }
-        .into()),
-    }
+    Ok(Engine::of(&stack.foundation)?)
 }
 
 /// A pattern as it was typed, byte by byte.

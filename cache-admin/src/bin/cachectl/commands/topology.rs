@@ -24,6 +24,15 @@ pub(super) async fn run(foundation: &Foundation, output: &mut Output) -> Ended {
             )?;
             return Ok(Exit::Ok);
         }
+        #[cfg(feature = "dynamodb")]
+        Foundation::DynamoDb(client) => {
+            let (table, region) = (client.table(), client.region());
+            output.answer(
+                &format!("dynamodb: the table {table} in {region}, no servers of ours"),
+                || json!({ "mode": "dynamodb", "table": table, "region": region, "epoch": null, "nodes": [], "uncovered": [] }),
+            )?;
+            return Ok(Exit::Ok);
+        }
         _ => {
             return Err(CacheError::Unsupported {
                 detail: "this backend has no topology to show".into(),
