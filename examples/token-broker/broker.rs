@@ -180,7 +180,7 @@ impl Broker {
             return Err(self.no_token(MintError::TooShort { valid_for }));
         }
         let origin = if held.remembered {
-            self.tally.answer_without_cache();
+            self.tally.answer_from_memory();
             Origin::Memory
         } else {
             if self.is_new(&key, answer.created) {

@@ -100,7 +100,7 @@ pub(crate) struct Served {
     pub(crate) near: u64,
     pub(crate) cache: u64,
     pub(crate) mint: u64,
-    pub(crate) fallback: u64,
+    pub(crate) memory: u64,
 }
 
 impl Fleet {

@@ -93,7 +93,7 @@ async fn no_token_is_logged_and_a_signal_ends_it_in_order() -> Result<()> {
     let token = given["token"].as_str().context("no token")?.to_owned();
     let (printed, log) = broker.stop().await?;
     let last = printed.lines().last().unwrap_or_default();
-    assert!(last.starts_with("1 requests, 1 mints: "), "{printed}");
+    assert!(last.starts_with("1 mints for 1 requests, at this rate "), "{printed}");
     assert!(log.contains("stopped") && log.contains("minted"), "{log}");
     assert!(!log.contains(&token) && !printed.contains(&token), "{log}");
     Ok(())
