@@ -108,7 +108,13 @@ impl Broker {
         } = parts;
         let trouble = Arc::new(Trouble::default());
         let tally = Arc::new(Tally::default());
-        let minter = Minter::new(upstream, most_mints, times, Arc::clone(&clock), Arc::clone(&tally));
+        let minter = Minter::new(
+            upstream,
+            most_mints,
+            times,
+            Arc::clone(&clock),
+            Arc::clone(&tally),
+        );
         let shared = Shared::new(Arc::clone(&cache), times, Arc::clone(&clock));
         let source = Source::new(minter, shared, Arc::clone(&trouble), times, Arc::clone(&clock))?;
         let config = ReadThroughConfig::builder()

@@ -62,7 +62,12 @@ impl Http {
     /// What is at `path`, as JSON.
     pub(crate) async fn json<T: serde::de::DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
         let reply = self.send("GET", path, &[]).await?;
-        ensure!(reply.status.is_success(), "{}{path} answered {}", self.address, reply.status);
+        ensure!(
+            reply.status.is_success(),
+            "{}{path} answered {}",
+            self.address,
+            reply.status
+        );
         serde_json::from_slice(&reply.body).with_context(|| format!("what {}{path} answered", self.address))
     }
 }

@@ -50,7 +50,10 @@ fn explained(error: CacheError, name: &str) -> CacheError {
     const HINT: &str = "check that this is the key that encrypted the keyset (CACHE_ENCRYPTION_KMS_ENVELOPE_KEY_URI, \
                         or --kms-key of cachectl), that it is enabled, and that it may be used to decrypt";
     // Some services say it themselves.
-    if error.to_string().contains("CACHE_ENCRYPTION_KMS_ENVELOPE_KEY_URI") {
+    if error
+        .to_string()
+        .contains("CACHE_ENCRYPTION_KMS_ENVELOPE_KEY_URI")
+    {
         return error;
     }
     match error {

@@ -43,21 +43,31 @@ impl Searched {
             let end = u64::from_str_radix(end, 16).unwrap();
             while at < end {
                 let len = usize::try_from((end - at).min(1 << 20)).unwrap();
-                if memory.seek(SeekFrom::Start(at)).is_err() || memory.read_exact(&mut chunk[..len]).is_err() {
+                if memory.seek(SeekFrom::Start(at)).is_err() || memory.read_exact(&mut chunk[..len]).is_err()
+                {
                     break;
                 }
                 found += self.count_in(&chunk[..len]);
                 // The search must not find what it read itself.
                 chunk.fill(0);
                 // Chunks overlap, so that nothing hides on an edge.
-                at += if at + 16 < end && len > 16 { len as u64 - 15 } else { len as u64 };
+                at += if at + 16 < end && len > 16 {
+                    len as u64 - 15
+                } else {
+                    len as u64
+                };
             }
         }
         found
     }
 
     fn count_in(&self, bytes: &[u8]) -> usize {
-        let is_it = |window: &&[u8]| window.iter().zip(&self.masked).all(|(byte, masked)| byte ^ MASK == *masked);
+        let is_it = |window: &&[u8]| {
+            window
+                .iter()
+                .zip(&self.masked)
+                .all(|(byte, masked)| byte ^ MASK == *masked)
+        };
         bytes.windows(16).filter(is_it).count()
     }
 }
@@ -82,7 +92,9 @@ async fn use_all(editor: &KeysetEditor) -> Keyset {
         assert_eq!(again.keyset().unwrap().open(&sealed, b"name").unwrap(), b"text");
         // Escapes go through buffers of their own.
         if form == KeysetForm::Json {
-            let escaped = String::from_utf8(stored.expose().clone()).unwrap().replace('=', "\\u003d");
+            let escaped = String::from_utf8(stored.expose().clone())
+                .unwrap()
+                .replace('=', "\\u003d");
             load(&Secret::new(escaped.into_bytes()), None).await.unwrap();
         }
         // And so does what is refused.

@@ -38,7 +38,11 @@ impl Backing {
     pub(crate) async fn single() -> Result<Self> {
         let server = Server::start(ServerOptions::new(Version::Valkey8)).await?;
         let address = server.address();
-        Ok(Self::of("Valkey", &[("CACHE_ADDRS", &address)], Servers::Single(server)))
+        Ok(Self::of(
+            "Valkey",
+            &[("CACHE_ADDRS", &address)],
+            Servers::Single(server),
+        ))
     }
 
     /// A cluster of three primaries.

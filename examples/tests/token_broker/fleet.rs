@@ -144,7 +144,9 @@ impl Fleet {
     /// Lets the upstream fail, or work again.
     pub(crate) async fn set_failing(&self, failing: bool) -> Result<()> {
         let switch = Request::get("/switches").method("PUT");
-        let switched = self.upstream.ask(switch.json(&format!(r#"{{"failing":{failing}}}"#)));
+        let switched = self
+            .upstream
+            .ask(switch.json(&format!(r#"{{"failing":{failing}}}"#)));
         ensure!(switched.await.status == 200);
         Ok(())
     }

@@ -32,7 +32,10 @@ fn sound(report: &Report, seconds: u32) -> Result<()> {
     println!("{} % of {RATE} requests a second", report.requests * 100 / asked);
     ensure!(report.requests > asked / 20, "the machine is too slow for a load");
     for used in report.by_name().values().flatten() {
-        ensure!(used.last_ms < used.expires_ms, "handed out after its expiry: {used:?}");
+        ensure!(
+            used.last_ms < used.expires_ms,
+            "handed out after its expiry: {used:?}"
+        );
     }
     Ok(())
 }
@@ -49,7 +52,8 @@ async fn one_mint_per_refresh(backing: Backing) -> Result<()> {
     let by_name = ledger.by_name();
     ensure!(by_name.len() == TOKENS, "{}", by_name.len());
     let statuses = fleet.statuses().await?;
-    let sum = |count: fn(&crate::fleet::Served) -> u64| -> u64 { statuses.iter().map(|s| count(&s.served)).sum() };
+    let sum =
+        |count: fn(&crate::fleet::Served) -> u64| -> u64 { statuses.iter().map(|s| count(&s.served)).sum() };
     println!(
         "{}: {} mints for {} requests; near {}, cache {}, mint {}",
         statuses[0].cache,
@@ -63,7 +67,10 @@ async fn one_mint_per_refresh(backing: Backing) -> Result<()> {
         for pair in mints.windows(2) {
             let gap = pair[1].at_ms - pair[0].at_ms;
             let expected = TO_REFRESH..=TO_REFRESH + TO_EXPIRY + report.longest_ms();
-            ensure!(expected.contains(&gap), "{name:?}: minted again after {gap} ms: {mints:?}");
+            ensure!(
+                expected.contains(&gap),
+                "{name:?}: minted again after {gap} ms: {mints:?}"
+            );
         }
         ensure!(mints.len() >= 2, "{name:?}: no refresh: {mints:?}");
         // And none was minted that nobody got.
@@ -72,7 +79,10 @@ async fn one_mint_per_refresh(backing: Backing) -> Result<()> {
     }
     let mints: u64 = statuses.iter().map(|status| status.mints).sum();
     ensure!(mints == ledger.minted, "{mints}, {ledger:?}");
-    ensure!(sum(|served| served.near) > report.requests / 2, "the near cache is configured");
+    ensure!(
+        sum(|served| served.near) > report.requests / 2,
+        "the near cache is configured"
+    );
     ensure!(sum(|served| served.memory) == 0, "the cache did not fail");
     Ok(())
 }
@@ -105,16 +115,25 @@ async fn upstream_fails(backing: Backing) -> Result<()> {
             let gap = pair[1].at_ms - pair[0].at_ms;
             ensure!(gap >= HOLD, "{name:?}: tried again after {gap} ms: {requests:?}");
         }
-        let minted = requests.iter().filter(|request| request.outcome == "minted").count();
+        let minted = requests
+            .iter()
+            .filter(|request| request.outcome == "minted")
+            .count();
         ensure!(minted == 2, "{name:?}: one before and one after: {requests:?}");
         let [first, second] = &uses[&name][..] else {
             anyhow::bail!("{name:?}: {:?}", uses[&name]);
         };
         let end = first.expires_ms - MARGIN;
-        ensure!(first.last_ms + SLACK + report.longest_ms() >= end, "{name:?}: not served to its end: {first:?}");
+        ensure!(
+            first.last_ms + SLACK + report.longest_ms() >= end,
+            "{name:?}: not served to its end: {first:?}"
+        );
         let refused = report.refused_at.get(&format!("{}/{}", name.0, name.1));
         let [refused_first, _] = refused.with_context(|| format!("{name:?} was never refused"))?;
-        ensure!(*refused_first >= end, "{name:?}: refused at {refused_first}: {first:?}");
+        ensure!(
+            *refused_first >= end,
+            "{name:?}: refused at {refused_first}: {first:?}"
+        );
         ensure!(second.first_ms > first.last_ms, "{name:?}: {first:?} {second:?}");
     }
     Ok(())
@@ -135,11 +154,17 @@ async fn cache_is_killed(backing: Backing) -> Result<()> {
     let ledger = fleet.ledger().await?;
     let statuses = fleet.statuses().await?;
     let memory: u64 = statuses.iter().map(|status| status.served.memory).sum();
-    println!("{} mints for {} requests, {memory} served from memory", ledger.minted, report.requests);
+    println!(
+        "{} mints for {} requests, {memory} served from memory",
+        ledger.minted, report.requests
+    );
     ensure!(memory > 0);
     for (name, mints) in ledger.by_name() {
         // No mint before the refresh; then one of each process.
-        ensure!(mints[1].at_ms - mints[0].at_ms >= TO_REFRESH, "{name:?}: {mints:?}");
+        ensure!(
+            mints[1].at_ms - mints[0].at_ms >= TO_REFRESH,
+            "{name:?}: {mints:?}"
+        );
         ensure!(mints.len() <= 1 + BROKERS, "{name:?}: {mints:?}");
     }
     Ok(())

@@ -81,7 +81,10 @@ impl Seen {
                 *report.served_from.entry(shown.served_from).or_default() += 1;
                 let key = (shown.app, shown.profile, shown.token);
                 let expires_ms = expires_ms(&shown.expiry);
-                self.tokens.entry(key).or_default().join(expires_ms, [at_ms, at_ms], 1);
+                self.tokens
+                    .entry(key)
+                    .or_default()
+                    .join(expires_ms, [at_ms, at_ms], 1);
             }
             Answered::Refused(said) => {
                 let said = said.chars().filter(|letter| !letter.is_ascii_digit()).collect();
@@ -119,7 +122,10 @@ impl Seen {
         }
         for (key, used) in other.tokens {
             let span = [used.first_ms, used.last_ms];
-            self.tokens.entry(key).or_default().join(used.expires_ms, span, used.times);
+            self.tokens
+                .entry(key)
+                .or_default()
+                .join(used.expires_ms, span, used.times);
         }
     }
 
@@ -148,7 +154,11 @@ impl Seen {
 
 impl TokenUse {
     fn join(&mut self, expires_ms: u64, [first_ms, last_ms]: [u64; 2], times: u64) {
-        self.first_ms = if self.times == 0 { first_ms } else { self.first_ms.min(first_ms) };
+        self.first_ms = if self.times == 0 {
+            first_ms
+        } else {
+            self.first_ms.min(first_ms)
+        };
         self.last_ms = self.last_ms.max(last_ms);
         self.expires_ms = expires_ms;
         self.times += times;

@@ -62,7 +62,10 @@ impl Account {
             ("AWS_ENDPOINT_URL", emulator.url().to_owned()),
             ("CACHE_SECRET_ARN", text(&created["ARN"])),
             ("CACHE_ENCRYPTION_ENABLED", "true".to_owned()),
-            ("CACHE_ENCRYPTION_KEYSET_URI", "aws-secretsmanager:///billing/keyset".to_owned()),
+            (
+                "CACHE_ENCRYPTION_KEYSET_URI",
+                "aws-secretsmanager:///billing/keyset".to_owned(),
+            ),
             ("CACHE_ENCRYPTION_KMS_ENVELOPE_KEY_URI", key),
         ];
         Ok(Some(Self {
@@ -111,7 +114,10 @@ impl Account {
     /// The stored keyset, and the keys in it: what must never be printed.
     async fn key_material(&self) -> Result<Vec<String>> {
         let asked = json!({ "SecretId": "billing/keyset" });
-        let stored = self.emulator.call("secretsmanager.GetSecretValue", &asked).await?;
+        let stored = self
+            .emulator
+            .call("secretsmanager.GetSecretValue", &asked)
+            .await?;
         let keyset: Value = serde_json::from_str(&text(&stored["SecretString"]))?;
         let ciphertext = text(&keyset["encryptedKeyset"]);
         ensure!(ciphertext.len() > 100, "no encrypted keyset in {keyset}");
@@ -139,7 +145,9 @@ async fn stack_on_aws_works_and_shows_no_secret() -> Result<()> {
     account.succeed(&["keyset", "create"]).await?;
     let said = account.succeed(&["config", "check", "--connect"]).await?;
     assert!(said.contains("billing/keyset"), "{said}");
-    account.succeed(&["set", "token", PLAINTEXT, "--ttl", "5m"]).await?;
+    account
+        .succeed(&["set", "token", PLAINTEXT, "--ttl", "5m"])
+        .await?;
     assert_eq!(account.succeed(&["get", "token"]).await?.trim_end(), PLAINTEXT);
     account.succeed(&["incr", "hits"]).await?;
     assert_eq!(account.succeed(&["get", "hits"]).await?.trim_end(), "1");
@@ -159,7 +167,9 @@ async fn stack_on_aws_works_and_shows_no_secret() -> Result<()> {
 
     // The password is rotated: first on the server, then in the secret.
     let change = format!(">{NEXT_PASSWORD}");
-    server.call(&["ACL", "SETUSER", "billing", "resetpass", &change]).await?;
+    server
+        .call(&["ACL", "SETUSER", "billing", "resetpass", &change])
+        .await?;
     let ran = account.run(&["get", "token"]).await?;
     assert_ne!(ran.code, 0);
     assert!(ran.err.contains("CACHE_SECRET_ARN"), "{}", ran.err);
@@ -171,7 +181,10 @@ async fn stack_on_aws_works_and_shows_no_secret() -> Result<()> {
         "keyspace": "billing",
     });
     let put = json!({ "SecretId": "billing/cache", "SecretString": secret.to_string() });
-    account.emulator.call("secretsmanager.PutSecretValue", &put).await?;
+    account
+        .emulator
+        .call("secretsmanager.PutSecretValue", &put)
+        .await?;
     assert_eq!(account.succeed(&["get", "token"]).await?.trim_end(), PLAINTEXT);
 
     // What is set by its own name wins over the secret.
@@ -180,7 +193,10 @@ async fn stack_on_aws_works_and_shows_no_secret() -> Result<()> {
     assert_eq!(ran.code, 1, "another prefix is another key: {ran:?}");
 
     // Another KMS key does not decrypt the keyset.
-    let other = account.emulator.call("TrentService.CreateKey", &json!({})).await?;
+    let other = account
+        .emulator
+        .call("TrentService.CreateKey", &json!({}))
+        .await?;
     let other = format!("aws-kms://{}", text(&other["KeyMetadata"]["Arn"]));
     account.set("CACHE_ENCRYPTION_KMS_ENVELOPE_KEY_URI", &other);
     let ran = account.run(&["get", "token"]).await?;
@@ -191,9 +207,17 @@ async fn stack_on_aws_works_and_shows_no_secret() -> Result<()> {
     for secret in secrets {
         let at = account.printed.find(&secret);
         let around = at.map(|at| &account.printed[at.saturating_sub(300)..at]);
-        assert_eq!(around, None, "a secret of {} bytes was printed after this", secret.len());
+        assert_eq!(
+            around,
+            None,
+            "a secret of {} bytes was printed after this",
+            secret.len()
+        );
     }
     // The log was on, so not to find a secret means something.
-    assert!(account.printed.contains("TRACE") || account.printed.contains("DEBUG"), "no detailed log");
+    assert!(
+        account.printed.contains("TRACE") || account.printed.contains("DEBUG"),
+        "no detailed log"
+    );
     Ok(())
 }
