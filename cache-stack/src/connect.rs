@@ -26,8 +26,7 @@ use crate::{Foundation, Stack, encryption, layers};
 /// # Examples
 ///
 /// ```no_run
-/// use std::pin::Pin;
-use std::sync::Arc;
+/// use std::sync::Arc;
 /// use cache_core::{CacheClient, CacheError};
 ///
 /// # async fn run() -> Result<(), CacheError> {

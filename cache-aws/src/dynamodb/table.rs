@@ -502,7 +502,7 @@ fn state(table: &TableDescription, ttl: Option<&TimeToLiveDescription>) -> Table
         items: unsigned(table.item_count),
         bytes: unsigned(table.table_size_bytes),
         ttl_is_known: ttl.is_some(),
-        ttl_attribute: ttl.as_ref().and_then(attribute).map(str::to_owned),
+        ttl_attribute: ttl.and_then(attribute).map(str::to_owned),
     }
 }
 

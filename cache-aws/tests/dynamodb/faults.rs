@@ -325,7 +325,8 @@ async fn a_failing_condition_without_the_item_is_looked_up() {
 #[tokio::test]
 async fn refusals_say_what_to_do_and_show_no_secret() {
     let said = "The Canonical String should have been x-amz-security-token:s3cr3t-session";
-    let cases: [(&str, &str, fn(&CacheError) -> bool, &str); 4] = [
+    type IsExpected = fn(&CacheError) -> bool;
+    let cases: [(&str, &str, IsExpected, &str); 4] = [
         (
             "UnrecognizedClientException",
             "The security token is invalid",

@@ -5,6 +5,8 @@
 //! hot partition, and the minutes that a real table takes to be made. A second opinion, from another emulator, is in the
 //! crate `tests`.
 
+#![expect(clippy::unwrap_used, reason = "a test ends where its preparations fail")]
+
 mod clocks;
 mod conformance;
 mod cost;

@@ -49,7 +49,7 @@ fn secrets() -> Vec<String> {
 async fn use_everything(rig: &Rig, form: StoredForm) -> String {
     let mut said = String::new();
     let cache = &rig.cache;
-    let mut note = |shown: &dyn std::fmt::Debug| write!(said, "{shown:?}\n").unwrap();
+    let mut note = |shown: &dyn std::fmt::Debug| writeln!(said, "{shown:?}").unwrap();
     let name = stored_key(form, KEY);
     let value = || VALUE.into();
     cache.set(KEY, value(), HOUR).await.unwrap();

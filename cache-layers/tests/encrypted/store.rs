@@ -134,7 +134,8 @@ pub(crate) struct TestKey {
 pub(crate) const fn key(id: u32) -> TestKey {
     TestKey {
         id,
-        material: id as u8,
+        // The lowest byte.
+        material: id.to_be_bytes()[3],
         status: "ENABLED",
         prefix: "TINK",
         size: 32,

@@ -1,6 +1,8 @@
 //! Keysets: Tink's vectors, what is accepted and refused, changing and keeping them. The real Tink is in the tests of
 //! the whole system.
 
+#![expect(clippy::unwrap_used, reason = "a test ends where its preparations fail")]
+
 mod accepted;
 mod changing;
 mod file;

@@ -81,7 +81,7 @@ fn aws_lc_sealed_raw(id: u8, nonce: [u8; 12]) -> Vec<u8> {
 async fn keys_that_share_an_id_are_all_tried() {
     // Two keys with the same id, and different material.
     let other = key_with(2, &[("/keyData/value", key(9)["keyData"]["value"].clone())]);
-    let sealed = loaded(&keyset(2, &[other.clone()]))
+    let sealed = loaded(&keyset(2, std::slice::from_ref(&other)))
         .await
         .unwrap()
         .seal(b"text", b"")
