@@ -1,5 +1,6 @@
 //! Putting a client together.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,7 +26,8 @@ use crate::{Foundation, Stack, encryption, layers};
 /// # Examples
 ///
 /// ```no_run
-/// use std::sync::Arc;
+/// use std::pin::Pin;
+use std::sync::Arc;
 /// use cache_core::{CacheClient, CacheError};
 ///
 /// # async fn run() -> Result<(), CacheError> {
@@ -123,7 +125,15 @@ pub fn describe(config: &CacheConfig) -> String {
     layers::outline(config, &config.backend.to_string())
 }
 
-async fn put_together(
+/// Boxed: what connecting to each backend and to AWS keeps on the way is large, and its types are deep. Connecting is rare.
+fn put_together(
+    config: &CacheConfig,
+    credentials: Option<Arc<dyn CredentialsSource>>,
+) -> Pin<Box<dyn Future<Output = Result<Stack, CacheError>> + Send + '_>> {
+    Box::pin(build(config, credentials))
+}
+
+async fn build(
     config: &CacheConfig,
     credentials: Option<Arc<dyn CredentialsSource>>,
 ) -> Result<Stack, CacheError> {

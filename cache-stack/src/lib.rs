@@ -41,6 +41,9 @@ mod pages {
     #[doc = include_str!("../../MIGRATION.md")]
     struct Migration;
 
+    #[doc = include_str!("../../docs/encryption.md")]
+    struct Encryption;
+
     #[cfg(feature = "prometheus")]
     #[doc = include_str!("../../docs/metrics.md")]
     struct Metrics;

@@ -141,7 +141,7 @@ async fn watched(
         config.max_retries,
         Arc::clone(dialer.feed()),
     ));
-    let guide = Guide::Sentinels(sentinels);
+    let guide = Guide::Sentinels(Box::new(sentinels));
     tolerate(
         startup,
         look(&single, &guide, dialer, Deadline::after(config.dial_timeout)).await,

@@ -32,7 +32,7 @@ pub(crate) enum Guide {
     /// The primary is fixed; it names its replicas.
     Primary,
     /// Sentinels name both.
-    Sentinels(Sentinels),
+    Sentinels(Box<Sentinels>),
 }
 
 /// Takes a first look.

@@ -66,7 +66,10 @@ impl Bridge {
     /// Where chinmina-bridge keeps the token of an organization's profile.
     fn key(&self, order: &Order) -> String {
         let Self { organization, digest } = self;
-        let mut key = format!("{digest}:profile://organization/{organization}/profile/{}", order.profile);
+        let mut key = format!(
+            "{digest}:profile://organization/{organization}/profile/{}",
+            order.profile
+        );
         if order.by_caller {
             for repository in &order.repositories {
                 key.push_str("/repository/");
@@ -89,7 +92,10 @@ impl Shared {
         let found = within_budget(self.cache.find_json::<ProfileToken>(&bridge.key(order))).await;
         let found = found.inspect_err(|error| report("read", error)).ok()??;
         if found.repositories != scope(order) || found.permissions.unwrap_or_default() != order.permissions {
-            tracing::warn!(profile = order.profile, "the shared token has other rights; it is not used");
+            tracing::warn!(
+                profile = order.profile,
+                "the shared token has other rights; it is not used"
+            );
             return None;
         }
         let expiry = humantime::parse_rfc3339(&found.expiry).ok()?;
@@ -136,7 +142,11 @@ impl Shared {
 
 fn scope(order: &Order) -> Scope {
     let wildcard = order.repositories == ["*"];
-    let names = if wildcard { Vec::new() } else { order.repositories.clone() };
+    let names = if wildcard {
+        Vec::new()
+    } else {
+        order.repositories.clone()
+    };
     Scope { wildcard, names }
 }
 

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use cache_core::clock::{self, Instant};
@@ -89,7 +89,10 @@ pub(crate) enum Refused {
     NoSuch(NoSuchToken),
     Input(CacheError),
     /// There is no valid token, and none can be minted.
-    NoToken { why: MintError, cache_fails: bool },
+    NoToken {
+        why: MintError,
+        cache_fails: bool,
+    },
 }
 
 impl Broker {
@@ -105,7 +108,13 @@ impl Broker {
         } = parts;
         let trouble = Arc::new(Trouble::default());
         let tally = Arc::new(Tally::default());
-        let minter = Minter::new(upstream, most_mints, times, Arc::clone(&clock), Arc::clone(&tally));
+        let minter = Minter::new(
+            upstream,
+            most_mints,
+            times,
+            Arc::clone(&clock),
+            Arc::clone(&tally),
+        );
         let shared = Shared::new(Arc::clone(&cache), times, Arc::clone(&clock));
         let source = Source::new(minter, shared, Arc::clone(&trouble), times, Arc::clone(&clock))?;
         let config = ReadThroughConfig::builder()
@@ -136,8 +145,16 @@ impl Broker {
     }
 
     /// A token for `app` and `profile`, valid for the minimum at least.
-    pub(crate) async fn token(&self, app: &str, profile: &str, repository: Option<&str>) -> Result<Handed, Refused> {
-        let order = self.profiles.order(app, profile, repository).map_err(Refused::NoSuch)?;
+    pub(crate) async fn token(
+        &self,
+        app: &str,
+        profile: &str,
+        repository: Option<&str>,
+    ) -> Result<Handed, Refused> {
+        let order = self
+            .profiles
+            .order(app, profile, repository)
+            .map_err(Refused::NoSuch)?;
         self.tally.request();
         let handed = self.hand_out(order).await;
         if handed.is_err() {
@@ -150,7 +167,8 @@ impl Broker {
         let key = self.keys.token(&order);
         let own = Arc::new(AtomicBool::new(false));
         let load = {
-            let (source, key, order, own) = (self.source.clone(), key.clone(), order.clone(), Arc::clone(&own));
+            let (source, key, order, own) =
+                (self.source.clone(), key.clone(), order.clone(), Arc::clone(&own));
             move || async move {
                 let loaded = source.load(key, order).await;
                 own.store(true, Ordering::Relaxed);
@@ -168,13 +186,17 @@ impl Broker {
             return Err(self.no_token(MintError::TooShort { valid_for }));
         }
         let origin = if held.remembered {
-            self.tally.answer_without_cache();
+            self.tally.answer_from_memory();
             Origin::Memory
         } else {
             if self.is_new(&key, answer.created) {
                 self.source.remember(&key, &held.minted).await;
             }
-            if own.load(Ordering::Relaxed) { Origin::Mint } else { Origin::Cache }
+            if own.load(Ordering::Relaxed) {
+                Origin::Mint
+            } else {
+                Origin::Cache
+            }
         };
         Ok(Handed {
             order,
@@ -186,7 +208,7 @@ impl Broker {
 
     /// Whether this process has not seen the token that was loaded at `created`.
     fn is_new(&self, key: &str, created: SystemTime) -> bool {
-        let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut remembered = self.notes();
         if remembered.get(key) == Some(&created) {
             return false;
         }
@@ -195,6 +217,15 @@ impl Broker {
         }
         remembered.insert(key.to_owned(), created);
         true
+    }
+
+    /// How many tokens are remembered.
+    pub(crate) fn remembered(&self) -> usize {
+        self.notes().len()
+    }
+
+    fn notes(&self) -> MutexGuard<'_, HashMap<String, SystemTime>> {
+        self.remembered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn no_token(&self, why: MintError) -> Refused {

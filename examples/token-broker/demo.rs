@@ -43,14 +43,14 @@ pub(crate) async fn run(
         near,
         cache,
         mint,
-        fallback,
+        memory,
     } = totals.served;
     let rows = [
         ("requests", totals.requests),
         ("  served from near cache", near),
         ("  served from cache", cache),
         ("  waited for a mint", mint),
-        ("  served without cache", fallback),
+        ("  served from memory", memory),
         ("  refused (503)", totals.refused),
         ("mints", totals.mints),
         ("429s of the upstream", ledger.limited),

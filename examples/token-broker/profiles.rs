@@ -92,7 +92,8 @@ impl Profiles {
     }
 
     fn parse(text: &str) -> anyhow::Result<Self> {
-        serde_json::from_str(text).context("profiles are JSON in the form of examples/token-broker/demo/profiles.json")
+        serde_json::from_str(text)
+            .context("profiles are JSON in the form of examples/token-broker/demo/profiles.json")
     }
 
     /// The digest of what is configured, however it was laid out in the file.
@@ -102,7 +103,12 @@ impl Profiles {
     }
 
     /// The token that a caller means.
-    pub(crate) fn order(&self, app: &str, profile: &str, repository: Option<&str>) -> Result<Order, NoSuchToken> {
+    pub(crate) fn order(
+        &self,
+        app: &str,
+        profile: &str,
+        repository: Option<&str>,
+    ) -> Result<Order, NoSuchToken> {
         let of_app = self.apps.get(app).ok_or(NoSuchToken::App)?;
         let known = of_app.profiles.get(profile).ok_or(NoSuchToken::Profile)?;
         let (repositories, by_caller) = match (&known.repositories, repository) {
@@ -129,7 +135,8 @@ impl Profiles {
     /// App and profile of every token that needs no repository from its caller.
     pub(crate) fn names(&self) -> Vec<(String, String)> {
         let of_app = |(name, app): (&String, &App)| {
-            let fixed = |(_, profile): &(&String, &Profile)| matches!(profile.repositories, Repositories::Named(_));
+            let fixed =
+                |(_, profile): &(&String, &Profile)| matches!(profile.repositories, Repositories::Named(_));
             let profiles = app.profiles.iter().filter(fixed);
             profiles
                 .map(|(profile, _)| (name.clone(), profile.clone()))
@@ -173,14 +180,21 @@ mod tests {
         assert_eq!(order(None), Err(NoSuchToken::RepositoryNeeded));
         assert_eq!(order(Some("web")).unwrap().repositories, ["web"]);
         for malformed in ["", "acme/web", "web web", "we%62"] {
-            assert_eq!(order(Some(malformed)), Err(NoSuchToken::RepositoryMalformed), "{malformed}");
+            assert_eq!(
+                order(Some(malformed)),
+                Err(NoSuchToken::RepositoryMalformed),
+                "{malformed}"
+            );
         }
     }
 
     #[test]
     fn unknown_names_are_told_apart() {
         assert_eq!(demo().order("nobody", "default", None), Err(NoSuchToken::App));
-        assert_eq!(demo().order("acme-ci", "nothing", None), Err(NoSuchToken::Profile));
+        assert_eq!(
+            demo().order("acme-ci", "nothing", None),
+            Err(NoSuchToken::Profile)
+        );
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::upstream::MintError;
 pub(crate) struct Tally {
     requests: AtomicU64,
     refused: AtomicU64,
-    without_cache: AtomicU64,
+    from_memory: AtomicU64,
     mints: AtomicU64,
     limited: AtomicU64,
     failed: AtomicU64,
@@ -51,7 +51,7 @@ pub(crate) struct Served {
     /// From a mint that was waited for, in this process or another.
     pub(crate) mint: u64,
     /// From this process's memory, while the cache failed.
-    pub(crate) fallback: u64,
+    pub(crate) memory: u64,
 }
 
 impl Tally {
@@ -63,8 +63,8 @@ impl Tally {
         self.refused.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn answer_without_cache(&self) {
-        self.without_cache.fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn answer_from_memory(&self) {
+        self.from_memory.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn upstream_answered(&self, answer: Result<&Minted, &MintError>) {
@@ -81,15 +81,15 @@ impl Tally {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let (requests, refused, mints) = (count(&self.requests), count(&self.refused), count(&self.mints));
         let near = near.min(hits);
-        let fallback = count(&self.without_cache);
+        let memory = count(&self.from_memory);
         Totals {
             requests,
             refused,
             served: Served {
                 near,
                 cache: hits - near,
-                mint: requests.saturating_sub(refused + hits + fallback),
-                fallback,
+                mint: requests.saturating_sub(refused + hits + memory),
+                memory,
             },
             mints,
             upstream_429: count(&self.limited),
@@ -107,14 +107,14 @@ impl fmt::Display for Totals {
             near,
             cache,
             mint,
-            fallback,
+            memory,
         } = &self.served;
         write!(
             f,
-            "{} requests, {} mints: {:.0} mints an hour for {:.0} requests an hour; \
-             near {near}, cache {cache}, mint {mint}, without cache {fallback}, refused {}; upstream 429 {}, failed {}",
-            self.requests,
+            "{} mints for {} requests, at this rate {:.0} an hour for {:.0}; \
+             near {near}, cache {cache}, mint {mint}, memory {memory}, refused {}; upstream 429 {}, failed {}",
             self.mints,
+            self.requests,
             self.mints_per_hour,
             self.requests_per_hour,
             self.refused,

@@ -83,10 +83,8 @@ impl Times {
     /// `count` in `span` of real time, as so many in an hour of these times.
     pub(crate) fn per_hour(self, count: u64, span: Duration) -> f64 {
         let hours = span.as_secs_f64() / self.hour().as_secs_f64();
-        // Counts of a demonstration are far below 2^52.
-        #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
         let count = count as f64;
-        if hours > 0.0 { count / hours } else { 0.0 }
+        if hours > 0.0 { (count / hours).round() } else { 0.0 }
     }
 
     fn scaled(self, span: Duration) -> Duration {

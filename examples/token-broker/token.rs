@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 /// An upstream token. `Debug` and every log show its fingerprint alone; it is written out in exactly two places: the
 /// value that the cache stores, which `CACHE_ENCRYPTION_ENABLED` encrypts, and the answer to a caller.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct AccessToken(String);
 

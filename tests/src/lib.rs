@@ -61,6 +61,7 @@ pub mod program;
 pub mod proxy;
 pub mod python;
 pub mod resp;
+pub mod rotation;
 pub mod sentinel;
 pub mod server;
 pub mod shared;

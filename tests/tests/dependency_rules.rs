@@ -143,6 +143,8 @@ fn service_on_memory_and_valkey_compiles_no_aws_crate() -> Result<()> {
         &["-p", "cache-admin", "--features", "http"],
         &["-p", "examples"],
         &["-p", "cache-valkey"],
+        // What `cargo xtask` is built from.
+        &["-p", "tests"],
     ] {
         let found = aws_crates(arguments)?;
         assert!(found.is_empty(), "{arguments:?} compiles {found:?}");

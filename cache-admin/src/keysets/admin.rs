@@ -362,15 +362,15 @@ fn apply(
             let old = editor.info().primary_key_id;
             let is_new = editor.promote(id)?;
             if is_new {
-                times.key_mut(old).retired = Some(now);
-                times.key_mut(id).promoted = Some(now);
+                times.key_mut(old).retire(now);
+                times.key_mut(id).promote(now);
             }
             is_new
         }
         KeysetChange::Step(RotationStep::Disable(id)) => {
             let is_new = editor.disable(id)?;
             if is_new {
-                times.key_mut(id).disabled = Some(now);
+                times.key_mut(id).disable(now);
             }
             is_new
         }
@@ -381,7 +381,7 @@ fn apply(
         KeysetChange::Enable(id) => {
             let is_new = editor.enable(id)?;
             if is_new {
-                times.key_mut(id).enabled = Some(now);
+                times.key_mut(id).enable(now);
             }
             is_new
         }

@@ -34,10 +34,13 @@ impl WallClock for Clock {
     }
 }
 
+/// The bytes, the notes, and how often they were written.
+type Stored = (Vec<u8>, BTreeMap<String, String>, u64);
+
 /// A keyset in memory. Before the next write somebody else writes, if `interrupt` is set.
 #[derive(Debug, Default)]
 struct Memory {
-    stored: Mutex<Option<(Vec<u8>, BTreeMap<String, String>, u64)>>,
+    stored: Mutex<Option<Stored>>,
     interrupt: Mutex<bool>,
 }
 

@@ -28,9 +28,9 @@ pub struct Moment {
 pub struct KeyTimes {
     /// When the key was added.
     pub added: Option<Moment>,
-    /// When it was last enabled after it had been disabled.
+    /// When it was last enabled after it had been disabled. Enabling takes `disabled` away.
     pub enabled: Option<Moment>,
-    /// When it last became the primary.
+    /// When it last became the primary. That takes `retired` away.
     pub promoted: Option<Moment>,
     /// When it last ceased to be the primary.
     pub retired: Option<Moment>,
@@ -153,6 +153,26 @@ impl KeyTimes {
         self.promoted.is_some() || self.retired.is_some()
     }
 
+    /// The key becomes the primary.
+    pub(super) const fn promote(&mut self, at: Moment) {
+        self.promoted = Some(at);
+        self.retired = None;
+    }
+
+    /// Another key becomes the primary in its place.
+    pub(super) const fn retire(&mut self, at: Moment) {
+        self.retired = Some(at);
+    }
+
+    pub(super) const fn enable(&mut self, at: Moment) {
+        self.enabled = Some(at);
+        self.disabled = None;
+    }
+
+    pub(super) const fn disable(&mut self, at: Moment) {
+        self.disabled = Some(at);
+    }
+
     fn fit(&mut self, key: &KeyInfo, now: Moment) -> bool {
         let before = self.clone();
         if self.added.is_none() {
@@ -163,17 +183,15 @@ impl KeyTimes {
             }
         }
         if key.is_primary {
-            if self.promoted.is_none() || self.retired > self.promoted {
-                self.promoted = Some(now);
+            if self.promoted.is_none() || self.retired.is_some() {
+                self.promote(now);
             }
-        } else if self.promoted > self.retired {
-            self.retired = Some(now);
+        } else if self.promoted.is_some() && self.retired.is_none() {
+            self.retire(now);
         }
         match key.status {
-            KeyStatus::Enabled if self.disabled > self.enabled => self.enabled = Some(now),
-            KeyStatus::Disabled if self.disabled.is_none() || self.enabled > self.disabled => {
-                self.disabled = Some(now);
-            }
+            KeyStatus::Enabled if self.disabled.is_some() => self.enable(now),
+            KeyStatus::Disabled if self.disabled.is_none() => self.disable(now),
             _ => {}
         }
         *self != before

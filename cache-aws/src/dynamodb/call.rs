@@ -123,7 +123,7 @@ impl Table {
             {
                 CacheError::Config(ConfigError::one(
                     "CACHE_DYNAMODB_TABLE",
-                    &format!(
+                    format!(
                         "the table {} has another key than a cache's: run `cachectl dynamodb describe --table {0}`",
                         self.name
                     ),
@@ -149,7 +149,7 @@ impl Table {
 pub(super) fn missing(table: &str, region: &str) -> CacheError {
     CacheError::Config(ConfigError::one(
         "CACHE_DYNAMODB_TABLE",
-        &format!(
+        format!(
             "there is no table {table} in {region}: create it with `cachectl dynamodb create-table --table {table}`, \
              or correct CACHE_DYNAMODB_TABLE or AWS_REGION"
         ),

@@ -335,7 +335,7 @@ impl CacheClient for DynamoClient {
         let expiry = self.table.expiry(ttl)?;
         let deadline = self.table.writing();
         let set = self.table.set_expiry(key, expiry, &deadline);
-        self.table.within(deadline, set).await
+        self.table.within(deadline, Box::pin(set)).await
     }
 
     async fn ttl(&self, key: &str) -> Result<Ttl, CacheError> {

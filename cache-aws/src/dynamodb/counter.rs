@@ -28,7 +28,7 @@ impl Table {
     /// Adds `delta` to the integer of `key`. A life of `millis` goes to a counter that has none.
     pub(super) async fn add(&self, key: &str, delta: i64, millis: Option<u64>) -> Result<i64, CacheError> {
         let deadline = self.writing();
-        self.within(deadline, async {
+        let adding = Box::pin(async {
             // Repeats only if another process changed the item between the two requests.
             loop {
                 let former = match self.add_to_live(key, delta, millis, &deadline).await? {
@@ -53,8 +53,8 @@ impl Table {
                     return Ok(count);
                 }
             }
-        })
-        .await
+        });
+        self.within(deadline, adding).await
     }
 
     /// Adds to a counter that has not ended, or makes one.

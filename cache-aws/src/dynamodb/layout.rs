@@ -87,6 +87,7 @@ impl Expiry {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "numbers are copied")]
 pub(super) fn number(number: impl ToString) -> AttributeValue {
     AttributeValue::N(number.to_string())
 }

@@ -189,7 +189,7 @@ impl DynamoTable {
             Err(CacheError::Denied { .. }) => None,
             Err(error) => return Err(error),
         };
-        Ok(Some(state(&table, ttl)))
+        Ok(Some(state(&table, ttl.as_ref())))
     }
 
     /// How many items it holds, as DynamoDB counted up to six hours ago.
@@ -475,7 +475,7 @@ fn check(name: &str, state: &TableState) -> Result<(), CacheError> {
     }
 }
 
-fn state(table: &TableDescription, ttl: Option<TimeToLiveDescription>) -> TableState {
+fn state(table: &TableDescription, ttl: Option<&TimeToLiveDescription>) -> TableState {
     let kind = |name: &str| {
         let mut definitions = table.attribute_definitions().iter();
         let definition = definitions.find(|definition| definition.attribute_name() == name);

@@ -86,7 +86,7 @@ impl DynamoClient {
                 Err(error) => Err(table.translate("dynamodb:Scan", &deadline, &error)),
             }
         });
-        let answer = table.within(deadline, scan).await?;
+        let answer = table.within(deadline, Box::pin(scan)).await?;
         table.cost.read(&answer.consumed_capacity);
         let keys = answer.items().iter().filter_map(layout::key_in);
         let after = answer.last_evaluated_key().and_then(layout::key_in);
@@ -100,6 +100,10 @@ impl DynamoClient {
     /// Removes `keys`, whatever they hold, in batches; each batch has the whole write timeout. What could not be
     /// removed comes back with the last reason; where that leaves the [outcome](CacheError::outcome) open, some of
     /// it may be gone. A batch does not say which of its keys were there.
+    ///
+    /// # Errors
+    ///
+    /// The keys that could not be removed, and why.
     ///
     /// # Cancel safety
     ///

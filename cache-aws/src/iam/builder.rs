@@ -105,10 +105,6 @@ impl fmt::Debug for IamTokensBuilder {
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the time of day is part of the signature; tests set their own clock"
-)]
 fn time_of_day() -> SystemTime {
     SystemTime::now()
 }

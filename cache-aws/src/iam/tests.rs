@@ -185,7 +185,7 @@ async fn refusals_ask_for_new_credentials_at_a_limited_rate() {
     while clock::now() < end {
         let issued = tokens.credentials().await.unwrap().unwrap();
         asked_again += usize::from(tokens.refused(&issued).ask_again);
-        tokio::time::advance(Duration::from_millis(50)).await;
+        tokio::time::advance(Duration::from_millis(500)).await;
     }
     let fetches = fetches.load(Ordering::Relaxed);
     assert!((5..=20).contains(&asked_again), "{asked_again}");

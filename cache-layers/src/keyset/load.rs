@@ -50,7 +50,8 @@ pub(super) async fn decrypted(
             return Err(ConfigError::one(KMS_KEY, message).into());
         }
         (Read::Encrypted(_), None) => {
-            let message = "is needed: the keyset is encrypted, and this names the key that decrypts it";
+            let message = "is needed: the keyset is encrypted, and this names the key that decrypts it (or --kms-key of \
+                           cachectl)";
             return Err(ConfigError::one(KMS_KEY, message).into());
         }
     };

@@ -49,6 +49,13 @@ pub(super) async fn encrypt(keyset: &Keyset, kek: &dyn KeyEncryption) -> Result<
 fn explained(error: CacheError, name: &str) -> CacheError {
     const HINT: &str = "check that this is the key that encrypted the keyset (CACHE_ENCRYPTION_KMS_ENVELOPE_KEY_URI, \
                         or --kms-key of cachectl), that it is enabled, and that it may be used to decrypt";
+    // Some services say it themselves.
+    if error
+        .to_string()
+        .contains("CACHE_ENCRYPTION_KMS_ENVELOPE_KEY_URI")
+    {
+        return error;
+    }
     match error {
         CacheError::Corrupt { detail, source } => CacheError::Corrupt {
             detail: format!("{name} does not decrypt the keyset: {detail}; {HINT}").into(),

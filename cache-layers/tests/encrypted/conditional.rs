@@ -24,7 +24,11 @@ async fn sealings(times: usize) -> Vec<Bytes> {
 
 async fn over(remote: MockCacheClient) -> Encrypted {
     let keyring = keyring(&TestStore::new(keyset(7, &[key(7)])), still()).await;
-    Encrypted::new(Arc::new(remote), keyring, config(StoredForm::Tink, Migration::Strict))
+    Encrypted::new(
+        Arc::new(remote),
+        keyring,
+        config(StoredForm::Tink, Migration::Strict),
+    )
 }
 
 #[tokio::test]
@@ -45,10 +49,13 @@ async fn value_that_was_sealed_again_is_compared_again() {
             remote.expect_get().times(1).return_once(move |_| Ok(stored));
             if deletes {
                 let delete = remote.expect_compare_and_delete().times(1);
-                delete.withf(move |_, expected| expected == compared).return_once(move |_, _| Ok(is_there));
+                delete
+                    .withf(move |_, expected| expected == compared)
+                    .return_once(move |_, _| Ok(is_there));
             } else {
                 let set = remote.expect_compare_and_set().times(1);
-                set.withf(move |_, expected, _, _| expected == compared).return_once(move |_, _, _, _| Ok(is_there));
+                set.withf(move |_, expected, _, _| expected == compared)
+                    .return_once(move |_, _, _, _| Ok(is_there));
             }
         }
         let cache = over(remote).await;
@@ -65,9 +72,18 @@ async fn value_that_was_sealed_again_is_compared_again() {
 async fn entry_that_never_holds_still_ends_the_call() {
     let sealed = sealings(1).await.remove(0);
     let mut remote = MockCacheClient::new();
-    remote.expect_get().times(16).returning(move |_| Ok(sealed.clone()));
-    remote.expect_compare_and_set().times(8).returning(|_, _, _, _| Ok(false));
-    remote.expect_compare_and_delete().times(8).returning(|_, _| Ok(false));
+    remote
+        .expect_get()
+        .times(16)
+        .returning(move |_| Ok(sealed.clone()));
+    remote
+        .expect_compare_and_set()
+        .times(8)
+        .returning(|_, _, _, _| Ok(false));
+    remote
+        .expect_compare_and_delete()
+        .times(8)
+        .returning(|_, _| Ok(false));
     let cache = over(remote).await;
     for ended in [
         cache.compare_and_set("k", b"value", "new".into(), HOUR).await,
@@ -117,10 +133,16 @@ async fn error_of_the_client_inside_is_the_answer() {
 
 #[tokio::test]
 async fn value_over_the_limit_is_refused_before_any_call() {
-    let config = cache_layers::EncryptedConfig::builder().max_value(4).build().unwrap();
+    let config = cache_layers::EncryptedConfig::builder()
+        .max_value(4)
+        .build()
+        .unwrap();
     let keyring = keyring(&TestStore::new(keyset(7, &[key(7)])), still()).await;
     let cache = Encrypted::new(Arc::new(MockCacheClient::new()), keyring, config);
-    let error = cache.compare_and_set("k", b"v", "large".into(), HOUR).await.unwrap_err();
+    let error = cache
+        .compare_and_set("k", b"v", "large".into(), HOUR)
+        .await
+        .unwrap_err();
     assert_eq!(
         error.to_string(),
         "invalid value: 5 bytes long; before it is encrypted a value has at most 4"

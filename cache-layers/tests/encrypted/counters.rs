@@ -26,13 +26,21 @@ async fn integer_that_was_stored_is_sealed_until_it_is_counted() {
 
             tokio::time::advance(std::time::Duration::from_secs(600)).await;
             assert_eq!(rig.cache.incr("pin").await.unwrap(), 123_457);
-            assert_eq!(rig.stored(&name).await.unwrap(), "123457", "a counter from now on");
+            assert_eq!(
+                rig.stored(&name).await.unwrap(),
+                "123457",
+                "a counter from now on"
+            );
             assert_eq!(rig.cache.ttl("pin").await.unwrap(), Ttl::secs(3_000));
             assert_eq!(rig.cache.incr_by("pin", -7, Ttl::Forever).await.unwrap(), 123_450);
             assert_eq!(rig.get("pin").await.unwrap(), "123450");
 
             rig.cache.set("pin", "1".into(), HOUR).await.unwrap();
-            assert_eq!(rig.stored(&name).await.unwrap().len(), form.sealed_len(1), "sealed again");
+            assert_eq!(
+                rig.stored(&name).await.unwrap().len(),
+                form.sealed_len(1),
+                "sealed again"
+            );
         }
     }
 }
@@ -60,13 +68,37 @@ async fn counter_that_is_replaced_by_an_integer_stays_a_counter() {
         let rig = rig(form, Migration::Strict).await;
         let name = stored_key(form, "n");
         rig.cache.incr("n").await.unwrap();
-        assert!(!rig.cache.compare_and_set("n", b"2", "9".into(), HOUR).await.unwrap());
-        assert!(rig.cache.compare_and_set("n", b"1", "900".into(), HOUR).await.unwrap());
+        assert!(
+            !rig.cache
+                .compare_and_set("n", b"2", "9".into(), HOUR)
+                .await
+                .unwrap()
+        );
+        assert!(
+            rig.cache
+                .compare_and_set("n", b"1", "900".into(), HOUR)
+                .await
+                .unwrap()
+        );
         assert_eq!(rig.stored(&name).await.unwrap(), "900");
-        assert!(rig.cache.compare_and_set("n", b"900", "text".into(), HOUR).await.unwrap());
+        assert!(
+            rig.cache
+                .compare_and_set("n", b"900", "text".into(), HOUR)
+                .await
+                .unwrap()
+        );
         assert_eq!(rig.stored(&name).await.unwrap().len(), form.sealed_len(4));
-        assert!(rig.cache.compare_and_set("n", b"text", "7".into(), HOUR).await.unwrap());
-        assert_eq!(rig.stored(&name).await.unwrap().len(), form.sealed_len(1), "nobody counted it");
+        assert!(
+            rig.cache
+                .compare_and_set("n", b"text", "7".into(), HOUR)
+                .await
+                .unwrap()
+        );
+        assert_eq!(
+            rig.stored(&name).await.unwrap().len(),
+            form.sealed_len(1),
+            "nobody counted it"
+        );
         rig.cache.incr("n").await.unwrap();
         assert!(rig.cache.compare_and_delete("n", b"8").await.unwrap());
     }
@@ -100,11 +132,11 @@ async fn text_and_overflow_are_rejected_and_stay_sealed() {
         for text in ["text", "", "01", "+1", "9223372036854775807"] {
             rig.cache.set("n", text.into(), HOUR).await.unwrap();
             let sealed = rig.stored(&stored_key(form, "n")).await;
-            for counted in [
-                rig.cache.incr("n").await,
-                rig.cache.incr_by("n", 1, HOUR).await,
-            ] {
-                assert!(matches!(counted, Err(CacheError::Rejected { .. })), "{text}: {counted:?}");
+            for counted in [rig.cache.incr("n").await, rig.cache.incr_by("n", 1, HOUR).await] {
+                assert!(
+                    matches!(counted, Err(CacheError::Rejected { .. })),
+                    "{text}: {counted:?}"
+                );
             }
             assert_eq!(rig.stored(&stored_key(form, "n")).await, sealed);
         }
@@ -125,7 +157,11 @@ async fn entry_that_no_reader_can_read_counts_from_zero() {
 #[tokio::test]
 async fn without_counters_nothing_in_clear_text_is_read() {
     for form in FORMS {
-        let config = EncryptedConfig::builder().stored_form(form).without_counters().build().unwrap();
+        let config = EncryptedConfig::builder()
+            .stored_form(form)
+            .without_counters()
+            .build()
+            .unwrap();
         let remote = Arc::new(MemoryCache::default());
         let keyring = keyring(&TestStore::new(keyset(7, &[key(7)])), still()).await;
         let cache = Encrypted::new(remote.clone(), keyring, config);
@@ -133,7 +169,10 @@ async fn without_counters_nothing_in_clear_text_is_read() {
             let error = counted.unwrap_err();
             assert!(matches!(error, CacheError::Unsupported { .. }), "{error}");
         }
-        remote.set(&stored_key(form, "n"), "1".into(), HOUR).await.unwrap();
+        remote
+            .set(&stored_key(form, "n"), "1".into(), HOUR)
+            .await
+            .unwrap();
         assert!(cache.get("n").await.unwrap_err().is_miss());
         assert_eq!(cache.stats().not_sealed, 1);
     }

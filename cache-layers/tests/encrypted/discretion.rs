@@ -26,12 +26,21 @@ const OLD: &str = "an-older-plaintext";
 
 /// In what form key material and plaintext might show.
 fn secrets() -> Vec<String> {
-    let mut secrets = vec![VALUE.to_owned(), OLD.to_owned(), STANDARD.encode(VALUE), STANDARD.encode(OLD)];
+    let mut secrets = vec![
+        VALUE.to_owned(),
+        OLD.to_owned(),
+        STANDARD.encode(VALUE),
+        STANDARD.encode(OLD),
+    ];
     for id in [7, 8] {
         secrets.push(key(id).value());
         let material = [u8::try_from(id).unwrap(); 32];
         secrets.push(material.map(|byte| format!("{byte:02x}")).concat());
-        secrets.push(format!("{:?}", &material[..8]).trim_matches(['[', ']']).to_owned());
+        secrets.push(
+            format!("{:?}", &material[..8])
+                .trim_matches(['[', ']'])
+                .to_owned(),
+        );
     }
     secrets
 }
@@ -45,7 +54,12 @@ async fn use_everything(rig: &Rig, form: StoredForm) -> String {
     let value = || VALUE.into();
     cache.set(KEY, value(), HOUR).await.unwrap();
     let sealed = rig.stored(&name).await.unwrap();
-    assert!(!sealed.windows(VALUE.len()).any(|window| window == VALUE.as_bytes()), "it is encrypted");
+    assert!(
+        !sealed
+            .windows(VALUE.len())
+            .any(|window| window == VALUE.as_bytes()),
+        "it is encrypted"
+    );
     note(&cache.get_entry(KEY).await);
     note(&cache.compare_and_set(KEY, VALUE.as_bytes(), value(), HOUR).await);
     note(&cache.compare_and_set(KEY, OLD.as_bytes(), value(), HOUR).await);
@@ -55,7 +69,12 @@ async fn use_everything(rig: &Rig, form: StoredForm) -> String {
     note(&cache.incr("n").await);
     note(&cache.compare_and_delete(KEY, VALUE.as_bytes()).await);
     note(&cache.del(&[KEY]).await);
-    for stored in [sealed.clone(), sealed.slice(..40), OLD.into(), [&[1][..], OLD.as_bytes(), &[0; 40]].concat().into()] {
+    for stored in [
+        sealed.clone(),
+        sealed.slice(..40),
+        OLD.into(),
+        [&[1][..], OLD.as_bytes(), &[0; 40]].concat().into(),
+    ] {
         for key in ["moved", KEY] {
             rig.store_raw(&stored_key(form, key), stored.clone()).await;
             note(&cache.get_many(&["moved"]).await.map(|values| values.len()));
@@ -79,7 +98,9 @@ async fn use_everything(rig: &Rig, form: StoredForm) -> String {
 async fn neither_plaintext_nor_key_material_is_ever_shown() {
     let (log, _guard) = Log::record(LevelFilter::TRACE);
     let exporter = InMemoryMetricExporter::default();
-    let reader = PeriodicReader::builder(exporter.clone()).with_interval(Duration::from_secs(86_400)).build();
+    let reader = PeriodicReader::builder(exporter.clone())
+        .with_interval(Duration::from_secs(86_400))
+        .build();
     let provider = SdkMeterProvider::builder().with_reader(reader).build();
     let metrics = CacheMetrics::new(&provider.meter("test"));
     let mut shown = String::new();
@@ -93,9 +114,13 @@ async fn neither_plaintext_nor_key_material_is_ever_shown() {
             rig.store.answer(Answer::Keyset(keyset(7, &[key(7).disabled()])));
             write!(shown, "{:?}", rig.cache.keyring().refresh().await).unwrap();
             let half = keyset(7, &[key(7)]);
-            rig.store.answer(Answer::Keyset(half[..half.len() - 60].to_owned()));
+            rig.store
+                .answer(Answer::Keyset(half[..half.len() - 60].to_owned()));
             write!(shown, "{:?}", rig.cache.keyring().refresh().await).unwrap();
-            let config = ObservedConfig::builder().tier(Tier::Far).system("memory").metrics(metrics.clone());
+            let config = ObservedConfig::builder()
+                .tier(Tier::Far)
+                .system("memory")
+                .metrics(metrics.clone());
             let observed = Observed::new(rig.cache.clone(), config.build().unwrap());
             observed.set(KEY, VALUE.into(), HOUR).await.unwrap();
             observed.get(KEY).await.unwrap();
@@ -114,14 +139,23 @@ async fn neither_plaintext_nor_key_material_is_ever_shown() {
     }
     write!(shown, "{:?}", exporter.get_finished_metrics().unwrap()).unwrap();
     let logged = log.text();
-    assert!(logged.contains("the keyset cannot be refreshed"), "nothing was logged: {logged}");
+    assert!(
+        logged.contains("the keyset cannot be refreshed"),
+        "nothing was logged: {logged}"
+    );
     assert!(logged.contains("cache.operation"), "nothing was traced: {logged}");
-    assert!(shown.contains("cache.encryption.sealed"), "nothing was measured: {shown}");
+    assert!(
+        shown.contains("cache.encryption.sealed"),
+        "nothing was measured: {shown}"
+    );
     for secret in secrets() {
         assert!(!shown.contains(&secret), "shown: {secret} in {shown}");
         assert!(!logged.contains(&secret), "logged: {secret} in {logged}");
     }
-    assert!(!shown.contains(KEY) && !logged.contains(KEY), "no name of a key either");
+    assert!(
+        !shown.contains(KEY) && !logged.contains(KEY),
+        "no name of a key either"
+    );
 }
 
 /// What is in the remote cache: of values, nothing that can be read.
@@ -134,7 +168,10 @@ async fn nothing_that_was_written_is_in_the_remote_cache_in_clear_text() {
             rig.cache.set("a", VALUE.into(), HOUR).await.unwrap();
             rig.cache.set_many(&[("b", VALUE.into())], HOUR).await.unwrap();
             rig.cache.set_if_absent("c", VALUE.into(), HOUR).await.unwrap();
-            rig.cache.compare_and_set("a", VALUE.as_bytes(), VALUE.into(), HOUR).await.unwrap();
+            rig.cache
+                .compare_and_set("a", VALUE.as_bytes(), VALUE.into(), HOUR)
+                .await
+                .unwrap();
             for key in ["a", "b", "c"] {
                 let stored = rig.stored(&stored_key(form, key)).await.unwrap();
                 let text = String::from_utf8_lossy(&stored);

@@ -23,12 +23,27 @@ async fn strict_takes_plaintext_for_a_miss_and_leaves_it() {
     for form in FORMS {
         let rig = rig(form, Migration::Strict).await;
         let name = stored_key(form, "k");
-        for plaintext in ["plaintext", "", "{\"a\":1}", "a text that is longer than any ciphertext's overhead"] {
+        for plaintext in [
+            "plaintext",
+            "",
+            "{\"a\":1}",
+            "a text that is longer than any ciphertext's overhead",
+        ] {
             rig.store_raw(&name, plaintext).await;
             assert_eq!(rig.get("k").await, None);
             assert_eq!(rig.stored(&name).await.unwrap(), plaintext);
-            assert!(!rig.cache.compare_and_set("k", plaintext.as_bytes(), "x".into(), HOUR).await.unwrap());
-            assert!(!rig.cache.compare_and_delete("k", plaintext.as_bytes()).await.unwrap());
+            assert!(
+                !rig.cache
+                    .compare_and_set("k", plaintext.as_bytes(), "x".into(), HOUR)
+                    .await
+                    .unwrap()
+            );
+            assert!(
+                !rig.cache
+                    .compare_and_delete("k", plaintext.as_bytes())
+                    .await
+                    .unwrap()
+            );
         }
         let stats = rig.stats();
         assert_eq!((stats.not_sealed, stats.plaintext, stats.removed), (12, 0, 0));
@@ -66,15 +81,32 @@ async fn read_plaintext_reads_it_counts_it_and_writes_ciphertext() {
         assert!(!cache.set_if_absent("a", "x".into(), HOUR).await.unwrap());
 
         cache.set("a", "new".into(), HOUR).await.unwrap();
-        cache.set_many(&[("b", "new".into()), ("f", "new".into())], HOUR).await.unwrap();
-        assert!(!cache.compare_and_set("c", b"plaintext", "x".into(), HOUR).await.unwrap());
-        assert!(cache.compare_and_set("c", b"plaintext c", "new".into(), HOUR).await.unwrap());
+        cache
+            .set_many(&[("b", "new".into()), ("f", "new".into())], HOUR)
+            .await
+            .unwrap();
+        assert!(
+            !cache
+                .compare_and_set("c", b"plaintext", "x".into(), HOUR)
+                .await
+                .unwrap()
+        );
+        assert!(
+            cache
+                .compare_and_set("c", b"plaintext c", "new".into(), HOUR)
+                .await
+                .unwrap()
+        );
         for name in ["a", "b", "c"] {
             assert_eq!(rig.get(name).await.unwrap(), "new");
             let sealed = rig.stored(&stored_key(form, name)).await.unwrap();
             assert_eq!(sealed.len(), form.sealed_len(3));
             if form == StoredForm::ChinminaBridge {
-                assert_eq!(rig.stored(name).await, None, "no plaintext shows when the sealed value ends");
+                assert_eq!(
+                    rig.stored(name).await,
+                    None,
+                    "no plaintext shows when the sealed value ends"
+                );
             }
         }
         assert!(!cache.compare_and_delete("d", b"plaintext").await.unwrap());
@@ -119,7 +151,12 @@ async fn sealed_value_hides_the_plaintext_and_no_delete_lets_it_show() {
     assert!(cache.compare_and_delete("k", b"sealed").await.unwrap());
     assert_eq!(rig.get("k").await, None);
     both().await;
-    assert!(cache.compare_and_set("k", b"sealed", "new".into(), HOUR).await.unwrap());
+    assert!(
+        cache
+            .compare_and_set("k", b"sealed", "new".into(), HOUR)
+            .await
+            .unwrap()
+    );
     assert_eq!(rig.get("k").await.unwrap(), "new");
 }
 
@@ -127,7 +164,13 @@ async fn sealed_value_hides_the_plaintext_and_no_delete_lets_it_show() {
 async fn unreadable_sealed_value_does_not_let_the_plaintext_show() {
     let rig = bridge().await;
     rig.store_raw("k", "plaintext").await;
-    let newer = Rig::over(&rig.remote, keyset(8, &[key(8)]), StoredForm::ChinminaBridge, Migration::Strict).await;
+    let newer = Rig::over(
+        &rig.remote,
+        keyset(8, &[key(8)]),
+        StoredForm::ChinminaBridge,
+        Migration::Strict,
+    )
+    .await;
     newer.cache.set("k", "newer".into(), HOUR).await.unwrap();
     assert_eq!(rig.get("k").await, None);
     assert_eq!(newer.get("k").await.unwrap(), "newer");
@@ -162,7 +205,10 @@ async fn one_of_many_tasks_replaces_the_plaintext() {
                         cache.compare_and_delete("k", b"plaintext").await.unwrap()
                     } else {
                         let value = format!("task {task}").into();
-                        cache.compare_and_set("k", b"plaintext", value, HOUR).await.unwrap()
+                        cache
+                            .compare_and_set("k", b"plaintext", value, HOUR)
+                            .await
+                            .unwrap()
                     }
                 });
             }
@@ -248,7 +294,11 @@ async fn plaintext_of_another_name_is_not_kept_near_as_tracked() {
     let rig = bridge().await;
     rig.store_raw("k", "plaintext").await;
     assert!(!rig.cache.get_entry("k").await.unwrap().tracked);
-    let _subscription = rig.cache.invalidations().unwrap().subscribe(Arc::new(|_: &Invalidation| {}));
+    let _subscription = rig
+        .cache
+        .invalidations()
+        .unwrap()
+        .subscribe(Arc::new(|_: &Invalidation| {}));
     assert!(!rig.cache.get_entry("k").await.unwrap().tracked);
     rig.cache.set("k", "sealed".into(), HOUR).await.unwrap();
     assert!(rig.cache.get_entry("k").await.unwrap().tracked);

@@ -8,8 +8,8 @@ use cache_core::{CacheClient, Keyspace};
 use cache_layers::encrypted::Migration;
 use cache_layers::read_through::Coordination;
 use cache_layers::{
-    Generations, GenerationsConfig, Loaded, Lock, LockConfig, Quota, RateLimiter, RateLimiterConfig, ReadThrough,
-    ReadThroughConfig,
+    Generations, GenerationsConfig, Loaded, Lock, LockConfig, Quota, RateLimiter, RateLimiterConfig,
+    ReadThrough, ReadThroughConfig,
 };
 
 use crate::rig::{FORMS, HOUR, MIGRATIONS, Rig, stored_key};
@@ -55,7 +55,11 @@ async fn lock_excludes_the_other_instance_and_its_number_grows() {
         assert!(second.try_acquire("job").await.unwrap().is_none());
         let before = held.fence();
         held.release().await.unwrap();
-        let held = second.try_acquire("job").await.unwrap().expect("it is free again");
+        let held = second
+            .try_acquire("job")
+            .await
+            .unwrap()
+            .expect("it is free again");
         assert!(held.fence() > before);
         held.release().await.unwrap();
     })

@@ -50,7 +50,10 @@ async fn keyset_is_refreshed_every_quarter_of_an_hour_by_nobodys_call() {
         let start = clock::now();
         store.until_read(refresh + 1).await;
         let passed = clock::now() - start;
-        assert!(passed <= MINUTE * 15 && passed >= Duration::from_secs(13 * 60), "{passed:?}");
+        assert!(
+            passed <= MINUTE * 15 && passed >= Duration::from_secs(13 * 60),
+            "{passed:?}"
+        );
     }
     store.put(new());
     tokio::time::sleep(MINUTE * 15).await;
@@ -94,7 +97,12 @@ async fn refresh_that_fails_keeps_the_old_keyset_and_warns_once() {
 
     store.answer(unauthorized());
     tokio::time::sleep(MINUTE * 60).await;
-    assert_eq!(log.count("WARN"), 2, "one for each time that it began: {}", log.text());
+    assert_eq!(
+        log.count("WARN"),
+        2,
+        "one for each time that it began: {}",
+        log.text()
+    );
     let failed = keyring.stats().failed;
     assert!((10..=14).contains(&failed), "it backs off: {failed}");
 }
@@ -127,9 +135,15 @@ async fn unknown_keys_do_not_refresh_more_often_than_the_gap() {
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
     let passed = (clock::now() - start).as_secs();
-    assert!(passed < 601, "readers do not wait for what may not begin: {passed} s");
+    assert!(
+        passed < 601,
+        "readers do not wait for what may not begin: {passed} s"
+    );
     let refreshes = store.reads() - 1;
-    assert!((18..=21).contains(&refreshes), "{refreshes} refreshes in ten minutes");
+    assert!(
+        (18..=21).contains(&refreshes),
+        "{refreshes} refreshes in ten minutes"
+    );
     assert_eq!(cache.stats().unknown_key, 600);
 }
 
@@ -239,7 +253,11 @@ async fn panic_of_the_store_is_got_over() {
 }
 
 fn runtime() -> Runtime {
-    Builder::new_current_thread().enable_all().start_paused(true).build().unwrap()
+    Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .unwrap()
 }
 
 #[test]

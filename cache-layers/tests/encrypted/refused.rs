@@ -60,7 +60,12 @@ async fn refusal_of_the_store_says_which_permission_to_check() {
         source: None,
     }));
     let text = refused(&store, None).await;
-    for part in [LOCATION, "the token is not valid", "check the credentials", "permissions"] {
+    for part in [
+        LOCATION,
+        "the token is not valid",
+        "check the credentials",
+        "permissions",
+    ] {
         assert!(text.contains(part), "{part} in {text}");
     }
     store.answer(Answer::Fails(CacheError::Denied {
@@ -129,7 +134,9 @@ async fn keys_of_16_bytes_and_raw_keys_are_taken() {
     let keys: [TestKey; 2] = [key(7).with_size(16), key(8).raw()];
     for primary in [7, 8] {
         let store = TestStore::new(keyset(primary, &keys));
-        let keyring = Keyring::load(Arc::new(store), None, KeyringConfig::default()).await.unwrap();
+        let keyring = Keyring::load(Arc::new(store), None, KeyringConfig::default())
+            .await
+            .unwrap();
         assert_eq!(keyring.status().primary_key_id, primary);
     }
 }

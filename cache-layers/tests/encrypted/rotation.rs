@@ -90,7 +90,11 @@ async fn steps_in_order_lose_nothing_in_any_order_of_instances() {
                     for stage in at {
                         number += 1;
                         let name = format!("k{}", number % 500);
-                        rigs[stage].cache.set(&name, name.clone().into(), HOUR).await.unwrap();
+                        rigs[stage]
+                            .cache
+                            .set(&name, name.clone().into(), HOUR)
+                            .await
+                            .unwrap();
                         written.retain(|(old, _)| *old != name);
                         written.push((name, stage));
                     }
@@ -107,7 +111,10 @@ async fn steps_in_order_lose_nothing_in_any_order_of_instances() {
                 }
             }
         }
-        assert!(rigs.iter().all(|rig| rig.stats().unknown_key == 0 && rig.stats().removed == 0));
+        assert!(
+            rigs.iter()
+                .all(|rig| rig.stats().unknown_key == 0 && rig.stats().removed == 0)
+        );
     }
 }
 
@@ -128,10 +135,19 @@ async fn steps_out_of_order_are_misses_and_never_delete_a_good_entry() {
                 assert_eq!(entry.map(|entry| entry.value), value, "{name}");
                 assert_eq!(cache.get_many(&[&name]).await.unwrap(), [value], "{name}");
                 assert!(!cache.set_if_absent(&name, "other".into(), HOUR).await.unwrap());
-                assert!(!cache.compare_and_set(&name, b"else", "other".into(), HOUR).await.unwrap());
+                assert!(
+                    !cache
+                        .compare_and_set(&name, b"else", "other".into(), HOUR)
+                        .await
+                        .unwrap()
+                );
                 assert!(!cache.compare_and_delete(&name, b"else").await.unwrap());
                 assert!(cache.expire(&name, HOUR).await.unwrap());
-                assert_eq!(rigs[writer].get(&name).await.unwrap(), "value", "{name}: it is still there");
+                assert_eq!(
+                    rigs[writer].get(&name).await.unwrap(),
+                    "value",
+                    "{name}: it is still there"
+                );
                 // What the reader loads instead is read by itself.
                 cache.set(&name, "fresh".into(), HOUR).await.unwrap();
                 assert_eq!(found(cache.get(&name).await).unwrap(), "fresh");
@@ -144,9 +160,17 @@ async fn steps_out_of_order_are_misses_and_never_delete_a_good_entry() {
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// An instance with a keyring of its own, which refreshes in its own time.
-async fn instance(remote: &Arc<MemoryCache>, store: &TestStore, form: StoredForm) -> (Encrypted, Arc<Keyring>) {
+async fn instance(
+    remote: &Arc<MemoryCache>,
+    store: &TestStore,
+    form: StoredForm,
+) -> (Encrypted, Arc<Keyring>) {
     let keyring = keyring(store, KeyringConfig::default()).await;
-    let cache = Encrypted::new(remote.clone(), Arc::clone(&keyring), config(form, Migration::Strict));
+    let cache = Encrypted::new(
+        remote.clone(),
+        Arc::clone(&keyring),
+        config(form, Migration::Strict),
+    );
     (cache, keyring)
 }
 
@@ -177,7 +201,9 @@ async fn schedule_of_the_docs_loses_nothing() {
             }
             for (cache, _) in &instances {
                 for age in [0, 1, 14, 16, 30, 59] {
-                    let Some(written) = minute.checked_sub(age) else { continue };
+                    let Some(written) = minute.checked_sub(age) else {
+                        continue;
+                    };
                     for number in 0..instances.len() {
                         let name = format!("{written}:{number}");
                         let value = found(cache.get(&name).await);

@@ -109,7 +109,13 @@ async fn entry_of_an_unknown_key_stays_and_is_read_when_the_key_is_known() {
             assert_eq!(older.cache.get_many(&["k", "none"]).await.unwrap(), [None, None]);
             // Whoever has the newer keyset may hold a lock there.
             assert!(!older.cache.set_if_absent("k", "x".into(), HOUR).await.unwrap());
-            assert!(!older.cache.compare_and_set("k", b"x", "y".into(), HOUR).await.unwrap());
+            assert!(
+                !older
+                    .cache
+                    .compare_and_set("k", b"x", "y".into(), HOUR)
+                    .await
+                    .unwrap()
+            );
             assert!(!older.cache.compare_and_delete("k", b"x").await.unwrap());
             assert_eq!(older.cache.exists(&["k"]).await.unwrap(), 1, "there is an entry");
             let stats = older.stats();
@@ -136,7 +142,13 @@ async fn entry_of_a_disabled_key_stays() {
 async fn raw_keys_open_and_never_remove_what_they_cannot_open() {
     for form in FORMS {
         let old = Rig::new(keyset(7, &[key(7).raw()]), form, Migration::Strict).await;
-        let new = Rig::over(&old.remote, keyset(8, &[key(8).raw(), key(7).raw()]), form, Migration::Strict).await;
+        let new = Rig::over(
+            &old.remote,
+            keyset(8, &[key(8).raw(), key(7).raw()]),
+            form,
+            Migration::Strict,
+        )
+        .await;
         for number in 0..50 {
             let name = format!("k{number}");
             old.cache.set(&name, VALUE.into(), HOUR).await.unwrap();
@@ -154,25 +166,42 @@ async fn only_the_very_bytes_that_were_read_are_removed() {
     let mut remote = MockCacheClient::new();
     let tampered = Bytes::from([&[1, 0, 0, 0, 7][..], &[0; 40]].concat());
     let (stored, compared) = (tampered.clone(), tampered.clone());
-    remote.expect_get().times(1).returning(move |_| Ok(stored.clone()));
+    remote
+        .expect_get()
+        .times(1)
+        .returning(move |_| Ok(stored.clone()));
     remote
         .expect_compare_and_delete()
         .withf(move |key, expected| key == "k" && expected == compared)
         .times(1)
         .returning(|_, _| Ok(false));
     let keyring = keyring(&TestStore::new(keyset(7, &[key(7)])), still()).await;
-    let cache = Encrypted::new(Arc::new(remote), keyring, config(StoredForm::Tink, Migration::Strict));
+    let cache = Encrypted::new(
+        Arc::new(remote),
+        keyring,
+        config(StoredForm::Tink, Migration::Strict),
+    );
     assert!(cache.get("k").await.unwrap_err().is_miss());
-    assert_eq!((cache.stats().refused, cache.stats().removed), (1, 0), "somebody else was faster");
+    assert_eq!(
+        (cache.stats().refused, cache.stats().removed),
+        (1, 0),
+        "somebody else was faster"
+    );
 }
 
 #[tokio::test]
 async fn removal_that_fails_is_no_error_of_the_read() {
     let remote = FaultyCache::new(MemoryCache::default());
-    remote.faults().always(&[Operation::CompareAndDelete], &Fault::connection_lost());
+    remote
+        .faults()
+        .always(&[Operation::CompareAndDelete], &Fault::connection_lost());
     let remote = Arc::new(remote);
     let keyring = keyring(&TestStore::new(keyset(7, &[key(7)])), still()).await;
-    let cache = Encrypted::new(remote.clone(), keyring, config(StoredForm::Tink, Migration::Strict));
+    let cache = Encrypted::new(
+        remote.clone(),
+        keyring,
+        config(StoredForm::Tink, Migration::Strict),
+    );
     let tampered = [&[1, 0, 0, 0, 7][..], &[0; 40]].concat();
     remote.set("k", tampered.into(), HOUR).await.unwrap();
     for _ in 0..2 {
@@ -187,7 +216,10 @@ async fn many_keys_are_told_apart_one_by_one() {
     for form in FORMS {
         let rig = Rig::new(keyset(7, &[key(7)]), form, Migration::Strict).await;
         let newer = Rig::over(&rig.remote, keyset(8, &[key(8)]), form, Migration::Strict).await;
-        rig.cache.set_many(&[("a", "1st".into()), ("b", "2nd".into())], HOUR).await.unwrap();
+        rig.cache
+            .set_many(&[("a", "1st".into()), ("b", "2nd".into())], HOUR)
+            .await
+            .unwrap();
         newer.cache.set("newer", "x".into(), HOUR).await.unwrap();
         let a = rig.stored(&stored_key(form, "a")).await.unwrap();
         rig.store_raw(&stored_key(form, "copied"), a).await;
@@ -198,7 +230,10 @@ async fn many_keys_are_told_apart_one_by_one() {
         let (first, second) = (Some(&b"1st"[..]), Some(&b"2nd"[..]));
         assert_eq!(values, [first, None, None, None, second, None, first]);
         let stats = rig.stats();
-        assert_eq!((stats.unknown_key, stats.refused, stats.not_sealed, stats.removed), (1, 1, 1, 1));
+        assert_eq!(
+            (stats.unknown_key, stats.refused, stats.not_sealed, stats.removed),
+            (1, 1, 1, 1)
+        );
         assert_eq!(rig.cache.exists(&["newer", "copied", "plain"]).await.unwrap(), 2);
     }
 }
@@ -214,7 +249,14 @@ async fn call_with_many_dead_entries_removes_some_and_the_next_ones_the_rest() {
         rig.store_raw(key, stored.clone()).await;
     }
     for left in [86, 22, 0] {
-        assert!(rig.cache.get_many(&keys).await.unwrap().iter().all(Option::is_none));
+        assert!(
+            rig.cache
+                .get_many(&keys)
+                .await
+                .unwrap()
+                .iter()
+                .all(Option::is_none)
+        );
         assert_eq!(rig.remote.exists(&keys).await.unwrap(), left);
     }
     assert_eq!(rig.stats().removed, 150);
@@ -229,9 +271,19 @@ async fn set_if_absent_replaces_what_no_reader_can_read() {
         *broken.last_mut().unwrap() ^= 4;
         for unreadable in [stored, broken.into(), "plaintext".into(), "cb-enc:A".into()] {
             rig.store_raw(&name, unreadable).await;
-            assert!(rig.cache.set_if_absent("other", "new".into(), HOUR).await.unwrap());
+            assert!(
+                rig.cache
+                    .set_if_absent("other", "new".into(), HOUR)
+                    .await
+                    .unwrap()
+            );
             assert_eq!(rig.get("other").await.unwrap(), "new");
-            assert!(!rig.cache.set_if_absent("other", "newer".into(), HOUR).await.unwrap());
+            assert!(
+                !rig.cache
+                    .set_if_absent("other", "newer".into(), HOUR)
+                    .await
+                    .unwrap()
+            );
             assert_eq!(rig.get("other").await.unwrap(), "new");
         }
     }
@@ -250,7 +302,10 @@ async fn one_of_many_tasks_replaces_what_no_reader_can_read() {
                     // Readers get in the way.
                     let _ = cache.get("k").await;
                     let value = format!("task {task}");
-                    let won = cache.set_if_absent("k", value.clone().into(), HOUR).await.unwrap();
+                    let won = cache
+                        .set_if_absent("k", value.clone().into(), HOUR)
+                        .await
+                        .unwrap();
                     won.then_some(value)
                 });
             }

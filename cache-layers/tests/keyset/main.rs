@@ -10,3 +10,5 @@ mod rig;
 mod sealing;
 mod secrecy;
 mod vectors;
+#[cfg(target_os = "linux")]
+mod wiped;

@@ -45,7 +45,11 @@ async fn encryption(rig: &Rig) -> Arc<cache_layers::Encrypted> {
     let loaded = Keyring::load(store, None, KeyringConfig::default()).await;
     let keyring = loaded.expect("a good keyset");
     rig.metrics.watch_keyring(&keyring);
-    let encrypted = Encrypted::new(Arc::new(MemoryCache::default()), keyring, EncryptedConfig::default());
+    let encrypted = Encrypted::new(
+        Arc::new(MemoryCache::default()),
+        keyring,
+        EncryptedConfig::default(),
+    );
     let encrypted = Arc::new(encrypted);
     rig.metrics.watch_encrypted(&encrypted);
     encrypted
@@ -223,7 +227,10 @@ async fn age_of_the_keyset_grows_until_it_is_refreshed() {
         age.map(|point| point.seconds).next().unwrap()
     };
     let (before, measured, after) = (keyring.status().age, age(), keyring.status().age);
-    assert!((before.as_secs_f64()..=after.as_secs_f64()).contains(&measured), "{measured}");
+    assert!(
+        (before.as_secs_f64()..=after.as_secs_f64()).contains(&measured),
+        "{measured}"
+    );
     let start = cache_core::clock::now();
     keyring.refresh().await.unwrap();
     assert!(age() <= start.elapsed().as_secs_f64());

@@ -24,6 +24,9 @@ use crate::reply::Reply;
 /// How much longer than the longest deadline a retired connection stays open at most.
 const SLACK: Duration = Duration::from_secs(1);
 
+/// What came of a try to open a connection.
+type Opened = Result<(Link, Greeting), CacheError>;
+
 /// The replacement that is under way, at most one per node, and when the next one may begin.
 #[derive(Debug, Default)]
 pub(super) struct Replacing {
@@ -34,7 +37,7 @@ pub(super) struct Replacing {
 #[derive(Debug)]
 struct UnderWay {
     old: Arc<Link>,
-    fresh: oneshot::Receiver<Result<(Link, Greeting), CacheError>>,
+    fresh: oneshot::Receiver<Opened>,
     task: AbortHandle,
 }
 
@@ -59,7 +62,7 @@ impl Replacing {
     }
 
     /// What became of the replacement that was under way, and of which connection; `None` while that is open.
-    fn outcome(&mut self) -> Option<(Arc<Link>, Result<(Link, Greeting), CacheError>)> {
+    fn outcome(&mut self) -> Option<(Arc<Link>, Opened)> {
         let under_way = self.under_way.as_mut()?;
         let opened = match under_way.fresh.try_recv() {
             Err(TryRecvError::Empty) => return None,
@@ -179,7 +182,7 @@ impl Node {
 }
 
 /// Opens a connection that can do what `old` does.
-async fn open_instead_of(old: &Link, blueprint: &Blueprint) -> Result<(Link, Greeting), CacheError> {
+async fn open_instead_of(old: &Link, blueprint: &Blueprint) -> Opened {
     let (fresh, greeting) = blueprint.open().await?;
     // A name may lead to a replica for a while. A primary that is still one is better than that.
     if blueprint.mode == Mode::Primary && greeting.replica {

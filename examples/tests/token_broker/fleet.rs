@@ -90,7 +90,7 @@ pub(crate) struct Use {
 #[derive(Debug, Deserialize)]
 pub(crate) struct Status {
     pub(crate) cache: String,
-    pub(crate) requests: u64,
+    remembered: usize,
     pub(crate) mints: u64,
     pub(crate) served: Served,
 }
@@ -100,7 +100,7 @@ pub(crate) struct Served {
     pub(crate) near: u64,
     pub(crate) cache: u64,
     pub(crate) mint: u64,
-    pub(crate) fallback: u64,
+    pub(crate) memory: u64,
 }
 
 impl Fleet {
@@ -144,7 +144,9 @@ impl Fleet {
     /// Lets the upstream fail, or work again.
     pub(crate) async fn set_failing(&self, failing: bool) -> Result<()> {
         let switch = Request::get("/switches").method("PUT");
-        let switched = self.upstream.ask(switch.json(&format!(r#"{{"failing":{failing}}}"#)));
+        let switched = self
+            .upstream
+            .ask(switch.json(&format!(r#"{{"failing":{failing}}}"#)));
         ensure!(switched.await.status == 200);
         Ok(())
     }
@@ -166,17 +168,24 @@ impl Fleet {
         .await
     }
 
-    /// Waits until every broker has answered so many requests.
-    pub(crate) async fn until_asked(&self, requests: u64) -> Result<()> {
-        until(LIMIT, "requests to all brokers", || async {
+    /// Waits until every broker has handed out every token.
+    pub(crate) async fn until_all_know_all(&self) -> Result<()> {
+        until(LIMIT, "all tokens in all brokers", || async {
             let statuses = self.statuses().await?;
-            Ok(statuses.iter().all(|status| status.requests >= requests).then_some(()))
+            let all = statuses.iter().all(|status| status.remembered == TOKENS);
+            Ok(all.then_some(()))
         })
         .await
     }
 }
 
 impl Ledger {
+    /// Whether every token was minted.
+    pub(crate) fn has_all(&self) -> bool {
+        let minted = |entries: &Vec<Entry>| entries.iter().any(|entry| entry.outcome == "minted");
+        self.by_name().values().filter(|entries| minted(entries)).count() == TOKENS
+    }
+
     /// The requests of each token, in order.
     pub(crate) fn by_name(&self) -> BTreeMap<Name, Vec<Entry>> {
         let mut by_name: BTreeMap<Name, Vec<Entry>> = BTreeMap::new();
@@ -192,6 +201,12 @@ impl Ledger {
 }
 
 impl Report {
+    /// How long the slowest answer took.
+    pub(crate) fn longest_ms(&self) -> u64 {
+        let longest = Duration::from_secs_f64(self.took_ms[2] / 1_000.0);
+        u64::try_from(longest.as_millis()).unwrap_or(u64::MAX) + 1
+    }
+
     /// The tokens that were handed out under each name, in the order of their first use.
     pub(crate) fn by_name(&self) -> BTreeMap<Name, Vec<Use>> {
         let mut by_name: BTreeMap<Name, Vec<Use>> = BTreeMap::new();

@@ -2,9 +2,9 @@
 
 mod backing;
 mod fleet;
+mod hour;
 #[path = "../tenant_service/http.rs"]
 mod http;
-mod hour;
 mod process;
 mod readme;
 mod service;

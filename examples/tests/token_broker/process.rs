@@ -62,7 +62,10 @@ impl Process {
     #[cfg(unix)]
     pub(crate) async fn stop(mut self) -> Result<(String, String)> {
         let id = self.child.id().context("it has stopped already")?;
-        let asked = Command::new("kill").args(["-TERM", &id.to_string()]).status().await?;
+        let asked = Command::new("kill")
+            .args(["-TERM", &id.to_string()])
+            .status()
+            .await?;
         ensure!(asked.success(), "kill: {asked}");
         let mut rest = String::new();
         tokio::time::timeout(LIMIT, self.output.read_to_string(&mut rest)).await??;
@@ -76,7 +79,11 @@ impl Process {
 pub(crate) async fn run(arguments: &[&str], variables: &[(String, String)]) -> Result<String> {
     let output = command(arguments, variables).kill_on_drop(true).output().await?;
     let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{arguments:?}: {}, {said}", output.status);
+    ensure!(
+        output.status.success(),
+        "{arguments:?}: {}, {said}",
+        output.status
+    );
     Ok(String::from_utf8(output.stdout)?)
 }
 

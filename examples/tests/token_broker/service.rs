@@ -25,7 +25,11 @@ async fn second_request_gets_the_same_token_from_the_cache() -> Result<()> {
     let valid_for = second.json()["valid_for"].as_f64().context("no number")?;
     assert!((3_590.0..=3_600.0).contains(&valid_for), "{valid_for}");
     let status = broker.ask(Request::get("/status")).await.json();
-    assert_eq!((&status["requests"], &status["mints"]), (&2.into(), &1.into()), "{status}");
+    assert_eq!(
+        (&status["requests"], &status["mints"]),
+        (&2.into(), &1.into()),
+        "{status}"
+    );
     Ok(())
 }
 
@@ -36,8 +40,16 @@ async fn what_cannot_be_asked_for_is_refused_as_json() -> Result<()> {
         ("/token", 400, "app"),
         ("/token?app=nobody", 404, "no such app"),
         ("/token?app=acme-ci&profile=nothing", 404, "no such profile"),
-        ("/token?app=acme-ci&profile=one-repository", 400, "repository=NAME"),
-        ("/token?app=acme-ci&profile=one-repository&repository=a/b", 400, "a name alone"),
+        (
+            "/token?app=acme-ci&profile=one-repository",
+            400,
+            "repository=NAME",
+        ),
+        (
+            "/token?app=acme-ci&profile=one-repository&repository=a/b",
+            400,
+            "a name alone",
+        ),
         ("/token?app=acme-ci&repository=billing", 403, "does not cover"),
         ("/token?app=acme-ci&scope=all", 400, "scope"),
         ("/nowhere", 404, "no such route"),
@@ -47,7 +59,9 @@ async fn what_cannot_be_asked_for_is_refused_as_json() -> Result<()> {
         let said = refused.json()["error"].as_str().unwrap_or_default().to_owned();
         assert!(said.contains(says), "{path}: {said}");
     }
-    let refused = broker.ask(Request::get("/token?app=acme-ci").method("DELETE")).await;
+    let refused = broker
+        .ask(Request::get("/token?app=acme-ci").method("DELETE"))
+        .await;
     assert_eq!(refused.status, 405, "{}", refused.body);
     Ok(())
 }
@@ -60,9 +74,16 @@ async fn upstream_that_cannot_be_reached_is_a_clear_503() -> Result<()> {
     let refused = broker.ask(ask()).await;
     assert_eq!(refused.status, 503, "{}", refused.body);
     let said = refused.json()["error"].to_string();
-    assert!(said.contains("no valid token: the upstream fails (no answer from"), "{said}");
+    assert!(
+        said.contains("no valid token: the upstream fails (no answer from"),
+        "{said}"
+    );
     let again = broker.ask(ask()).await;
-    assert!(again.json()["error"].to_string().contains("failed a moment ago"), "{}", again.body);
+    assert!(
+        again.json()["error"].to_string().contains("failed a moment ago"),
+        "{}",
+        again.body
+    );
     let after = again.header("retry-after").context("no retry-after")?;
     assert!((50..=60).contains(&after.parse::<u32>()?), "{after}");
     assert_eq!(broker.ask(Request::get("/health/ready")).await.status, 200);
@@ -93,7 +114,10 @@ async fn no_token_is_logged_and_a_signal_ends_it_in_order() -> Result<()> {
     let token = given["token"].as_str().context("no token")?.to_owned();
     let (printed, log) = broker.stop().await?;
     let last = printed.lines().last().unwrap_or_default();
-    assert!(last.starts_with("1 requests, 1 mints: "), "{printed}");
+    assert!(
+        last.starts_with("1 mints for 1 requests, at this rate "),
+        "{printed}"
+    );
     assert!(log.contains("stopped") && log.contains("minted"), "{log}");
     assert!(!log.contains(&token) && !printed.contains(&token), "{log}");
     Ok(())
@@ -110,6 +134,10 @@ async fn demo_prints_the_table_of_a_compressed_hour() -> Result<()> {
     assert!(value("requests ") > 600, "{printed}");
     // Four tokens: one mint each, and one refresh.
     assert_eq!(value("mints "), 8, "{printed}");
-    assert_eq!((value("429s of the upstream"), value("  refused (503)")), (0, 0), "{printed}");
+    assert_eq!(
+        (value("429s of the upstream"), value("  refused (503)")),
+        (0, 0),
+        "{printed}"
+    );
     Ok(())
 }

@@ -9,13 +9,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use axum::http::Method;
+use axum::http::StatusCode;
 use cache_core::clock;
 use cache_layers::{SystemClock, WallClock as _};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
-use crate::http_client::Http;
+use crate::http_client::{Connection, Http};
 use crate::routes::Shown;
 use crate::upstream::stand_in::millis;
 
@@ -56,6 +56,7 @@ pub(crate) async fn run(plan: Plan) -> anyhow::Result<Report> {
         tasks.spawn(async move {
             let broker = &plan.brokers[number % plan.brokers.len()];
             let http = Http::new(broker);
+            let mut connection = None;
             let mut seen = Seen::default();
             let mut ticks = tokio::time::interval_at(first, pause);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
@@ -64,7 +65,7 @@ pub(crate) async fn run(plan: Plan) -> anyhow::Result<Report> {
                 let turn = turn.fetch_add(1, Ordering::Relaxed);
                 let (app, profile) = &plan.tokens[turn % plan.tokens.len()];
                 let (asked, at) = (clock::now(), SystemClock.since_epoch());
-                let answered = ask(&http, app, profile).await;
+                let answered = ask(&http, &mut connection, app, profile).await;
                 seen.note((app, profile), millis(at), clock::now() - asked, answered);
             }
             seen
@@ -77,14 +78,24 @@ pub(crate) async fn run(plan: Plan) -> anyhow::Result<Report> {
     Ok(all.report(clock::now() - begun))
 }
 
-async fn ask(http: &Http, app: &str, profile: &str) -> Answered {
+/// Asks over the asker's connection, or over a new one where that is gone.
+async fn ask(http: &Http, connection: &mut Option<Connection>, app: &str, profile: &str) -> Answered {
     let path = format!("/token?app={app}&profile={profile}");
-    let reply = match tokio::time::timeout(PATIENCE, http.send(Method::GET, &path, None)).await {
+    let asked = async {
+        let mut open = match connection.take() {
+            Some(open) => open,
+            None => http.connect().await?,
+        };
+        let reply = open.send("GET", &path, &[]).await?;
+        *connection = Some(open);
+        anyhow::Ok(reply)
+    };
+    let reply = match tokio::time::timeout(PATIENCE, asked).await {
         Ok(Ok(reply)) => reply,
         Ok(Err(error)) => return Answered::Failed(format!("{error:#}")),
         Err(_) => return Answered::Failed(format!("no answer within {PATIENCE:?}")),
     };
-    if reply.status == axum::http::StatusCode::SERVICE_UNAVAILABLE {
+    if reply.status == StatusCode::SERVICE_UNAVAILABLE {
         return Answered::Refused(String::from_utf8_lossy(&reply.body).trim_end().to_owned());
     }
     if !reply.status.is_success() {

@@ -10,6 +10,7 @@ use cache_layers::{SystemClock, WallClock as _};
 use serde::{Deserialize, Serialize};
 
 use crate::routes::Shown;
+use crate::token::AccessToken;
 use crate::upstream::stand_in::millis;
 
 /// One answer.
@@ -26,8 +27,11 @@ pub(super) enum Answered {
 pub(super) struct Seen {
     took_us: Vec<u64>,
     report: Report,
-    tokens: BTreeMap<(String, String, String), TokenUse>,
+    tokens: BTreeMap<Key, TokenUse>,
 }
+
+/// App, profile and the token itself, which is a fingerprint only once it is reported.
+type Key = (String, String, AccessToken);
 
 /// What all of them saw.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -50,7 +54,7 @@ pub(crate) struct Report {
 }
 
 /// When a token was handed out. Times are in milliseconds since 1970.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct TokenUse {
     pub(crate) app: String,
     pub(crate) profile: String,
@@ -74,19 +78,13 @@ impl Seen {
                 let valid_ms = millis(Duration::try_from_secs_f64(shown.valid_for).unwrap_or_default());
                 let least = report.least_valid_ms.unwrap_or(u64::MAX);
                 report.least_valid_ms = Some(least.min(valid_ms));
-                let token = shown.token.fingerprint();
-                let new = TokenUse {
-                    app: shown.app,
-                    profile: shown.profile,
-                    token,
-                    expires_ms: expires_ms(&shown.expiry),
-                    first_ms: at_ms,
-                    last_ms: at_ms,
-                    times: 1,
-                };
                 *report.served_from.entry(shown.served_from).or_default() += 1;
-                let key = (new.app.clone(), new.profile.clone(), new.token.clone());
-                join(&mut self.tokens, key, new);
+                let key = (shown.app, shown.profile, shown.token);
+                let expires_ms = expires_ms(&shown.expiry);
+                self.tokens
+                    .entry(key)
+                    .or_default()
+                    .join(expires_ms, [at_ms, at_ms], 1);
             }
             Answered::Refused(said) => {
                 let said = said.chars().filter(|letter| !letter.is_ascii_digit()).collect();
@@ -122,8 +120,12 @@ impl Seen {
             let span = mine.refused_at.entry(name).or_insert([first, last]);
             *span = [span[0].min(first), span[1].max(last)];
         }
-        for (key, token) in other.tokens {
-            join(&mut self.tokens, key, token);
+        for (key, used) in other.tokens {
+            let span = [used.first_ms, used.last_ms];
+            self.tokens
+                .entry(key)
+                .or_default()
+                .join(used.expires_ms, span, used.times);
         }
     }
 
@@ -135,27 +137,31 @@ impl Seen {
             let micros = self.took_us.get(index).copied().unwrap_or_default();
             Duration::from_micros(micros).as_secs_f64() * 1_000.0
         };
+        let named = |((app, profile, token), used): (Key, TokenUse)| TokenUse {
+            app,
+            profile,
+            token: token.fingerprint(),
+            ..used
+        };
         Report {
             seconds: span.as_secs_f64(),
             took_ms: [at(50), at(99), at(100)],
-            uses: self.tokens.into_values().collect(),
+            uses: self.tokens.into_iter().map(named).collect(),
             ..self.report
         }
     }
 }
 
-fn join(
-    tokens: &mut BTreeMap<(String, String, String), TokenUse>,
-    key: (String, String, String),
-    new: TokenUse,
-) {
-    let (first_ms, last_ms, times) = (new.first_ms, new.last_ms, new.times);
-    if let Some(known) = tokens.get_mut(&key) {
-        known.first_ms = known.first_ms.min(first_ms);
-        known.last_ms = known.last_ms.max(last_ms);
-        known.times += times;
-    } else {
-        tokens.insert(key, new);
+impl TokenUse {
+    fn join(&mut self, expires_ms: u64, [first_ms, last_ms]: [u64; 2], times: u64) {
+        self.first_ms = if self.times == 0 {
+            first_ms
+        } else {
+            self.first_ms.min(first_ms)
+        };
+        self.last_ms = self.last_ms.max(last_ms);
+        self.expires_ms = expires_ms;
+        self.times += times;
     }
 }
 

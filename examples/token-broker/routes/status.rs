@@ -11,6 +11,8 @@ use crate::tally::Totals;
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Status {
     pub(crate) cache: String,
+    /// How many tokens this process remembers for the time when the cache fails.
+    pub(crate) remembered: usize,
     #[serde(flatten)]
     pub(crate) totals: Totals,
 }
@@ -18,6 +20,7 @@ pub(crate) struct Status {
 pub(super) async fn show(State(app): State<App>) -> Answer<Status> {
     Answer::new(Status {
         cache: app.cache.to_string(),
+        remembered: app.broker.remembered(),
         totals: app.broker.totals(),
     })
 }

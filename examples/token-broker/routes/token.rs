@@ -72,7 +72,7 @@ impl From<Handed> for Shown {
             permissions: order.permissions,
             token: minted.token,
             expiry: humantime::format_rfc3339_millis(expiry).to_string(),
-            valid_for: valid_for.as_secs_f64(),
+            valid_for: (valid_for.as_secs_f64() * 1_000.0).floor() / 1_000.0,
             served_from: match origin {
                 Origin::Cache => "cache",
                 Origin::Mint => "mint",

@@ -22,7 +22,8 @@ fn profiles() -> Profiles {
 
 /// What chinmina-bridge stores, with so much of its validity left.
 fn stored(rig: &Rig, valid_minutes: u32, permissions: &Value) -> Value {
-    let at = std::time::UNIX_EPOCH + cache_layers::WallClock::since_epoch(&rig.clock) + MINUTE * valid_minutes;
+    let at =
+        std::time::UNIX_EPOCH + cache_layers::WallClock::since_epoch(&rig.clock) + MINUTE * valid_minutes;
     json!({
         "organizationSlug": "acme",
         "profile": "org:packages",
@@ -51,7 +52,11 @@ async fn token_of_the_bridge_is_used_and_none_is_minted() {
     rig.until(31 * MINUTE).await;
     given(&broker).await;
     broker.settled().await;
-    assert_eq!(rig.upstream.count(), 1, "refreshed ten minutes ahead of its own expiry");
+    assert_eq!(
+        rig.upstream.count(),
+        1,
+        "refreshed ten minutes ahead of its own expiry"
+    );
     assert_ne!(given(&broker).await, "ghs_of_the_bridge");
 }
 
@@ -81,7 +86,11 @@ async fn minted_token_is_left_where_the_bridge_looks_in_its_form() {
     assert_eq!(entry["profile"], "org:packages");
     assert_eq!(entry["repositories"], json!({ "wildcard": true }));
     assert_eq!(entry["hashedToken"].as_str().map(str::len), Some(44));
-    assert!(entry["expiry"].as_str().is_some_and(|expiry| expiry.ends_with('Z')));
+    assert!(
+        entry["expiry"]
+            .as_str()
+            .is_some_and(|expiry| expiry.ends_with('Z'))
+    );
     let Ttl::After(left) = rig.memory.ttl(KEY).await.unwrap() else {
         panic!("it stays for ever");
     };

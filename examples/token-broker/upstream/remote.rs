@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::StatusCode;
 
 use super::{MintError, Minting, Upstream};
 use crate::http_client::Http;
 use crate::profiles::Order;
 use crate::token::Minted;
 
-/// How long to leave an upstream alone whose 429 does not say.
-const PAUSE: Duration = Duration::from_secs(1);
+/// How long to leave an upstream alone whose 429 does not say, in seconds.
+const PAUSE: u64 = 1;
 
 /// An upstream at an address.
 #[derive(Debug)]
@@ -26,15 +26,14 @@ impl RemoteUpstream {
     async fn ask(&self, order: &Order) -> Result<Minted, MintError> {
         let failed = |detail: String| MintError::Failed { detail };
         let body = serde_json::to_vec(order).map_err(|error| failed(error.to_string()))?;
-        let path = "/access_tokens";
-        let reply = self.http.send(Method::POST, path, Some(body.into())).await;
+        let reply = self.http.send("POST", "/access_tokens", &body).await;
         let reply = reply.map_err(|error| failed(format!("{error:#}")))?;
         match reply.status {
             // The error of a malformed answer could quote it: it is not passed on.
             StatusCode::CREATED => serde_json::from_slice(&reply.body)
                 .map_err(|_| failed("its answer is not a token with an expiry".into())),
             StatusCode::TOO_MANY_REQUESTS => Err(MintError::RateLimited {
-                retry_after: retry_after(&reply.headers),
+                retry_after: Duration::from_secs(reply.retry_after.unwrap_or(PAUSE)),
             }),
             status => Err(failed(format!("it answered {status}"))),
         }
@@ -45,13 +44,4 @@ impl Upstream for RemoteUpstream {
     fn mint<'a>(&'a self, order: &'a Order) -> Minting<'a> {
         Box::pin(self.ask(order))
     }
-}
-
-fn retry_after(headers: &HeaderMap) -> Duration {
-    let seconds = headers
-        .get(header::RETRY_AFTER)
-        .and_then(|value| value.to_str().ok());
-    seconds
-        .and_then(|text| text.parse().ok())
-        .map_or(PAUSE, Duration::from_secs)
 }

@@ -9,8 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use cache_aws::Aws;
-use cache_aws::dynamodb::DynamoClient;
 use cache_core::config::{Topology, ValkeyConfig};
 use cache_core::{CacheClient, CacheError, Invalidation, Ttl};
 use cache_layers::read_through::{Coordination, ReadError, RefreshAhead};
@@ -51,10 +49,21 @@ async fn tell(report: &Report) -> Result<()> {
     Ok(())
 }
 
+#[cfg(feature = "dynamodb")]
+async fn connect_to(table: &str) -> Result<Arc<dyn CacheClient>> {
+    let aws = Box::pin(cache_aws::Aws::from_env()).await?;
+    let client = cache_aws::dynamodb::DynamoClient::connect(&aws, table).await?;
+    Ok(Arc::new(client))
+}
+
+#[cfg(not(feature = "dynamodb"))]
+async fn connect_to(table: &str) -> Result<Arc<dyn CacheClient>> {
+    anyhow::bail!("for the table {table} run the tests with --all-features")
+}
+
 async fn connect(setup: &Setup) -> Result<Arc<dyn CacheClient>> {
     if let Some(table) = &setup.table {
-        let aws = Box::pin(Aws::from_env()).await?;
-        return Ok(Arc::new(DynamoClient::connect(&aws, table).await?));
+        return connect_to(table).await;
     }
     let addresses = setup.addresses.iter().map(|text| text.parse());
     let addresses = addresses.collect::<Result<Vec<_>, _>>()?;

@@ -176,12 +176,15 @@ async fn credentials_of_a_container_are_used() -> Result<()> {
     Ok(())
 }
 
+/// Time for three tries and what the SDK waits between them.
+const PATIENT: Duration = Duration::from_secs(20);
+
 /// The error that a request ends with if the service answers like this.
-async fn error_of(answer: Answer) -> Result<CacheError> {
+async fn error_of(answer: Answer, limit: Duration) -> Result<CacheError> {
     let double = Double::start(move |_| answer.clone()).await?;
     let aws = fixed()
         .service_endpoint(AwsService::Kms, double.url())
-        .call_timeout(Duration::from_secs(2))
+        .call_timeout(limit)
         .load()
         .await?;
     let error = encrypt(&aws).await.err().context("it worked")?;
@@ -200,7 +203,7 @@ async fn throttling_and_outages_are_transient() -> Result<()> {
         Answer::Body(503, "<html>no JSON</html>".to_owned()),
         Answer::Hangup,
     ] {
-        let error = error_of(answer.clone()).await?;
+        let error = error_of(answer.clone(), PATIENT).await?;
         assert!(error.is_transient(), "{answer:?}: {error:?}");
         assert!(
             matches!(error, CacheError::Unavailable { .. }),
@@ -213,9 +216,9 @@ async fn throttling_and_outages_are_transient() -> Result<()> {
 #[tokio::test]
 async fn a_service_that_does_not_answer_is_given_up_at_the_deadline() -> Result<()> {
     let started = clock::now();
-    let error = error_of(Answer::Never).await?;
+    let error = error_of(Answer::Never, Duration::from_secs(2)).await?;
     assert!(matches!(error, CacheError::Timeout { .. }), "{error:?}");
-    assert!(started.elapsed() < Duration::from_secs(3));
+    assert!(started.elapsed() < Duration::from_secs(4));
     Ok(())
 }
 
@@ -239,7 +242,7 @@ async fn a_refused_connection_and_an_unknown_host_are_told_apart() -> Result<()>
 #[tokio::test]
 async fn a_refused_permission_is_named() -> Result<()> {
     let words = "User: arn:aws:sts::111122223333:assumed-role/app is not authorized";
-    let error = error_of(Answer::error(400, "AccessDeniedException", words)).await?;
+    let error = error_of(Answer::error(400, "AccessDeniedException", words), PATIENT).await?;
     let text = error.to_string();
     assert!(matches!(error, CacheError::Denied { .. }), "{error:?}");
     for part in ["allow kms:Encrypt on alias/keysets", "assumed-role/app"] {
@@ -258,7 +261,7 @@ async fn refused_credentials_say_what_to_check_and_quote_nothing() -> Result<()>
         ("RequestExpired", "clock"),
     ] {
         let quoted = "The Canonical String was x-amz-security-token:s3ss10n";
-        let error = error_of(Answer::error(400, code, quoted)).await?;
+        let error = error_of(Answer::error(400, code, quoted), PATIENT).await?;
         assert!(matches!(error, CacheError::Unauthorized { .. }), "{error:?}");
         assert!(error.to_string().contains(part), "{error}");
         assert!(!everything(&error).contains("s3ss10n"), "{error:?}");
@@ -268,7 +271,7 @@ async fn refused_credentials_say_what_to_check_and_quote_nothing() -> Result<()>
 
 #[tokio::test]
 async fn an_endpoint_that_is_something_else_is_named() -> Result<()> {
-    let error = error_of(Answer::Body(200, "<html>hello</html>".to_owned())).await?;
+    let error = error_of(Answer::Body(200, "<html>hello</html>".to_owned()), PATIENT).await?;
     assert!(error.to_string().contains("check the endpoint"), "{error}");
     Ok(())
 }

@@ -110,7 +110,7 @@ impl Cache {
     async fn connect(&self, tokens: IamTokensBuilder, aws: &Aws) -> Result<ValkeyClient, CacheError> {
         let wrong = |_| CacheError::Closed;
         let addresses = vec![self.server.address().parse().map_err(wrong)?];
-        let tls = TlsConfig::new().with_ca_pem(&self.certificates.ca);
+        let tls = TlsConfig::new().with_ca_pem(self.certificates.ca.as_str());
         let config = ValkeyConfig::new(Topology::Single { addresses, db: 0 }).with_tls(tls);
         ValkeyClient::builder(&config)
             .credentials(Arc::new(tokens.build(aws)?))

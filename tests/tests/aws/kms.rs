@@ -120,7 +120,7 @@ async fn every_refusal_of_kms_says_something_else_to_check() -> Result<()> {
         let double = Double::start(move |_| Answer::error(400, code, "no")).await?;
         let aws = fixed()
             .endpoint(double.url())
-            .call_timeout(Duration::from_secs(2))
+            .call_timeout(Duration::from_secs(20))
             .load()
             .await?;
         let key = KmsKeyEncryption::new(&aws, "aws-kms://alias/keysets")?;

@@ -144,7 +144,7 @@ async fn load(double: &Double) -> Result<ServiceSecret, CacheError> {
     let aws = fixed()
         .region("us-east-1")
         .endpoint(double.url())
-        .call_timeout(Duration::from_secs(2));
+        .call_timeout(Duration::from_secs(20));
     ServiceSecret::load(&aws.load().await?, ARN).await
 }
 

@@ -4,6 +4,7 @@
 //! by all of them: each scenario works in a namespace of its own.
 
 mod backend;
+mod encrypted;
 mod layers;
 mod stack;
 

@@ -1,17 +1,20 @@
 """Answers questions about keysets and ciphertexts with the real Tink, a line of JSON each.
 
 A question names a keyset in base64: `keyset`, its `form` (json, binary, encrypted-json, encrypted-binary), and for an
-encrypted one the `kek`, a keyset in clear as JSON whose AEAD encrypts it. The answer is {"ok": ...} or {"error": ...}.
+encrypted one the `kek`: a keyset in clear as JSON whose AEAD encrypts it, or the URI of a KMS key. The answer is
+{"ok": ...} or {"error": ...}. Secrets and KMS keys are those of the AWS that the environment names.
 """
 
 import base64
 import json
 import sys
 
+import boto3
 import tink
 from tink import aead, cleartext_keyset_handle, secret_key_access
 from tink import json_proto_keyset_format as as_json
 from tink import proto_keyset_format as as_binary
+from tink.integration import awskms
 from tink.proto import tink_pb2
 
 NO_ASSOCIATED_DATA = b""
@@ -23,6 +26,9 @@ TEMPLATES = {
 
 
 def kek(question):
+    if question["kek"].startswith("aws-kms://"):
+        client = awskms.new_client(boto3_client=boto3.client("kms"))
+        return client.get_aead(question["kek"])
     return as_json.parse(question["kek"], secret_key_access.TOKEN).primitive(aead.Aead)
 
 
@@ -97,7 +103,19 @@ def info(question):
     return {"primary": shown.primary_key_id, "keys": keys}
 
 
-QUESTIONS = {"seal": seal, "open": open_, "make": make, "info": info}
+def kms_key(question):
+    """The URI of a new KMS key."""
+    return "aws-kms://" + boto3.client("kms").create_key()["KeyMetadata"]["Arn"]
+
+
+def secret(question):
+    """What is in a secret."""
+    value = boto3.client("secretsmanager").get_secret_value(SecretId=question["secret"])
+    stored = value.get("SecretBinary") or value["SecretString"].encode()
+    return base64.b64encode(stored).decode()
+
+
+QUESTIONS = {"seal": seal, "open": open_, "make": make, "info": info, "kms_key": kms_key, "secret": secret}
 
 aead.register()
 for line in sys.stdin:

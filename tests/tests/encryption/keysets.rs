@@ -61,7 +61,7 @@ impl KeyEncryption for Kek {
 }
 
 /// Each side opens what the other seals, and refuses it under another name.
-async fn agree(tink: &mut Tink, stored: &Stored, keyset: &Keyset) -> Result<()> {
+pub(crate) async fn agree(tink: &mut Tink, stored: &Stored, keyset: &Keyset) -> Result<()> {
     for (text, name) in [
         (&b"a value"[..], &b"app:key"[..]),
         (b"", b""),
@@ -84,7 +84,7 @@ async fn agree(tink: &mut Tink, stored: &Stored, keyset: &Keyset) -> Result<()> 
 }
 
 /// As Tink shows it.
-fn shown(editor: &KeysetEditor) -> Value {
+pub(crate) fn shown(editor: &KeysetEditor) -> Value {
     let info = editor.info();
     let key = |key: &cache_layers::keyset::KeyInfo| {
         json!([

@@ -13,7 +13,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 /// Pinned, so that a run next year asks the same.
-const PACKAGES: &[&str] = &["tink==1.16.1"];
+const PACKAGES: &[&str] = &["tink==1.16.1", "boto3==1.44.5"];
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/encryption/answers.py");
 
@@ -33,7 +33,7 @@ pub(crate) struct Tink {
 pub(crate) struct Stored {
     pub(crate) bytes: Vec<u8>,
     pub(crate) form: KeysetForm,
-    /// The keyset in clear, as JSON, that encrypts this one.
+    /// What encrypts it: a keyset in clear, as JSON, or the URI of a KMS key.
     pub(crate) kek: Option<String>,
 }
 
@@ -51,6 +51,11 @@ impl Stored {
 impl Tink {
     /// Starts it; `None` if it cannot be installed, and then `test` is reported as skipped.
     pub(crate) async fn start_or_skip(test: &str) -> Result<Option<Self>> {
+        Self::start_with(test, &[]).await
+    }
+
+    /// The same with variables of the environment, such as those that name an emulator of AWS.
+    pub(crate) async fn start_with(test: &str, variables: &[(&str, &str)]) -> Result<Option<Self>> {
         let root = env!("CARGO_TARGET_TMPDIR");
         let Some(python) = Python::find_or_skip(test, root, "tink", PACKAGES).await? else {
             return Ok(None);
@@ -59,6 +64,7 @@ impl Tink {
             .arg(SCRIPT)
             .env_clear()
             .env("PYTHONIOENCODING", "utf-8")
+            .envs(variables.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())
@@ -110,6 +116,26 @@ impl Tink {
         self.ask(&keyset.question("info"))
             .await?
             .map_err(anyhow::Error::msg)
+    }
+
+    /// The URI of a new KMS key.
+    pub(crate) async fn kms_key(&mut self) -> Result<String> {
+        let made = self
+            .ask(&json!({ "ask": "kms_key" }))
+            .await?
+            .map_err(anyhow::Error::msg)?;
+        Ok(made.as_str().context("no text")?.to_owned())
+    }
+
+    /// The keyset in the secret `name`, encrypted under the KMS key `kek`.
+    pub(crate) async fn in_secret(&mut self, name: &str, form: KeysetForm, kek: &str) -> Result<Stored> {
+        let question = json!({ "ask": "secret", "secret": name });
+        let stored = self.ask(&question).await?.map_err(anyhow::Error::msg)?;
+        Ok(Stored {
+            bytes: STANDARD.decode(stored.as_str().context("no text")?)?,
+            form,
+            kek: Some(kek.to_owned()),
+        })
     }
 
     async fn with_text(

@@ -221,15 +221,20 @@ async fn connections_to_replicas_are_replaced_too() -> Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn calls_in_flight_on_the_old_connection_end_there() -> Result<()> {
     let server = Server::start(ServerOptions::new(Version::Valkey8)).await?;
-    // On a slow network some call is always in flight.
+    // On a slow network calls are in flight for longer than the client waits between two looks.
     let proxy = Proxy::start(server.address()).await?;
-    proxy.delay(Duration::from_millis(40));
-    let config = single(&proxy.address())?.with_max_connection_age(Duration::from_secs(1));
+    proxy.delay(Duration::from_millis(350));
+    let patience = Duration::from_secs(10);
+    let config = single(&proxy.address())?
+        .with_max_connection_age(Duration::from_secs(1))
+        .with_dial_timeout(patience)
+        .with_read_timeout(patience)
+        .with_write_timeout(patience);
     let client: Arc<dyn CacheClient> = Arc::new(ValkeyClient::connect(&config).await?);
-    let keys: Vec<_> = (0..6).map(|number| format!("slow:{number}")).collect();
+    let keys: Vec<_> = (0..4).map(|number| format!("slow:{number}")).collect();
     let load = Load::start(&client, &keys, Loss::Nothing)?;
     until(LIMIT, "connections to be replaced", || async {
-        Ok((proxy.accepted() >= 8).then_some(()))
+        Ok((proxy.accepted() >= 4).then_some(()))
     })
     .await?;
     let mut report = load.stop().await?;
@@ -415,4 +420,49 @@ async fn behind_sentinels_connections_to_the_primary_and_to_the_sentinel_are_rep
         }
     }
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_that_leads_to_another_server_is_followed_at_the_maximum_age() -> Result<()> {
+    let old = Server::start(ServerOptions::new(Version::Valkey8)).await?;
+    let new = Server::start(ServerOptions::new(Version::Valkey8)).await?;
+    let proxy = Proxy::start(old.address()).await?;
+    let config = single(&proxy.address())?.with_max_connection_age(Duration::from_secs(1));
+    let client = ValkeyClient::connect(&config).await?;
+    client.set("key", "value".into(), Ttl::Forever).await?;
+    // The old server still takes writes, so nothing else would tell.
+    proxy.set_target(new.address());
+    let started = clock::now();
+    while new.call(&["EXISTS", "key"]).await?.integer() != Some(1) {
+        anyhow::ensure!(started.elapsed() < LIMIT, "the new server is never written to");
+        client.set("key", "value".into(), Ttl::Forever).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_old_connection_to_the_primary_stays_while_its_address_leads_to_a_replica() -> Result<()> {
+    let primary = Server::start(ServerOptions::new(Version::Valkey8)).await?;
+    let replica = Server::start(ServerOptions::new(Version::Valkey8).replica_of(&primary)).await?;
+    let proxy = Proxy::start(primary.address()).await?;
+    let config = single(&proxy.address())?.with_max_connection_age(Duration::from_secs(1));
+    let client = ValkeyClient::connect(&config).await?;
+    client.incr("count").await?;
+    proxy.set_target(replica.address());
+    let dialed = proxy.accepted();
+    let started = clock::now();
+    while proxy.accepted() < dialed + 2 {
+        anyhow::ensure!(started.elapsed() < LIMIT, "no try to replace the connection");
+        client.incr("count").await?;
+    }
+    proxy.set_target(primary.address());
+    let mut steering = primary.connect().await?;
+    let first = connections(&mut steering).await?;
+    assert_eq!(first.len(), 1, "{first:?}");
+    until(LIMIT, "another connection to the primary", || async {
+        client.incr("count").await?;
+        let now = connections(&mut primary.connect().await?).await?;
+        Ok((now.len() == 1 && now[0].id != first[0].id).then_some(()))
+    })
+    .await
 }

@@ -125,7 +125,7 @@ impl Apply<'_> {
             last_error: None,
         };
         let error = if plan.blocked.is_empty() {
-            run.to_the_end(progress).await.err()
+            run.run_until_done(progress).await.err()
         } else {
             Some(stopped(plan.blocked.join("; ")))
         };
@@ -138,7 +138,7 @@ impl Apply<'_> {
 }
 
 impl Run<'_> {
-    async fn to_the_end(
+    async fn run_until_done(
         &mut self,
         progress: &mut (dyn FnMut(Progress<'_>) + Send),
     ) -> Result<(), CacheError> {

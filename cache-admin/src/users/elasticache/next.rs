@@ -129,7 +129,7 @@ impl<'a> Aim<'a> {
         }
         let mut waiting = Waiting::default();
         for user in undeclared {
-            let leaves = user.groups.iter().any(|other| *other == group.id);
+            let leaves = user.groups.contains(&group.id);
             match &user.status {
                 // It goes by itself.
                 Status::Deleting => {}

@@ -2,6 +2,8 @@
 //!
 //! Time is tokio's, which tests hold still.
 
+#![expect(clippy::unwrap_used, reason = "a test ends where its double fails")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::time::Duration;

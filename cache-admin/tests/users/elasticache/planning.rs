@@ -355,6 +355,12 @@ fn any_user(
             } else {
                 Vec::new()
             };
+            // ElastiCache does not let go of the user default of a group.
+            let status = if name == "default" && status == Status::Deleting {
+                Status::Active
+            } else {
+                status
+            };
             let user = User {
                 id: id.to_owned(),
                 name: name.to_owned(),

@@ -82,10 +82,10 @@ async fn run_makes_everything_as_declared_and_the_next_one_does_nothing() -> Res
     assert_eq!(
         double.log(),
         [
+            "modify_user app-billing",
             "create_user app-billing-reader",
             "modify_user app-board",
             "create_user app-search",
-            "modify_user app-billing",
             "add_to_group app-billing-reader,app-board,app-search",
             "remove_from_group app-old",
             "delete_user app-old",
@@ -116,24 +116,26 @@ async fn run_that_is_killed_at_any_request_is_finished_by_the_next_one() -> Resu
         };
         let whole = Double::new(begin(), TAKES);
         assert!(run(&declared, &whole).await?.is_complete());
-        let requests = whole.requests();
-        assert!(requests > 15, "{requests}");
-        for number in 1..=requests {
+        let mut killed = 0;
+        // How often a run looks while it waits differs from run to run.
+        for number in 1..=2 * whole.requests() {
             for fault in [Fault::KilledBefore, Fault::KilledAfter] {
                 let double = Double::new(begin(), TAKES);
                 double.fail(number, fault);
                 double.may_go("app-old");
-                let killed = tokio::select! {
+                let ended = tokio::select! {
                     ended = run(&declared, &double) => Some(ended?),
                     () = double.hangs.notified() => None,
                 };
-                assert!(killed.is_none(), "{number} {killed:?}");
+                killed += usize::from(ended.is_none());
+                double.forgive();
                 let finished = run(&declared, &double).await?;
                 assert!(finished.is_complete(), "{engine} {number} {fault:?} {finished:?}");
                 assert_eq!(shape(&double), shape(&whole), "{engine} {number} {fault:?}");
                 assert_eq!(double.locked_out().len(), 0, "{:?}", double.locked_out());
             }
         }
+        assert!(killed > 30, "{killed}");
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use cache_admin::keysets::{Changed, Early, KeysetAdmin, KeysetChange, KeysetError, RotationStep};
 use serde_json::json;
 
-use super::{Ended, show};
+use super::{Ended, explained, show};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Output;
@@ -19,7 +19,7 @@ pub(super) async fn run(admin: &KeysetAdmin, change: KeysetChange, how: How, out
     let early = if how.force { Early::Force } else { Early::Refuse };
     let changed = match admin.change(change, early, how.dry_run).await {
         Ok(changed) => changed,
-        Err(error) => return Err(refused(&error, how, output)),
+        Err(error) => return Err(refused(error, how, &admin.location(), output)),
     };
     show::unknown(&changed.after.unknown, how.dry_run, output);
     if let Some(due) = &changed.forced {
@@ -90,20 +90,20 @@ const fn key_id(change: KeysetChange) -> Option<u32> {
     }
 }
 
-fn refused(error: &KeysetError, how: How, output: &mut Output) -> Failure {
+fn refused(error: KeysetError, how: How, location: &str, output: &mut Output) -> Failure {
     match error {
-        KeysetError::Cache(error) => Failure::Cache(error.clone()),
+        KeysetError::Cache(error) => explained(error, location),
         KeysetError::TooEarly {
             due,
             remaining,
             unknown,
         } => {
-            show::unknown(unknown, how.dry_run, output);
+            show::unknown(&unknown, how.dry_run, output);
             let at = due.at.map_or_else(String::new, |at| format!(" ({at})"));
             Failure::Refused(format!(
                 "{} is too early, by {}{at}: {}; --force does it all the same",
                 due.step,
-                show::span(*remaining),
+                show::span(remaining),
                 due.reason
             ))
         }

@@ -3,13 +3,16 @@
 use cache_admin::keysets::{KeysetAdmin, KeysetView};
 use cache_layers::keyset::KeyInfo;
 
-use super::{Ended, show};
+use super::{Ended, explained, show};
 use crate::exit::Exit;
 use crate::output::Output;
 use crate::table::{Side, Table};
 
 pub(super) async fn run(admin: &KeysetAdmin, output: &mut Output) -> Ended {
-    let view = admin.view().await?;
+    let view = admin
+        .view()
+        .await
+        .map_err(|error| explained(error, &admin.location()))?;
     if output.is_json() {
         output.json(&show::json(admin, &view))?;
         return Ok(Exit::Ok);

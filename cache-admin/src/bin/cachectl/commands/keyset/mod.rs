@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cache_admin::keysets::{KeysetAdmin, KeysetChange, RotationSchedule, RotationStep};
+use cache_core::CacheError;
 use cache_layers::SystemClock;
 use cache_layers::keyset::KeysetForm;
 use clap::{Args, Subcommand, ValueEnum};
@@ -24,6 +25,7 @@ use self::change::How;
 use self::place::{Found, Place};
 use self::rewrap::Rewrap;
 use super::Ended;
+use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Output;
 
@@ -105,9 +107,10 @@ pub(crate) struct OfKey {
 /// What the schedule depends on.
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct Timing {
-    /// How often services read the keyset
-    #[arg(long, value_name = "TIME", value_parser = crate::cli::duration, default_value = "15m")]
-    refresh: Duration,
+    /// How often services read the keyset [default: CACHE_ENCRYPTION_REFRESH if the keyset is the configured one,
+    /// else 15m]
+    #[arg(long, value_name = "TIME", value_parser = crate::cli::duration)]
+    refresh: Option<Duration>,
     /// The longest TTL of encrypted values
     #[arg(long, value_name = "TIME", value_parser = crate::cli::duration, default_value = "1h")]
     value_ttl: Duration,
@@ -129,10 +132,12 @@ impl Notation {
 }
 
 impl Timing {
-    fn schedule(self) -> RotationSchedule {
-        RotationSchedule::default()
-            .with_refresh(self.refresh)
-            .with_value_ttl(self.value_ttl)
+    fn schedule(self, found: &Found) -> RotationSchedule {
+        let schedule = RotationSchedule::default().with_value_ttl(self.value_ttl);
+        match self.refresh.or(found.refresh) {
+            Some(refresh) => schedule.with_refresh(refresh),
+            None => schedule,
+        }
     }
 }
 
@@ -144,7 +149,9 @@ pub(super) async fn run(keyset: Keyset, output: &mut Output) -> Ended {
             create::run(&found, form, dry_run, output).await
         }
         Keyset::Info { place, timing } => {
-            let admin = admin(place.find_to_look(output).await?, timing.schedule());
+            let found = place.find_to_look(output).await?;
+            let schedule = timing.schedule(&found);
+            let admin = admin(found, schedule);
             info::run(&admin, output).await
         }
         Keyset::Rewrap(rewrap) => rewrap::run(rewrap, output).await,
@@ -171,15 +178,18 @@ pub(super) async fn run(keyset: Keyset, output: &mut Output) -> Ended {
             force,
             dry_run,
         } => {
-            let schedule = timing.schedule().with_every(every);
-            let admin = admin(place.find(output).await?, schedule);
+            let found = place.find(output).await?;
+            let schedule = timing.schedule(&found).with_every(every);
+            let admin = admin(found, schedule);
             change::run(&admin, KeysetChange::Next, How { force, dry_run }, output).await
         }
     }
 }
 
 async fn of_key(of: OfKey, change: impl FnOnce(u32) -> KeysetChange, output: &mut Output) -> Ended {
-    let admin = admin(of.place.find(output).await?, of.timing.schedule());
+    let found = of.place.find(output).await?;
+    let schedule = of.timing.schedule(&found);
+    let admin = admin(found, schedule);
     let how = How {
         force: of.force,
         dry_run: of.dry_run,
@@ -191,7 +201,19 @@ fn admin(found: Found, schedule: RotationSchedule) -> KeysetAdmin {
     KeysetAdmin::new(found.store, found.kek, Arc::new(SystemClock)).with_schedule(schedule)
 }
 
-/// A location that is not one.
+/// There is no keyset: said with where it should be.
+fn explained(error: CacheError, location: &str) -> Failure {
+    match error {
+        CacheError::Miss => Failure::Service {
+            exit: Exit::False,
+            kind: "miss".to_owned(),
+            message: format!("there is no keyset at {location}; cachectl keyset create makes one"),
+        },
+        other => Failure::Cache(other),
+    }
+}
+
+/// Arguments that do not go together.
 fn usage(message: &str) -> Failure {
     Failure::Usage(message.to_owned())
 }

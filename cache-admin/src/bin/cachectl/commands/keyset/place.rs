@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
-use cache_core::config::{EncryptionConfig, Loaded};
+use cache_core::config::{EncryptionConfig, KeysetLocation, Loaded};
 use cache_core::keyset::{KeyEncryption, KeysetStore};
 use cache_layers::keyset::FileKeysetStore;
 use clap::Args;
@@ -34,6 +35,8 @@ pub(crate) struct Place {
 pub(super) struct Found {
     pub(super) store: Arc<dyn KeysetStore>,
     pub(super) kek: Option<Arc<dyn KeyEncryption>>,
+    /// How often services read it, if that is configured.
+    pub(super) refresh: Option<Duration>,
 }
 
 impl Place {
@@ -56,25 +59,31 @@ impl Place {
             return Ok(Found {
                 store: Arc::new(FileKeysetStore::new(path)),
                 kek: optional_key(kms_key.as_deref()).await?,
+                refresh: None,
             });
         }
         if let Some(uri) = uri {
             return Ok(Found {
                 store: secret(&uri).await?,
                 kek: optional_key(kms_key.as_deref()).await?,
+                refresh: None,
             });
         }
-        match configured(output)? {
-            EncryptionConfig::File { path } => Ok(Found {
+        let configured = configured(output)?;
+        let refresh = Some(configured.refresh);
+        match configured.keyset {
+            KeysetLocation::File { path } => Ok(Found {
                 store: Arc::new(FileKeysetStore::new(path)),
                 kek: optional_key(kms_key.as_deref()).await?,
+                refresh,
             }),
-            EncryptionConfig::Envelope {
+            KeysetLocation::Envelope {
                 keyset_uri,
                 kms_key_uri,
             } => Ok(Found {
                 store: secret(&keyset_uri).await?,
                 kek: optional_key(Some(kms_key.as_deref().unwrap_or(&kms_key_uri))).await?,
+                refresh,
             }),
             _ => Err(usage(NOWHERE)),
         }

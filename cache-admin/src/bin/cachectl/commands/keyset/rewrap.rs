@@ -11,7 +11,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::place::{self, Place};
-use super::{Ended, Notation, show, usage};
+use super::{Ended, Notation, explained, show, usage};
 use crate::exit::Exit;
 use crate::output::Output;
 
@@ -41,7 +41,8 @@ pub(crate) struct Rewrap {
 
 pub(super) async fn run(rewrap: Rewrap, output: &mut Output) -> Ended {
     let found = rewrap.place.find_to_look(output).await?;
-    let stored = found.store.read().await?;
+    let read = found.store.read().await;
+    let stored = read.map_err(|error| explained(error, &found.store.location()))?;
     let (_, old_form) = KeysetEditor::peek(&stored.bytes)?;
     if old_form.is_encrypted() && found.kek.is_none() {
         return Err(usage(
