@@ -62,7 +62,7 @@ impl Account {
     ) -> Result<(Arc<dyn KeysetStore>, Arc<dyn KeyEncryption>), CacheError> {
         use cache_aws::{KmsKeyEncryption, SecretsManagerKeysetStore};
         let aws = self.find().await?;
-        let store = SecretsManagerKeysetStore::new(aws, keyset_uri)?;
+        let store = SecretsManagerKeysetStore::new(aws, keyset_uri)?.without_notes();
         let key = KmsKeyEncryption::new(aws, kms_key_uri)?;
         Ok((Arc::new(store), Arc::new(key)))
     }

@@ -1,5 +1,7 @@
 //! Administration of a DynamoDB table: the engine, and the command `cachectl dynamodb`; on an emulator in this process.
 
+#![expect(clippy::unwrap_used, reason = "a test ends where its preparations fail")]
+
 mod command;
 mod engine;
 

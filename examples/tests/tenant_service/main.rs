@@ -6,5 +6,6 @@ mod http;
 mod readme;
 mod service;
 mod shell;
+mod steps;
 mod tenants;
 mod without_cache;

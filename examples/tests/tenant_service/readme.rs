@@ -10,48 +10,19 @@ use crate::cachectl;
 use crate::http::Request;
 use crate::service::{ADMIN, Service};
 use crate::shell::{request, words};
+use crate::steps::steps;
 
 const README: &str = include_str!("../../../README.md");
 
 /// How the README runs `cachectl`.
 const CACHECTL: &str = "cargo run -q -p cache-admin -- ";
 
-/// A command and what the README prints below it.
-#[derive(Debug)]
-struct Step {
-    line: &'static str,
-    printed: String,
-}
-
-/// The commands of the `console` blocks under one heading, in order.
-fn steps(heading: &str) -> Vec<Step> {
-    let mut steps: Vec<Step> = Vec::new();
-    let (mut here, mut reading) = (false, false);
-    for line in README.lines() {
-        if let Some(title) = line.strip_prefix("## ") {
-            here = title == heading;
-        } else if line.starts_with("```") {
-            reading = false;
-        } else if let Some(command) = line.strip_prefix("$ ").filter(|_| here) {
-            reading = true;
-            steps.push(Step {
-                line: command,
-                printed: String::new(),
-            });
-        } else if reading && let Some(step) = steps.last_mut() {
-            step.printed.push_str(line);
-            step.printed.push('\n');
-        }
-    }
-    steps
-}
-
 /// Carries out the steps of a heading against `service`; how many there were.
 async fn follow(heading: &str, service: &Service, variables: &[(&str, &str)]) -> Result<usize> {
     let mut followed = 0;
-    for step in steps(heading) {
+    for step in steps(README, heading) {
         if step.line.starts_with("curl ") {
-            let request: Request = request(step.line)?;
+            let request: Request = request(step.line, "localhost:8080")?;
             assert_eq!(service.ask(request).await.body, step.printed, "{}", step.line);
         } else if let Some(arguments) = step.line.strip_prefix(CACHECTL) {
             stored(&step.printed, variables).await?;
@@ -151,7 +122,7 @@ async fn the_lines_for_the_administration_give_what_it_prints() -> Result<()> {
     let admin = service.admin.clone().unwrap_or_default();
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tenant-service/demo");
     let heading = "Its administration";
-    let [start, export, ..] = &steps(heading)[..] else {
+    let [start, export, ..] = &steps(README, heading)[..] else {
         panic!("the README says nothing of it");
     };
     assert_eq!(

@@ -23,8 +23,8 @@ pub(crate) fn words(line: &str) -> Vec<String> {
     words
 }
 
-/// The request that a `curl` line makes. Options that the README does not use are refused.
-pub(crate) fn request(line: &str) -> Result<Request> {
+/// The request that a `curl` line makes to the service at `host`. Options that the README does not use are refused.
+pub(crate) fn request(line: &str, host: &str) -> Result<Request> {
     let mut request = Request::default();
     let mut words = words(line).into_iter().skip(1);
     while let Some(word) = words.next() {
@@ -41,7 +41,7 @@ pub(crate) fn request(line: &str) -> Result<Request> {
                 let (name, value) = header.split_once(": ").context("no header")?;
                 request = request.header(name, value);
             }
-            url => match url.strip_prefix("localhost:8080") {
+            url => match url.strip_prefix(host) {
                 Some(path) => request.path = path.to_owned(),
                 None => bail!("{url} of {line:?} is neither a known option nor the service"),
             },

@@ -1,6 +1,8 @@
 //! Eight brokers and 2,000 requests a second for a compressed hour and more: how often the upstream is asked, what
 //! callers get, and what becomes of it where the upstream or the cache fails. On every kind of cache.
 
+#![expect(clippy::print_stdout, reason = "what was measured is printed")]
+
 use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result, ensure};

@@ -10,3 +10,5 @@ mod readme;
 mod service;
 #[path = "../tenant_service/shell.rs"]
 mod shell;
+#[path = "../tenant_service/steps.rs"]
+mod steps;

@@ -1,5 +1,10 @@
 //! The set-up that all services share: the SDK's own variables, sources of credentials that fail, and what errors mean.
 
+#![expect(
+    clippy::print_stdout,
+    reason = "a child process answers on its standard output"
+)]
+
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};

@@ -12,4 +12,5 @@ mod lateness;
 mod recipes;
 mod table;
 #[path = "../fleet/worker.rs"]
+#[expect(dead_code, reason = "shared with the fleets on servers, which ask for more")]
 mod worker;

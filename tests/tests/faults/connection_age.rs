@@ -1,6 +1,8 @@
 //! Connections that reach their maximum age are replaced: no call fails, no old connection stays, and servers
 //! see few dials.
 
+#![expect(clippy::print_stdout, reason = "what was measured is printed")]
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;

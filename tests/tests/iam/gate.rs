@@ -224,10 +224,7 @@ impl Frame {
         let words: Vec<&str> = self.words.iter().map(String::as_str).collect();
         let (user, password) = match words.as_slice() {
             ["AUTH", user, password] => (user, password),
-            ["HELLO", _, rest @ ..] => match rest {
-                ["AUTH", user, password, ..] => (user, password),
-                _ => return None,
-            },
+            ["HELLO", _, "AUTH", user, password, ..] => (user, password),
             _ => return None,
         };
         Some(((*user).to_owned(), (*password).to_owned()))

@@ -160,7 +160,9 @@ pub(super) async fn run(keyset: Keyset, output: &mut Output) -> Ended {
             timing,
             dry_run,
         } => {
-            let admin = admin(place.find(output).await?, timing.schedule());
+            let found = place.find(output).await?;
+            let schedule = timing.schedule(&found);
+            let admin = admin(found, schedule);
             let how = How {
                 force: false,
                 dry_run,
