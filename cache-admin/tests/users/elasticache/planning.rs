@@ -173,6 +173,21 @@ fn undeclared_users_leave_the_group_before_they_are_deleted_and_others_stay() ->
 }
 
 #[test]
+fn user_that_says_it_is_in_the_group_is_not_deleted() -> Result<()> {
+    let declared = Declared::of("valkey")?;
+    let mut found = settled(&declared);
+    let mut old = user("app-old", "on ~old:* +get", Authentication::Password(1));
+    // The group has let go of it; ElastiCache's list of users does not show that yet.
+    old.groups.push("app-users".to_owned());
+    found.users.insert(old.id.clone(), old);
+    assert_eq!(
+        names(&declared.plan(&found)),
+        ["wait app-old", "delete_user app-old"]
+    );
+    Ok(())
+}
+
+#[test]
 fn apply_takes_no_way_to_log_in_away() -> Result<()> {
     let declared = Declared::of("valkey")?;
     for (id, found) in [

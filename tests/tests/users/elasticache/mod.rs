@@ -111,6 +111,8 @@ impl Site {
                 ("AWS_ACCESS_KEY_ID", "operator"),
                 ("AWS_SECRET_ACCESS_KEY", "secret-of-the-operator"),
                 ("AWS_EC2_METADATA_DISABLED", "true"),
+                // Asks the SDK to log what it otherwise hides.
+                ("LOG_SIGNABLE_BODY", "true"),
             ])
             .env("AWS_ENDPOINT_URL_ELASTICACHE", self.gateway.url())
             .envs(VARIABLES.map(|name| (name, password(name))))
@@ -130,10 +132,14 @@ impl Site {
             out: String::from_utf8(output.stdout)?,
             err: String::from_utf8(output.stderr)?,
         };
-        // As they are, and as they are in a request.
+        // As they are, as they are in a request, and as the bytes of a request that is logged.
         let passwords = VARIABLES.map(password);
-        let encoded = passwords.iter().map(|password| password.replace('!', "%21"));
-        let secrets = passwords.iter().cloned().chain(encoded);
+        let forms = passwords.iter().flat_map(|password| {
+            let encoded = password.replace('!', "%21");
+            let bytes: Vec<String> = encoded.bytes().map(|byte| byte.to_string()).collect();
+            [password.clone(), encoded, bytes.join(", ")]
+        });
+        let secrets = forms.collect::<Vec<_>>().into_iter();
         for secret in secrets.chain(["secret-of-the-operator".to_owned()]) {
             ensure!(
                 !ran.out.contains(&secret) && !ran.err.contains(&secret),
