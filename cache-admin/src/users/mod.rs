@@ -5,7 +5,7 @@
 //! dry runs what each user may and may not. [`rotation`] changes passwords without locking anybody out, and
 //! [`export`] writes the same users for other tools.
 //!
-//! [`elasticache`] keeps the same users at ElastiCache, through the API of AWS (feature `aws`).
+//! `elasticache` keeps the same users at ElastiCache, through the API of AWS (feature `aws`).
 //!
 //! Not in here: arguments and printing.
 
