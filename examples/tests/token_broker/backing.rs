@@ -113,6 +113,7 @@ async fn create_table(address: &str) -> Result<()> {
         .method("POST")
         .json(&table.to_string())
         .header("x-amz-target", "DynamoDB_20120810.CreateTable")
+        .header("x-amz-date", "20260101T000000Z")
         .header(
             "authorization",
             "AWS4-HMAC-SHA256 Credential=any/20260101/eu-west-2/dynamodb/aws4_request, SignedHeaders=host, Signature=none",
