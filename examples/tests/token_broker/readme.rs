@@ -34,7 +34,13 @@ fn without_chance(text: &str) -> Vec<String> {
 /// An answer without what differs from run to run.
 fn stable(body: &str) -> Result<Value> {
     let mut body: Value = serde_json::from_str(body).with_context(|| format!("no JSON: {body}"))?;
-    for name in ["token", "expiry", "valid_for", "requests_per_hour", "mints_per_hour"] {
+    for name in [
+        "token",
+        "expiry",
+        "valid_for",
+        "requests_per_hour",
+        "mints_per_hour",
+    ] {
         if let Some(value) = body.get_mut(name) {
             // What kind of value it is stays.
             *value = if value.is_string() { "".into() } else { 0.into() };
@@ -92,11 +98,16 @@ async fn the_lines_for_a_fleet_give_what_the_readme_prints() -> Result<()> {
     let (mut variables, mut running) = (Vec::new(), Vec::new());
     // What the README calls an address, and what it is here.
     let mut addresses = vec![
-        ("examples/token-broker/demo/keyset.json".to_owned(), keyset.to_owned()),
+        (
+            "examples/token-broker/demo/keyset.json".to_owned(),
+            keyset.to_owned(),
+        ),
         ("127.0.0.1:6379".to_owned(), server.address()),
     ];
     let put = |text: &str, names: &[(String, String)]| {
-        names.iter().fold(text.to_owned(), |text, (name, here)| text.replace(name, here))
+        names
+            .iter()
+            .fold(text.to_owned(), |text, (name, here)| text.replace(name, here))
     };
     for Step { line, printed } in steps(README, "A fleet") {
         if let Some(exported) = line.strip_prefix("export ") {
@@ -116,7 +127,10 @@ async fn the_lines_for_a_fleet_give_what_the_readme_prints() -> Result<()> {
             assert_eq!(without_chance(&table), without_chance(&printed), "{table}");
             continue;
         }
-        let port = words.iter().position(|word| *word == "--port").context("no port")?;
+        let port = words
+            .iter()
+            .position(|word| *word == "--port")
+            .context("no port")?;
         let named = format!("127.0.0.1:{}", words[port + 1]);
         words[port + 1] = "0";
         let process = Process::start(&words, &here).await?;

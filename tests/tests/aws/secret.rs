@@ -254,16 +254,20 @@ async fn a_secret_that_cannot_be_read_again_leaves_what_no_server_refused() -> R
     assert_eq!(second.password.expose(), "old");
     is_down.store(true, Ordering::SeqCst);
     // All are refused and the secret cannot be read: an error that a moment may mend.
-    let error = tests::until(Duration::from_secs(60), "the secret to be asked for again", || async {
-        match secret.credentials().await {
-            Ok(issued) => {
-                let issued = issued.context("no credentials")?;
-                secret.refused(&issued);
-                Ok(None)
+    let error = tests::until(
+        Duration::from_secs(60),
+        "the secret to be asked for again",
+        || async {
+            match secret.credentials().await {
+                Ok(issued) => {
+                    let issued = issued.context("no credentials")?;
+                    secret.refused(&issued);
+                    Ok(None)
+                }
+                Err(error) => Ok(Some(error)),
             }
-            Err(error) => Ok(Some(error)),
-        }
-    })
+        },
+    )
     .await?;
     assert!(error.is_transient(), "{error}");
     is_down.store(false, Ordering::SeqCst);
