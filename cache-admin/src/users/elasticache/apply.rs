@@ -3,11 +3,12 @@
 //! What is done next comes from what ElastiCache shows, never from what was done before. So a run that ends anywhere,
 //! also by a kill, is finished by the next run.
 
+use std::fmt;
 use std::time::Duration;
 
 use cache_aws::elasticache::{Condition, NewUser, NewUserGroup, UserChange};
+use cache_core::CacheError;
 use cache_core::clock::{self, Instant};
-use cache_core::{CacheError, Outcome, Unavailability};
 use rand::Rng as _;
 
 use super::super::{Credentials, Scope};
@@ -55,6 +56,18 @@ pub enum Progress<'a> {
     },
 }
 
+/// Why a run ended before everything was done.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Stop {
+    /// A request failed.
+    Failed(CacheError),
+    /// What is there is no longer what the plan was made for.
+    Changed(String),
+    /// A step took no effect in time.
+    Overdue(String),
+}
+
 /// What was done of a plan.
 #[derive(Debug, Default)]
 #[non_exhaustive]
@@ -64,7 +77,7 @@ pub struct GroupApplied {
     /// Those that were not.
     pub not_done: Vec<Step>,
     /// Why the run ended before everything was done.
-    pub error: Option<CacheError>,
+    pub error: Option<Stop>,
 }
 
 impl GroupApplied {
@@ -127,7 +140,7 @@ impl Apply<'_> {
         let error = if plan.blocked.is_empty() {
             run.run_until_done(progress).await.err()
         } else {
-            Some(stopped(plan.blocked.join("; ")))
+            Some(Stop::Changed(plan.blocked.join("; ")))
         };
         GroupApplied {
             done: run.done,
@@ -141,7 +154,7 @@ impl Run<'_> {
     async fn run_until_done(
         &mut self,
         progress: &mut (dyn FnMut(Progress<'_>) + Send),
-    ) -> Result<(), CacheError> {
+    ) -> Result<(), Stop> {
         loop {
             let looked = look(self.apply.service, &self.apply.desired.group).await;
             let state = match looked {
@@ -177,10 +190,10 @@ impl Run<'_> {
     }
 
     /// What is next by `state`.
-    fn next(&mut self, state: &State) -> Result<Option<Step>, CacheError> {
+    fn next(&mut self, state: &State) -> Result<Option<Step>, Stop> {
         let blocked = blocked(self.aim, state);
         if !blocked.is_empty() {
-            return Err(stopped(blocked.join("; ")));
+            return Err(Stop::Changed(blocked.join("; ")));
         }
         let step = self.aim.next(state);
         if let Some((tried, _)) = self.tried.take_if(|(tried, _)| step.as_ref() != Some(tried)) {
@@ -198,7 +211,7 @@ impl Run<'_> {
     }
 
     /// Whether `step` is sent now, and not waited for.
-    fn is_to_be_sent(&self, step: &Step) -> Result<bool, CacheError> {
+    fn is_to_be_sent(&self, step: &Step) -> Result<bool, Stop> {
         if !step.is_change() {
             return Ok(false);
         }
@@ -212,7 +225,7 @@ impl Run<'_> {
             // An older state is shown for a moment.
             return Ok(false);
         }
-        Err(stopped(format!(
+        Err(Stop::Changed(format!(
             "someone changed the users at the same time, and this would come next: {step}; look at a new plan"
         )))
     }
@@ -318,12 +331,12 @@ impl Run<'_> {
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
     }
 
-    fn timed_out(&mut self, step: &Step) -> CacheError {
+    fn timed_out(&mut self, step: &Step) -> Stop {
         if let Some(error) = self.last_error.take() {
-            return error;
+            return error.into();
         }
         let wait = humantime::format_duration(self.apply.wait);
-        let detail = match step {
+        Stop::Overdue(match step {
             Step::Wait { .. } => format!(
                 "ElastiCache is not done after {wait} ({step}); run the same again, it goes on from there"
             ),
@@ -331,20 +344,21 @@ impl Run<'_> {
                 "ElastiCache took this request and shows no effect of it after {wait}: {step}; compare with \
                  `aws elasticache describe-users`"
             ),
-        };
-        CacheError::Unavailable {
-            reason: Unavailability::NotReady,
-            detail: detail.into(),
-            outcome: Outcome::Unknown,
-            source: None,
+        })
+    }
+}
+
+impl fmt::Display for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed(error) => error.fmt(f),
+            Self::Changed(text) | Self::Overdue(text) => f.write_str(text),
         }
     }
 }
 
-/// The error of a run that may not go on.
-fn stopped(detail: String) -> CacheError {
-    CacheError::Rejected {
-        code: "stopped".into(),
-        detail: detail.into(),
+impl From<CacheError> for Stop {
+    fn from(error: CacheError) -> Self {
+        Self::Failed(error)
     }
 }

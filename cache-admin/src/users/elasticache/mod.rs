@@ -17,7 +17,7 @@ mod step;
 mod verify;
 
 pub use access::Access;
-pub use apply::{Apply, GroupApplied, Progress};
+pub use apply::{Apply, GroupApplied, Progress, Stop};
 pub use desired::Desired;
 pub use plan::GroupPlan;
 pub use rotation::{may_add, may_finish};

@@ -89,14 +89,25 @@ impl GroupPlan {
 }
 
 fn steps(mut aim: Aim<'_>, mut state: State) -> Vec<Step> {
-    let mut steps = Vec::new();
-    while let Some(step) = aim.next(&state) {
-        if steps.len() == MOST_STEPS {
-            break;
-        }
+    let mut steps: Vec<Step> = Vec::new();
+    for _ in 0..MOST_STEPS {
+        let Some(step) = aim.next(&state) else { break };
         aim.sent |= step.is_change();
         state = state.after(&step, aim.desired);
-        steps.push(step);
+        match (steps.last_mut(), step) {
+            // Two waits in a row are one.
+            (
+                Some(Step::Wait { users, group }),
+                Step::Wait {
+                    users: more,
+                    group: too,
+                },
+            ) => {
+                users.extend(more);
+                *group |= too;
+            }
+            (_, step) => steps.push(step),
+        }
     }
     steps
 }

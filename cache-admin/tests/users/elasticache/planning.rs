@@ -210,14 +210,7 @@ fn rotation_adds_the_second_password_and_sends_two_again_if_there_are_two() -> R
     ] {
         state.users.get_mut(id).context("a user")?.authentication = Authentication::Password(count);
         let plan = GroupPlan::make(&declared.desired, &state, Scope::Only(id));
-        assert_eq!(
-            names(&plan),
-            [
-                format!("modify_user {id}"),
-                format!("wait {id}"),
-                "wait ".to_owned()
-            ]
-        );
+        assert_eq!(names(&plan), [format!("modify_user {id}"), format!("wait {id}")]);
         assert!(plan.steps[0].to_string().ends_with(text), "{}", plan.steps[0]);
         let warning = may_add(account, &declared.desired, &state)?;
         assert_eq!(warning.is_some(), warns, "{warning:?}");

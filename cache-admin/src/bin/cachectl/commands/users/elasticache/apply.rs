@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cache_admin::users::Scope;
-use cache_admin::users::elasticache::{Apply, GroupApplied, GroupPlan, Progress};
+use cache_admin::users::elasticache::{Apply, GroupApplied, GroupPlan, Progress, Stop};
 use serde_json::{Value, json};
 
 use super::super::{apply::agreed, show::changes_in_words};
@@ -120,14 +120,23 @@ fn ended(applied: &GroupApplied, plan: &GroupPlan, output: &mut Output) -> Ended
             output.warning(&format!("not done: {}", show::without_access(step)));
         }
         if let Some(error) = &applied.error {
-            output.warning(&with_causes(error));
+            output.warning(&why(error));
         }
     }
     Ok(match &applied.error {
         None => Exit::Ok,
-        Some(error) if applied.done.is_empty() && exit_of(error) == Exit::Refused => Exit::Refused,
+        Some(Stop::Failed(error)) if applied.done.is_empty() && exit_of(error) == Exit::Refused => {
+            Exit::Refused
+        }
         Some(_) => Exit::Partial,
     })
+}
+
+fn why(stop: &Stop) -> String {
+    match stop {
+        Stop::Failed(error) => with_causes(error),
+        stop => stop.to_string(),
+    }
 }
 
 fn as_json(applied: &GroupApplied) -> Value {
@@ -135,6 +144,6 @@ fn as_json(applied: &GroupApplied) -> Value {
         "outcome": if applied.is_complete() { "complete" } else { "partial" },
         "done": applied.done.iter().map(show::step_json).collect::<Vec<_>>(),
         "not_done": applied.not_done.iter().map(show::step_json).collect::<Vec<_>>(),
-        "error": applied.error.as_ref().map(with_causes),
+        "error": applied.error.as_ref().map(why),
     })
 }
