@@ -151,10 +151,7 @@ impl Apply<'_> {
 }
 
 impl Run<'_> {
-    async fn run_until_done(
-        &mut self,
-        progress: &mut (dyn FnMut(Progress<'_>) + Send),
-    ) -> Result<(), Stop> {
+    async fn run_until_done(&mut self, progress: &mut (dyn FnMut(Progress<'_>) + Send)) -> Result<(), Stop> {
         loop {
             let looked = look(self.apply.service, &self.apply.desired.group).await;
             let state = match looked {
