@@ -201,17 +201,17 @@ fn config_check_promises_nothing_that_connecting_refuses() -> Result<()> {
     let variables = [
         ("CACHE_ADDRS", "cache:6379"),
         ("CACHE_ENCRYPTION_ENABLED", "true"),
-        ("CACHE_ENCRYPTION_KEYSET_FILE", "keyset.json"),
+        ("CACHE_ENCRYPTION_KEYSET_FILE", "no/such/keyset.json"),
     ];
     for arguments in [
-        &["config", "check"][..],
-        &["config", "check", "--json"],
+        &["config", "check", "--connect"][..],
+        &["config", "check", "--connect", "--json"],
         &["ping"],
     ] {
         let ran = with(arguments, &variables, b"")?;
         assert_eq!(ran.code, 6, "{}", ran.err);
         let all = format!("{}{}", ran.text(), ran.err);
-        assert!(all.contains("CACHE_ENCRYPTION_ENABLED"), "{all}");
+        assert!(all.contains("no/such/keyset.json"), "{all}");
     }
     Ok(())
 }

@@ -190,6 +190,14 @@ fn from_answer(request: &Request<'_>, code: &str, message: &str, status: u16) ->
         | "DependencyTimeout"
         | "KeyUnavailable"
         | "TransactionInProgress" => unavailable(request, Unavailability::NotReady, Outcome::Unknown, None),
+        "" if status < 300 => CacheError::Corrupt {
+            detail: format!(
+                "{service} answered {} with something that is not its protocol; check the endpoint",
+                request.permission
+            )
+            .into(),
+            source: None,
+        },
         _ if status >= 500 => unavailable(request, Unavailability::NotReady, Outcome::Unknown, None),
         _ => CacheError::Rejected {
             code: if code.is_empty() {

@@ -31,10 +31,16 @@ impl Pace {
         true
     }
 
-    /// The last fetch brought something new.
+    /// The last fetch brought something that had not been tried yet.
     #[cfg(feature = "secret")]
     pub(crate) fn brought_news(&mut self) {
         self.in_vain = 0;
+    }
+
+    /// The last fetch brought a new current version: the next one may begin at once.
+    #[cfg(feature = "secret")]
+    pub(crate) fn start_over(&mut self) {
+        *self = Self::default();
     }
 }
 

@@ -37,7 +37,10 @@ impl Versions {
 pub(super) struct Choice {
     /// At most as many as there are versions, and one that is no longer among them.
     refused: Vec<Secret>,
+    /// How often versions may be read again.
     pub(super) pace: Pace,
+    /// How often all versions may be tried again without reading them.
+    pub(super) rounds: Pace,
 }
 
 impl Choice {
@@ -64,11 +67,10 @@ impl Choice {
         })
     }
 
-    /// Whether `password` is what connections are opened with now.
+    /// Whether `password` is what connections are opened with now, or servers refused all there are.
     pub(super) fn is_chosen(&self, versions: &Versions, password: &Secret) -> bool {
         self.not_refused(versions)
-            .unwrap_or(&versions.current)
-            .has(password)
+            .is_none_or(|version| version.has(password))
     }
 
     pub(super) fn refuse(&mut self, password: &Secret) {
@@ -77,11 +79,16 @@ impl Choice {
         }
     }
 
-    /// Takes note of versions that were just read.
-    pub(super) fn fetched(&mut self, versions: &Versions) {
+    /// Takes note of versions that were just read, after those of `before`.
+    pub(super) fn fetched(&mut self, versions: &Versions, before: Option<&Versions>) {
         self.refused
             .retain(|password| versions.iter().any(|version| version.has(password)));
-        if self.not_refused(versions).is_some() {
+        if before.is_some_and(|before| before.current.password != versions.current.password) {
+            // The secret is being rotated, so the next refusal may come soon. Only the secret itself can cause this,
+            // not a server that refuses everybody.
+            self.pace.start_over();
+            self.rounds.start_over();
+        } else if self.not_refused(versions).is_some() {
             self.pace.brought_news();
         }
     }
@@ -129,7 +136,7 @@ mod tests {
         assert_eq!(chosen(&mut choice, &before), "one");
         choice.refuse(&"one".into());
         let after = versions(&["two"]);
-        choice.fetched(&after);
+        choice.fetched(&after, Some(&before));
         assert_eq!(chosen(&mut choice, &after), "two");
         assert!(choice.refused().is_empty());
     }

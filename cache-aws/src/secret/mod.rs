@@ -175,9 +175,12 @@ impl CredentialsSource for ServiceSecret {
             .await;
         match (fetched, before) {
             (Ok(versions), before) => {
-                if before.is_none_or(|before| !Arc::ptr_eq(&before, &versions)) {
+                if before
+                    .as_ref()
+                    .is_none_or(|before| !Arc::ptr_eq(before, &versions))
+                {
                     self.warn_if_moved(&versions);
-                    self.choice().fetched(&versions);
+                    self.choice().fetched(&versions, before.as_deref());
                 }
                 self.issue(self.choice().choose(&versions))
             }
@@ -208,7 +211,8 @@ impl CredentialsSource for ServiceSecret {
             self.latest.expire();
             return Refusal::ask_again().with_check(check);
         }
-        if choice.not_refused(&versions).is_some() {
+        // What was refused a moment ago may be accepted by now: in a rotation secret and server change one after the other.
+        if choice.not_refused(&versions).is_some() || choice.rounds.begin_if_ready() {
             return Refusal::ask_again().with_check(check);
         }
         Refusal::fatal().with_check(check)

@@ -14,6 +14,7 @@
 //! - enums as `true` or as fractions, numbers with `_` in them;
 //! - an empty list in place of an object;
 //! - a status number that Tink does not define;
+//! - a binary keyset with a field of another wire type than it should have (Tink's parser skips the field);
 //! - clear text in a place where a key-encryption key says that the keyset should be encrypted.
 //!
 //! Not in here: what is stored in a cache, which is the layer `Encrypted`, and the services that hold keysets.

@@ -18,9 +18,6 @@ pub(crate) struct Backing {
 enum Servers {
     Single(Server),
     Cluster(Cluster),
-    /// It ends with the runtime of the test.
-    #[cfg(feature = "aws")]
-    DynamoDb,
 }
 
 /// What is configured on each of them.
@@ -53,26 +50,6 @@ impl Backing {
         Ok(Self::of("cluster", &variables, Servers::Cluster(cluster)))
     }
 
-    /// A table of DynamoDB, as an emulator in this process has it.
-    #[cfg(feature = "aws")]
-    pub(crate) async fn dynamodb() -> Result<Self> {
-        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await?;
-        let address = listener.local_addr()?.to_string();
-        let database = dynoxide::Database::memory()?;
-        tokio::spawn(dynoxide::server::serve_on(listener, database));
-        create_table(&address).await?;
-        let url = format!("http://{address}");
-        let variables = [
-            ("CACHE_TYPE", "dynamodb"),
-            ("CACHE_DYNAMODB_TABLE", TABLE),
-            ("AWS_ENDPOINT_URL_DYNAMODB", &url),
-            ("AWS_REGION", "eu-west-2"),
-            ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"),
-            ("AWS_SECRET_ACCESS_KEY", "any"),
-        ];
-        Ok(Self::of("DynamoDB", &variables, Servers::DynamoDb))
-    }
-
     fn of(described: &'static str, variables: &[(&str, &str)], servers: Servers) -> Self {
         let variables = variables.iter().chain(&ALWAYS);
         Self {
@@ -89,35 +66,6 @@ impl Backing {
         match &self.servers {
             Servers::Single(server) => server.kill(),
             Servers::Cluster(cluster) => cluster.nodes().iter().try_for_each(Server::kill),
-            #[cfg(feature = "aws")]
-            Servers::DynamoDb => anyhow::bail!("it runs in this process"),
         }
     }
-}
-
-#[cfg(feature = "aws")]
-const TABLE: &str = "tokens";
-
-/// What `cachectl dynamodb create-table` does, as far as an emulator takes notice.
-#[cfg(feature = "aws")]
-async fn create_table(address: &str) -> Result<()> {
-    use crate::http::Request;
-
-    let table = serde_json::json!({
-        "TableName": TABLE,
-        "AttributeDefinitions": [{ "AttributeName": "key", "AttributeType": "S" }],
-        "KeySchema": [{ "AttributeName": "key", "KeyType": "HASH" }],
-        "BillingMode": "PAY_PER_REQUEST",
-    });
-    let request = Request::get("/")
-        .method("POST")
-        .json(&table.to_string())
-        .header("x-amz-target", "DynamoDB_20120810.CreateTable")
-        .header(
-            "authorization",
-            "AWS4-HMAC-SHA256 Credential=any/20260101/eu-west-2/dynamodb/aws4_request, SignedHeaders=host, Signature=none",
-        );
-    let response = request.send(address).await?;
-    anyhow::ensure!(response.status == 200, "{response:?}");
-    Ok(())
 }

@@ -196,15 +196,3 @@ async fn failing_upstream_is_tried_once_per_hold_by_eight_brokers_on_a_cluster()
 async fn requests_go_on_within_the_bound_when_the_server_is_killed() -> Result<()> {
     cache_is_killed(Backing::single().await?).await
 }
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[cfg(feature = "aws")]
-async fn eight_brokers_on_dynamodb_mint_once_per_refresh() -> Result<()> {
-    one_mint_per_refresh(Backing::dynamodb().await?).await
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[cfg(feature = "aws")]
-async fn failing_upstream_is_tried_once_per_hold_by_eight_brokers_on_dynamodb() -> Result<()> {
-    upstream_fails(Backing::dynamodb().await?).await
-}

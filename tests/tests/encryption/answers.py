@@ -110,7 +110,10 @@ def kms_key(question):
 
 def secret(question):
     """What is in a secret."""
-    value = boto3.client("secretsmanager").get_secret_value(SecretId=question["secret"])
+    value = boto3.client("secretsmanager").get_secret_value(
+        # The default of AWS; one emulator answers the first version without it.
+        SecretId=question["secret"], VersionStage="AWSCURRENT"
+    )
     stored = value.get("SecretBinary") or value["SecretString"].encode()
     return base64.b64encode(stored).decode()
 

@@ -113,7 +113,7 @@ impl Account {
 
     /// The stored keyset, and the keys in it: what must never be printed.
     async fn key_material(&self) -> Result<Vec<String>> {
-        let asked = json!({ "SecretId": "billing/keyset" });
+        let asked = json!({ "SecretId": "/billing/keyset" });
         let stored = self
             .emulator
             .call("secretsmanager.GetSecretValue", &asked)

@@ -29,6 +29,11 @@ impl Access {
         for word in words(text) {
             access.apply(&word);
         }
+        // Within a run of one sign the order says nothing.
+        access
+            .commands
+            .chunk_by_mut(|one, next| one.get(..1) == next.get(..1))
+            .for_each(<[String]>::sort_unstable);
         access
     }
 
@@ -76,11 +81,6 @@ impl Access {
     fn change(&mut self, word: &str) {
         self.commands.retain(|known| known.get(1..) != word.get(1..));
         self.commands.push(word.to_owned());
-        let sign = if self.all_commands { '-' } else { '+' };
-        // With one sign alone the order says nothing.
-        if self.commands.iter().all(|known| known.starts_with(sign)) {
-            self.commands.sort_unstable();
-        }
     }
 
     fn in_words(&self) -> BTreeSet<String> {
