@@ -23,6 +23,10 @@ pub(crate) struct SecretsManager {
 /// One version of a secret.
 pub(crate) struct SecretVersion {
     pub(crate) bytes: Secret<Vec<u8>>,
+    #[cfg_attr(
+        not(feature = "keyset"),
+        expect(dead_code, reason = "keysets are versioned, service secrets are not")
+    )]
     pub(crate) version_id: String,
 }
 
