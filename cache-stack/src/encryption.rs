@@ -38,10 +38,7 @@ pub(crate) async fn keyring(
 /// The choices of the layer.
 pub(crate) fn layer(config: &EncryptionConfig) -> Result<EncryptedConfig, CacheError> {
     EncryptedConfig::builder()
-        .stored_form(match config.form {
-            StoredForm::ChinminaBridge => encrypted::StoredForm::ChinminaBridge,
-            _ => encrypted::StoredForm::Tink,
-        })
+        .stored_form(stored_form(config))
         .migration(match config.plaintext {
             PlaintextEntries::Read => Migration::ReadPlaintext,
             _ => Migration::Strict,
@@ -51,8 +48,12 @@ pub(crate) fn layer(config: &EncryptionConfig) -> Result<EncryptedConfig, CacheE
 
 /// What is put before every key that the layer stores.
 pub(crate) fn stored_prefix(config: &EncryptionConfig) -> &'static str {
+    stored_form(config).key_prefix()
+}
+
+fn stored_form(config: &EncryptionConfig) -> encrypted::StoredForm {
     match config.form {
-        StoredForm::ChinminaBridge => "enc:",
-        _ => "",
+        StoredForm::ChinminaBridge => encrypted::StoredForm::ChinminaBridge,
+        _ => encrypted::StoredForm::Tink,
     }
 }

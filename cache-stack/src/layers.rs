@@ -115,7 +115,7 @@ pub(crate) fn around(
                     built.encryption = Some(Arc::clone(&encrypted));
                     encrypted
                 }
-                // Whoever loads the configuration loads the keyring; values must not leave in clear without one.
+                // `connect` loads a keyring if encryption is configured; without one, values must not leave in clear.
                 _ => {
                     return Err(CacheError::Unsupported {
                         detail: "encryption is configured and there is no keyring".into(),

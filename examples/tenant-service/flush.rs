@@ -1,12 +1,11 @@
 //! Takes everything that matches a pattern out of the cache, wherever it is: the embedded client, or every
 //! primary at once.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use cache_admin::{Engine, MemoryKeys, Options, Outcome, ValkeyKeys};
+use cache_admin::{Engine, Options, Outcome};
 use cache_core::{CacheError, Pattern};
-use cache_stack::{Foundation, Stack};
+use cache_stack::Stack;
 use serde::Serialize;
 
 /// How long a flush waits for a primary that cannot be reached. Whoever flushes waits for the answer, so it
@@ -32,17 +31,8 @@ pub(crate) struct Flush {
 impl Flush {
     /// An error where the backend cannot list its keys.
     pub(crate) fn of(stack: &Stack) -> Result<Self, CacheError> {
-        let engine = match &stack.foundation {
-            Foundation::Memory(cache) => Engine::new(MemoryKeys::new(Arc::clone(cache))),
-            Foundation::Valkey(client) => Engine::new(ValkeyKeys::new(client)),
-            _ => {
-                return Err(CacheError::Unsupported {
-                    detail: "this backend's keys cannot be listed, so nothing could be flushed".into(),
-                });
-            }
-        };
         Ok(Self {
-            engine,
+            engine: Engine::of(&stack.foundation)?,
             prefix: stack.key_prefix().to_owned(),
         })
     }

@@ -1,7 +1,7 @@
 //! The broker, free of HTTP: one token per app and profile for the whole fleet, minted once, refreshed ahead of its
 //! expiry, never handed out too late.
 //!
-//! The cache of the fleet is a read-through over whatever `CACHE_*` configures; what it loads from is `source.rs`.
+//! The cache of the fleet is a read-through over the cache that `CACHE_*` configures; what it loads from is `source.rs`.
 //! What callers are told is in `routes/`.
 
 use std::collections::HashMap;
@@ -29,7 +29,7 @@ use crate::upstream::{MintError, Upstream};
 /// upstream counts it.
 const BUDGET: Duration = Duration::from_secs(1);
 
-/// How many keys are known by their last token before the notes begin anew.
+/// How many keys are known by their last token before the notes start over.
 const MOST_NOTES: usize = 4_096;
 
 /// What a broker is made of.

@@ -1,6 +1,6 @@
 //! Minting within bounds: so many at once, so many an hour, and no token that expires too soon.
 //!
-//! The bounds hold for this process whatever the cache does: they are what protects the upstream when every process
+//! The bounds hold for this process even if the cache fails: they are what protects the upstream when every process
 //! mints for itself. Not in here: who mints of all that want the same token (`source.rs`).
 
 use std::sync::Arc;

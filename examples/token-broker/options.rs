@@ -51,7 +51,7 @@ pub(crate) struct Serving {
     #[arg(long, global = true, env = "PROFILES", value_name = "FILE")]
     pub(crate) profiles: Option<PathBuf>,
 
-    /// How many tokens this process may mint in an hour, whatever the cache does
+    /// How many tokens this process may mint in an hour, even if the cache fails
     #[arg(long, global = true, env = "MAX_MINTS", default_value_t = 1_000, value_name = "NUMBER",
           value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) max_mints: u64,

@@ -68,13 +68,7 @@ impl Keys for DynamoKeys {
         traits: Traits,
     ) -> Result<Vec<Option<Description>>, CacheError> {
         let described = self.shard.describe(keys, traits).await?;
-        Ok(described
-            .into_iter()
-            .map(|described| match described {
-                Described::Here(description) => Some(description),
-                Described::Gone | Described::Elsewhere => None,
-            })
-            .collect())
+        Ok(described.into_iter().map(Described::here).collect())
     }
 }
 

@@ -1,4 +1,4 @@
-//! Changing a keyset where it is stored: read, check the schedule, change, write if nobody else did, with the time
+//! Changing a keyset where it is stored: read, check the schedule, change, write unless someone else wrote first, with the time
 //! noted.
 //!
 //! Not in here: what is printed, and how a location is named.
@@ -29,7 +29,7 @@ pub struct KeysetAdmin {
 pub enum KeysetChange {
     /// A step of a rotation.
     Step(RotationStep),
-    /// Whatever step comes next, if it is due.
+    /// The next step, if it is due.
     Next,
     /// Let a disabled key open values again.
     Enable(u32),

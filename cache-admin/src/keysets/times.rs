@@ -22,7 +22,7 @@ pub struct Moment {
     pub is_assumed: bool,
 }
 
-/// What is known of a key's past. `None`: it never happened, or nobody noted it.
+/// What is known of a key's past. `None`: it never happened, or it was not noted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KeyTimes {

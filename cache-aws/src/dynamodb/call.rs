@@ -1,7 +1,7 @@
 //! How a call of the contract is carried out: within its deadline, ended by a close, its requests sent again if that is
 //! sound.
 //!
-//! Not in here: what is sent (`contract.rs` and beside it).
+//! Not in here: what is sent (`contract.rs`, `batch.rs`, `counter.rs`).
 
 use aws_sdk_dynamodb::config::http::HttpResponse;
 use aws_sdk_dynamodb::error::ProvideErrorMetadata;

@@ -22,7 +22,7 @@ use aws_smithy_types::date_time::Format;
 
 /// `Date` is cut to the second, and may be a second old in a server that formats it once a second.
 const COARSE: i64 = 2_000;
-/// For how long an observation counts at least; then the clock may have been set meanwhile.
+/// For how long an observation counts at least; after that the clock may have been set.
 const FRESH: i64 = 60_000;
 
 /// Tells the time since 1970.
@@ -99,7 +99,7 @@ impl Seen {
             self.now = Some(now);
             return all;
         }
-        // The machine's clock was set meanwhile: only the newest observation is of the clock as it is.
+        // The machine's clock was set: only the newest observation is of the clock as it is.
         *self = Self {
             since: at,
             now: Some(behind),

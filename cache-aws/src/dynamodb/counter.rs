@@ -3,11 +3,11 @@
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::ReturnConsumedCapacity::Total;
 use aws_sdk_dynamodb::types::{ReturnValue, ReturnValuesOnConditionCheckFailure};
-use cache_core::CacheError;
+use cache_core::{CacheError, integer};
 
 use super::layout::{EXPIRES, Expiry, Item, KEY, TTL, VALUE};
 use super::retry::{Deadline, Effect};
-use super::{Table, integer, layout};
+use super::{Table, layout};
 
 /// Nothing is there, or a number that has not ended and has room for more.
 const COUNTABLE: &str = "attribute_not_exists(#key) OR ((attribute_not_exists(#expires) OR #expires > :now) \
@@ -40,14 +40,9 @@ impl Table {
                     },
                 };
                 if let Some((value, _)) = layout::entry(former, self.clock.now())? {
-                    match integer::parse(&value) {
-                        None => return Err(rejected("value is not an integer or out of range")),
-                        Some(count) if count.checked_add(delta).is_none() => {
-                            return Err(rejected("increment or decrement would overflow"));
-                        }
-                        // It was another one when the update was refused.
-                        Some(_) => continue,
-                    }
+                    integer::add(&value, delta)?;
+                    // It can be added to: it was another value when the update was refused.
+                    continue;
                 }
                 if let Updated::To(count) = self.start_over(key, delta, millis, &deadline).await? {
                     return Ok(count);
@@ -65,7 +60,7 @@ impl Table {
         millis: Option<u64>,
         deadline: &Deadline,
     ) -> Result<Updated, CacheError> {
-        let (least, most) = integer::bounds(delta);
+        let (least, most) = bounds(delta);
         self.send(Effect::WriteOnce, deadline, || async {
             let now = self.clock.now();
             let request = self
@@ -160,9 +155,34 @@ impl Table {
     }
 }
 
-fn rejected(detail: &'static str) -> CacheError {
-    CacheError::Rejected {
-        code: "ERR".into(),
-        detail: detail.into(),
+/// The least and the greatest number to which `delta` can be added within `i64`.
+const fn bounds(delta: i64) -> (i64, i64) {
+    if delta >= 0 {
+        (i64::MIN, i64::MAX - delta)
+    } else {
+        (i64::MIN - delta, i64::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn bounds_are_what_can_be_added(number: i64, delta: i64) {
+            let (least, most) = bounds(delta);
+            prop_assert_eq!((least..=most).contains(&number), number.checked_add(delta).is_some());
+        }
+
+        /// So the number comes back from DynamoDB as the text that was stored.
+        #[test]
+        fn integer_is_the_text_of_its_number(text in "-?[0-9]{0,20}") {
+            if let Some(number) = integer::parse(text.as_bytes()) {
+                prop_assert_eq!(number.to_string(), text);
+            }
+        }
     }
 }

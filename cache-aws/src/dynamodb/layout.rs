@@ -9,9 +9,7 @@ use std::time::Duration;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use bytes::Bytes;
-use cache_core::{CacheError, Ttl, check_key};
-
-use super::integer;
+use cache_core::{CacheError, Ttl, check_key, integer};
 
 /// The partition key: the entry's key, a string.
 pub(super) const KEY: &str = "key";

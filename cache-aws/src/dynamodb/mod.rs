@@ -10,7 +10,6 @@ mod clock;
 mod contract;
 mod cost;
 mod counter;
-mod integer;
 mod layout;
 mod options;
 mod retry;

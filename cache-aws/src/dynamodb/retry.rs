@@ -92,7 +92,7 @@ impl Tries {
     }
 }
 
-/// The error of a call of which a part may have been carried out, whatever its last error says.
+/// The error of a call of which a part may have been carried out, even if its last error says otherwise.
 pub(super) fn undecided(error: CacheError) -> CacheError {
     match error {
         CacheError::Unavailable {

@@ -97,7 +97,7 @@ impl DynamoClient {
         })
     }
 
-    /// Removes `keys`, whatever they hold, in batches; each batch has the whole write timeout. What could not be
+    /// Removes `keys` with any value, in batches; each batch has the whole write timeout. What could not be
     /// removed comes back with the last reason; where that leaves the [outcome](CacheError::outcome) open, some of
     /// it may be gone. A batch does not say which of its keys were there.
     ///

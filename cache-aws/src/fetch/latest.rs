@@ -42,7 +42,7 @@ impl<T: Send + Sync + 'static> Latest<T> {
         }
     }
 
-    /// The value, if it is still good, else what `fetch` brings. Whoever asks while a fetch runs gets what it brings; the
+    /// The value, if it is still good, else what `fetch` brings. A caller that asks while a fetch runs gets its result; the
     /// fetch goes on if they all stop waiting. `fetch` must have a time limit.
     pub(crate) async fn get<F>(&self, is_good: impl Fn(&T) -> bool, fetch: impl FnOnce() -> F) -> Fetched<T>
     where

@@ -19,10 +19,16 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
+    /// How long it takes until a fetch may begin.
+    pub(crate) fn ready_in(&self) -> Duration {
+        self.not_before
+            .map_or(Duration::ZERO, |at| at.saturating_duration_since(clock::now()))
+    }
+
     /// Whether a fetch may begin; if so, it counts as begun.
     pub(crate) fn begin_if_ready(&mut self) -> bool {
         let now = clock::now();
-        if self.not_before.is_some_and(|at| now < at) {
+        if !self.ready_in().is_zero() {
             return false;
         }
         let wait = FIRST.saturating_mul(1 << self.in_vain.min(6)).min(LONGEST);
@@ -35,12 +41,6 @@ impl Pace {
     #[cfg(feature = "secret")]
     pub(crate) fn brought_news(&mut self) {
         self.in_vain = 0;
-    }
-
-    /// The last fetch brought a new current version: the next one may begin at once.
-    #[cfg(feature = "secret")]
-    pub(crate) fn start_over(&mut self) {
-        *self = Self::default();
     }
 }
 

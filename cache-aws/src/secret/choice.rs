@@ -39,8 +39,8 @@ pub(super) struct Choice {
     refused: Vec<Secret>,
     /// How often versions may be read again.
     pub(super) pace: Pace,
-    /// How often all versions may be tried again without reading them.
-    pub(super) rounds: Pace,
+    /// Whether the next caller reads the versions again, as soon as the pace allows.
+    pub(super) is_stale: bool,
 }
 
 impl Choice {
@@ -79,16 +79,11 @@ impl Choice {
         }
     }
 
-    /// Takes note of versions that were just read, after those of `before`.
-    pub(super) fn fetched(&mut self, versions: &Versions, before: Option<&Versions>) {
+    /// Takes note of versions that were just read.
+    pub(super) fn fetched(&mut self, versions: &Versions) {
         self.refused
             .retain(|password| versions.iter().any(|version| version.has(password)));
-        if before.is_some_and(|before| before.current.password != versions.current.password) {
-            // The secret is being rotated, so the next refusal may come soon. Only the secret itself can cause this,
-            // not a server that refuses everybody.
-            self.pace.start_over();
-            self.rounds.start_over();
-        } else if self.not_refused(versions).is_some() {
+        if self.not_refused(versions).is_some() {
             self.pace.brought_news();
         }
     }
@@ -136,7 +131,7 @@ mod tests {
         assert_eq!(chosen(&mut choice, &before), "one");
         choice.refuse(&"one".into());
         let after = versions(&["two"]);
-        choice.fetched(&after, Some(&before));
+        choice.fetched(&after);
         assert_eq!(chosen(&mut choice, &after), "two");
         assert!(choice.refused().is_empty());
     }

@@ -7,6 +7,7 @@ mod fields;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use cache_core::credentials::{Credentials, CredentialsSource, Refusal};
@@ -18,6 +19,9 @@ use crate::account::Aws;
 use crate::arn::Arn;
 use crate::fetch::Latest;
 use crate::secrets_manager::SecretsManager;
+
+/// How long a connection waits for the secret to be read again.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 /// A service secret, and the source of its credentials.
 ///
@@ -37,7 +41,8 @@ use crate::secrets_manager::SecretsManager;
 /// Host, port, TLS and keyspace are read once, at the start. User name and password are kept, and read again when a
 /// server refuses them, so that a rotation takes effect without a restart:
 ///
-/// - At most once per second, and ever more rarely while nothing new is found, down to once per minute.
+/// - At most once per second, and ever more rarely while nothing new is found, down to once per minute. A connection
+///   waits up to a second for it.
 /// - If the password of the current version (`AWSCURRENT`) is the refused one, or is refused as well, the version that a
 ///   rotation prepares (`AWSPENDING`) and the one before (`AWSPREVIOUS`) are tried: in the middle of a rotation one of them
 ///   is what the server accepts. The server decides; a password is only ever sent to it.
@@ -89,7 +94,7 @@ impl ServiceSecret {
         })
     }
 
-    /// Logs in as this user whatever the secret says.
+    /// Logs in as this user instead of the one in the secret.
     #[must_use]
     pub fn with_username(mut self, username: impl Into<String>) -> Self {
         self.username = Some(username.into());
@@ -158,6 +163,22 @@ impl ServiceSecret {
         }
     }
 
+    /// Has the secret read again if a server refused what was read, as soon as the pace allows.
+    async fn expire_when_due(&self) {
+        let wait = {
+            let choice = self.choice();
+            choice.is_stale.then(|| choice.pace.ready_in())
+        };
+        let Some(wait) = wait else { return };
+        tokio::time::sleep(wait).await;
+        let mut choice = self.choice();
+        // Another connection may have done it in between.
+        if choice.is_stale && choice.pace.begin_if_ready() {
+            choice.is_stale = false;
+            self.latest.expire();
+        }
+    }
+
     fn choice(&self) -> MutexGuard<'_, Choice> {
         self.choice.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -167,6 +188,7 @@ impl ServiceSecret {
 #[deny(clippy::missing_trait_methods)]
 impl CredentialsSource for ServiceSecret {
     async fn credentials(&self) -> Result<Option<Credentials>, CacheError> {
+        self.expire_when_due().await;
         let before = self.latest.peek();
         let refused = self.choice().refused();
         let fetched = self
@@ -180,7 +202,7 @@ impl CredentialsSource for ServiceSecret {
                     .is_none_or(|before| !Arc::ptr_eq(before, &versions))
                 {
                     self.warn_if_moved(&versions);
-                    self.choice().fetched(&versions, before.as_deref());
+                    self.choice().fetched(&versions);
                 }
                 self.issue(self.choice().choose(&versions))
             }
@@ -207,12 +229,14 @@ impl CredentialsSource for ServiceSecret {
             return Refusal::ask_again().with_check(check);
         }
         choice.refuse(&credentials.password);
-        if choice.pace.begin_if_ready() {
-            self.latest.expire();
-            return Refusal::ask_again().with_check(check);
+        // A connection waits a moment for the next read rather than fail: the steps of a rotation may come close to
+        // each other. It does not wait for as long as the pace grows to while a server refuses everything.
+        let is_one_left = choice.not_refused(&versions).is_some();
+        let wait = choice.pace.ready_in();
+        if wait.is_zero() || (!is_one_left && wait <= LONGEST_WAIT) {
+            choice.is_stale = true;
         }
-        // What was refused a moment ago may be accepted by now: in a rotation secret and server change one after the other.
-        if choice.not_refused(&versions).is_some() || choice.rounds.begin_if_ready() {
+        if choice.is_stale || is_one_left {
             return Refusal::ask_again().with_check(check);
         }
         Refusal::fatal().with_check(check)

@@ -8,12 +8,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::task::consume_budget;
 
+use super::MemoryCache;
 use super::access::Change;
 use super::changes::News;
 use super::shard::Stored;
-use super::{MemoryCache, integer};
 use crate::clock::Instant;
-use crate::{CacheClient, CacheError, Entry, InvalidationSource, Ttl, check_key};
+use crate::{CacheClient, CacheError, Entry, InvalidationSource, Ttl, check_key, integer};
 
 /// After so many keys of one call the task's budget is asked again.
 const KEYS_PER_BUDGET: usize = 32;

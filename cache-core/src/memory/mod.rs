@@ -8,7 +8,6 @@ mod access;
 mod bounds;
 mod changes;
 mod client;
-mod integer;
 mod scan;
 mod shard;
 mod sieve;

@@ -7,10 +7,10 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use cache_core::{CacheError, Outcome, Ttl, Unavailability};
+use cache_core::{CacheError, Outcome, Ttl, Unavailability, integer};
 
 use super::read::Opened;
-use super::{Encrypted, Name, TRIES, integer};
+use super::{Encrypted, Name, TRIES};
 
 /// A value and the bytes that it was opened from.
 struct Seen<'n> {
@@ -75,7 +75,7 @@ impl Encrypted {
                 self.seal(name.key, value)?
             };
             if let Some(plain_key) = seen.plain_key {
-                // Whoever takes the plain value away has replaced it.
+                // The call that removes the plain value has replaced it.
                 if self.inner.compare_and_delete(plain_key, &seen.stored).await? {
                     self.inner.set_if_absent(&name.stored, stored, ttl).await?;
                     return Ok(true);

@@ -4,10 +4,10 @@
 //! one conditional write; from then on the backend counts in one step.
 
 use bytes::Bytes;
-use cache_core::{CacheError, Ttl};
+use cache_core::{CacheError, Ttl, integer};
 
 use super::conditional::too_many_changes;
-use super::{Encrypted, Name, TRIES, integer};
+use super::{Encrypted, Name, TRIES};
 
 /// What came of a look at a value that the backend could not count.
 enum Look {
@@ -15,9 +15,8 @@ enum Look {
     Counted(i64),
     /// It is another value by now.
     Changed,
-    /// It cannot be counted.
-    NoInteger,
-    Overflow,
+    /// This instance cannot read it, and another one may.
+    Unreadable,
 }
 
 impl Encrypted {
@@ -46,13 +45,7 @@ impl Encrypted {
             match Box::pin(self.look_at_uncounted(name, delta, ttl)).await? {
                 Look::Counted(sum) => return Ok(sum),
                 Look::Changed => {}
-                Look::NoInteger => return Err(CacheError::Rejected { code, detail }),
-                Look::Overflow => {
-                    return Err(CacheError::Rejected {
-                        code: "ERR".into(),
-                        detail: "increment or decrement would overflow".into(),
-                    });
-                }
+                Look::Unreadable => return Err(CacheError::Rejected { code, detail }),
             }
         }
         Err(too_many_changes())
@@ -78,15 +71,10 @@ impl Encrypted {
                     self.inner.compare_and_delete(&name.stored, &entry.value).await?;
                     return Ok(Look::Changed);
                 }
-                None => return Ok(Look::NoInteger),
+                None => return Ok(Look::Unreadable),
             },
         };
-        let Some(number) = integer::parse(&opened.value) else {
-            return Ok(Look::NoInteger);
-        };
-        let Some(sum) = number.checked_add(delta) else {
-            return Ok(Look::Overflow);
-        };
+        let sum = integer::add(&opened.value, delta)?;
         if opened.is_counter {
             // Somebody else has made it one a moment ago.
             return Ok(Look::Changed);

@@ -66,17 +66,23 @@ impl StoredForm {
     /// The longest key that this form takes, in bytes.
     #[must_use]
     pub const fn longest_key(self) -> usize {
+        MAX_KEY_LEN - self.key_prefix().len()
+    }
+
+    /// What is put before every key that is stored; empty if keys are stored as they are.
+    #[must_use]
+    pub const fn key_prefix(self) -> &'static str {
         match self {
-            Self::Tink => MAX_KEY_LEN,
-            Self::ChinminaBridge => MAX_KEY_LEN - KEY_PREFIX.len(),
+            Self::Tink => "",
+            Self::ChinminaBridge => KEY_PREFIX,
         }
     }
 
     /// The name under which a value of `key` is stored.
     pub(super) fn stored_key(self, key: &str) -> Cow<'_, str> {
-        match self {
-            Self::Tink => Cow::Borrowed(key),
-            Self::ChinminaBridge => Cow::Owned([KEY_PREFIX, key].concat()),
+        match self.key_prefix() {
+            "" => Cow::Borrowed(key),
+            prefix => Cow::Owned([prefix, key].concat()),
         }
     }
 

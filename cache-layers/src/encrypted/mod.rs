@@ -8,7 +8,6 @@ mod conditional;
 mod config;
 mod counters;
 mod form;
-mod integer;
 mod keyring;
 mod read;
 mod source;
@@ -40,7 +39,7 @@ const TRIES: usize = 8;
 ///
 /// # What is protected
 ///
-/// Whoever reads the remote cache sees no value. Whoever writes to it cannot make up a value, change one, or move one to
+/// Someone who reads the remote cache sees no value. Someone who writes to it cannot make up a value, change one, or move one to
 /// another key. What they see: keys, sizes, lives, counters, and when what is read and written. What they can do: delete
 /// entries, change their lives and counters, and put back an older value of the same key.
 ///
@@ -76,9 +75,9 @@ const TRIES: usize = 8;
 ///
 /// A backend can only count what it can read. So counters are stored **in clear text, and nothing proves who wrote
 /// them**. What `incr` and `incr_by` make is in clear text; an integer that `set` and the others store is sealed as any
-/// value. The first `incr` of a sealed integer makes it a counter in clear text, with the same life (counted anew from
+/// value. The first `incr` of a sealed integer makes it a counter in clear text, with the same TTL (counted again from
 /// that moment, so it may end later by a round trip). `compare_and_set` of a counter to another integer leaves it a
-/// counter. An integer in clear text is always read as it is, in every mode. Whoever uses no counters takes
+/// counter. An integer in clear text is always read as it is, in every mode. A service without counters takes
 /// [`without_counters`](EncryptedConfigBuilder::without_counters), and has this hole closed.
 ///
 /// # Migration

@@ -3,10 +3,11 @@
 //! Not in here: where it was read from, and what a caller does with it (`client.rs`, `conditional.rs`).
 
 use bytes::Bytes;
+use cache_core::integer;
 
 use super::form::Shape;
 use super::stats::{Count, Unreadable};
-use super::{Encrypted, Name, integer};
+use super::{Encrypted, Name};
 use crate::keyset::{Keyset, OpenError, OutputPrefix};
 
 /// A value that was read.
@@ -30,7 +31,7 @@ impl Trouble {
         Self { reason, key_id: None }
     }
 
-    /// Whether no instance can read the value, whatever keyset, form and mode it has.
+    /// Whether no instance can read the value, with any keyset, form or mode.
     pub(super) const fn is_dead(self) -> bool {
         matches!(self.reason, Unreadable::Malformed | Unreadable::Refused)
     }
@@ -112,7 +113,7 @@ impl Encrypted {
     }
 
     /// What becomes of a value that was not read: of an unknown key it may be read after a refresh of the keyset; if
-    /// nobody can read it, it goes. `None` is a miss.
+    /// no instance can read it, it is removed. `None` is a miss.
     pub(super) async fn settle(&self, name: &Name<'_>, stored: &Bytes, trouble: Trouble) -> Option<Opened> {
         let trouble = match self.try_again(name, stored, trouble).await {
             Ok(opened) => return Some(opened),
@@ -131,14 +132,14 @@ impl Encrypted {
             Some(id) if self.keyring.learn(id).await => self.open(name.key, stored),
             Some(_) => Err(trouble),
             None => {
-                // Whether a refresh brings the key can only be seen by trying, so nobody waits for it.
+                // Whether a refresh brings the key can only be seen by trying, so no caller waits for it.
                 self.keyring.ask();
                 Err(trouble)
             }
         }
     }
 
-    /// Counts a value that is a miss, and removes it if nobody can read it: these very bytes, or nothing.
+    /// Counts a value that is a miss, and removes it if no instance can read it: these very bytes, or nothing.
     pub(super) async fn give_up(&self, name: &Name<'_>, stored: &Bytes, trouble: Trouble) {
         self.count(trouble);
         if trouble.is_dead() {

@@ -50,7 +50,7 @@ pub struct EncryptedStats {
     pub unknown_key: u64,
     /// Stored values that were a miss, because they were [refused](Unreadable::Refused).
     pub refused: u64,
-    /// Stored values that nobody can open and that were removed.
+    /// Stored values that no instance can open and that were removed.
     pub removed: u64,
 }
 

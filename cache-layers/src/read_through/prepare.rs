@@ -161,7 +161,7 @@ impl<V: Payload> Preparation<'_, V> {
             }
             _ => {}
         }
-        // It was set, deleted or refreshed meanwhile, or the cache cannot say.
+        // It was set, deleted or refreshed in between, or the cache cannot say.
         self.flight.decide(Outcome::Again);
         claim(None).release(core, &mut budget).await;
         None

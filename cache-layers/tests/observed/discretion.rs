@@ -7,8 +7,8 @@ use cache_layers::observed::Tier;
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::every_call::{KEY, OTHER_KEY, VALUE, call_everything, observed};
+use crate::log::Log;
 use crate::rig::Rig;
-use crate::spans::Log;
 
 #[tokio::test(start_paused = true)]
 async fn neither_a_key_nor_a_value_is_ever_shown() {

@@ -101,6 +101,17 @@ pub enum Described {
     Elsewhere,
 }
 
+impl Described {
+    /// What is known of the key, if it is on the server that was asked.
+    #[must_use]
+    pub fn here(self) -> Option<Description> {
+        match self {
+            Self::Here(description) => Some(description),
+            Self::Gone | Self::Elsewhere => None,
+        }
+    }
+}
+
 impl Primary {
     /// What it knows of `keys`, in their order, in one round trip.
     ///
@@ -138,13 +149,7 @@ impl Administration {
         let deadline = Deadline::after(self.timeout);
         let replies = self.router.send_batch(&commands, deadline).await?;
         let described = traits.read(keys, &commands, replies)?;
-        Ok(described
-            .into_iter()
-            .map(|described| match described {
-                Described::Here(description) => Some(description),
-                Described::Gone | Described::Elsewhere => None,
-            })
-            .collect())
+        Ok(described.into_iter().map(Described::here).collect())
     }
 }
 

@@ -115,7 +115,7 @@ impl Node {
         let task = tokio::spawn(async move {
             let made = open_instead_of(&known, &blueprint).await;
             drop(known);
-            // If nobody waits for it any more, the connection ends here.
+            // If no call waits for it any longer, the connection ends here.
             let _ = done.send(made);
             work.notify_one();
         });

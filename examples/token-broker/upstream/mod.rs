@@ -19,7 +19,7 @@ pub(crate) type Minting<'a> = Pin<Box<dyn Future<Output = Result<Minted, MintErr
 
 /// Mints tokens.
 pub(crate) trait Upstream: fmt::Debug + Send + Sync + 'static {
-    /// Asks once. Whoever calls sets the time limit.
+    /// Asks once. The caller sets the time limit.
     fn mint<'a>(&'a self, order: &'a Order) -> Minting<'a>;
 }
 

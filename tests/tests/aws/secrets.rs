@@ -1,8 +1,6 @@
 //! No keyset, password, token or key of AWS in anything that is shown: logs at the finest level, errors, debug forms.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, Result};
 use base64::Engine as _;
@@ -11,6 +9,7 @@ use cache_aws::{Aws, IamTokens, KmsKeyEncryption, SecretsManagerKeysetStore, Ser
 use cache_core::credentials::CredentialsSource as _;
 use cache_core::keyset::{Expected, KeyEncryption as _, KeysetStore as _};
 use serde_json::json;
+use tests::Log;
 use tests::emulator::REGION;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -20,31 +19,6 @@ use crate::setup::{SECRET_KEY, emulators, everything};
 const SESSION_TOKEN: &str = "s3ss10n-t0ken";
 const KEYSET: &str = "the-keyset-in-clear-2718";
 const PASSWORD: &str = "swordfish-3141";
-
-/// Collects what is logged.
-#[derive(Clone, Debug, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    fn text(&self) -> String {
-        let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        String::from_utf8_lossy(&bytes).into_owned()
-    }
-}
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
 
 /// Uses everything at `url` once; what came of it, in all its forms, and a token that was issued.
 async fn use_all(url: &str, key: &str) -> Result<(String, String)> {

@@ -1,13 +1,10 @@
 //! No password, key or value in anything that is shown: errors, logs at the finest level, debug forms.
 
-use std::io::{self, Write};
-use std::sync::{Arc, Mutex, PoisonError};
-
 use anyhow::Result;
 use cache_core::config::Topology;
 use cache_core::{CacheClient as _, Ttl};
 use cache_valkey::ValkeyClient;
-use tests::{Certificates, SentinelOptions, SentinelSet, Server, ServerOptions, Tls, Version};
+use tests::{Certificates, Log, SentinelOptions, SentinelSet, Server, ServerOptions, Tls, Version};
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::setup::{everything, login, single, tls, watched};
@@ -15,31 +12,6 @@ use crate::setup::{everything, login, single, tls, watched};
 const PASSWORD: &str = "swordfish-1618";
 const OTHER_PASSWORD: &str = "tunafish-2236";
 const VALUE: &str = "the-value-1414";
-
-/// Collects what is logged.
-#[derive(Clone, Debug, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    fn text(&self) -> String {
-        let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        String::from_utf8_lossy(&bytes).into_owned()
-    }
-}
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn neither_a_password_nor_a_key_nor_a_value_is_ever_shown() -> Result<()> {

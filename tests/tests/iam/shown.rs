@@ -1,43 +1,17 @@
 //! No token, and nothing that signs one, in anything that is shown: errors, logs at the finest level, debug forms.
 
-use std::io::{self, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use cache_core::{CacheClient as _, Ttl};
 use cache_valkey::ValkeyClient;
-use tests::until;
+use tests::{Log, until};
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::refusal::{mistakes, refused};
 use crate::setup::{LIMIT, everything};
 use crate::stage::{ACCESS_KEY, Cache, SECRET_KEY, SESSION_TOKEN, Says};
-
-/// Collects what is logged.
-#[derive(Clone, Debug, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    fn text(&self) -> String {
-        let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        String::from_utf8_lossy(&bytes).into_owned()
-    }
-}
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_part_of_a_token_is_ever_shown() -> Result<()> {

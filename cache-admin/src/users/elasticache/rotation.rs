@@ -45,17 +45,17 @@ pub fn may_finish(
     let wanted = desired.id_of(&account.name).and_then(|id| desired.user(id));
     let said = match (wanted.map(|wanted| wanted.login), found(account, desired, state)) {
         (Some(DesiredLogin::Passwords(1)), Some(Authentication::Password(2))) => {
-            "accepts two passwords: the one that is declared stays, whoever uses another cannot come back with it"
+            "accepts two passwords: the one that is declared stays, a service that uses another one cannot log in again"
         }
         (Some(DesiredLogin::Passwords(1)), Some(Authentication::Password(1))) => {
             "accepts one password, and ElastiCache does not show which: `cachectl users verify --elasticache --try` tries the \
              declared one"
         }
         (Some(DesiredLogin::Iam), Some(Authentication::Password(_))) => {
-            "logs in by password: it then logs in by tokens of IAM alone, whoever uses a password cannot come back"
+            "logs in by password: it then logs in by tokens of IAM alone, a service that uses a password cannot log in again"
         }
         (Some(DesiredLogin::Passwords(_)), Some(Authentication::Iam)) => {
-            "logs in by IAM: it then logs in by the declared password alone, whoever uses tokens cannot come back"
+            "logs in by IAM: it then logs in by the declared password alone, a service that uses tokens cannot log in again"
         }
         _ => return Ok(None),
     };

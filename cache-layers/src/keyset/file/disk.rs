@@ -175,7 +175,7 @@ fn write_new(temporary: &Path, bytes: &[u8], old: &Path) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Who could read the old file can read the new one, and nobody else.
+/// The same users can read the new file as the old one, and no others.
 #[cfg(unix)]
 fn keep_access(new: &File, old: &fs::Metadata) -> io::Result<()> {
     use std::os::unix::fs::MetadataExt as _;

@@ -32,8 +32,9 @@ pub(super) async fn run(found: &Found, notation: Notation, dry_run: bool, output
         output.line(&format!("made at {location} ({form}), with the primary key {id}"))?;
     }
     if !form.is_encrypted() {
-        output
-            .warning("the keyset is in clear, which is for development: whoever reads it reads every value");
+        output.warning(
+            "the keyset is in clear, which is for development: anyone who can read it can read every value",
+        );
     }
     Ok(Exit::Ok)
 }

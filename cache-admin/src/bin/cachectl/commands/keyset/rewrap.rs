@@ -28,7 +28,7 @@ pub(crate) struct Rewrap {
     /// Write to this secret, which must not have a value [default: in place]
     #[arg(long, value_name = "URI")]
     to_uri: Option<String>,
-    /// Write in clear, for development: whoever reads it reads every value
+    /// Write in clear, for development: anyone who can read it can read every value
     #[arg(long, conflicts_with = "to_uri")]
     to_clear: bool,
     /// The notation [default: as it is]
@@ -103,7 +103,8 @@ fn warn(old: KeysetForm, new: KeysetForm, output: &mut Output) {
         );
     }
     if !new.is_encrypted() {
-        output
-            .warning("the keyset is in clear, which is for development: whoever reads it reads every value");
+        output.warning(
+            "the keyset is in clear, which is for development: anyone who can read it can read every value",
+        );
     }
 }

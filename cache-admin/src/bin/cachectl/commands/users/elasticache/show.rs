@@ -44,7 +44,7 @@ fn steps(plan: &GroupPlan, output: &mut Output) -> io::Result<()> {
     Ok(())
 }
 
-/// What to know besides the steps, on standard error.
+/// Notes that belong to the steps, on standard error.
 fn about(plan: &GroupPlan, output: &mut Output) {
     for line in plan.held.iter().chain(&plan.blocked) {
         output.warning(line);

@@ -1,4 +1,5 @@
-//! What the server takes for an integer, and what it answers where there is none.
+//! What a server takes for an integer, and what it answers if a value is none: the same on every backend, and in
+//! every layer that has to tell counters from other values.
 
 use bytes::Bytes;
 
@@ -6,10 +7,19 @@ use crate::CacheError;
 
 /// The integer that `value` is: decimal, perhaps a minus sign, no leading zero, no `-0`, no space, no
 /// plus sign, within `i64`.
-pub(super) fn parse(value: &[u8]) -> Option<i64> {
+///
+/// ```
+/// use cache_core::integer;
+///
+/// assert_eq!(integer::parse(b"-7"), Some(-7));
+/// assert_eq!(integer::parse(b"007"), None);
+/// ```
+#[must_use]
+pub fn parse(value: &[u8]) -> Option<i64> {
+    // Almost every value is something else, and the first byte says so.
     match value.strip_prefix(b"-").unwrap_or(value) {
         [b'0'] if value.len() == 1 => Some(0),
-        [b'1'..=b'9', rest @ ..] if rest.iter().all(u8::is_ascii_digit) => {
+        [b'1'..=b'9', rest @ ..] if rest.len() < 19 && rest.iter().all(u8::is_ascii_digit) => {
             str::from_utf8(value).ok()?.parse().ok()
         }
         _ => None,
@@ -17,7 +27,11 @@ pub(super) fn parse(value: &[u8]) -> Option<i64> {
 }
 
 /// `value`, read as an integer, plus `delta`.
-pub(super) fn add(value: &[u8], delta: i64) -> Result<i64, CacheError> {
+///
+/// # Errors
+///
+/// [`CacheError::Rejected`] in the server's words if `value` is no integer, or the sum is beyond `i64`.
+pub fn add(value: &[u8], delta: i64) -> Result<i64, CacheError> {
     let number = parse(value).ok_or_else(|| rejected("value is not an integer or out of range"))?;
     number
         .checked_add(delta)
@@ -25,7 +39,7 @@ pub(super) fn add(value: &[u8], delta: i64) -> Result<i64, CacheError> {
 }
 
 /// The integer as it is stored.
-pub(super) fn format(number: i64) -> Bytes {
+pub(crate) fn format(number: i64) -> Bytes {
     Bytes::from(number.to_string())
 }
 
