@@ -21,7 +21,7 @@ use crate::fetch::Latest;
 use crate::secrets_manager::SecretsManager;
 
 /// How long a connection waits for the secret to be read again.
-const LONGEST_WAIT: Duration = Duration::from_secs(1);
+const LONGEST_WAIT: Duration = Duration::from_millis(500);
 
 /// A service secret, and the source of its credentials.
 ///
@@ -41,8 +41,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(1);
 /// Host, port, TLS and keyspace are read once, at the start. User name and password are kept, and read again when a
 /// server refuses them, so that a rotation takes effect without a restart:
 ///
-/// - At most once per second, and ever more rarely while nothing new is found, down to once per minute. A connection
-///   waits up to a second for it.
+/// - At most once in 250 ms, and ever more rarely while nothing new is found, down to once per minute. A connection
+///   waits up to 500 ms for it.
 /// - If the password of the current version (`AWSCURRENT`) is the refused one, or is refused as well, the version that a
 ///   rotation prepares (`AWSPENDING`) and the one before (`AWSPREVIOUS`) are tried: in the middle of a rotation one of them
 ///   is what the server accepts. The server decides; a password is only ever sent to it.
