@@ -3,6 +3,8 @@
 //! Arguments are borrowed from the caller, so that a retry costs no copy. Not in here: which commands
 //! make up an operation; that is the client's and the scripts' business.
 
+use bytes::Bytes;
+
 use crate::reply::Reply;
 
 /// One command with borrowed arguments.
@@ -18,6 +20,8 @@ pub(crate) struct Command<'a> {
 #[derive(Clone, Copy)]
 pub(crate) enum Argument<'a> {
     Bytes(&'a [u8]),
+    /// A value of the caller's, which may be kept without a copy.
+    Value(&'a Bytes),
     Int(i64),
 }
 
@@ -68,6 +72,12 @@ impl<'a> Command<'a> {
     /// Appends an argument.
     pub(crate) fn arg(mut self, bytes: &'a (impl AsRef<[u8]> + ?Sized)) -> Self {
         self.push(Argument::Bytes(bytes.as_ref()));
+        self
+    }
+
+    /// Appends a value, which is not copied if it is large.
+    pub(crate) fn value(mut self, value: &'a Bytes) -> Self {
+        self.push(Argument::Value(value));
         self
     }
 
@@ -131,6 +141,12 @@ impl<'a> Command<'a> {
         }
     }
 
+    /// Whether it has an effect on the command that comes next on the connection, and on no other.
+    pub(crate) fn prepares_next(&self) -> bool {
+        let is_caching = || matches!(self.arguments.first(), Some(Argument::Bytes(b"CACHING")));
+        self.name == "ASKING" || (self.name == "CLIENT" && is_caching())
+    }
+
     /// Whether any node of the shard may answer it.
     pub(crate) fn reads(&self) -> bool {
         self.effect == Effect::Read
@@ -155,10 +171,10 @@ mod tests {
         assert!(!get.is_answered_by(&Reply::Status("OK".into())));
         assert!(!Command::write("SET").is_answered_by(&Reply::Bulk("x".into())));
         assert!(!Command::write_once("INCR").is_answered_by(&Reply::Nil));
-        let refusal = Reply::Error(crate::reply::ServerError {
+        let refusal = Reply::Error(Box::new(crate::reply::ServerError {
             code: "ERR".into(),
             detail: "no".into(),
-        });
+        }));
         assert!(get.is_answered_by(&refusal));
     }
 

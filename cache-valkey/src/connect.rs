@@ -18,6 +18,7 @@ use crate::sentinel::Sentinels;
 use crate::single::Single;
 use crate::startup::tolerate;
 use crate::tracking::Feed;
+use crate::wire::Wire;
 
 /// How much longer a start waits than a try to connect may take: so that it ends with what the try found
 /// out, and not at the same moment with less to say.
@@ -30,6 +31,7 @@ pub(crate) async fn connect(
     resolve: Arc<dyn Resolve>,
     startup: Startup,
     feed: Arc<Feed>,
+    wire: Wire,
 ) -> Result<(Router, Arc<Dialer>), CacheError> {
     let db = match &config.topology {
         Topology::Single { db, .. } | Topology::Sentinel { db, .. } => *db,
@@ -41,6 +43,7 @@ pub(crate) async fn connect(
         credentials,
         Arc::clone(&resolve),
         Arc::clone(&feed),
+        wire,
     )?);
     let router = match &config.topology {
         Topology::Single { addresses, .. } => {
@@ -64,7 +67,7 @@ pub(crate) async fn connect(
             let known = password
                 .as_ref()
                 .map(|password| Credentials::fixed(None, password.clone()));
-            let asking = Dialer::new(config, 0, Arc::new(FixedCredentials::new(known)), resolve, feed)?;
+            let asking = Dialer::new(config, 0, Arc::new(FixedCredentials::new(known)), resolve, feed, wire)?;
             let sentinels = Sentinels::new(sentinels.clone(), master.clone(), asking);
             Router::Single(watched(config, sentinels, &dialer, startup).await?)
         }

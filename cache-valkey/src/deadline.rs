@@ -21,11 +21,25 @@ impl Deadline {
         }
     }
 
+    /// `at`, for what begins now.
+    pub(crate) fn until(at: Instant) -> Self {
+        Self {
+            at,
+            after: at.saturating_duration_since(clock::now()),
+        }
+    }
+
+    /// How long the call was given.
+    pub(crate) const fn given(&self) -> Duration {
+        self.after
+    }
+
     pub(crate) const fn at(&self) -> Instant {
         self.at
     }
 
     /// When the call began.
+    #[cfg(feature = "redis-wire")]
     pub(crate) fn begun(&self) -> Instant {
         self.at - self.after
     }

@@ -18,7 +18,6 @@ use cache_core::config::{Address, ValkeyConfig};
 use cache_core::credentials::{Credentials, CredentialsSource};
 use cache_core::{CacheError, ConfigError, Outcome, Unavailability};
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 pub(crate) use greeting::Greeting;
@@ -30,8 +29,8 @@ use crate::error::{accept, from_login};
 use crate::reply::Reply;
 use crate::resolve::Resolve;
 use crate::tls::{self, Tls};
-use crate::tracking::{Agreement, Feed};
-use crate::wire::{Connection, Events, Handshake, HandshakeError};
+use crate::tracking::{Agreement, Feed, Tracking};
+use crate::wire::{Connection, Events, Greeted, Handshake, HandshakeError, Protocol, Stream, Wire};
 
 /// Makes connections as a [`ValkeyConfig`] says.
 pub(crate) struct Dialer {
@@ -41,6 +40,7 @@ pub(crate) struct Dialer {
     db: u32,
     limits: Limits,
     feed: Arc<Feed>,
+    wire: Wire,
 }
 
 /// How much, and how long.
@@ -63,6 +63,8 @@ pub(crate) struct Limits {
 pub(crate) struct Dialed {
     pub(crate) connection: Connection,
     pub(crate) greeting: Greeting,
+    /// Whether the server can send what it was not asked for.
+    pub(crate) has_pushes: bool,
     /// When it must authenticate again.
     pub(crate) valid_for: Option<Duration>,
     /// Whether changes of what is read over it are reported.
@@ -88,6 +90,7 @@ impl Dialer {
         credentials: Arc<dyn CredentialsSource>,
         resolve: Arc<dyn Resolve>,
         feed: Arc<Feed>,
+        wire: Wire,
     ) -> Result<Self, CacheError> {
         let silence = (config.read_timeout.min(config.write_timeout) / 3).clamp(SILENCE.0, SILENCE.1);
         Ok(Self {
@@ -103,6 +106,7 @@ impl Dialer {
                 max_age: config.max_connection_age,
             },
             feed,
+            wire,
         })
     }
 
@@ -186,6 +190,9 @@ impl Dialer {
     }
 
     /// Connects to one of the addresses of `address`. What takes too long is told by its step.
+    ///
+    /// A server that hangs up when it reads `HELLO` gets a second chance to read it; after that it is taken for a proxy
+    /// that speaks the older protocol only.
     async fn reach(
         &self,
         address: &Address,
@@ -195,6 +202,37 @@ impl Dialer {
         credentials: Option<&Credentials>,
         events: Arc<dyn Events>,
     ) -> Result<Dialed, CacheError> {
+        let mut first_failure = None;
+        for protocol in [Protocol::Resp3, Protocol::Resp3, Protocol::Resp2] {
+            let stream = self.open(address, target, until).await?;
+            let handshake = Handshake {
+                username: credentials.and_then(|known| known.username.as_deref()),
+                password: credentials.map(|known| known.password.expose().as_str()),
+                protocol,
+            };
+            let deadline = Deadline::until(until);
+            let opened = Connection::open(self.wire, stream, &handshake, Arc::clone(&events), deadline);
+            let opened = tokio::time::timeout_at(until, opened).await;
+            let error = match opened {
+                Ok(Ok((connection, greeted))) => {
+                    return self.prepare(connection, greeted, mode, credentials, deadline).await;
+                }
+                Ok(Err(error)) => error,
+                Err(_) => HandshakeError::Late,
+            };
+            let has_hung_up = matches!(error, HandshakeError::HungUp);
+            let error = self.refused(address, error);
+            let error = first_failure.take().unwrap_or(error);
+            if !has_hung_up {
+                return Err(error);
+            }
+            first_failure = Some(error);
+        }
+        Err(first_failure.unwrap_or(CacheError::Closed))
+    }
+
+    /// Opens a stream to `target`, which is one of the addresses of `address`, and secures it.
+    async fn open(&self, address: &Address, target: SocketAddr, until: Instant) -> Result<Stream, CacheError> {
         let late = |detail| unreachable(address, Unavailability::Connect, detail, None);
         let stream = match tokio::time::timeout_at(until, open(target)).await {
             Ok(opened) => opened.map_err(|error| {
@@ -203,70 +241,67 @@ impl Dialer {
             })?,
             Err(_) => return Err(late("no answer within the dial timeout")),
         };
-        let greeted = match &self.tls {
-            Some(tls) => {
-                let secured = tokio::time::timeout_at(until, tls.secure(&address.host, stream)).await;
-                let stream = secured.unwrap_or_else(|_| {
-                    Err(late(
-                        "which accepts connections but does not answer the TLS handshake; set CACHE_TLS_ENABLED=false or use its TLS port",
-                    ))
-                })?;
-                tokio::time::timeout_at(until, self.greet(address, mode, credentials, stream, events)).await
-            }
-            None => {
-                tokio::time::timeout_at(until, self.greet(address, mode, credentials, stream, events)).await
-            }
+        let Some(tls) = &self.tls else {
+            return Ok(Stream::Tcp(stream));
         };
-        greeted.unwrap_or_else(|_| Err(late("which accepts connections but does not answer")))
+        let secured = tokio::time::timeout_at(until, tls.secure(&address.host, stream)).await;
+        let stream = secured.unwrap_or_else(|_| {
+            Err(late(
+                "which accepts connections but does not answer the TLS handshake; set CACHE_TLS_ENABLED=false or use its TLS port",
+            ))
+        })?;
+        Ok(Stream::Tls(Box::new(stream)))
     }
 
-    async fn greet<S>(
+    /// Makes a connection ready for its mode: tracking, database, reads from a replica.
+    async fn prepare(
         &self,
-        address: &Address,
+        connection: Connection,
+        greeted: Greeted,
         mode: Mode,
         credentials: Option<&Credentials>,
-        stream: S,
-        events: Arc<dyn Events>,
-    ) -> Result<Dialed, CacheError>
-    where
-        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    {
-        let handshake = Handshake {
-            username: credentials.and_then(|known| known.username.as_deref()),
-            password: credentials.map(|known| known.password.expose().as_str()),
-        };
-        let connection = Connection::open(stream, &handshake, events)
-            .await
-            .map_err(|error| self.refused(address, error))?;
+        deadline: Deadline,
+    ) -> Result<Dialed, CacheError> {
         let db = i64::from(self.db);
-        let hello = Command::read("HELLO");
+        let hello = Command::read("HELLO").int(3);
         let select = Command::read("SELECT").int(db);
         let readonly = Command::read("READONLY");
+        let (greeting, has_pushes) = match &greeted {
+            Greeted::Resp3(reply) => (Greeting::read(reply), true),
+            Greeted::Resp2 => (Greeting::default(), false),
+        };
         let requests = match mode {
-            Mode::Primary => self.feed.tracking().requests(),
-            Mode::Replica | Mode::Aside => Vec::new(),
+            Mode::Primary if has_pushes => self.feed.tracking().requests(),
+            _ => Vec::new(),
         };
         // First, because the last of them has an effect on what follows it.
         let mut setup: Vec<_> = requests.iter().collect();
-        setup.push(&hello);
+        if !requests.is_empty() {
+            setup.push(&hello);
+        }
+        let settled_from = setup.len();
         if db != 0 {
             setup.push(&select);
         }
         if mode == Mode::Replica {
             setup.push(&readonly);
         }
-        let mut replies = connection.send_batch(&setup).await?.into_iter();
-        let tracking = agreement(replies.by_ref().take(requests.len()).collect())?;
-        let greeting = replies
-            .next()
-            .map(|reply| Greeting::read(&reply))
-            .unwrap_or_default();
-        for (command, reply) in setup[requests.len() + 1..].iter().zip(replies) {
+        let mut replies = connection.send_batch(&setup, deadline).await?.into_iter();
+        let agreed = replies.by_ref().take(settled_from).take(requests.len()).collect();
+        let tracking = match (mode, has_pushes) {
+            (Mode::Primary, false) if *self.feed.tracking() != Tracking::Off => {
+                Agreement::Refused(NO_PUSHES.to_owned())
+            }
+            _ => agreement(agreed)?,
+        };
+        let replies = replies.skip(settled_from - requests.len());
+        for (command, reply) in setup[settled_from..].iter().zip(replies) {
             self.settled(command, reply)?;
         }
         Ok(Dialed {
             connection,
             greeting,
+            has_pushes,
             valid_for: credentials.and_then(|known| known.valid_for),
             tracking,
         })
@@ -286,6 +321,17 @@ impl Dialer {
         }
     }
 
+    /// What a server means that ends a connection during the handshake.
+    const fn hung_up(&self) -> &'static str {
+        match &self.tls {
+            Some(_) => "the server ended the connection during the handshake",
+            None => {
+                "the server ended the connection during the handshake; if this is a TLS port, set \
+                 CACHE_TLS_ENABLED=true"
+            }
+        }
+    }
+
     fn refused(&self, address: &Address, error: HandshakeError) -> CacheError {
         let parsed = !matches!(error, HandshakeError::NotTheProtocol(_));
         match error {
@@ -296,10 +342,20 @@ impl Dialer {
                     detail: format!("{address}: {detail}").into(),
                     source,
                 },
+                other if other.is_transient() => named(address, other),
                 other if error.code == "ERR" || error.code == "NOPROTO" => {
                     too_old(address, &other.to_string())
                 }
                 other => other,
+            },
+            HandshakeError::Late => {
+                unreachable(address, Unavailability::Connect, "which accepts connections but does not answer", None)
+            }
+            HandshakeError::HungUp => CacheError::Unavailable {
+                reason: Unavailability::Connect,
+                detail: format!("{address}: {}", self.hung_up()).into(),
+                outcome: Outcome::NotApplied,
+                source: None,
             },
             HandshakeError::Ended(source) | HandshakeError::NotTheProtocol(source) => {
                 if let Some(tls) = &self.tls
@@ -307,16 +363,11 @@ impl Dialer {
                 {
                     return tls::insecure(detail, Some(source));
                 }
-                let hint = match (parsed, &self.tls) {
-                    (true, Some(_)) => "the server ended the connection during the handshake",
-                    (true, None) => {
-                        "the server ended the connection during the handshake; if this is a TLS port, set \
-                         CACHE_TLS_ENABLED=true"
-                    }
-                    (false, _) => {
-                        "what answers there does not speak the Redis protocol; check CACHE_ADDRS, and \
-                         CACHE_TLS_ENABLED if this is a TLS port"
-                    }
+                let hint = if parsed {
+                    self.hung_up()
+                } else {
+                    "what answers there does not speak the Redis protocol; check CACHE_ADDRS, and CACHE_TLS_ENABLED if \
+                     this is a TLS port"
                 };
                 CacheError::Unavailable {
                     reason: Unavailability::Connect,
@@ -328,6 +379,10 @@ impl Dialer {
         }
     }
 }
+
+/// Why changes of keys are not reported by a server that speaks the older protocol.
+const NO_PUSHES: &str = "the server, or a proxy before it, knows no HELLO: it speaks RESP2, which has no invalidation \
+                         messages";
 
 impl fmt::Debug for Dialer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -369,6 +424,24 @@ fn agreement(replies: Vec<Reply>) -> Result<Agreement, CacheError> {
         }
     }
     Ok(agreement)
+}
+
+/// Names the server in an error that says nothing of it.
+fn named(address: &Address, error: CacheError) -> CacheError {
+    match error {
+        CacheError::Unavailable {
+            reason,
+            detail,
+            outcome,
+            source,
+        } => CacheError::Unavailable {
+            reason,
+            detail: format!("{address}: {detail}").into(),
+            outcome,
+            source,
+        },
+        other => other,
+    }
 }
 
 fn too_old(address: &Address, why: &str) -> CacheError {

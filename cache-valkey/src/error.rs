@@ -13,6 +13,7 @@ use crate::reply::{Reply, ServerError};
 /// | code | becomes |
 /// |---|---|
 /// | `LOADING` `MASTERDOWN` `CLUSTERDOWN` `TRYAGAIN` `BUSY` `READONLY` `FAILOVER` `NOREPLICAS` | `Unavailable`, not ready, not applied |
+/// | `ERR max number of clients reached` | `Unavailable`, not ready, not applied |
 /// | `NOAUTH` `WRONGPASS` | `Unauthorized` |
 /// | `NOPERM` | `Denied` |
 /// | `MOVED` `ASK` outside of cluster mode | `Config`, naming `CACHE_MODE` |
@@ -28,6 +29,12 @@ pub(crate) fn from_server(error: &ServerError, command: &'static str) -> CacheEr
                 source: None,
             }
         }
+        "ERR" if detail.starts_with("max number of clients") => CacheError::Unavailable {
+            reason: Unavailability::NotReady,
+            detail: format!("the server has no connection left for this client (ERR {detail})").into(),
+            outcome: Outcome::NotApplied,
+            source: None,
+        },
         "WRONGPASS" => CacheError::Unauthorized {
             detail: format!(
                 "the server refused the user name or the password, or the user is disabled (WRONGPASS){CHECK_LOGIN}"
@@ -150,6 +157,13 @@ mod tests {
             assert_eq!(error.outcome(), Outcome::NotApplied, "{code}");
             assert!(error.to_string().contains(code));
         }
+    }
+
+    #[test]
+    fn a_limit_of_connections_passes() {
+        let error = refusal("ERR", "max number of clients reached");
+        assert!(error.is_transient());
+        assert!(error.to_string().contains("max number of clients"), "{error}");
     }
 
     #[test]

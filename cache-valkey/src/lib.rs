@@ -31,3 +31,4 @@ mod wire;
 pub use client::{Builder, MAX_VALUE_LEN, ValkeyClient};
 pub use resolve::Resolve;
 pub use tracking::Tracking;
+pub use wire::Wire;

@@ -13,7 +13,6 @@ mod replace;
 mod tracked;
 
 use std::fmt;
-use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
@@ -32,18 +31,12 @@ use crate::tracking::{Member, Witness};
 use link::{Link, LinkEvents};
 use replace::Retired;
 
-/// Requests in flight on the least busy connection from which on another connection is opened.
-///
-/// Measured: sharing pays, because requests that travel together cost fewer system calls; a second
-/// connection gains only where one driver task is busy all the time.
-const GROW_AT: u32 = 192;
+/// How long a call waits for another connection to be opened if all are held up by big values.
+const HELD_UP: Duration = Duration::from_millis(50);
 
 /// How long a call waits for a connection that is being made before it fails: long enough for a
 /// reconnect across regions, short enough that a black hole does not eat every call's deadline.
 const PATIENCE: Duration = Duration::from_secs(1);
-
-/// How often a call that waits looks whether its connection is still there.
-const LOOK: Duration = Duration::from_millis(100);
 
 /// One server.
 pub(crate) struct Node {
@@ -59,6 +52,8 @@ pub(crate) struct Node {
     work: Arc<Notify>,
     kept: AtomicBool,
     wants_more: AtomicBool,
+    /// Whether further connections cannot be opened at the moment.
+    cannot_grow: AtomicBool,
     /// Its say in whether changes are reported, and whether it has one.
     tracking: Member,
     counts: AtomicBool,
@@ -85,11 +80,19 @@ impl Blueprint {
             greeting,
             valid_for,
             tracking,
+            ..
         } = self.dialer.dial(&self.address, self.mode, events).await?;
         witness.agreed(tracking, greeting.replica);
         let max_age = self.dialer.limits().max_age;
         Ok((Link::new(connection, valid_for, max_age, witness), greeting))
     }
+}
+
+/// A connection for a call.
+struct Picked {
+    link: Arc<Link>,
+    /// Whether big values keep it busy and another connection is about to be opened.
+    is_held_up: bool,
 }
 
 /// Whether a server can be used.
@@ -123,6 +126,7 @@ impl Node {
             work: Arc::new(Notify::new()),
             kept: AtomicBool::new(false),
             wants_more: AtomicBool::new(false),
+            cannot_grow: AtomicBool::new(false),
         })
     }
 
@@ -137,13 +141,9 @@ impl Node {
         command: &Command<'_>,
         deadline: Deadline,
     ) -> Result<Reply, CacheError> {
-        let link = match self.pick() {
-            Some(link) => link,
-            None => self.wait_for_link(deadline, PATIENCE).await?,
-        };
-        let reply = self
-            .answer(&link, deadline, link.connection.send(command))
-            .await?;
+        let link = self.link(deadline).await?;
+        let reply = link.connection.send(command, deadline).await;
+        let reply = reply.map_err(|error| self.name(error, &link))?;
         if command.is_answered_by(&reply) {
             Ok(reply)
         } else {
@@ -158,10 +158,7 @@ impl Node {
         commands: &[&Command<'_>],
         deadline: Deadline,
     ) -> Result<Vec<Reply>, CacheError> {
-        let link = match self.pick() {
-            Some(link) => link,
-            None => self.wait_for_link(deadline, PATIENCE).await?,
-        };
+        let link = self.link(deadline).await?;
         self.exchange(&link, commands, deadline).await
     }
 
@@ -171,9 +168,8 @@ impl Node {
         commands: &[&Command<'_>],
         deadline: Deadline,
     ) -> Result<Vec<Reply>, CacheError> {
-        let replies = self
-            .answer(link, deadline, link.connection.send_batch(commands))
-            .await?;
+        let replies = link.connection.send_batch(commands, deadline).await;
+        let replies = replies.map_err(|error| self.name(error, link))?;
         let stray = commands
             .iter()
             .zip(&replies)
@@ -181,30 +177,6 @@ impl Node {
         match stray {
             Some((command, reply)) => Err(self.give_up(link, command, reply)),
             None => Ok(replies),
-        }
-    }
-
-    /// Waits for what was sent on `link`, until the deadline or the end of the connection.
-    ///
-    /// A request that slips into the queue of a connection while its driver ends is never answered: the
-    /// queue is emptied once, and the request may come after that. So a call that waits longer than most
-    /// looks now and then whether the connection is still there.
-    async fn answer<T>(
-        &self,
-        link: &Link,
-        deadline: Deadline,
-        reply: impl Future<Output = Result<T, CacheError>>,
-    ) -> Result<T, CacheError> {
-        let mut reply = pin!(reply);
-        let mut until = deadline.begun() + LOOK;
-        loop {
-            let next = until.min(deadline.at());
-            match tokio::time::timeout_at(next, reply.as_mut()).await {
-                Ok(result) => return result.map_err(|error| self.name(error, link)),
-                Err(_) if next == deadline.at() => return Err(deadline.passed(Stage::Reply)),
-                Err(_) if link.connection.is_closed() => return Err(self.lost(Outcome::Unknown, None, link)),
-                Err(_) => until = clock::now() + LOOK,
-            }
         }
     }
 
@@ -254,27 +226,44 @@ impl Node {
         self.work.notify_one();
     }
 
+    /// A connection for one call.
+    async fn link(self: &Arc<Self>, deadline: Deadline) -> Result<Arc<Link>, CacheError> {
+        match self.pick() {
+            Some(Picked { link, is_held_up: false }) => Ok(link),
+            Some(Picked { link, .. }) => Ok(Box::pin(self.wait_for_roomy_link(link, deadline)).await),
+            None => Box::pin(self.wait_for_link(deadline, PATIENCE)).await,
+        }
+    }
+
     /// The first connection that is not crowded, else the least busy one: what travels together costs
     /// less, so connections that a past peak opened are left alone while one will do.
-    fn pick(&self) -> Option<Arc<Link>> {
+    fn pick(&self) -> Option<Picked> {
         let links = self.links.load();
-        let best = match links.as_slice() {
-            [only] if !only.connection.is_closed() => only,
-            [] | [_] => return None,
-            many => {
-                let load = |link: &Arc<Link>| link.connection.traffic().in_flight();
-                let open = || many.iter().filter(|link| !link.connection.is_closed());
-                let roomy = open().find(|link| load(link) < GROW_AT);
-                roomy.or_else(|| open().min_by_key(|link| load(link)))?
-            }
-        };
-        if best.connection.traffic().in_flight() >= GROW_AT
-            && links.len() < self.dialer.limits().connections
-            && !self.wants_more.swap(true, Ordering::Relaxed)
-        {
+        let open = || links.iter().filter(|link| !link.connection.is_closed());
+        let roomy = open().find(|link| !link.is_crowded());
+        let best = roomy.or_else(|| open().min_by_key(|link| link.load()))?;
+        let may_grow = roomy.is_none() && links.len() < self.dialer.limits().connections;
+        if may_grow && !self.wants_more.swap(true, Ordering::Relaxed) {
             self.work.notify_one();
         }
-        Some(Arc::clone(best))
+        Some(Picked {
+            is_held_up: may_grow && best.is_held_up() && !self.cannot_grow.load(Ordering::Relaxed),
+            link: Arc::clone(best),
+        })
+    }
+
+    /// Waits a moment for another connection than `held_up`, which big values keep busy.
+    async fn wait_for_roomy_link(&self, held_up: Arc<Link>, deadline: Deadline) -> Arc<Link> {
+        let mut health = self.health.subscribe();
+        let until = (clock::now() + HELD_UP).min(deadline.at());
+        loop {
+            match self.pick() {
+                Some(Picked { link, is_held_up: false }) => return link,
+                _ if tokio::time::timeout_at(until, health.changed()).await.is_ok_and(|changed| changed.is_ok()) => {}
+                Some(Picked { link, .. }) => return link,
+                None => return held_up,
+            }
+        }
     }
 
     async fn wait_for_link(
@@ -290,7 +279,7 @@ impl Node {
                 Health::Down(error) => return Err(error.clone()),
                 Health::Closed => return Err(CacheError::Closed),
                 Health::Up => match self.pick() {
-                    Some(link) => return Ok(link),
+                    Some(picked) => return Ok(picked.link),
                     // Lost a moment ago; the keeper is about to say so.
                     None => asked,
                 },

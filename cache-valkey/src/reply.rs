@@ -3,6 +3,9 @@
 #[cfg(test)]
 pub(crate) mod foreign;
 
+use std::borrow::Cow;
+use std::fmt;
+
 use bytes::Bytes;
 use cache_core::CacheError;
 
@@ -13,14 +16,14 @@ pub(crate) enum Reply {
     Int(i64),
     Bulk(Bytes),
     /// A status such as `OK`.
-    Status(String),
+    Status(Cow<'static, str>),
     Bool(bool),
     Double(f64),
     /// An array, a set, or a push.
     Array(Vec<Reply>),
     Map(Vec<(Reply, Reply)>),
     /// The server refused this one command.
-    Error(ServerError),
+    Error(Box<ServerError>),
 }
 
 /// A server's refusal: its code (`WRONGTYPE`) and its words.
@@ -30,12 +33,20 @@ pub(crate) struct ServerError {
     pub(crate) detail: String,
 }
 
+impl fmt::Display for ServerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the server said {} {}", self.code, self.detail)
+    }
+}
+
+impl std::error::Error for ServerError {}
+
 impl Reply {
     /// Bytes, or nothing where the reply is nil.
     pub(crate) fn into_value(self) -> Result<Option<Bytes>, CacheError> {
         match self {
             Self::Bulk(bytes) => Ok(Some(bytes)),
-            Self::Status(text) => Ok(Some(text.into())),
+            Self::Status(text) => Ok(Some(text.into_owned().into())),
             Self::Nil => Ok(None),
             other => Err(other.unexpected("bytes")),
         }
@@ -97,9 +108,9 @@ impl Reply {
     }
 }
 
-impl std::fmt::Debug for Reply {
+impl fmt::Debug for Reply {
     /// Shows the shape, never the bytes.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Nil => f.write_str("nil"),
             Self::Int(_) => f.write_str("an integer"),

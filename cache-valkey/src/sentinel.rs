@@ -174,16 +174,15 @@ impl Sentinels {
             master: self.master.clone(),
             news: Arc::clone(&self.news),
         });
-        let connection = self
-            .dialer
-            .dial(address, Mode::Aside, events)
-            .await
-            .map_err(of_the_sentinel)?
-            .connection;
+        let dialed = self.dialer.dial(address, Mode::Aside, events).await;
+        let dialed = dialed.map_err(of_the_sentinel)?;
+        let (connection, has_pushes) = (dialed.connection, dialed.has_pushes);
         let found = self.ask(&connection, with_replicas).await?;
-        // Announcements only shorten the wait; where a sentinel does not allow them, looking again does.
-        for channel in ANNOUNCEMENTS {
-            if let Err(error) = connection.subscribe(channel).await {
+        // Announcements only shorten the wait. A sentinel that does not send them is asked again and again.
+        for channel in ANNOUNCEMENTS.iter().filter(|_| has_pushes) {
+            let subscribe = Command::read("SUBSCRIBE").arg(*channel);
+            let subscribed = connection.send(&subscribe, Deadline::after(PATIENCE)).await;
+            if let Err(error) = subscribed.and_then(|reply| accept(reply, "SUBSCRIBE")) {
                 tracing::debug!(sentinel = %address, %error, "no announcements from this sentinel");
             }
         }
@@ -203,7 +202,7 @@ impl Sentinels {
         if with_replicas {
             questions.push(&replicas);
         }
-        let mut replies = connection.send_batch(&questions).await?.into_iter();
+        let mut replies = connection.send_batch(&questions, Deadline::after(PATIENCE)).await?.into_iter();
         let primary = accept(replies.next().unwrap_or(Reply::Nil), "SENTINEL")?;
         let primary = read_address(&primary).ok_or_else(|| {
             CacheError::Config(ConfigError::one(

@@ -185,7 +185,7 @@ mod tests {
             code: code.into(),
             detail: detail.into(),
         };
-        unless_refused(Reply::Error(error), "CONFIG")
+        unless_refused(Reply::Error(Box::new(error)), "CONFIG")
     }
 
     #[test]

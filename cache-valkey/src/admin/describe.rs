@@ -249,10 +249,10 @@ mod tests {
             .collect();
         let commands: Vec<_> = keys.iter().flat_map(|key| traits.commands(key)).collect();
         let ask = || {
-            Reply::Error(ServerError {
+            Reply::Error(Box::new(ServerError {
                 code: "ASK".into(),
                 detail: "1 a:1".into(),
-            })
+            }))
         };
         let replies = vec![
             Reply::Status("string".into()),

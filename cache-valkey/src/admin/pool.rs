@@ -16,6 +16,7 @@ use deadpool::managed::{self, Metrics, Pool, PoolError, RecycleError, RecycleRes
 use super::NodeView;
 use crate::aging::{Pace, retirement};
 use crate::command::Command;
+use crate::deadline::Deadline;
 use crate::dial::{Dialer, Mode};
 use crate::reply::Reply;
 use crate::wire::{Connection, Events};
@@ -188,7 +189,7 @@ impl managed::Manager for Manager {
         if metrics.last_used() < FRESH {
             return Ok(());
         }
-        match pooled.connection.send(&Command::read("PING")).await {
+        match pooled.connection.send(&Command::read("PING"), Deadline::after(self.dialer.limits().dial_timeout)).await {
             Ok(Reply::Error(_)) => Err(RecycleError::message("the server refused PING")),
             Ok(_) => Ok(()),
             Err(error) => Err(RecycleError::Backend(error)),

@@ -269,7 +269,7 @@ impl Primary {
         let asked = deadline
             .limit(Stage::Reply, async {
                 let connection = loan.insert(self.pools.get(&self.address).await?);
-                connection.connection.send_batch(commands).await
+                connection.connection.send_batch(commands, deadline).await
             })
             .await;
         if let (Err(_), Some(loan)) = (&asked, loan) {

@@ -14,6 +14,7 @@ use crate::dial::Dialer;
 use crate::resolve::{Resolve, SystemResolver};
 use crate::router::Router;
 use crate::tracking::{Feed, Tracking};
+use crate::wire::Wire;
 
 /// Chooses more than a [`ValkeyConfig`] says.
 #[derive(Debug)]
@@ -23,6 +24,7 @@ pub struct Builder<'a> {
     credentials: Option<Arc<dyn CredentialsSource>>,
     resolve: Arc<dyn Resolve>,
     tracking: Tracking,
+    wire: Wire,
 }
 
 impl<'a> Builder<'a> {
@@ -33,6 +35,7 @@ impl<'a> Builder<'a> {
             credentials: None,
             resolve: Arc::new(SystemResolver),
             tracking: Tracking::OptIn,
+            wire: Wire::default(),
         }
     }
 
@@ -65,6 +68,13 @@ impl<'a> Builder<'a> {
         self
     }
 
+    /// Which implementation of the protocol to use. Default: [`Wire::Own`].
+    #[must_use]
+    pub const fn wire(mut self, wire: Wire) -> Self {
+        self.wire = wire;
+        self
+    }
+
     /// Connects.
     ///
     /// # Errors
@@ -78,7 +88,7 @@ impl<'a> Builder<'a> {
             None => from_config(&self.config.authentication)?,
         };
         let (config, startup) = (self.config, self.startup);
-        let (router, dialer) = connect(config, credentials, self.resolve, startup, feed).await?;
+        let (router, dialer) = connect(config, credentials, self.resolve, startup, feed, self.wire).await?;
         Ok(ValkeyClient::new(config, router, &dialer))
     }
 }

@@ -94,7 +94,7 @@ impl CacheClient for ValkeyClient {
         check_value(&value)?;
         let command = Command::write("SET")
             .key(key.as_bytes())
-            .arg(&value)
+            .value(&value)
             .px(ttl.as_millis()?);
         self.call(&command, self.writing()?).await.map(drop)
     }
@@ -111,7 +111,7 @@ impl CacheClient for ValkeyClient {
         }
         let commands: Vec<_> = entries
             .iter()
-            .map(|(key, value)| Command::write("SET").key(key.as_bytes()).arg(value).px(life))
+            .map(|(key, value)| Command::write("SET").key(key.as_bytes()).value(value).px(life))
             .collect();
         self.call_all(&commands, deadline).await.map(drop)
     }
@@ -121,7 +121,7 @@ impl CacheClient for ValkeyClient {
         check_value(&value)?;
         let command = Command::write_once("SET")
             .key(key.as_bytes())
-            .arg(&value)
+            .value(&value)
             .arg("NX")
             .px(ttl.as_millis()?);
         Ok(self.call(&command, self.writing()?).await? != Reply::Nil)
@@ -141,7 +141,7 @@ impl CacheClient for ValkeyClient {
         if self.has(Since::SET_IF_EQUAL, key) {
             let command = Command::write_once("SET")
                 .key(key.as_bytes())
-                .arg(&value)
+                .value(&value)
                 .arg("IFEQ")
                 .arg(expected)
                 .px(life);

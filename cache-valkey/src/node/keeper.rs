@@ -15,6 +15,7 @@ use super::replace::Replacing;
 use super::{Health, Node};
 use crate::backoff::Backoff;
 use crate::command::Command;
+use crate::deadline::Deadline;
 use crate::dial::{Dialer, Greeting};
 use crate::error::{from_login, is_refused_login};
 use crate::reply::Reply;
@@ -197,11 +198,13 @@ impl Node {
             if let Ok(Ok(link)) = dialed {
                 self.add(link);
                 *growth = Growth::default();
+                self.cannot_grow.store(false, Ordering::Relaxed);
             } else {
                 let error = dialed.map_or_else(|_| None, Result::err);
                 tracing::debug!(node = %self.address, ?error, "no further connection");
                 growth.not_before = Some(clock::now() + Backoff::CONNECT.delay(growth.failures));
                 growth.failures += 1;
+                self.cannot_grow.store(true, Ordering::Relaxed);
             }
         }
         self.wants_more.store(false, Ordering::Relaxed);
@@ -213,10 +216,10 @@ impl Node {
         let limits = self.dialer.limits();
         for link in self.links.load().iter().filter(|link| link.is_in_doubt()) {
             let link = Arc::clone(link);
-            let patience = limits.fruitless + limits.silence * 2;
+            let deadline = Deadline::after(limits.fruitless + limits.silence * 2);
             tokio::spawn(async move {
                 // The answer is of no interest; what counts is that somebody waits for it.
-                let _ = tokio::time::timeout(patience, link.connection.send(&Command::read("PING"))).await;
+                drop(link.connection.send(&Command::read("PING"), deadline).await);
             });
         }
     }
@@ -231,11 +234,11 @@ impl Node {
         let limits = self.dialer.limits();
         for link in self.links.load().iter().filter(|link| link.is_to_be_asked()) {
             let (node, link) = (Arc::downgrade(self), Arc::clone(link));
-            let patience = limits.fruitless + limits.silence * 2;
+            let deadline = Deadline::after(limits.fruitless + limits.silence * 2);
             tokio::spawn(async move {
-                let hello = Command::read("HELLO");
-                let asked = tokio::time::timeout(patience, link.connection.send(&hello)).await;
-                if let Ok(Ok(reply @ (Reply::Map(_) | Reply::Array(_)))) = asked {
+                let hello = Command::read("HELLO").int(3);
+                let asked = link.connection.send(&hello, deadline).await;
+                if let Ok(reply @ (Reply::Map(_) | Reply::Array(_))) = asked {
                     let greeting = Greeting::read(&reply);
                     link.witness.set_replica(greeting.replica);
                     if let Some(node) = node.upgrade() {
@@ -250,6 +253,10 @@ impl Node {
     /// Looks into connections whose requests have waited for longer than the limit without a sign of
     /// life, or for longer than any call may without one being answered: a fresh connection tells a dead
     /// server from a dead connection.
+    ///
+    /// Slow is not dead. If the server does not answer the fresh connection either, new calls fail at once, and those
+    /// under way keep their deadlines: it may have paused. If it does, a connection that carries a big value keeps its
+    /// calls, too, because what was written may still be on its way.
     async fn replace_if_useless(self: &Arc<Self>) {
         let limits = self.dialer.limits();
         let limit = limits.silence;
@@ -271,7 +278,13 @@ impl Node {
                 }
                 tracing::warn!(node = %self.address, connections = dead.len(), "replaced connections that gave no more replies");
                 for link in dead {
-                    link.give_up("which gave no reply for too long; the connection was replaced");
+                    let is_slow = link.connection.traffic().has_big_calls() && link.fruitless() < limits.fruitless;
+                    if is_slow {
+                        self.take_out(link);
+                        self.retire(Arc::clone(link));
+                    } else {
+                        link.give_up("which gave no reply for too long; the connection was replaced");
+                    }
                 }
                 self.add(fresh);
             }
@@ -286,11 +299,17 @@ impl Node {
                 });
                 self.links.store(Arc::default());
                 for link in links.iter() {
-                    link.give_up("which gave no reply for too long, nor to a new connection");
+                    self.retire(Arc::clone(link));
                 }
                 self.report_tracking();
             }
         }
+    }
+
+    fn take_out(&self, link: &Arc<Link>) {
+        let links = self.links.load();
+        let others = links.iter().filter(|known| !Arc::ptr_eq(known, link));
+        self.links.store(Arc::new(others.cloned().collect()));
     }
 
     fn stalled(&self) -> CacheError {
@@ -325,7 +344,7 @@ async fn renew(link: Arc<Link>, dialer: Arc<Dialer>, node: String) {
             let Some(credentials) = login.credentials() else {
                 return Ok(None);
             };
-            let outcome = authenticate(&link, credentials).await;
+            let outcome = authenticate(&link, credentials, Deadline::until(until)).await;
             let settled = login.settle(outcome, until).await.map_err(|error| {
                 let refused = is_refused_login(&error);
                 let failure = if refused {
@@ -350,13 +369,17 @@ async fn renew(link: Arc<Link>, dialer: Arc<Dialer>, node: String) {
 }
 
 /// Logs in again on an open connection; for how long.
-async fn authenticate(link: &Link, credentials: &Credentials) -> Result<Option<Duration>, CacheError> {
+async fn authenticate(
+    link: &Link,
+    credentials: &Credentials,
+    deadline: Deadline,
+) -> Result<Option<Duration>, CacheError> {
     let mut auth = Command::read("AUTH");
     if let Some(username) = &credentials.username {
         auth = auth.arg(username);
     }
     let auth = auth.arg(credentials.password.expose());
-    match link.connection.send(&auth).await? {
+    match link.connection.send(&auth, deadline).await? {
         Reply::Error(refusal) => Err(from_login(&refusal, "AUTH")),
         _ => Ok(credentials.valid_for),
     }

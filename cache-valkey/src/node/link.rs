@@ -76,12 +76,12 @@ impl Link {
         }
     }
 
-    /// For how long requests have waited without anything being heard from the server. To be asked at
-    /// a steady pace: silence is counted from the first time it is noticed.
+    /// For how long requests have waited without anything being heard from the server, or written to it. To be asked
+    /// at a steady pace: silence is counted from the first time it is noticed.
     pub(super) fn silence(&self) -> Duration {
         let traffic = self.connection.traffic();
         let mut watch = self.watch();
-        watch.heard.look(traffic.reads(), traffic.in_flight() > 0)
+        watch.heard.look(traffic.moves(), traffic.in_flight() > 0)
     }
 
     /// For how long requests have waited without any being answered, whatever was heard meanwhile. To be
@@ -90,6 +90,22 @@ impl Link {
         let traffic = self.connection.traffic();
         let mut watch = self.watch();
         watch.answered.look(traffic.answers(), traffic.in_flight() > 0)
+    }
+
+    /// Whether further calls had better use another connection.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.is_held_up() || self.connection.traffic().in_flight() >= self.connection.crowded_at()
+    }
+
+    /// Whether calls have to wait for big values that are on their way.
+    pub(super) fn is_held_up(&self) -> bool {
+        self.connection.traffic().big() > 0
+    }
+
+    /// How much there is to do on it: bytes count before calls.
+    pub(super) fn load(&self) -> (usize, u32) {
+        let traffic = self.connection.traffic();
+        (traffic.big(), traffic.in_flight())
     }
 
     /// Ends the connection; returns when whoever keeps what was read over it has been told.

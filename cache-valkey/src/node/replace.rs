@@ -18,6 +18,7 @@ use super::link::Link;
 use super::{Blueprint, Health, Node};
 use crate::aging::Pace;
 use crate::command::Command;
+use crate::deadline::Deadline;
 use crate::dial::{Greeting, Mode};
 use crate::reply::Reply;
 
@@ -143,17 +144,21 @@ impl Node {
         old.witness.end();
         links[place] = Arc::new(fresh);
         self.links.store(Arc::new(links));
-        let limits = self.dialer.limits();
-        self.retired().push(Retired {
-            link: Arc::clone(old),
-            until: clock::now() + limits.fruitless.max(limits.dial_timeout) + SLACK,
-        });
+        self.retire(Arc::clone(old));
         self.report_tracking();
         if matches!(&*self.health.borrow(), Health::Closed) {
             // Closed in the meantime, which took only what it found.
             self.close();
         }
         tracing::debug!(node = %self.address, "replaced a connection that has reached its maximum age");
+    }
+
+    /// Keeps `link`, which gets no more calls, until those under way have ended, or their deadlines have passed.
+    pub(super) fn retire(&self, link: Arc<Link>) {
+        let limits = self.dialer.limits();
+        let until = clock::now() + limits.fruitless.max(limits.dial_timeout) + SLACK;
+        link.witness.end();
+        self.retired().push(Retired { link, until });
     }
 
     /// Closes retired connections whose calls have ended.
@@ -186,9 +191,9 @@ async fn open_instead_of(old: &Link, blueprint: &Blueprint) -> Opened {
     let (fresh, greeting) = blueprint.open().await?;
     // A name may lead to a replica for a while. A primary that is still one is better than that.
     if blueprint.mode == Mode::Primary && greeting.replica {
-        let limit = blueprint.dialer.limits().dial_timeout;
-        let asked = tokio::time::timeout(limit, old.connection.send(&Command::read("HELLO"))).await;
-        if let Ok(Ok(reply @ (Reply::Map(_) | Reply::Array(_)))) = asked
+        let deadline = Deadline::after(blueprint.dialer.limits().dial_timeout);
+        let asked = old.connection.send(&Command::read("HELLO").int(3), deadline).await;
+        if let Ok(reply @ (Reply::Map(_) | Reply::Array(_))) = asked
             && !Greeting::read(&reply).replica
         {
             let detail = format!("{} now leads to a replica", blueprint.address);

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use cache_core::{CacheError, TrackingStatus};
 
-use super::{Health, Node, PATIENCE};
+use super::{Health, Node};
 use crate::command::Command;
 use crate::deadline::Deadline;
 use crate::error::from_server;
@@ -22,10 +22,7 @@ impl Node {
         reads: &[&Command<'_>],
         deadline: Deadline,
     ) -> Result<Answers, CacheError> {
-        let link = match self.pick() {
-            Some(link) => link,
-            None => self.wait_for_link(deadline, PATIENCE).await?,
-        };
+        let link = self.link(deadline).await?;
         let asked = self.tracking.feed().tracking();
         let covers = |read: &&Command<'_>| read.routing_key().is_some_and(|key| asked.covers(key));
         if !reads.iter().all(covers) || !link.witness.begin() {

@@ -37,16 +37,16 @@ pub(crate) fn reply(words: &'static [&'static str]) -> impl Strategy<Value = Rep
     ];
     let integer = prop_oneof![4 => -2..17_000_i64, 1 => any::<i64>(), 1 => select(vec![i64::MIN, i64::MAX])];
     let error = (word(), "\\PC{0,12}").prop_map(|(code, detail)| {
-        Reply::Error(ServerError {
+        Reply::Error(Box::new(ServerError {
             code: code.to_owned(),
             detail,
-        })
+        }))
     });
     let leaf = prop_oneof![
         6 => text.prop_map(Reply::Bulk),
         4 => integer.prop_map(Reply::Int),
         1 => Just(Reply::Nil),
-        1 => word().prop_map(|word| Reply::Status(word.to_owned())),
+        1 => word().prop_map(|word| Reply::Status(word.into())),
         1 => any::<bool>().prop_map(Reply::Bool),
         1 => any::<f64>().prop_map(Reply::Double),
         1 => error,

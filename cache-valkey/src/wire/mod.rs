@@ -1,19 +1,29 @@
 //! The wire: the one small interface through which everything above speaks to a server.
 //!
-//! [`Connection`] sends one command or a batch and gets the replies; [`Events`] hears of pushes and of
-//! the end, in the order of the connection. Nothing above this folder names the crate that does the
-//! work, so that it can be replaced and both be measured side by side.
+//! [`Connection`] sends one command or a batch and gets the replies; [`Events`] hears of pushes and of the end, in the
+//! order of the connection. There are two implementations: [`own`] is what is used; the one over the `redis` crate
+//! (feature `redis-wire`) is there to be compared with, in tests and benchmarks. Nothing above this folder knows which
+//! one it is.
 //!
-//! What a replacement must keep: many callers share a connection without waiting for each other; a
-//! caller that goes away never shifts another's reply; a push that the server sent before a reply is
-//! handed over before that reply; after the end every caller in flight gets an error.
+//! What both promise: many callers share a connection without waiting for each other. A caller that goes away never
+//! shifts another's reply. A push that the server sent before a reply is handed over before that reply. After the end
+//! every caller gets an error. A call ends by its deadline.
 
-mod gather;
+mod own;
+#[cfg(feature = "redis-wire")]
 mod redis;
+mod traffic;
 
-pub(crate) use redis::Connection;
+use std::sync::Arc;
 
-use crate::reply::Reply;
+use cache_core::CacheError;
+
+pub(crate) use own::Stream;
+pub(crate) use traffic::Traffic;
+
+use crate::command::Command;
+use crate::deadline::Deadline;
+use crate::reply::{Reply, ServerError};
 
 /// Hears what happens on a connection besides replies. Called on the task that reads the connection: it
 /// must be quick and must not block.
@@ -25,20 +35,148 @@ pub(crate) trait Events: Send + Sync + 'static {
 }
 
 /// What a connection says of itself to the server before it is used.
+#[derive(Clone, Copy)]
 pub(crate) struct Handshake<'a> {
     pub(crate) username: Option<&'a str>,
     pub(crate) password: Option<&'a str>,
+    pub(crate) protocol: Protocol,
+}
+
+/// The version of the protocol to begin with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    /// `HELLO 3`; the older version if the server answers that it knows no `HELLO`.
+    Resp3,
+    /// The older version, without asking: for servers and proxies that hang up when they read `HELLO`.
+    Resp2,
+}
+
+/// How the server has answered.
+#[derive(Debug)]
+pub(crate) enum Greeted {
+    /// With the reply to `HELLO`.
+    Resp3(Reply),
+    /// In the older version, which knows no pushes.
+    Resp2,
 }
 
 /// Why a handshake failed.
 #[derive(Debug)]
 pub(crate) enum HandshakeError {
     /// The server refused, in its own words.
-    Refused(crate::reply::ServerError),
-    /// The server does not know the protocol's version 3.
+    Refused(ServerError),
+    /// The server speaks a protocol that is too old.
     TooOld,
+    /// The server did not answer in time.
+    Late,
+    /// The server hung up without a word.
+    HungUp,
     /// The connection ended before the server answered.
     Ended(cache_core::ErrorSource),
     /// What came back is not the protocol.
     NotTheProtocol(cache_core::ErrorSource),
 }
+
+/// Which implementation a client uses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Wire {
+    /// The one of this crate.
+    #[default]
+    Own,
+    /// The one over the `redis` crate, to compare with: RESP3 only, and without back-pressure in bytes.
+    #[cfg(feature = "redis-wire")]
+    Redis,
+}
+
+/// One connection to one server, shared by any number of callers.
+#[derive(Debug)]
+pub(crate) enum Connection {
+    Own(own::Connection),
+    #[cfg(feature = "redis-wire")]
+    Redis(Box<redis::Connection>),
+}
+
+impl Connection {
+    /// Shakes hands over `stream` and starts the connection's task on the current runtime.
+    pub(crate) async fn open(
+        wire: Wire,
+        stream: Stream,
+        handshake: &Handshake<'_>,
+        events: Arc<dyn Events>,
+        deadline: Deadline,
+    ) -> Result<(Self, Greeted), HandshakeError> {
+        match wire {
+            Wire::Own => {
+                let (connection, greeted) = own::Connection::open(stream, handshake, events, deadline).await?;
+                Ok((Self::Own(connection), greeted))
+            }
+            #[cfg(feature = "redis-wire")]
+            Wire::Redis => {
+                let (connection, greeted) = redis::Connection::open(stream, handshake, events, deadline).await?;
+                Ok((Self::Redis(Box::new(connection)), greeted))
+            }
+        }
+    }
+
+    /// Sends one command and waits for its reply, until `deadline`. Cancel safe.
+    pub(crate) async fn send(&self, command: &Command<'_>, deadline: Deadline) -> Result<Reply, CacheError> {
+        match self {
+            Self::Own(connection) => connection.send(command, deadline).await,
+            #[cfg(feature = "redis-wire")]
+            Self::Redis(connection) => Box::pin(connection.send(command, deadline)).await,
+        }
+    }
+
+    /// Sends commands as one pipeline and waits for all replies, until `deadline`. Cancel safe.
+    pub(crate) async fn send_batch(
+        &self,
+        commands: &[&Command<'_>],
+        deadline: Deadline,
+    ) -> Result<Vec<Reply>, CacheError> {
+        match self {
+            Self::Own(connection) => connection.send_batch(commands, deadline).await,
+            #[cfg(feature = "redis-wire")]
+            Self::Redis(connection) => Box::pin(connection.send_batch(commands, deadline)).await,
+        }
+    }
+
+    /// Ends the connection at once; calls under way get an error.
+    pub(crate) fn close(&self) {
+        match self {
+            Self::Own(connection) => connection.close(),
+            #[cfg(feature = "redis-wire")]
+            Self::Redis(connection) => connection.close(),
+        }
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        match self {
+            Self::Own(connection) => connection.is_closed(),
+            #[cfg(feature = "redis-wire")]
+            Self::Redis(connection) => connection.is_closed(),
+        }
+    }
+
+    /// The calls in flight from which on another connection is worth having. Sharing pays, because requests that travel
+    /// together cost fewer system calls; a second connection gains only if one task is busy all the time.
+    pub(crate) const fn crowded_at(&self) -> u32 {
+        match self {
+            Self::Own(_) => 2048,
+            #[cfg(feature = "redis-wire")]
+            Self::Redis(_) => 192,
+        }
+    }
+
+    /// What is known of the connection's traffic.
+    pub(crate) fn traffic(&self) -> &Traffic {
+        match self {
+            Self::Own(connection) => connection.traffic(),
+            #[cfg(feature = "redis-wire")]
+            Self::Redis(connection) => connection.traffic(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

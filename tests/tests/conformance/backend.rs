@@ -6,13 +6,20 @@ use std::sync::Arc;
 
 use cache_core::CacheClient;
 use cache_core::config::{Address, ClientIdentity, TlsConfig, Topology, ValkeyConfig};
-use cache_valkey::ValkeyClient;
+use cache_valkey::{ValkeyClient, Wire};
 use tests::{Kind, Shared, shared};
 
 /// Connects to the shared servers of that kind. A cluster is given by ONE address.
 pub(crate) async fn connect(kind: Kind) -> Arc<dyn CacheClient> {
+    connect_over(kind, Wire::default()).await
+}
+
+/// As [`connect`], with this implementation of the wire.
+pub(crate) async fn connect_over(kind: Kind, wire: Wire) -> Arc<dyn CacheClient> {
     let servers = shared(kind).await.expect("the shared servers start");
-    let client = ValkeyClient::connect(&config(kind, &servers))
+    let client = ValkeyClient::builder(&config(kind, &servers))
+        .wire(wire)
+        .connect()
         .await
         .expect("the client connects");
     Arc::new(client)

@@ -8,9 +8,10 @@ mod encrypted;
 mod layers;
 mod stack;
 
-use backend::connect;
+use backend::{connect, connect_over};
 use cache_core::MAX_KEY_LEN;
 use cache_core::conformance::Subject;
+use cache_valkey::Wire;
 use tests::Kind;
 
 cache_core::conformance_tests! {
@@ -46,6 +47,14 @@ cache_core::conformance_tests! {
 }
 
 cache_core::conformance_tests! {
+    mod single_over_the_redis_crate in real time = async { over_the_redis_crate(Kind::Single).await };
+}
+
+cache_core::conformance_tests! {
+    mod cluster_over_the_redis_crate in real time = async { over_the_redis_crate(Kind::Cluster).await };
+}
+
+cache_core::conformance_tests! {
     mod the_whole_stack_on_a_single_server in real time = async { whole(Kind::Single).await };
 }
 
@@ -59,6 +68,11 @@ async fn whole(kind: Kind) -> Subject {
     Subject::new(stack::connect(kind, prefix).await)
         .with_longest_key(MAX_KEY_LEN - prefix.len())
         .with_drops(10_000)
+}
+
+/// A client that uses the other implementation of the wire.
+async fn over_the_redis_crate(kind: Kind) -> Subject {
+    Subject::new(connect_over(kind, Wire::Redis).await).with_drops(1_000)
 }
 
 /// A client of the shared servers, as every service has it: behind `Arc<dyn CacheClient>`.

@@ -122,7 +122,7 @@ fn what_is_no_topology_is_corrupt_and_a_refusal_keeps_its_kind() {
     assert_eq!(read(Reply::Array(vec![])).unwrap(), 0);
     let refusal = |code: &str, detail: &str| {
         let (code, detail) = (code.to_owned(), detail.to_owned());
-        read(Reply::Error(ServerError { code, detail })).unwrap_err()
+        read(Reply::Error(Box::new(ServerError { code, detail }))).unwrap_err()
     };
     let single = refusal("ERR", "This instance has cluster support disabled");
     assert!(single.to_string().contains("CACHE_MODE"), "{single}");

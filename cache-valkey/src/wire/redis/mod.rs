@@ -1,13 +1,18 @@
-//! The wire by the `redis` crate: its codec and its pipelining driver, over a stream of our own making.
+//! The wire over the `redis` crate: its codec and its pipelining driver, over a stream that we open.
 //!
 //! The stream is opened, secured and watched by us; the crate does the handshake, encodes, decodes and
 //! matches replies to requests.
 
+mod gather;
+
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use cache_core::{CacheError, Outcome, Unavailability};
+use cache_core::clock;
+use cache_core::{CacheError, Outcome, Stage, Unavailability};
 use redis::aio::MultiplexedConnection;
 use redis::{
     AsyncConnectionConfig, Cmd, ErrorKind, Pipeline, ProtocolVersion, PushInfo, PushKind,
@@ -16,13 +21,18 @@ use redis::{
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::AbortHandle;
 
-use super::gather::{Gather, Traffic};
-use super::{Events, Handshake, HandshakeError};
+use super::own::Stream;
+use super::{Events, Greeted, Handshake, HandshakeError, Traffic};
 use crate::command::{Argument, Command};
+use crate::deadline::Deadline;
 use crate::reply::{Reply, ServerError};
+use gather::Gather;
 
 /// Requests that may wait for the driver; beyond it callers wait, which is the back-pressure.
 const QUEUE: usize = 1024;
+
+/// How often a call that waits looks whether its connection is still there.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Bytes the driver gathers before it must write.
 const WRITE_BUFFER: usize = 64 * 1024;
@@ -37,7 +47,24 @@ pub(crate) struct Connection {
 
 impl Connection {
     /// Shakes hands over `stream` and starts the connection's driver on the current runtime.
-    pub(crate) async fn open<S>(
+    pub(crate) async fn open(
+        stream: Stream,
+        handshake: &Handshake<'_>,
+        events: Arc<dyn Events>,
+        deadline: Deadline,
+    ) -> Result<(Self, Greeted), HandshakeError> {
+        let connection = match stream {
+            Stream::Tcp(stream) => Self::over(stream, handshake, events).await?,
+            Stream::Tls(stream) => Self::over(*stream, handshake, events).await?,
+            #[cfg(test)]
+            Stream::Memory(stream) => Self::over(stream, handshake, events).await?,
+        };
+        let hello = connection.send(&Command::read("HELLO").int(3), deadline).await;
+        let hello = hello.map_err(|error| HandshakeError::Ended(Arc::new(error)))?;
+        Ok((connection, Greeted::Resp3(hello)))
+    }
+
+    async fn over<S>(
         stream: S,
         handshake: &Handshake<'_>,
         events: Arc<dyn Events>,
@@ -84,8 +111,47 @@ impl Connection {
         })
     }
 
-    /// Sends one command and waits for its reply. Cancel safe.
-    pub(crate) async fn send(&self, command: &Command<'_>) -> Result<Reply, CacheError> {
+    /// Sends one command and waits for its reply, until `deadline`. Cancel safe.
+    pub(crate) async fn send(&self, command: &Command<'_>, deadline: Deadline) -> Result<Reply, CacheError> {
+        self.answer(deadline, self.exchange(command)).await
+    }
+
+    /// Sends commands as one pipeline and waits for all replies, until `deadline`. Cancel safe.
+    pub(crate) async fn send_batch(
+        &self,
+        commands: &[&Command<'_>],
+        deadline: Deadline,
+    ) -> Result<Vec<Reply>, CacheError> {
+        self.answer(deadline, self.exchange_all(commands)).await
+    }
+
+    /// Waits until the deadline or the end of the connection.
+    ///
+    /// A request that slips into the queue of a connection while its driver ends is never answered: the queue is
+    /// emptied once, and the request may come after that. So a call that waits longer than most looks now and then
+    /// whether the connection is still there.
+    async fn answer<T>(
+        &self,
+        deadline: Deadline,
+        reply: impl Future<Output = Result<T, CacheError>>,
+    ) -> Result<T, CacheError> {
+        let mut reply = pin!(reply);
+        let mut until = deadline.begun() + LOOK;
+        loop {
+            let next = until.min(deadline.at());
+            match tokio::time::timeout_at(next, reply.as_mut()).await {
+                Ok(result) => return result,
+                Err(_) if next == deadline.at() => return Err(deadline.passed(Stage::Reply)),
+                Err(_) if self.is_closed() => return Err(lost(Outcome::Unknown, None)),
+                Err(_) => until = clock::now() + LOOK,
+            }
+        }
+    }
+
+    async fn exchange(&self, command: &Command<'_>) -> Result<Reply, CacheError> {
+        if command.name() == "SUBSCRIBE" {
+            return self.subscribe(command).await.map(|()| Reply::Nil);
+        }
         self.refuse_if_closed()?;
         let in_flight = self.traffic.enter();
         // A handle of our own, because the crate asks for `&mut`; it is a few reference counts.
@@ -99,8 +165,7 @@ impl Connection {
         }
     }
 
-    /// Sends commands as one pipeline, back to back, and waits for all replies. Cancel safe.
-    pub(crate) async fn send_batch(&self, commands: &[&Command<'_>]) -> Result<Vec<Reply>, CacheError> {
+    async fn exchange_all(&self, commands: &[&Command<'_>]) -> Result<Vec<Reply>, CacheError> {
         if commands.is_empty() {
             return Ok(Vec::new());
         }
@@ -129,10 +194,18 @@ impl Connection {
         }
     }
 
-    /// Subscribes to a channel; its messages arrive as [`Events::on_push`].
-    pub(crate) async fn subscribe(&self, channel: &str) -> Result<(), CacheError> {
+    /// Subscribes to channels; their messages arrive as [`Events::on_push`].
+    async fn subscribe(&self, command: &Command<'_>) -> Result<(), CacheError> {
         self.refuse_if_closed()?;
-        let subscribed = self.inner.clone().subscribe(channel).await;
+        let channels: Vec<&[u8]> = command
+            .arguments()
+            .iter()
+            .filter_map(|argument| match argument {
+                Argument::Bytes(channel) => Some(*channel),
+                _ => None,
+            })
+            .collect();
+        let subscribed = self.inner.clone().subscribe(channels).await;
         subscribed.map_err(|error| ended(error, &self.traffic))
     }
 
@@ -201,6 +274,7 @@ fn pack(command: &Command<'_>) -> Cmd {
     let arguments = command.arguments();
     let bytes = arguments.iter().map(|argument| match argument {
         Argument::Bytes(bytes) => bytes.len(),
+        Argument::Value(value) => value.len(),
         Argument::Int(_) => 20,
     });
     let mut cmd = Cmd::with_capacity(arguments.len() + 1, name.len() + bytes.sum::<usize>());
@@ -209,6 +283,7 @@ fn pack(command: &Command<'_>) -> Cmd {
     for argument in arguments {
         match argument {
             Argument::Bytes(bytes) => cmd.arg(*bytes),
+            Argument::Value(value) => cmd.arg(&value[..]),
             Argument::Int(value) => cmd.arg(digits.format(*value).as_bytes()),
         };
     }
@@ -220,8 +295,8 @@ fn reply(value: Value) -> Reply {
         Value::Nil => Reply::Nil,
         Value::Int(value) => Reply::Int(value),
         Value::BulkString(bytes) => Reply::Bulk(Bytes::from(bytes)),
-        Value::Okay => Reply::Status("OK".to_owned()),
-        Value::SimpleString(text) => Reply::Status(text),
+        Value::Okay => Reply::Status("OK".into()),
+        Value::SimpleString(text) => Reply::Status(text.into()),
         Value::VerbatimString { text, .. } => Reply::Bulk(text.into()),
         Value::BigNumber(digits) => Reply::Bulk(digits.into()),
         Value::Boolean(value) => Reply::Bool(value),
@@ -236,7 +311,9 @@ fn reply(value: Value) -> Reply {
                 .collect(),
         ),
         Value::Attribute { data, .. } => reply(*data),
-        Value::ServerError(error) => Reply::Error(server_error(error.code(), error.details())),
+        Value::ServerError(error) => {
+            Reply::Error(Box::new(server_error(error.code(), error.details())))
+        }
         // The crate may learn of new types; none of our commands is answered by one.
         _ => Reply::Nil,
     }
@@ -282,4 +359,10 @@ fn lost(outcome: Outcome, error: Option<RedisError>) -> CacheError {
         outcome,
         source: error.map(|error| Arc::new(error) as cache_core::ErrorSource),
     }
+}
+
+/// The first reply in `bytes`, as the crate reads it. For tests that compare.
+#[cfg(test)]
+pub(super) fn read(bytes: &[u8]) -> Option<Reply> {
+    redis::parse_redis_value(bytes).ok().map(reply)
 }

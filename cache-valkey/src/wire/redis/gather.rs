@@ -9,83 +9,11 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// What a connection's callers and its watchdog know of its traffic.
-#[derive(Debug, Default)]
-pub(crate) struct Traffic {
-    /// Requests without a reply.
-    in_flight: AtomicU32,
-    /// Grows with every read that brought bytes.
-    reads: AtomicU64,
-    /// Grows with every request that got its reply.
-    answers: AtomicU64,
-    /// Whether a caller went away without its reply and nothing was heard since.
-    abandoned: AtomicBool,
-    /// Whether the peer has closed its side.
-    ended: AtomicBool,
-}
-
-impl Traffic {
-    pub(crate) fn in_flight(&self) -> u32 {
-        self.in_flight.load(Ordering::Relaxed)
-    }
-
-    /// A number that stays the same only while nothing is heard from the server.
-    pub(crate) fn reads(&self) -> u64 {
-        self.reads.load(Ordering::Relaxed)
-    }
-
-    /// A number that stays the same only while no request gets its reply.
-    pub(crate) fn answers(&self) -> u64 {
-        self.answers.load(Ordering::Relaxed)
-    }
-
-    /// Whether a caller went away without its reply and nothing was heard from the server since.
-    pub(crate) fn is_abandoned(&self) -> bool {
-        self.abandoned.load(Ordering::Relaxed)
-    }
-
-    /// Whether the peer has closed its side.
-    pub(crate) fn has_ended(&self) -> bool {
-        self.ended.load(Ordering::Relaxed)
-    }
-
-    /// Counts a request as in flight until the guard is dropped.
-    pub(crate) fn enter(&self) -> InFlight<'_> {
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
-        InFlight {
-            traffic: self,
-            answered: false,
-        }
-    }
-}
-
-/// One request in flight.
-pub(crate) struct InFlight<'a> {
-    traffic: &'a Traffic,
-    answered: bool,
-}
-
-impl InFlight<'_> {
-    /// The request has its reply.
-    pub(crate) fn answered(mut self) {
-        self.traffic.answers.fetch_add(1, Ordering::Relaxed);
-        self.answered = true;
-    }
-}
-
-impl Drop for InFlight<'_> {
-    fn drop(&mut self) {
-        if !self.answered {
-            self.traffic.abandoned.store(true, Ordering::Relaxed);
-        }
-        self.traffic.in_flight.fetch_sub(1, Ordering::Relaxed);
-    }
-}
+use crate::wire::Traffic;
 
 /// The stream.
 pub(super) struct Gather<S> {
@@ -113,10 +41,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Gather<S> {
         let before = buf.filled().len();
         let result = Pin::new(&mut self.stream).poll_read(cx, buf);
         if buf.filled().len() > before {
-            self.traffic.reads.fetch_add(1, Ordering::Relaxed);
-            self.traffic.abandoned.store(false, Ordering::Relaxed);
+            self.traffic.heard();
         } else if matches!(result, Poll::Ready(Ok(()))) && buf.remaining() > 0 {
-            self.traffic.ended.store(true, Ordering::Relaxed);
+            self.traffic.end();
         }
         result
     }
@@ -131,6 +58,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gather<S> {
         }
         let result = Pin::new(&mut self.stream).poll_write(cx, data);
         if result.is_ready() {
+            self.traffic.wrote();
             self.yielded = false;
         }
         result

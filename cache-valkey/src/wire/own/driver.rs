@@ -1,0 +1,258 @@
+//! The task of one connection: it reads, hands replies and pushes over, writes, and looks at deadlines.
+//!
+//! Before it writes, it lets other tasks run once: what many callers ask for at the same time becomes one system call.
+//! That is the largest part of what this wire gains.
+
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
+
+use bytes::BufMut;
+use cache_core::clock;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::time::Sleep;
+
+use super::outgoing::{Outgoing, PIECES};
+use super::parse::{Message, Parser};
+use super::{End, Shared};
+use crate::reply::Reply;
+use crate::wire::Events;
+
+/// Reads in a row before the driver turns to writing.
+const READS: u32 = 16;
+
+pub(super) struct Driver<R, W> {
+    shared: Arc<Shared>,
+    events: Arc<dyn Events>,
+    reader: R,
+    writer: W,
+    parser: Parser,
+    /// What is being written.
+    out: Outgoing,
+    is_flushed: bool,
+    /// Replies that were read and not handed over.
+    replies: Vec<Reply>,
+    wakers: Vec<Waker>,
+    /// Whether other tasks have been let run since the last write.
+    has_yielded: bool,
+    sleep: Pin<Box<Sleep>>,
+    is_armed: bool,
+}
+
+/// What the driver does next.
+enum Turn {
+    /// Lets other tasks run.
+    Yield,
+    End(End),
+}
+
+impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Driver<R, W> {
+    pub(super) fn new(shared: Arc<Shared>, events: Arc<dyn Events>, reader: R, writer: W) -> Self {
+        Self {
+            shared,
+            events,
+            reader,
+            writer,
+            parser: Parser::default(),
+            out: Outgoing::default(),
+            is_flushed: true,
+            replies: Vec::new(),
+            wakers: Vec::new(),
+            has_yielded: false,
+            sleep: Box::pin(tokio::time::sleep_until(clock::now())),
+            is_armed: false,
+        }
+    }
+
+    /// Drives the connection until it ends.
+    pub(super) async fn run(mut self) {
+        loop {
+            match poll_fn(|cx| self.poll(cx)).await {
+                Turn::Yield => tokio::task::yield_now().await,
+                Turn::End(end) => return self.shared.end(end),
+            }
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Turn> {
+        loop {
+            let read = self.poll_read(cx);
+            if let Poll::Ready(Err(end)) = read {
+                return Poll::Ready(Turn::End(end));
+            }
+            match self.poll_write(cx) {
+                Poll::Ready(Err(end)) => return Poll::Ready(Turn::End(end)),
+                Poll::Ready(Ok(())) => {
+                    self.has_yielded = true;
+                    return Poll::Ready(Turn::Yield);
+                }
+                Poll::Pending => {}
+            }
+            self.poll_deadlines(cx);
+            if read.is_pending() {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Reads what there is and hands it over. Ready if there may be more.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
+        for _ in 0..READS {
+            let (buffer, room) = self.parser.space();
+            let mut limited = (&mut *buffer).limit(room);
+            let read = pin!(self.reader.read_buf(&mut limited)).poll(cx);
+            match ready!(read) {
+                Ok(0) => return Poll::Ready(Err(End::Peer)),
+                Err(error) => return Poll::Ready(Err(End::Io(Arc::new(error)))),
+                Ok(read) => self.hand_over(read)?,
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Hands over what `read` more bytes have completed.
+    fn hand_over(&mut self, read: usize) -> Result<(), End> {
+        self.shared.traffic.heard();
+        self.parser.filled(read);
+        let result = loop {
+            match self.parser.next() {
+                Ok(None) => break Ok(()),
+                Ok(Some(Message::Reply(reply))) => self.replies.push(reply),
+                Ok(Some(Message::Push(push))) => {
+                    self.complete()?;
+                    self.push(push);
+                }
+                Err(error) => break Err(End::Protocol(error)),
+            }
+        };
+        self.shared.traffic.set_arriving(self.parser.missing());
+        // Replies that came before the error are good.
+        self.complete()?;
+        result
+    }
+
+    /// Puts replies into their slots and wakes their callers.
+    fn complete(&mut self) -> Result<(), End> {
+        if self.replies.is_empty() {
+            return Ok(());
+        }
+        let mut stray = None;
+        {
+            let calls = &mut self.shared.state().calls;
+            let mut answered = 0;
+            for reply in self.replies.drain(..) {
+                match calls.complete(reply, &mut self.wakers) {
+                    Ok(is_answer) => answered += u64::from(is_answer),
+                    Err(reply) => {
+                        stray = Some(reply);
+                        break;
+                    }
+                }
+            }
+            self.shared.traffic.answered(answered);
+            calls.report(&self.shared.traffic);
+        }
+        self.wakers.drain(..).for_each(Waker::wake);
+        match stray {
+            None => Ok(()),
+            // A server says why it hangs up before anybody has asked it anything.
+            Some(Reply::Error(error)) => Err(End::Said(*error)),
+            Some(_) => Err(End::Stray),
+        }
+    }
+
+    fn push(&mut self, mut push: Vec<Reply>) {
+        if push.is_empty() {
+            return;
+        }
+        let kind = push.remove(0);
+        let kind = kind.as_text().unwrap_or_default();
+        let subscribed = kind == "subscribe" && self.shared.state().calls.awaits_subscription();
+        if subscribed {
+            self.replies.push(Reply::Nil);
+            // It has a caller that waits for it.
+            drop(self.complete());
+        } else {
+            self.events.on_push(kind, push);
+        }
+    }
+
+    /// Writes what there is to write. Ready if other tasks are to run before.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
+        loop {
+            if self.out.is_empty() {
+                if !self.is_flushed {
+                    if let Err(error) = ready!(Pin::new(&mut self.writer).poll_flush(cx)) {
+                        return Poll::Ready(Err(End::Io(Arc::new(error))));
+                    }
+                    self.is_flushed = true;
+                }
+                let mut state = self.shared.state();
+                if !state.calls.has_encoded() {
+                    Shared::park(&mut state, cx.waker());
+                    return Poll::Pending;
+                }
+                if state.calls.under_way() > 1 && !self.has_yielded {
+                    return Poll::Ready(Ok(()));
+                }
+                self.has_yielded = false;
+                state.calls.take_encoded(&mut self.out);
+            }
+            match ready!(write(&mut self.writer, &self.out, cx)) {
+                Ok(0) => return Poll::Ready(Err(End::Io(Arc::new(io::ErrorKind::WriteZero.into())))),
+                Ok(written) => {
+                    self.out.advance(written);
+                    self.is_flushed = false;
+                    self.shared.traffic.wrote();
+                    let calls = &mut self.shared.state().calls;
+                    calls.written(written, self.out.is_empty());
+                    calls.report(&self.shared.traffic);
+                }
+                Err(error) => return Poll::Ready(Err(End::Io(Arc::new(error)))),
+            }
+        }
+    }
+
+    /// Ends the waiting of calls whose deadlines have passed.
+    fn poll_deadlines(&mut self, cx: &mut Context<'_>) {
+        loop {
+            let Some(at) = self.shared.state().calls.sweep_at() else {
+                return;
+            };
+            if !self.is_armed || self.sleep.deadline() != at {
+                self.sleep.as_mut().reset(at);
+                self.is_armed = true;
+            }
+            if self.sleep.as_mut().poll(cx).is_pending() {
+                return;
+            }
+            self.is_armed = false;
+            {
+                let calls = &mut self.shared.state().calls;
+                calls.sweep(clock::now(), &mut self.wakers);
+                calls.report(&self.shared.traffic);
+            }
+            self.wakers.drain(..).for_each(Waker::wake);
+        }
+    }
+}
+
+impl<R, W> Drop for Driver<R, W> {
+    /// However the task ended: by an error, by its connection's owner, or with its runtime.
+    fn drop(&mut self) {
+        self.shared.end(End::Dropped);
+        self.events.on_closed();
+    }
+}
+
+fn write(writer: &mut (impl AsyncWrite + Unpin), out: &Outgoing, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    let writer = Pin::new(writer);
+    if let Some(bytes) = out.as_one_piece() {
+        return writer.poll_write(cx, bytes);
+    }
+    let mut pieces = [IoSlice::new(&[]); PIECES];
+    let count = out.first_pieces(&mut pieces);
+    writer.poll_write_vectored(cx, &pieces[..count])
+}

@@ -1,0 +1,454 @@
+//! The wire that this client uses: RESP3, or RESP2 with servers that know nothing newer, over any stream.
+//!
+//! - A caller encodes its request straight into the connection's buffer, under one short lock ([`calls`]): no message,
+//!   no channel, no copy of a big value.
+//! - If the connection has nothing else to do, the caller writes the request itself ([`stream`]); else the connection's
+//!   task does, for many callers at once ([`driver`]).
+//! - Replies are cut out of the read buffer ([`parse`]) and put into the slots of their calls.
+//!
+//! What is promised is in the module above.
+
+mod calls;
+mod driver;
+mod encode;
+mod outgoing;
+mod parse;
+mod stream;
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use cache_core::{CacheError, ErrorSource, Outcome, Stage, Unavailability};
+use futures::StreamExt as _;
+use futures::future::join;
+use futures::stream::FuturesOrdered;
+use tokio::task::AbortHandle;
+
+pub(crate) use stream::Stream;
+
+use self::calls::{BUDGET, Begun, Calls, Request};
+use self::driver::Driver;
+use self::encode::{Values, big, encode, size};
+use self::outgoing::Outgoing;
+use self::parse::NotTheProtocol;
+use self::stream::Direct;
+use super::traffic::Traffic;
+use super::{Events, Greeted, Handshake, HandshakeError, Protocol};
+use crate::command::Command;
+use crate::deadline::Deadline;
+use crate::reply::{Reply, ServerError};
+
+/// The bytes of a batch that are encoded at once. A longer batch is sent in parts, so that it never needs more memory
+/// than a few of them, and so that other calls get their turn.
+const PART: usize = 256 * 1024;
+
+/// The parts of a batch that are under way at once.
+const PARTS: usize = 8;
+
+/// One connection to one server, shared by any number of callers.
+pub(crate) struct Connection {
+    shared: Arc<Shared>,
+    driver: AbortHandle,
+}
+
+/// What callers and the connection's task share.
+struct Shared {
+    state: Mutex<State>,
+    has_ended: AtomicBool,
+    traffic: Traffic,
+}
+
+struct State {
+    calls: Calls,
+    /// What wakes the connection's task, and whether it waits for something to write.
+    driver: Option<Waker>,
+    is_parked: bool,
+    /// The way to write past the connection's task.
+    direct: Option<Direct>,
+    end: Option<End>,
+}
+
+/// Why a connection has ended.
+#[derive(Clone, Debug)]
+enum End {
+    /// We have given it up.
+    Dropped,
+    /// The peer has closed it.
+    Peer,
+    /// The server said why, without having been asked anything.
+    Said(ServerError),
+    /// The system said so.
+    Io(Arc<std::io::Error>),
+    Protocol(NotTheProtocol),
+    /// A reply came that nobody has asked for.
+    Stray,
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins a call; its slot. `None` if the connection has ended.
+    #[inline]
+    fn begin(&self, request: Request, waker: Waker, encode: impl FnOnce(&mut Outgoing, bool)) -> Option<u32> {
+        let mut guard = self.state();
+        let state = &mut *guard;
+        let Begun {
+            slot,
+            is_alone,
+            is_urgent,
+        } = state.calls.begin(request, waker, encode)?;
+        state.calls.report(&self.traffic);
+        if is_alone
+            && let Some(direct) = &state.direct
+            && let Some(bytes) = state.calls.encoded().as_one_piece()
+            && let Some(written) = direct.try_write(bytes)
+        {
+            state.calls.written_by_caller(written);
+            self.traffic.wrote();
+        }
+        let has_to_write = state.is_parked && state.calls.has_encoded();
+        if !has_to_write && !is_urgent {
+            return Some(slot);
+        }
+        state.is_parked = false;
+        let driver = state.driver.clone();
+        drop(guard);
+        if let Some(driver) = driver {
+            driver.wake();
+        }
+        Some(slot)
+    }
+
+    /// Notes that the connection's task has nothing to write and waits for a call to wake it.
+    fn park(state: &mut State, waker: &Waker) {
+        state.is_parked = true;
+        if !state.driver.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            state.driver = Some(waker.clone());
+        }
+    }
+
+    /// Ends all calls; `end` is why, unless that is known already.
+    fn end(&self, end: End) {
+        let mut wakers = Vec::new();
+        let direct = {
+            let mut state = self.state();
+            state.end.get_or_insert(end);
+            state.calls.end(&mut wakers);
+            state.calls.report(&self.traffic);
+            self.has_ended.store(true, Ordering::Release);
+            state.direct.take()
+        };
+        drop(direct);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+}
+
+/// One request under way. Its slot is given back however it ends.
+struct Call<'a, E> {
+    shared: &'a Shared,
+    request: Request,
+    encode: Option<E>,
+    slot: Option<u32>,
+}
+
+impl<E> Unpin for Call<'_, E> {}
+
+impl<E: FnOnce(&mut Outgoing, bool)> Future for Call<'_, E> {
+    type Output = calls::Outcome;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let call = &mut *self;
+        if let Some(slot) = call.slot {
+            let mut state = call.shared.state();
+            let Some(outcome) = state.calls.take(slot, cx.waker()) else {
+                return Poll::Pending;
+            };
+            if outcome == calls::Outcome::Late {
+                state.calls.report(&call.shared.traffic);
+                call.shared.traffic.abandon();
+            }
+            drop(state);
+            call.slot = None;
+            return Poll::Ready(outcome);
+        }
+        let Some(encode) = call.encode.take() else {
+            return Poll::Pending;
+        };
+        call.slot = call.shared.begin(call.request, cx.waker().clone(), encode);
+        match call.slot {
+            Some(_) => Poll::Pending,
+            None => Poll::Ready(calls::Outcome::Ended { written: false }),
+        }
+    }
+}
+
+impl<E> Drop for Call<'_, E> {
+    fn drop(&mut self) {
+        let Some(slot) = self.slot else { return };
+        let mut state = self.shared.state();
+        if state.calls.abandon(slot) {
+            state.calls.report(&self.shared.traffic);
+            self.shared.traffic.abandon();
+        }
+    }
+}
+
+impl Connection {
+    /// Shakes hands over `stream` and starts the connection's task on the current runtime.
+    pub(crate) async fn open(
+        stream: Stream,
+        handshake: &Handshake<'_>,
+        events: Arc<dyn Events>,
+        deadline: Deadline,
+    ) -> Result<(Self, Greeted), HandshakeError> {
+        let connection = Self::start(stream, events);
+        let greeted = connection.shake_hands(handshake, deadline).await?;
+        Ok((connection, greeted))
+    }
+
+    fn start(stream: Stream, events: Arc<dyn Events>) -> Self {
+        let (reader, writer, direct) = stream.split();
+        let shared = Arc::new(Shared {
+            state: Mutex::new(State {
+                calls: Calls::new(BUDGET),
+                driver: None,
+                is_parked: false,
+                direct,
+                end: None,
+            }),
+            has_ended: AtomicBool::new(false),
+            traffic: Traffic::default(),
+        });
+        let driver = tokio::spawn(Driver::new(Arc::clone(&shared), events, reader, writer).run());
+        Self {
+            shared,
+            driver: driver.abort_handle(),
+        }
+    }
+
+    async fn shake_hands(&self, handshake: &Handshake<'_>, deadline: Deadline) -> Result<Greeted, HandshakeError> {
+        let user = handshake.username.unwrap_or("default");
+        if handshake.protocol == Protocol::Resp3 {
+            let mut hello = Command::read("HELLO").int(3);
+            if let Some(password) = handshake.password {
+                hello = hello.arg("AUTH").arg(user).arg(password);
+            }
+            let name = Command::read("CLIENT").arg("SETINFO").arg("LIB-NAME").arg("cache-valkey");
+            let version = Command::read("CLIENT");
+            let version = version.arg("SETINFO").arg("LIB-VER").arg(env!("CARGO_PKG_VERSION"));
+            // By itself, because a server that hangs up answers it with the reason.
+            let (greeted, _named) = join(
+                self.shake(&hello, deadline),
+                // Servers that do not know `SETINFO` are as good.
+                self.send_batch(&[&name, &version], deadline),
+            )
+            .await;
+            return match greeted? {
+                Reply::Error(error) if knows_no_hello(&error) => self.log_in(handshake, deadline).await,
+                Reply::Error(error) => Err(HandshakeError::Refused(*error)),
+                reply => Ok(Greeted::Resp3(reply)),
+            };
+        }
+        self.log_in(handshake, deadline).await
+    }
+
+    /// The handshake of the older protocol.
+    async fn log_in(&self, handshake: &Handshake<'_>, deadline: Deadline) -> Result<Greeted, HandshakeError> {
+        if let Some(password) = handshake.password {
+            let mut auth = Command::read("AUTH");
+            if let Some(username) = handshake.username {
+                auth = auth.arg(username);
+            }
+            if let Reply::Error(error) = self.shake(&auth.arg(password), deadline).await? {
+                return Err(HandshakeError::Refused(*error));
+            }
+        }
+        match self.shake(&Command::read("PING"), deadline).await? {
+            Reply::Error(error) => Err(HandshakeError::Refused(*error)),
+            _ => Ok(Greeted::Resp2),
+        }
+    }
+
+    async fn shake(&self, command: &Command<'_>, deadline: Deadline) -> Result<Reply, HandshakeError> {
+        let reply = self.send(command, deadline).await;
+        reply.map_err(|error| match self.shared.state().end.clone() {
+            Some(End::Said(words)) => HandshakeError::Refused(words),
+            Some(End::Peer) => HandshakeError::HungUp,
+            Some(End::Io(source)) => HandshakeError::Ended(source),
+            Some(End::Protocol(source)) => HandshakeError::NotTheProtocol(Arc::new(source)),
+            _ => HandshakeError::Ended(Arc::new(error)),
+        })
+    }
+
+    /// Sends one command and waits for its reply, until `deadline`. Cancel safe.
+    pub(crate) async fn send(&self, command: &Command<'_>, deadline: Deadline) -> Result<Reply, CacheError> {
+        let call = self.call(
+            Request {
+                replies: 1,
+                size: size(command),
+                big: big(command),
+                subscribes: command.name() == "SUBSCRIBE",
+                deadline,
+            },
+            |out, waits| encode(out, command, values(waits)),
+        );
+        match call.await {
+            calls::Outcome::One(reply) => Ok(reply),
+            other => Err(self.failure(&other, deadline)),
+        }
+    }
+
+    /// Sends commands back to back and waits for all replies, until `deadline`. Cancel safe.
+    ///
+    /// A batch that is long, in bytes, is sent in parts; the commands of other calls may come between these.
+    pub(crate) async fn send_batch(
+        &self,
+        commands: &[&Command<'_>],
+        deadline: Deadline,
+    ) -> Result<Vec<Reply>, CacheError> {
+        if commands.iter().map(|command| size(command)).sum::<usize>() <= PART {
+            return self.send_part(commands, deadline).await;
+        }
+        Box::pin(self.send_in_parts(commands, deadline)).await
+    }
+
+    async fn send_in_parts(&self, commands: &[&Command<'_>], deadline: Deadline) -> Result<Vec<Reply>, CacheError> {
+        let mut parts = parts(commands);
+        let mut under_way = FuturesOrdered::new();
+        let mut replies = Vec::with_capacity(commands.len());
+        loop {
+            while under_way.len() < PARTS
+                && let Some(part) = parts.next()
+            {
+                under_way.push_back(self.send_part(part, deadline));
+            }
+            match under_way.next().await {
+                Some(part) => replies.extend(part?),
+                None => return Ok(replies),
+            }
+        }
+    }
+
+    async fn send_part(&self, commands: &[&Command<'_>], deadline: Deadline) -> Result<Vec<Reply>, CacheError> {
+        if commands.is_empty() {
+            return Ok(Vec::new());
+        }
+        let call = self.call(
+            Request {
+                replies: u32::try_from(commands.len()).unwrap_or(u32::MAX),
+                size: commands.iter().map(|command| size(command)).sum(),
+                big: commands.iter().map(|command| big(command)).sum(),
+                subscribes: false,
+                deadline,
+            },
+            |out, waits| {
+                for command in commands {
+                    encode(out, command, values(waits));
+                }
+            },
+        );
+        match call.await {
+            calls::Outcome::One(reply) => Ok(vec![reply]),
+            calls::Outcome::Many(replies) => Ok(replies),
+            other => Err(self.failure(&other, deadline)),
+        }
+    }
+
+    fn call<E: FnOnce(&mut Outgoing, bool)>(&self, request: Request, encode: E) -> Call<'_, E> {
+        Call {
+            shared: &self.shared,
+            request,
+            encode: Some(encode),
+            slot: None,
+        }
+    }
+
+    /// Ends the connection at once; calls under way get an error.
+    pub(crate) fn close(&self) {
+        self.shared.end(End::Dropped);
+        self.driver.abort();
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.shared.has_ended.load(Ordering::Acquire)
+    }
+
+    /// What is known of the connection's traffic.
+    pub(crate) fn traffic(&self) -> &Traffic {
+        &self.shared.traffic
+    }
+
+    /// The error of a call that got no reply.
+    fn failure(&self, outcome: &calls::Outcome, deadline: Deadline) -> CacheError {
+        let written = match outcome {
+            calls::Outcome::Ended { written } => *written,
+            _ => return deadline.passed(Stage::Reply),
+        };
+        let source: Option<ErrorSource> = match self.shared.state().end.clone() {
+            Some(End::Protocol(error)) => return corrupt(Some(Arc::new(error))),
+            Some(End::Stray) => return corrupt(None),
+            Some(End::Io(error)) => Some(error),
+            Some(End::Said(error)) => Some(Arc::new(error)),
+            Some(End::Dropped | End::Peer) | None => None,
+        };
+        CacheError::Unavailable {
+            reason: Unavailability::Lost,
+            detail: "the server or the network ended it".into(),
+            outcome: if written { Outcome::Unknown } else { Outcome::NotApplied },
+            source,
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("in_flight", &self.traffic().in_flight())
+            .finish_non_exhaustive()
+    }
+}
+
+const fn values(waits: bool) -> Values {
+    if waits { Values::Waiting } else { Values::Sending }
+}
+
+/// Cuts a batch into parts of about [`PART`] bytes. A command that prepares the next one stays with it.
+fn parts<'a, 'b, 'c>(commands: &'a [&'b Command<'c>]) -> impl Iterator<Item = &'a [&'b Command<'c>]> {
+    let mut rest = commands;
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let mut end = 0;
+        while end < rest.len() && (bytes < PART || rest[end - 1].prepares_next()) {
+            bytes += size(rest[end]);
+            end += 1;
+        }
+        let (part, others) = rest.split_at(end);
+        rest = others;
+        (!part.is_empty()).then_some(part)
+    })
+}
+
+/// Whether a server knows no `HELLO`, which came with version 6 of Redis, or not this version of the protocol.
+fn knows_no_hello(error: &ServerError) -> bool {
+    let words = error.detail.to_ascii_lowercase();
+    error.code == "NOPROTO" || (error.code == "ERR" && words.starts_with("unknown command"))
+}
+
+fn corrupt(source: Option<ErrorSource>) -> CacheError {
+    CacheError::Corrupt {
+        detail: "the server sent what is not the Redis protocol; the connection was given up".into(),
+        source,
+    }
+}

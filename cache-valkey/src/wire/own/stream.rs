@@ -1,0 +1,143 @@
+//! The streams that the wire runs over: TCP, and TLS over TCP.
+//!
+//! A TCP socket can be written to by any task, so a caller that is alone on its connection writes its request itself:
+//! one task alone gains a fifth by that. TLS has state, and only the connection's task writes to it.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio_rustls::client::TlsStream;
+
+/// An open stream to a server.
+pub(crate) enum Stream {
+    Tcp(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+    /// In memory, for tests.
+    #[cfg(test)]
+    Memory(tokio::io::DuplexStream),
+}
+
+/// Writes past the connection's task.
+pub(super) struct Direct(Arc<OwnedWriteHalf>);
+
+impl Direct {
+    /// Writes as much as the socket takes at once; `None` if it takes nothing. An error is left to the connection's
+    /// task to find.
+    pub(super) fn try_write(&self, bytes: &[u8]) -> Option<usize> {
+        self.0.try_write(bytes).ok().filter(|written| *written > 0)
+    }
+}
+
+impl Stream {
+    pub(super) fn split(self) -> (Reader, Writer, Option<Direct>) {
+        match self {
+            Self::Tcp(stream) => {
+                let (reader, writer) = stream.into_split();
+                let writer = Arc::new(writer);
+                let direct = Direct(Arc::clone(&writer));
+                (Reader::Tcp(reader), Writer::Tcp(writer), Some(direct))
+            }
+            Self::Tls(stream) => {
+                let (reader, writer) = tokio::io::split(*stream);
+                (Reader::Tls(reader), Writer::Tls(writer), None)
+            }
+            #[cfg(test)]
+            Self::Memory(stream) => {
+                let (reader, writer) = tokio::io::split(stream);
+                (Reader::Memory(reader), Writer::Memory(writer), None)
+            }
+        }
+    }
+}
+
+/// The half that is read.
+pub(super) enum Reader {
+    Tcp(OwnedReadHalf),
+    Tls(tokio::io::ReadHalf<TlsStream<TcpStream>>),
+    #[cfg(test)]
+    Memory(tokio::io::ReadHalf<tokio::io::DuplexStream>),
+}
+
+impl AsyncRead for Reader {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(reader) => Pin::new(reader).poll_read(cx, buf),
+            Self::Tls(reader) => Pin::new(reader).poll_read(cx, buf),
+            #[cfg(test)]
+            Self::Memory(reader) => Pin::new(reader).poll_read(cx, buf),
+        }
+    }
+}
+
+/// The half that is written.
+pub(super) enum Writer {
+    Tcp(Arc<OwnedWriteHalf>),
+    Tls(tokio::io::WriteHalf<TlsStream<TcpStream>>),
+    #[cfg(test)]
+    Memory(tokio::io::WriteHalf<tokio::io::DuplexStream>),
+}
+
+/// Writes by `write` as soon as the socket is ready for it.
+fn write_tcp(
+    writer: &OwnedWriteHalf,
+    cx: &mut Context<'_>,
+    write: impl Fn(&OwnedWriteHalf) -> io::Result<usize>,
+) -> Poll<io::Result<usize>> {
+    loop {
+        match write(writer) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let stream: &TcpStream = writer.as_ref();
+                ready!(stream.poll_write_ready(cx))?;
+            }
+            result => return Poll::Ready(result),
+        }
+    }
+}
+
+impl AsyncWrite for Writer {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(writer) => write_tcp(writer, cx, |writer| writer.try_write(bytes)),
+            Self::Tls(writer) => Pin::new(writer).poll_write(cx, bytes),
+            #[cfg(test)]
+            Self::Memory(writer) => Pin::new(writer).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(writer) => write_tcp(writer, cx, |writer| writer.try_write_vectored(pieces)),
+            Self::Tls(writer) => Pin::new(writer).poll_write_vectored(cx, pieces),
+            #[cfg(test)]
+            Self::Memory(writer) => Pin::new(writer).poll_write_vectored(cx, pieces),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(_) => Poll::Ready(Ok(())),
+            Self::Tls(writer) => Pin::new(writer).poll_flush(cx),
+            #[cfg(test)]
+            Self::Memory(writer) => Pin::new(writer).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            // Closed when the last holder drops it.
+            Self::Tcp(_) => Poll::Ready(Ok(())),
+            Self::Tls(writer) => Pin::new(writer).poll_shutdown(cx),
+            #[cfg(test)]
+            Self::Memory(writer) => Pin::new(writer).poll_shutdown(cx),
+        }
+    }
+}
