@@ -11,9 +11,42 @@ use crate::reply::Reply;
 #[derive(Clone)]
 pub(crate) struct Command<'a> {
     name: &'static str,
-    arguments: Vec<Argument<'a>>,
+    arguments: Arguments<'a>,
     key: Option<&'a [u8]>,
     effect: Effect,
+}
+
+/// The arguments of a command. A few of them need no allocation.
+#[derive(Clone)]
+struct Arguments<'a> {
+    first: [Argument<'a>; 4],
+    count: usize,
+    /// All of them, if there are more than fit.
+    all: Vec<Argument<'a>>,
+}
+
+impl<'a> Arguments<'a> {
+    const NONE: Self = Self {
+        first: [Argument::Int(0); 4],
+        count: 0,
+        all: Vec::new(),
+    };
+
+    fn push(&mut self, argument: Argument<'a>) {
+        if let Some(place) = self.first.get_mut(self.count) {
+            *place = argument;
+        } else {
+            if self.all.is_empty() {
+                self.all.extend_from_slice(&self.first);
+            }
+            self.all.push(argument);
+        }
+        self.count += 1;
+    }
+
+    fn as_slice(&self) -> &[Argument<'a>] {
+        self.first.get(..self.count).unwrap_or(&self.all)
+    }
 }
 
 /// One argument.
@@ -57,7 +90,7 @@ impl<'a> Command<'a> {
     pub(crate) const fn new(name: &'static str, effect: Effect) -> Self {
         Self {
             name,
-            arguments: Vec::new(),
+            arguments: Arguments::NONE,
             key: None,
             effect,
         }
@@ -101,9 +134,6 @@ impl<'a> Command<'a> {
     }
 
     fn push(&mut self, argument: Argument<'a>) {
-        if self.arguments.is_empty() {
-            self.arguments.reserve_exact(4);
-        }
         self.arguments.push(argument);
     }
 
@@ -112,7 +142,7 @@ impl<'a> Command<'a> {
     }
 
     pub(crate) fn arguments(&self) -> &[Argument<'a>] {
-        &self.arguments
+        self.arguments.as_slice()
     }
 
     /// The key that routes it.
@@ -143,7 +173,7 @@ impl<'a> Command<'a> {
 
     /// Whether it has an effect on the command that comes next on the connection, and on no other.
     pub(crate) fn prepares_next(&self) -> bool {
-        let is_caching = || matches!(self.arguments.first(), Some(Argument::Bytes(b"CACHING")));
+        let is_caching = || matches!(self.arguments().first(), Some(Argument::Bytes(b"CACHING")));
         self.name == "ASKING" || (self.name == "CLIENT" && is_caching())
     }
 
@@ -184,6 +214,17 @@ mod tests {
         assert_eq!(command.routing_key(), Some(&b"first"[..]));
         assert_eq!(command.arguments().len(), 4);
         assert_eq!(format!("{command:?}"), "SET");
+        let many = ["a", "b", "c", "d", "e", "f"];
+        let command = many.iter().fold(Command::read("MGET"), |command, key| command.key(key.as_bytes()));
+        let keys: Vec<_> = command
+            .arguments()
+            .iter()
+            .map(|argument| match argument {
+                Argument::Bytes(key) => std::str::from_utf8(key).unwrap(),
+                _ => "",
+            })
+            .collect();
+        assert_eq!(keys, many);
         assert_eq!(
             Command::read("MGET").key(b"a").key(b"b").routing_key(),
             Some(&b"a"[..])

@@ -28,7 +28,8 @@ use crate::deadline::Deadline;
 use crate::dial::{Dialed, Dialer, Greeting, Mode};
 use crate::reply::Reply;
 use crate::tracking::{Member, Witness};
-use link::{Link, LinkEvents};
+pub(crate) use link::Link;
+use link::LinkEvents;
 use replace::Retired;
 
 /// How long a call waits for another connection to be opened if all are held up by big values.
@@ -142,12 +143,25 @@ impl Node {
         deadline: Deadline,
     ) -> Result<Reply, CacheError> {
         let link = self.link(deadline).await?;
-        let reply = link.connection.send(command, deadline).await;
-        let reply = reply.map_err(|error| self.name(error, &link))?;
-        if command.is_answered_by(&reply) {
-            Ok(reply)
-        } else {
-            Err(self.give_up(&link, command, &reply))
+        self.send_on(&link, command, deadline).await
+    }
+
+    /// A connection that a call need not wait for, if there is one.
+    pub(crate) fn ready_link(&self) -> Option<Arc<Link>> {
+        self.pick().filter(|picked| !picked.is_held_up).map(|picked| picked.link)
+    }
+
+    /// As [`send`](Self::send), on this connection.
+    pub(crate) async fn send_on(
+        &self,
+        link: &Link,
+        command: &Command<'_>,
+        deadline: Deadline,
+    ) -> Result<Reply, CacheError> {
+        match link.connection.send(command, deadline).await {
+            Ok(reply) if command.is_answered_by(&reply) => Ok(reply),
+            Ok(reply) => Err(self.give_up(link, command, &reply)),
+            Err(error) => Err(self.name(error, link)),
         }
     }
 

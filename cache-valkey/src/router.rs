@@ -9,7 +9,7 @@ use crate::cluster::Cluster;
 use crate::command::Command;
 use crate::deadline::Deadline;
 use crate::dial::Greeting;
-use crate::node::Node;
+use crate::node::{Link, Node};
 use crate::reply::Reply;
 use crate::single::Single;
 use crate::tracking::Answers;
@@ -25,10 +25,43 @@ pub(crate) enum Router {
 
 impl Router {
     /// Sends one command to where its key belongs. A refusal that is final stays a [`Reply::Error`].
+    ///
+    /// Nearly every call finds a connection at once and is answered on it. So this takes few steps and has a small
+    /// future; everything else is on the heap.
     pub(crate) async fn send(&self, command: &Command<'_>, deadline: Deadline) -> Result<Reply, CacheError> {
+        let first = match self.ready_connection(command) {
+            None => None,
+            Some((node, link)) => {
+                let result = node.send_on(&link, command, deadline).await;
+                if matches!(&result, Ok(reply) if !matches!(reply, Reply::Error(_))) {
+                    return result;
+                }
+                Some((node, result))
+            }
+        };
+        Box::pin(self.see_through(command, deadline, first)).await
+    }
+
+    /// The node that a command goes to and a connection to it, if neither needs waiting for.
+    fn ready_connection(&self, command: &Command<'_>) -> Option<(Arc<Node>, Arc<Link>)> {
+        let node = match self {
+            Self::Single(single) => single.first_node(command.effect()),
+            Self::Cluster(cluster) => cluster.route(command, false).ok(),
+        }?;
+        let link = node.ready_link()?;
+        Some((node, link))
+    }
+
+    /// Sees a command through that has not been sent, or whose first try had no good reply.
+    async fn see_through(
+        &self,
+        command: &Command<'_>,
+        deadline: Deadline,
+        first: Option<(Arc<Node>, Result<Reply, CacheError>)>,
+    ) -> Result<Reply, CacheError> {
         match self {
-            Self::Single(single) => single.send(command, deadline).await,
-            Self::Cluster(cluster) => cluster.send(command, deadline).await,
+            Self::Single(single) => single.send(command, deadline, first.map(|(_, result)| result)).await,
+            Self::Cluster(cluster) => cluster.send(command, deadline, first).await,
         }
     }
 

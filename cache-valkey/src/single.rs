@@ -52,12 +52,23 @@ impl Single {
     }
 
     /// Sends a command to where it belongs, again where that is allowed. A refusal that is final stays a
-    /// [`Reply::Error`].
-    pub(crate) async fn send(&self, command: &Command<'_>, deadline: Deadline) -> Result<Reply, CacheError> {
+    /// [`Reply::Error`]. `first` is what came of the first try, if there was one.
+    pub(crate) async fn send(
+        &self,
+        command: &Command<'_>,
+        deadline: Deadline,
+        mut first: Option<Result<Reply, CacheError>>,
+    ) -> Result<Reply, CacheError> {
         let mut tries = Tries::default();
         loop {
-            let node = self.node_for(command.effect(), &tries)?;
-            let error = match node.send(command, deadline).await {
+            let result = match first.take() {
+                Some(result) => result,
+                None => {
+                    let node = self.node_for(command.effect(), &tries)?;
+                    node.send(command, deadline).await
+                }
+            };
+            let error = match result {
                 Ok(Reply::Error(refusal)) => {
                     let error = from_server(&refusal, command.name());
                     if !error.is_transient() {
@@ -139,6 +150,15 @@ impl Single {
         let delay = tries.next(effect, has_choice, error, self.max_retries, deadline.remaining())?;
         tokio::time::sleep(delay).await;
         Ok(())
+    }
+
+    /// The node for the first try of a command, if there is one.
+    pub(crate) fn first_node(&self, effect: Effect) -> Option<Arc<Node>> {
+        match (effect, self.read_from) {
+            (Effect::Read, ReadFrom::Replica) => self.replica(),
+            (Effect::Read, ReadFrom::PreferReplica) => self.replica().or_else(|| self.primary.load_full()),
+            _ => self.primary.load_full(),
+        }
     }
 
     fn node_for(&self, effect: Effect, tries: &Tries) -> Result<Arc<Node>, CacheError> {

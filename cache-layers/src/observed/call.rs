@@ -26,8 +26,9 @@ impl<'a> Call<'a> {
         }
     }
 
-    pub(super) fn span(&self) -> Span {
-        self.span.clone()
+    /// The span of the call, if anybody wants it.
+    pub(super) fn span(&self) -> Option<Span> {
+        (!self.span.is_disabled()).then(|| self.span.clone())
     }
 
     pub(super) fn end(mut self, outcome: Outcome) {

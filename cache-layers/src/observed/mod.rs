@@ -109,7 +109,11 @@ impl Observed {
         outcome: impl FnOnce(&T) -> Outcome + Send,
     ) -> Result<T, CacheError> {
         let observed = Call::begin(&self.calls, &self.sampler, operation, keys);
-        let result = call.instrument(observed.span()).await;
+        // Without anybody who wants spans, entering one would only cost time.
+        let result = match observed.span() {
+            Some(span) => call.instrument(span).await,
+            None => call.await,
+        };
         observed.end(match &result {
             Ok(answer) => outcome(answer),
             Err(error) => Outcome::of_error(error),

@@ -121,17 +121,25 @@ impl Cluster {
     }
 
     /// Sends one command to the node that serves its key. Redirections and what the node cannot do at the
-    /// moment are seen to; other refusals are the reply.
-    pub(crate) async fn send(&self, command: &Command<'_>, deadline: Deadline) -> Result<Reply, CacheError> {
-        let node = match self.route(command, false) {
-            Ok(node) => node,
-            Err(error) => Box::pin(self.route_again(command, false, error, deadline)).await?,
+    /// moment are seen to; other refusals are the reply. `first` is what came of the first try, if there was one.
+    pub(crate) async fn send(
+        &self,
+        command: &Command<'_>,
+        deadline: Deadline,
+        first: Option<(Arc<Node>, Result<Reply, CacheError>)>,
+    ) -> Result<Reply, CacheError> {
+        let (node, result) = match first {
+            Some(first) => first,
+            None => {
+                let node = match self.route(command, false) {
+                    Ok(node) => node,
+                    Err(error) => self.route_again(command, false, error, deadline).await?,
+                };
+                let result = node.send(command, deadline).await;
+                (node, result)
+            }
         };
-        match node.send(command, deadline).await {
-            Ok(reply) if !matches!(reply, Reply::Error(_)) => Ok(reply),
-            // On the heap, so that the way that calls go stays small.
-            result => Box::pin(self.recover(command, deadline, node, result)).await,
-        }
+        self.recover(command, deadline, node, result).await
     }
 
     /// One round trip to every primary that serves slots; fails where one does not answer.

@@ -16,7 +16,7 @@ use crate::node::Node;
 
 impl Cluster {
     /// The node to send `command` to: by its key, or any primary where it has none.
-    pub(super) fn route(&self, command: &Command<'_>, retried: bool) -> Result<Arc<Node>, CacheError> {
+    pub(crate) fn route(&self, command: &Command<'_>, retried: bool) -> Result<Arc<Node>, CacheError> {
         let table = self.table.load();
         let Some(key) = command.routing_key() else {
             return self.any_primary(&table);

@@ -17,7 +17,7 @@ use crate::wire::{Connection, Events};
 
 /// One connection of a node.
 #[derive(Debug)]
-pub(super) struct Link {
+pub(crate) struct Link {
     pub(super) connection: Connection,
     /// What it vouches for.
     pub(super) witness: Arc<Witness>,

@@ -23,6 +23,9 @@ use crate::wire::Events;
 /// Reads in a row before the driver turns to writing.
 const READS: u32 = 16;
 
+/// Replies that are handed over under one lock. Callers wait for the lock meanwhile.
+const AT_ONCE: usize = 32;
+
 pub(super) struct Driver<R, W> {
     shared: Arc<Shared>,
     events: Arc<dyn Events>,
@@ -138,29 +141,33 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Driver<R, W> {
         if self.replies.is_empty() {
             return Ok(());
         }
-        let mut stray = None;
-        {
-            let calls = &mut self.shared.state().calls;
-            let mut answered = 0;
-            for reply in self.replies.drain(..) {
-                match calls.complete(reply, &mut self.wakers) {
-                    Ok(is_answer) => answered += u64::from(is_answer),
-                    Err(reply) => {
-                        stray = Some(reply);
-                        break;
+        let mut replies = self.replies.drain(..);
+        while replies.len() > 0 {
+            let mut stray = None;
+            {
+                let calls = &mut self.shared.state().calls;
+                let mut answered = 0;
+                for reply in replies.by_ref().take(AT_ONCE) {
+                    match calls.complete(reply, &mut self.wakers) {
+                        Ok(is_answer) => answered += u64::from(is_answer),
+                        Err(reply) => {
+                            stray = Some(reply);
+                            break;
+                        }
                     }
                 }
+                self.shared.traffic.answered(answered);
+                calls.report(&self.shared.traffic);
             }
-            self.shared.traffic.answered(answered);
-            calls.report(&self.shared.traffic);
+            self.wakers.drain(..).for_each(Waker::wake);
+            match stray {
+                None => {}
+                // A server says why it hangs up before anybody has asked it anything.
+                Some(Reply::Error(error)) => return Err(End::Said(*error)),
+                Some(_) => return Err(End::Stray),
+            }
         }
-        self.wakers.drain(..).for_each(Waker::wake);
-        match stray {
-            None => Ok(()),
-            // A server says why it hangs up before anybody has asked it anything.
-            Some(Reply::Error(error)) => Err(End::Said(*error)),
-            Some(_) => Err(End::Stray),
-        }
+        Ok(())
     }
 
     fn push(&mut self, mut push: Vec<Reply>) {

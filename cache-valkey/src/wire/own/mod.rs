@@ -18,13 +18,14 @@ mod stream;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use cache_core::{CacheError, ErrorSource, Outcome, Stage, Unavailability};
 use futures::StreamExt as _;
 use futures::future::join;
 use futures::stream::FuturesOrdered;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::task::AbortHandle;
 
 pub(crate) use stream::Stream;
@@ -89,7 +90,7 @@ enum End {
 
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// Begins a call; its slot. `None` if the connection has ended.
