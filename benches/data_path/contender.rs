@@ -1,145 +1,75 @@
-//! The clients, each by its own API.
+//! The calls that every client under load makes.
+//!
+//! Not in here: the clients; ours are in `ours`, the others in `peers`.
 
-#![expect(clippy::expect_used, reason = "a call that fails ends the benchmark")]
+use std::sync::LazyLock;
+use std::time::Duration;
 
-use std::sync::Arc;
+use async_trait::async_trait;
+use benches::{Call, Sample, repeat};
 
-use anyhow::{Context as _, Result};
-use bytes::Bytes;
-use cache_core::config::Address;
-use cache_core::{CacheClient, Ttl};
-use deadpool_redis::{Config, Pool, Runtime};
-use fred::clients::Client;
-use fred::interfaces::{ClientLike as _, KeysInterface as _};
-use redis::AsyncCommands as _;
-use redis::aio::MultiplexedConnection;
-use redis::cluster::ClusterClient;
-use redis::cluster_async::ClusterConnection;
+use crate::arguments::Operation;
 
-use crate::VALUE;
+/// How many keys there are.
+pub(crate) const KEYS: usize = 10_000;
+
+/// The value of every key.
+pub(crate) const VALUE: [u8; 100] = [b'v'; 100];
 
 /// A client under load. A call that fails ends the benchmark.
-pub(crate) trait Contender: Send + Sync + 'static {
-    /// Reads a key; the length of its value.
-    fn get(&self, key: &str) -> impl Future<Output = usize> + Send;
+///
+/// Each task has a clone, because that is the cheapest way to use those clients whose calls need `&mut self`.
+pub(crate) trait Contender: Clone + Send + Sync + 'static {
+    /// Reads a key and returns the length of its value.
+    fn get(&mut self, key: &str) -> impl Future<Output = usize> + Send;
     /// Writes a key.
-    fn set(&self, key: &str) -> impl Future<Output = ()> + Send;
+    fn set(&mut self, key: &str) -> impl Future<Output = ()> + Send;
 }
 
-/// This project, as services use it.
-pub(crate) struct Ours(pub(crate) Arc<dyn CacheClient>);
-
-impl Contender for Ours {
-    async fn get(&self, key: &str) -> usize {
-        self.0.get(key).await.expect("get").len()
-    }
-    async fn set(&self, key: &str) {
-        self.0
-            .set(key, Bytes::from_static(&VALUE), Ttl::Forever)
-            .await
-            .expect("set");
-    }
+/// A contender of any type. A load is boxed; its calls are not.
+#[async_trait]
+pub(crate) trait Measured: Send + Sync {
+    /// Puts the contender under load.
+    async fn measure(&self, operation: Operation, tasks: usize, slice: Duration) -> Sample;
 }
 
-/// The `redis` crate: one multiplexed connection for all tasks.
-pub(crate) struct Redis(MultiplexedConnection);
-
-impl Redis {
-    /// Connects.
-    pub(crate) async fn connect(address: &Address) -> Result<Arc<Self>> {
-        let client = redis::Client::open(format!("redis://{address}/?protocol=resp3"))?;
-        Ok(Arc::new(Self(client.get_multiplexed_async_connection().await?)))
+#[async_trait]
+impl<C: Contender> Measured for C {
+    async fn measure(&self, operation: Operation, tasks: usize, slice: Duration) -> Sample {
+        let contender = self.clone();
+        match operation {
+            Operation::Get => repeat(tasks, slice, Gets(contender)).await,
+            Operation::Set => repeat(tasks, slice, Sets(contender)).await,
+        }
     }
 }
 
-impl Contender for Redis {
-    async fn get(&self, key: &str) -> usize {
-        let value: Vec<u8> = self.0.clone().get(key).await.expect("get");
-        value.len()
-    }
-    async fn set(&self, key: &str) {
-        let () = self.0.clone().set(key, &VALUE[..]).await.expect("set");
+#[derive(Clone)]
+struct Gets<C>(C);
+
+impl<C: Contender> Call for Gets<C> {
+    async fn call(&mut self, task: usize, number: usize) {
+        assert_eq!(self.0.get(key_of(task, number)).await, VALUE.len());
     }
 }
 
-/// The `redis` crate's cluster client.
-pub(crate) struct RedisCluster(ClusterConnection);
+#[derive(Clone)]
+struct Sets<C>(C);
 
-impl RedisCluster {
-    /// Connects.
-    pub(crate) async fn connect(address: &Address) -> Result<Arc<Self>> {
-        let client = ClusterClient::new(vec![format!("redis://{address}/?protocol=resp3")])?;
-        Ok(Arc::new(Self(client.get_async_connection().await?)))
+impl<C: Contender> Call for Sets<C> {
+    async fn call(&mut self, task: usize, number: usize) {
+        self.0.set(key_of(task, number)).await;
     }
 }
 
-impl Contender for RedisCluster {
-    async fn get(&self, key: &str) -> usize {
-        let value: Vec<u8> = self.0.clone().get(key).await.expect("get");
-        value.len()
-    }
-    async fn set(&self, key: &str) {
-        let () = self.0.clone().set(key, &VALUE[..]).await.expect("set");
-    }
+/// Makes each task walk through all keys, starting at a different one.
+fn key_of(task: usize, number: usize) -> &'static str {
+    key(task.wrapping_mul(7_919).wrapping_add(number))
 }
 
-/// `fred`, one client for all tasks.
-pub(crate) struct Fred(Client);
-
-impl Fred {
-    /// Connects to a single server.
-    pub(crate) async fn single(address: &Address) -> Result<Arc<Self>> {
-        Self::connect(&format!("redis://{address}")).await
-    }
-
-    /// Connects to a cluster.
-    pub(crate) async fn cluster(address: &Address) -> Result<Arc<Self>> {
-        Self::connect(&format!("redis-cluster://{address}")).await
-    }
-
-    async fn connect(url: &str) -> Result<Arc<Self>> {
-        let client = Client::new(fred::types::config::Config::from_url(url)?, None, None, None);
-        client.init().await.context("fred connects")?;
-        Ok(Arc::new(Self(client)))
-    }
-}
-
-impl Contender for Fred {
-    async fn get(&self, key: &str) -> usize {
-        let value: Bytes = self.0.get(key).await.expect("get");
-        value.len()
-    }
-    async fn set(&self, key: &str) {
-        let () = self.0.set(key, &VALUE[..], None, None, false).await.expect("set");
-    }
-}
-
-/// `deadpool-redis`, ten connections, one checked out for each call.
-pub(crate) struct Checkout(Pool);
-
-impl Checkout {
-    /// A pool of ten.
-    pub(crate) fn connect(address: &Address) -> Result<Arc<Self>> {
-        let config = Config::from_url(format!("redis://{address}/"));
-        Ok(Arc::new(Self(
-            config.builder()?.max_size(10).runtime(Runtime::Tokio1).build()?,
-        )))
-    }
-}
-
-impl Contender for Checkout {
-    async fn get(&self, key: &str) -> usize {
-        let value: Vec<u8> = self.0.get().await.expect("checkout").get(key).await.expect("get");
-        value.len()
-    }
-    async fn set(&self, key: &str) {
-        let () = self
-            .0
-            .get()
-            .await
-            .expect("checkout")
-            .set(key, &VALUE[..])
-            .await
-            .expect("set");
-    }
+/// A key. All are made once, so that making them does not count as the client's CPU.
+pub(crate) fn key(number: usize) -> &'static str {
+    static NAMES: LazyLock<Vec<String>> =
+        LazyLock::new(|| (0..KEYS).map(|number| format!("bench:{number}")).collect());
+    &NAMES[number % KEYS]
 }

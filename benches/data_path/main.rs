@@ -1,25 +1,30 @@
-//! The data path beside what else there is: `cargo bench -p benches --bench data_path [-- --quick]`.
+//! The data path beside other clients: `cargo bench -p benches --bench data_path [-- --quick]`.
 //!
-//! One Valkey server and a cluster of three primaries on loopback, values of 100 bytes, 10,000 keys. Ours
-//! is called as services call it, through `Arc<dyn CacheClient>`; the others by their own API, without.
+//! One Valkey server and a cluster of three primaries on loopback, values of 100 bytes, 10,000 keys. `cache-stack`
+//! is this project as services use it: what `cache_stack::from_env()` makes, with guard and metrics, called through
+//! `Arc<dyn CacheClient>`. The others are called by their own API. `-- --help` says how to measure a part.
 
+mod arguments;
 mod contender;
+mod contest;
+mod goals;
+mod ours;
+mod peers;
+mod results;
 mod sequence;
 
+use std::fmt;
 use std::io::Write as _;
-use std::sync::Arc;
 
 use anyhow::Result;
-use benches::{Goal, Options, Sample, Table, run};
-use cache_core::config::{Address, Topology, ValkeyConfig};
-use cache_valkey::ValkeyClient;
+use benches::Goal;
+use clap::Parser as _;
+use opentelemetry_sdk::metrics::{ManualReader, SdkMeterProvider};
 use tests::{Cluster, ClusterOptions, Server, ServerOptions, Version};
 
-use contender::{Checkout, Contender, Fred, Ours, Redis, RedisCluster};
-
-const TASKS: [usize; 5] = [1, 16, 64, 256, 1024];
-const KEYS: usize = 10_000;
-const VALUE: [u8; 100] = [b'v'; 100];
+use arguments::{Arguments, Servers};
+use contender::{Contender as _, KEYS, key};
+use contest::Contest;
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -27,158 +32,63 @@ async fn main() -> Result<()> {
     if std::env::args().any(|argument| argument == "--test" || argument == "--list") {
         return Ok(());
     }
-    let options = Options::from_arguments();
+    let arguments = Arguments::parse();
+    // Without an SDK the stack's metrics would cost less than they do in a service.
+    let metrics = SdkMeterProvider::builder()
+        .with_reader(ManualReader::builder().build())
+        .build();
+    opentelemetry::global::set_meter_provider(metrics.clone());
+
     let mut goals = Vec::new();
-    single(options, &mut goals).await?;
-    cluster(options, &mut goals).await?;
-    let mut out = std::io::stdout().lock();
-    writeln!(
-        out,
+    if arguments.takes_servers(Servers::Single) {
+        let server = Server::start(ServerOptions::new(Version::Valkey8)).await?;
+        measure(Servers::Single, &server.address(), &arguments, &mut goals).await?;
+    }
+    if arguments.takes_servers(Servers::Cluster) {
+        let cluster = Cluster::start(ClusterOptions::new(3, 0)).await?;
+        measure(Servers::Cluster, &cluster.addresses()[0], &arguments, &mut goals).await?;
+    }
+    let options = arguments.options();
+    print(&format!(
         "goals (medians of {} rounds of {:?})",
         options.rounds, options.slice
-    )?;
+    ))?;
     for goal in goals {
-        writeln!(out, "{goal}")?;
+        print(&goal)?;
     }
+    metrics.shutdown()?;
     Ok(())
 }
 
-async fn single(options: Options, goals: &mut Vec<Goal>) -> Result<()> {
-    let server = Server::start(ServerOptions::new(Version::Valkey8)).await?;
-    let address = address(&server.address())?;
-    let ours = ours(Topology::Single {
-        addresses: vec![address.clone()],
-        db: 0,
-    })
-    .await?;
-    fill(&ours).await;
-    let redis = Redis::connect(&address).await?;
-    let fred = Fred::single(&address).await?;
-    let checkout = Checkout::connect(&address)?;
-    let names = [
-        "redis, one multiplexed connection",
-        "cache-valkey",
-        "fred",
-        "deadpool, a checkout per call",
-    ];
-    for (write, title) in [(false, "single, GET"), (true, "single, SET")] {
-        let mut table = Table::new(&format!("{title}; tasks:"), &TASKS, &names);
-        for _ in 0..options.rounds {
-            for (column, &tasks) in TASKS.iter().enumerate() {
-                table.add(0, column, measure(&redis, write, tasks, options).await);
-                table.add(1, column, measure(&ours, write, tasks, options).await);
-                table.add(2, column, measure(&fred, write, tasks, options).await);
-                table.add(3, column, measure(&checkout, write, tasks, options).await);
-            }
-        }
-        print(&table)?;
-        for (column, tasks) in [(2, 64), (3, 256)] {
-            goals.push(at_least(
-                format!("{title} at {tasks} tasks, to one multiplexed connection"),
-                table.ratio(1, 0, column),
-                0.95,
-            ));
-        }
-    }
-    let ratio = sequence::many_against_one_by_one(&ours, options).await;
-    goals.push(at_least(
-        "single, get_many of 100 keys against 100 gets in a row".to_owned(),
-        ratio,
-        15.0,
-    ));
-    Ok(())
-}
-
-async fn cluster(options: Options, goals: &mut Vec<Goal>) -> Result<()> {
-    let cluster = Cluster::start(ClusterOptions::new(3, 0)).await?;
-    let address = address(&cluster.addresses()[0])?;
-    let ours = ours(Topology::Cluster {
-        seeds: vec![address.clone()],
-    })
-    .await?;
-    fill(&ours).await;
-    let redis = RedisCluster::connect(&address).await?;
-    let fred = Fred::cluster(&address).await?;
-    let names = ["redis, ClusterConnection", "cache-valkey", "fred"];
-    for (write, title) in [(false, "cluster, GET"), (true, "cluster, SET")] {
-        let mut table = Table::new(&format!("{title}; tasks:"), &TASKS, &names);
-        for _ in 0..options.rounds {
-            for (column, &tasks) in TASKS.iter().enumerate() {
-                table.add(0, column, measure(&redis, write, tasks, options).await);
-                table.add(1, column, measure(&ours, write, tasks, options).await);
-                table.add(2, column, measure(&fred, write, tasks, options).await);
-            }
-        }
-        print(&table)?;
-        goals.push(at_least(
-            format!("{title} at 64 tasks, to ClusterConnection"),
-            table.ratio(1, 0, 2),
-            2.0,
-        ));
-        goals.push(Goal {
-            what: format!("{title} at 1024 tasks, p99 to ClusterConnection's"),
-            measured: table.ratio_of_p99(1, 0, 4),
-            bound: 0.2,
-            at_least: false,
-        });
-    }
-    let ratio = sequence::many_against_one_by_one(&ours, options).await;
-    goals.push(at_least(
-        "cluster, get_many of 100 keys against 100 gets in a row".to_owned(),
-        ratio,
-        10.0,
-    ));
-    Ok(())
-}
-
-async fn measure<C: Contender>(contender: &Arc<C>, write: bool, tasks: usize, options: Options) -> Sample {
-    let contender = Arc::clone(contender);
-    run(tasks, options.slice, move |task, number| {
-        let contender = Arc::clone(&contender);
-        async move {
-            let key = key(task.wrapping_mul(7_919).wrapping_add(number));
-            if write {
-                contender.set(&key).await;
-            } else {
-                assert_eq!(contender.get(&key).await, VALUE.len());
-            }
-        }
-    })
-    .await
-}
-
-fn key(number: usize) -> String {
-    format!("bench:{}", number % KEYS)
-}
-
-async fn ours(topology: Topology) -> Result<Arc<Ours>> {
-    Ok(Arc::new(Ours(Arc::new(
-        ValkeyClient::connect(&ValkeyConfig::new(topology)).await?,
-    ))))
-}
-
-async fn fill(ours: &Ours) {
+async fn measure(
+    servers: Servers,
+    address: &str,
+    arguments: &Arguments,
+    goals: &mut Vec<Goal>,
+) -> Result<()> {
+    let mut client = ours::bare(servers, address).await?;
     for number in 0..KEYS {
-        ours.set(&key(number)).await;
+        client.set(key(number)).await;
     }
-}
-
-fn address(text: &str) -> Result<Address> {
-    let (host, port) = text
-        .rsplit_once(':')
-        .ok_or_else(|| anyhow::anyhow!("{text} is no host:port"))?;
-    Ok(Address::new(host, port.parse()?))
-}
-
-fn at_least(what: String, measured: f64, bound: f64) -> Goal {
-    Goal {
-        what,
-        measured,
-        bound,
-        at_least: true,
+    let contest = Contest::connect(servers, address, arguments).await?;
+    print(&format!("{servers}: cache-stack is {}\n", contest.stack))?;
+    for operation in arguments.operations() {
+        let results = contest.hold(operation, arguments).await;
+        print(&results)?;
+        goals.extend(goals::of(servers, &results));
     }
+    if arguments.is_complete() {
+        let ratio = sequence::many_against_one_by_one(&client, arguments.options()).await;
+        let bound = match servers {
+            Servers::Single => 15.0,
+            Servers::Cluster => 10.0,
+        };
+        let what = format!("{servers}, get_many of 100 keys against 100 gets in a row");
+        goals.extend(goals::at_least(what, Some(ratio), bound));
+    }
+    Ok(())
 }
 
-fn print(table: &Table) -> Result<()> {
-    Ok(writeln!(std::io::stdout().lock(), "{table}")?)
+fn print(line: &impl fmt::Display) -> Result<()> {
+    Ok(writeln!(std::io::stdout().lock(), "{line}")?)
 }

@@ -3,8 +3,8 @@
 use benches::{Options, median};
 use cache_core::clock;
 
-use crate::contender::Ours;
-use crate::key;
+use crate::contender::key;
+use crate::ours::Ours;
 
 /// The keys of one call.
 const MANY: usize = 100;
@@ -12,7 +12,6 @@ const MANY: usize = 100;
 /// How many times faster one call for many keys is: the median over the rounds.
 pub(crate) async fn many_against_one_by_one(ours: &Ours, options: Options) -> f64 {
     let keys: Vec<_> = (0..MANY).map(|number| key(number * 97)).collect();
-    let keys: Vec<_> = keys.iter().map(String::as_str).collect();
     let mut ratios = Vec::new();
     for _ in 0..options.rounds * 5 {
         let start = clock::now();

@@ -103,7 +103,7 @@ pub(crate) async fn compare(options: Options) -> Result<Vec<Goal>> {
     };
     let columns = 0..TASKS.len();
     Ok(columns
-        .flat_map(|column| [goal(DECODING, 5.0, column), goal(TIERED, 0.5, column)])
+        .flat_map(|column| [goal(DECODING, 5.0, column), goal(TIERED, 1.0, column)])
         .collect())
 }
 

@@ -21,28 +21,54 @@ pub struct Sample {
     pub cpu: f64,
 }
 
+/// The call that tasks repeat. Each task has its own clone, so that tasks share only what the client under load makes
+/// them share.
+pub trait Call: Clone + Send + 'static {
+    /// Makes call `number` of task `task`.
+    fn call(&mut self, task: usize, number: usize) -> impl Future<Output = ()> + Send;
+}
+
+impl<F, Fut> Call for F
+where
+    F: FnMut(usize, usize) -> Fut + Clone + Send + 'static,
+    Fut: Future<Output = ()> + Send,
+{
+    fn call(&mut self, task: usize, number: usize) -> impl Future<Output = ()> + Send {
+        self(task, number)
+    }
+}
+
 /// Runs `tasks` tasks for `slice`, each making one call after the other; `call` gets the task and the
 /// number of the call.
 ///
 /// # Panics
 ///
-/// Where a task panics, which is how a call that fails ends the benchmark.
+/// Panics if a task panics, which is how a call that fails ends the benchmark.
 pub async fn run<F, Fut>(tasks: usize, slice: Duration, call: F) -> Sample
 where
-    F: Fn(usize, usize) -> Fut + Clone + Send + 'static,
+    F: FnMut(usize, usize) -> Fut + Clone + Send + 'static,
     Fut: Future<Output = ()> + Send,
 {
+    repeat(tasks, slice, call).await
+}
+
+/// Runs `tasks` tasks for `slice`, each making one `call` after the other.
+///
+/// # Panics
+///
+/// Panics if a task panics, which is how a call that fails ends the benchmark.
+pub async fn repeat(tasks: usize, slice: Duration, call: impl Call) -> Sample {
     let stop = Arc::new(AtomicBool::new(false));
     let (start, cpu) = (clock::now(), spent());
     let workers: Vec<_> = (0..tasks)
         .map(|task| {
-            let (stop, call) = (Arc::clone(&stop), call.clone());
+            let (stop, mut call) = (Arc::clone(&stop), call.clone());
             tokio::spawn(async move {
                 let mut times = histogram();
                 let mut number = 0;
                 while !stop.load(Ordering::Relaxed) {
                     let begun = clock::now();
-                    call(task, number).await;
+                    call.call(task, number).await;
                     let nanos = begun.elapsed().as_nanos();
                     times.saturating_record(u64::try_from(nanos).unwrap_or(u64::MAX));
                     number += 1;

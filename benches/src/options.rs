@@ -12,19 +12,25 @@ pub struct Options {
 }
 
 impl Options {
-    /// From the command line: `--quick` for a look, nothing for numbers worth quoting.
+    /// For a look.
+    pub const QUICK: Self = Self {
+        rounds: 3,
+        slice: Duration::from_millis(150),
+    };
+
+    /// For numbers worth quoting.
+    pub const FULL: Self = Self {
+        rounds: 9,
+        slice: Duration::from_millis(400),
+    };
+
+    /// From the command line: [`QUICK`](Self::QUICK) with `--quick`, [`FULL`](Self::FULL) without.
     #[must_use]
     pub fn from_arguments() -> Self {
         if std::env::args().any(|argument| argument == "--quick") {
-            Self {
-                rounds: 3,
-                slice: Duration::from_millis(150),
-            }
+            Self::QUICK
         } else {
-            Self {
-                rounds: 9,
-                slice: Duration::from_millis(400),
-            }
+            Self::FULL
         }
     }
 }

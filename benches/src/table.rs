@@ -45,6 +45,12 @@ impl Table {
         self.ratio_of(contender, to, column, |sample| sample.p99)
     }
 
+    /// The median over the rounds of the median time of a step, in microseconds.
+    #[must_use]
+    pub fn p50(&self, contender: usize, column: usize) -> f64 {
+        median(self.samples[contender][column].iter().map(|sample| sample.p50))
+    }
+
     /// The median over the rounds of what a step of a contender spent, in microseconds of a core.
     #[must_use]
     pub fn cpu(&self, contender: usize, column: usize) -> f64 {
