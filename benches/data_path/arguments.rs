@@ -98,17 +98,17 @@ impl Arguments {
     pub(crate) fn operations(&self) -> impl Iterator<Item = Operation> {
         [Operation::Get, Operation::Set]
             .into_iter()
-            .filter(|operation| takes(&self.operation, *operation))
+            .filter(|operation| takes(&self.operation, operation))
     }
 
     /// Whether to measure these servers.
     pub(crate) fn takes_servers(&self, servers: Servers) -> bool {
-        takes(&self.server, servers)
+        takes(&self.server, &servers)
     }
 
     /// Whether to measure this contender.
     pub(crate) fn takes_contender(&self, name: Name) -> bool {
-        takes(&self.contender, name)
+        takes(&self.contender, &name)
     }
 
     /// Whether all operations, tasks and contenders are to be measured.
@@ -118,8 +118,8 @@ impl Arguments {
 }
 
 /// No choice takes everything.
-fn takes<T: PartialEq>(chosen: &[T], candidate: T) -> bool {
-    chosen.is_empty() || chosen.contains(&candidate)
+fn takes<T: PartialEq>(chosen: &[T], candidate: &T) -> bool {
+    chosen.is_empty() || chosen.contains(candidate)
 }
 
 impl fmt::Display for Servers {

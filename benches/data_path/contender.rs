@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use benches::{Call, Sample, run};
+use benches::{Call, Sample, repeat};
 
 use crate::arguments::Operation;
 
@@ -38,8 +38,8 @@ impl<C: Contender> Measured for C {
     async fn measure(&self, operation: Operation, tasks: usize, slice: Duration) -> Sample {
         let contender = self.clone();
         match operation {
-            Operation::Get => run(tasks, slice, Gets(contender)).await,
-            Operation::Set => run(tasks, slice, Sets(contender)).await,
+            Operation::Get => repeat(tasks, slice, Gets(contender)).await,
+            Operation::Set => repeat(tasks, slice, Sets(contender)).await,
         }
     }
 }

@@ -23,13 +23,16 @@ impl Contest {
             Servers::Single => Box::new(Redis::single(address).await?),
             Servers::Cluster => Box::new(Redis::cluster(address).await?),
         };
+        let fred = Fred::connect(servers, address).await?;
+        let rustis = Rustis::connect(servers, address).await?;
         let (stack, description) = ours::stack(servers, address).await?;
+        let bare = ours::bare(servers, address).await?;
         let mut contenders: Vec<(Name, Box<dyn Measured>)> = vec![
             (Name::Redis, redis),
-            (Name::Fred, Box::new(Fred::connect(servers, address).await?)),
-            (Name::Rustis, Box::new(Rustis::connect(servers, address).await?)),
+            (Name::Fred, Box::new(fred)),
+            (Name::Rustis, Box::new(rustis)),
             (Name::Stack, Box::new(stack)),
-            (Name::Bare, Box::new(ours::bare(servers, address).await?)),
+            (Name::Bare, Box::new(bare)),
         ];
         if servers == Servers::Single {
             contenders.push((Name::Deadpool, Box::new(Checkout::connect(address)?)));

@@ -8,6 +8,6 @@ mod load;
 mod options;
 mod table;
 
-pub use load::{Call, Sample, run};
+pub use load::{Call, Sample, repeat, run};
 pub use options::Options;
 pub use table::{Goal, Table, median};

@@ -38,12 +38,26 @@ where
     }
 }
 
+/// Runs `tasks` tasks for `slice`, each making one call after the other; `call` gets the task and the
+/// number of the call.
+///
+/// # Panics
+///
+/// Panics if a task panics, which is how a call that fails ends the benchmark.
+pub async fn run<F, Fut>(tasks: usize, slice: Duration, call: F) -> Sample
+where
+    F: FnMut(usize, usize) -> Fut + Clone + Send + 'static,
+    Fut: Future<Output = ()> + Send,
+{
+    repeat(tasks, slice, call).await
+}
+
 /// Runs `tasks` tasks for `slice`, each making one `call` after the other.
 ///
 /// # Panics
 ///
 /// Panics if a task panics, which is how a call that fails ends the benchmark.
-pub async fn run(tasks: usize, slice: Duration, call: impl Call) -> Sample {
+pub async fn repeat(tasks: usize, slice: Duration, call: impl Call) -> Sample {
     let stop = Arc::new(AtomicBool::new(false));
     let (start, cpu) = (clock::now(), spent());
     let workers: Vec<_> = (0..tasks)
