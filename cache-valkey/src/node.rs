@@ -85,7 +85,8 @@ impl Blueprint {
         } = self.dialer.dial(&self.address, self.mode, events).await?;
         witness.agreed(tracking, greeting.replica);
         let max_age = self.dialer.limits().max_age;
-        Ok((Link::new(connection, valid_for, max_age, witness), greeting))
+        let node = self.node.clone();
+        Ok((Link::new(node, connection, valid_for, max_age, witness), greeting))
     }
 }
 
@@ -152,13 +153,24 @@ impl Node {
     }
 
     /// As [`send`](Self::send), on this connection.
-    pub(crate) async fn send_on(
+    async fn send_on(
         &self,
         link: &Link,
         command: &Command<'_>,
         deadline: Deadline,
     ) -> Result<Reply, CacheError> {
-        match link.connection.send(command, deadline).await {
+        let result = link.connection.send(command, deadline).await;
+        self.judge(link, command, result)
+    }
+
+    /// What the outcome of `command` on a connection of this node means.
+    pub(crate) fn judge(
+        &self,
+        link: &Link,
+        command: &Command<'_>,
+        result: Result<Reply, CacheError>,
+    ) -> Result<Reply, CacheError> {
+        match result {
             Ok(reply) if command.is_answered_by(&reply) => Ok(reply),
             Ok(reply) => Err(self.give_up(link, command, &reply)),
             Err(error) => Err(self.name(error, link)),

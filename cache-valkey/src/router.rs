@@ -31,25 +31,29 @@ impl Router {
     pub(crate) async fn send(&self, command: &Command<'_>, deadline: Deadline) -> Result<Reply, CacheError> {
         let first = match self.ready_connection(command) {
             None => None,
-            Some((node, link)) => {
-                let result = node.send_on(&link, command, deadline).await;
-                if matches!(&result, Ok(reply) if !matches!(reply, Reply::Error(_))) {
-                    return result;
+            Some(link) => match link.connection.send(command, deadline).await {
+                Ok(reply) if command.is_answered_by(&reply) && !matches!(reply, Reply::Error(_)) => {
+                    return Ok(reply);
                 }
-                Some((node, result))
-            }
+                result => match link.node() {
+                    Some(node) => {
+                        let result = node.judge(&link, command, result);
+                        Some((node, result))
+                    }
+                    // Nodes outlive the calls on them, but a call must never be sent twice because one did not.
+                    None => return result,
+                },
+            },
         };
         Box::pin(self.see_through(command, deadline, first)).await
     }
 
-    /// The node that a command goes to and a connection to it, if neither needs waiting for.
-    fn ready_connection(&self, command: &Command<'_>) -> Option<(Arc<Node>, Arc<Link>)> {
-        let node = match self {
-            Self::Single(single) => single.first_node(command.effect()),
-            Self::Cluster(cluster) => cluster.route(command, false).ok(),
-        }?;
-        let link = node.ready_link()?;
-        Some((node, link))
+    /// A connection to the node that a command goes to, if there is no need to wait for either.
+    fn ready_connection(&self, command: &Command<'_>) -> Option<Arc<Link>> {
+        match self {
+            Self::Single(single) => single.ready_connection(command.effect()),
+            Self::Cluster(cluster) => cluster.ready_connection(command),
+        }
     }
 
     /// Sees a command through that has not been sent, or whose first try had no good reply.

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use crate::command::{Command, Effect};
 use crate::deadline::Deadline;
 use crate::error::from_server;
-use crate::node::Node;
+use crate::node::{Link, Node};
 use crate::reply::Reply;
 use crate::retry::Tries;
 use crate::tracking::{Answers, Feed};
@@ -152,13 +152,12 @@ impl Single {
         Ok(())
     }
 
-    /// The node for the first try of a command, if there is one.
-    pub(crate) fn first_node(&self, effect: Effect) -> Option<Arc<Node>> {
-        match (effect, self.read_from) {
-            (Effect::Read, ReadFrom::Replica) => self.replica(),
-            (Effect::Read, ReadFrom::PreferReplica) => self.replica().or_else(|| self.primary.load_full()),
-            _ => self.primary.load_full(),
+    /// A connection for the first try of a command, if there is no need to wait for one.
+    pub(crate) fn ready_connection(&self, effect: Effect) -> Option<Arc<Link>> {
+        if effect == Effect::Read && self.read_from != ReadFrom::Primary {
+            return self.replica()?.ready_link();
         }
+        self.primary.load().as_ref()?.ready_link()
     }
 
     fn node_for(&self, effect: Effect, tries: &Tries) -> Result<Arc<Node>, CacheError> {

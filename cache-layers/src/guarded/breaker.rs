@@ -17,7 +17,7 @@ use cache_core::{CacheError, ErrorSource, Outcome, Unavailability};
 use humantime::format_duration;
 
 use super::config::GuardedConfig;
-use super::events::{BreakerState, Counters, StateChange};
+use super::events::{BreakerState, Count, Counters, StateChange};
 use super::window::{Totals, Window};
 use run::Run;
 
@@ -165,7 +165,7 @@ impl Breaker {
         // Here all places are taken by calls that do not come back: they hang without a deadline, or nobody
         // polls them. The circuit must not stay half-open for their sake.
         core.last_taken = now;
-        self.counters.probes.add();
+        self.counters.add(Count::probes);
         let ticket = Ticket {
             probe: true,
             ..Ticket::of(core.generation, now)
@@ -210,13 +210,13 @@ impl Breaker {
         core.opened = now;
         core.until = now + self.rules.rest();
         core.before = self.totals();
-        core.shed_before = self.counters.shed.get();
+        core.shed_before = self.counters.get(Count::shed);
         core.why = Some(Why {
             totals,
             run: (!by_rate).then_some((run, since)),
             cause: verdict.cause(),
         });
-        self.counters.opened.add();
+        self.counters.add(Count::opened);
         self.turn(&mut core, BreakerState::Open, now, verdict.cause())
     }
 
@@ -235,7 +235,7 @@ impl Breaker {
                 core.why = None;
                 self.window.clear();
                 self.run.end();
-                self.counters.closed.add();
+                self.counters.add(Count::closed);
                 self.turn(&mut core, BreakerState::Closed, now, None)
             }
             Verdict::Void if !slow => {
@@ -284,7 +284,7 @@ impl Breaker {
             calls: totals.calls,
             failures: totals.failures,
             slow: totals.slow,
-            shed: self.counters.shed.get().saturating_sub(core.shed_before),
+            shed: self.counters.get(Count::shed).saturating_sub(core.shed_before),
             cause,
         }))
     }
@@ -292,9 +292,9 @@ impl Breaker {
     /// All that was ever counted.
     fn totals(&self) -> Totals {
         Totals {
-            calls: self.counters.calls.get(),
-            failures: self.counters.failures.get(),
-            slow: self.counters.slow.get(),
+            calls: self.counters.get(Count::calls),
+            failures: self.counters.get(Count::failures),
+            slow: self.counters.get(Count::slow),
         }
     }
 

@@ -3,12 +3,12 @@
 //! Not in here: metrics. Whoever makes them listens, or asks.
 
 use std::fmt::{self, Debug};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use cache_core::CacheError;
 
 use super::OnFailure;
+use crate::metrics::Tally;
 
 /// What the circuit breaker does with calls at the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -70,16 +70,36 @@ macro_rules! counters {
             $($(#[$doc])* pub $name: u64,)+
         }
 
+        /// What is counted.
+        #[expect(non_camel_case_types, reason = "the names of the fields of GuardStats")]
+        #[derive(Clone, Copy, Debug)]
+        pub(super) enum Count {
+            $($name,)+
+        }
+
         /// The counters behind [`GuardStats`].
-        #[derive(Debug, Default)]
-        pub(super) struct Counters {
-            $(pub(super) $name: Counter,)+
+        #[derive(Default)]
+        pub(super) struct Counters(Tally<{ [$(stringify!($name)),+].len() }>);
+
+        impl fmt::Debug for Counters {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("Counters")
+            }
         }
 
         impl Counters {
+            #[inline]
+            pub(super) fn add(&self, count: Count) {
+                self.0.add(count as usize, 1);
+            }
+
+            pub(super) fn get(&self, count: Count) -> u64 {
+                self.0.sum(count as usize)
+            }
+
             pub(super) fn snapshot(&self) -> GuardStats {
                 GuardStats {
-                    $($name: self.$name.get(),)+
+                    $($name: self.get(Count::$name),)+
                 }
             }
         }
@@ -110,20 +130,6 @@ counters! {
     probes,
 }
 
-/// A number that only grows.
-#[derive(Debug, Default)]
-pub(super) struct Counter(AtomicU64);
-
-impl Counter {
-    #[inline]
-    pub(super) fn add(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
 
 /// The line of a change of state. What callers notice is a warning; what follows until the circuit closes is
 /// for who looks closely, since it happens once a second.

@@ -25,7 +25,7 @@ pub use events::{BreakerState, GuardListener, GuardStats, StateChange};
 
 use breaker::{Breaker, Ticket, Told};
 use bypassed::Bypassed;
-use events::Counters;
+use events::{Count, Counters};
 use running::{Running, is_failure};
 
 /// A deadline for the whole call, a circuit breaker, and a choice of what an unavailable backend means.
@@ -235,7 +235,7 @@ impl Guarded {
         match ticket {
             Some(ticket) => Ok(Some(ticket)),
             None => {
-                self.counters.shed.add();
+                self.counters.add(Count::shed);
                 Err(Stop::Shed(breaker))
             }
         }
@@ -255,7 +255,7 @@ impl Guarded {
         match result {
             Ok(value) => Ok(value),
             Err(stop) if self.config.on_failure == OnFailure::Bypass && stop.is_bypassed() => {
-                self.counters.bypassed.add();
+                self.counters.add(Count::bypassed);
                 if let Stop::Failed(error) = &stop
                     && self.state() == BreakerState::Closed
                 {

@@ -7,6 +7,7 @@ use cache_core::{CacheError, Stage};
 
 use super::Guarded;
 use super::breaker::{Ticket, Verdict};
+use super::events::Count;
 
 /// Whether an error says that the backend is not available.
 pub(super) const fn is_failure(error: &CacheError) -> bool {
@@ -36,10 +37,10 @@ impl Running<'_> {
         };
         if let Verdict::Bad(error) = verdict {
             let counters = &self.guard.counters;
-            counters.failures.add();
+            counters.add(Count::failures);
             let by_deadline = |after: &Duration| self.guard.config.deadline == Some(*after);
             if matches!(error, CacheError::Timeout { stage: Stage::Call, after } if by_deadline(after)) {
-                counters.timeouts.add();
+                counters.add(Count::timeouts);
             }
         }
         let slow = self.guard.config.slow_call;
@@ -57,9 +58,9 @@ impl Running<'_> {
     fn report(&self, verdict: Verdict<'_>, now: Instant, slow: Option<Duration>) {
         let guard = self.guard;
         let is_slow = slow.is_some_and(|slow| now.saturating_duration_since(self.started) >= slow);
-        guard.counters.calls.add();
+        guard.counters.add(Count::calls);
         if is_slow {
-            guard.counters.slow.add();
+            guard.counters.add(Count::slow);
         }
         if let (Some(breaker), Some(ticket)) = (&guard.breaker, self.ticket) {
             guard.tell(breaker.end(ticket, now, verdict, is_slow));
@@ -75,7 +76,7 @@ impl Drop for Running<'_> {
     fn drop(&mut self) {
         if !self.ended {
             let config = &self.guard.config;
-            self.guard.counters.dropped.add();
+            self.guard.counters.add(Count::dropped);
             let slow = config.slow_call.or(self.is_probe().then_some(config.open_for));
             self.report(Verdict::Void, clock::now(), slow);
         }

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use cache_core::clock::Instant;
 
+use crate::metrics::Tally;
+
 const STEPS: u64 = 10;
 const BUCKETS: usize = 10;
 
@@ -22,6 +24,8 @@ pub(super) struct Window {
     /// Nanoseconds.
     step: u64,
     buckets: [Bucket; BUCKETS],
+    /// The calls of each bucket. Counted by every call, so by each thread for itself.
+    calls: Tally<BUCKETS>,
     turning: Mutex<()>,
 }
 
@@ -29,7 +33,6 @@ pub(super) struct Window {
 struct Bucket {
     /// The step that the counts are of; 0 is none.
     step: AtomicU64,
-    calls: AtomicU64,
     failures: AtomicU64,
     slow: AtomicU64,
 }
@@ -59,6 +62,7 @@ impl Window {
             origin,
             step: (nanos(span) / STEPS).max(1),
             buckets: Default::default(),
+            calls: Tally::default(),
             turning: Mutex::default(),
         }
     }
@@ -66,11 +70,12 @@ impl Window {
     #[inline]
     pub(super) fn count(&self, now: Instant, failed: bool, slow: bool) {
         let step = self.step_of(now);
-        let bucket = self.bucket(step);
-        if bucket.step.load(Ordering::Acquire) != step && !self.begin(bucket, step) {
+        let place = place(step);
+        let bucket = &self.buckets[place];
+        if bucket.step.load(Ordering::Acquire) != step && !self.begin(place, step) {
             return;
         }
-        bucket.calls.fetch_add(1, Ordering::Relaxed);
+        self.calls.add(place, 1);
         if failed {
             bucket.failures.fetch_add(1, Ordering::Relaxed);
         }
@@ -82,10 +87,10 @@ impl Window {
     pub(super) fn totals(&self, now: Instant) -> Totals {
         let newest = self.step_of(now);
         let mut totals = Totals::default();
-        for bucket in &self.buckets {
+        for (place, bucket) in self.buckets.iter().enumerate() {
             let step = bucket.step.load(Ordering::Acquire);
             if step + STEPS > newest {
-                totals.calls += bucket.calls.load(Ordering::Relaxed);
+                totals.calls += self.calls.sum(place);
                 totals.failures += bucket.failures.load(Ordering::Relaxed);
                 totals.slow += bucket.slow.load(Ordering::Relaxed);
             }
@@ -96,7 +101,8 @@ impl Window {
     /// Forgets everything.
     pub(super) fn clear(&self) {
         let _turning = self.turning.lock().unwrap_or_else(PoisonError::into_inner);
-        for bucket in &self.buckets {
+        for (place, bucket) in self.buckets.iter().enumerate() {
+            self.calls.clear(place);
             bucket.clear();
             bucket.step.store(0, Ordering::Release);
         }
@@ -104,20 +110,18 @@ impl Window {
 
     /// Makes `bucket` that of `step`; whether it is. It is not where a later step has it already.
     #[cold]
-    fn begin(&self, bucket: &Bucket, step: u64) -> bool {
+    fn begin(&self, place: usize, step: u64) -> bool {
+        let bucket = &self.buckets[place];
         let _turning = self.turning.lock().unwrap_or_else(PoisonError::into_inner);
         let held = bucket.step.load(Ordering::Relaxed);
         if held < step {
+            self.calls.clear(place);
             bucket.clear();
             bucket.step.store(step, Ordering::Release);
         }
         held <= step
     }
 
-    #[inline]
-    fn bucket(&self, step: u64) -> &Bucket {
-        &self.buckets[usize::try_from(step % STEPS).unwrap_or_default() % BUCKETS]
-    }
 
     /// The number of the step that `now` lies in. They count from `STEPS`, so that 0 is never lately.
     #[inline]
@@ -126,9 +130,14 @@ impl Window {
     }
 }
 
+/// The bucket of a step.
+#[inline]
+fn place(step: u64) -> usize {
+    usize::try_from(step % STEPS).unwrap_or_default() % BUCKETS
+}
+
 impl Bucket {
     fn clear(&self) {
-        self.calls.store(0, Ordering::Relaxed);
         self.failures.store(0, Ordering::Relaxed);
         self.slow.store(0, Ordering::Relaxed);
     }

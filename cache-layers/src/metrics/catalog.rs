@@ -185,7 +185,7 @@ metrics! {
     DURATION: "cache.operation.duration", Histogram, "s", [TIER, OPERATION, OUTCOME, ERROR],
         "How long calls took that the near tier or the embedded client may answer; of one in 16, chosen by chance, unless configured otherwise.";
     CLIENT_DURATION: "db.client.operation.duration", Histogram, "s", [TIER, OPERATION, SYSTEM, OUTCOME, ERROR],
-        "How long calls to the backend took, with all that the client does for them; of every call, unless configured otherwise.";
+        "How long calls to the backend took, with all that the client does for them; of every call while there are few, of more about 1,000 per second and thread, chosen by chance, unless configured otherwise.";
     LOOKUPS: "cache.lookups", Counter, "{key}", [TIER, FOUND],
         "Keys that `get`, `get_entry` and `get_many` asked for and had an answer for. Exact.";
     ANSWERS: "cache.read_through.answers", Counter, "{key}", [ANSWER],

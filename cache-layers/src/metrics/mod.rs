@@ -34,9 +34,7 @@ use crate::tiered::Tiered;
 pub use self::labels::Tier;
 pub(crate) use self::labels::{Operation, Outcome};
 pub(crate) use self::operations::TierCalls;
-pub(crate) use self::tally::Sampler;
-#[cfg(feature = "encryption")]
-pub(crate) use self::tally::Tally;
+pub(crate) use self::tally::{Sampler, Tally};
 
 #[cfg(feature = "encryption")]
 use self::encryption::EncryptionMetrics;

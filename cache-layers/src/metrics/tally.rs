@@ -8,6 +8,10 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::thread::available_parallelism;
 
+use cache_core::clock::{self, Instant};
+
+use crate::observed::Timing;
+
 /// `N` counters.
 #[derive(Debug)]
 pub(crate) struct Tally<const N: usize> {
@@ -34,56 +38,98 @@ impl<const N: usize> Tally<N> {
         self.shards[here() & (self.shards.len() - 1)].0[counter].fetch_add(much, Ordering::Relaxed);
     }
 
+    /// Sets a counter to zero. What is counted meanwhile may be lost.
+    pub(crate) fn clear(&self, counter: usize) {
+        for shard in &self.shards {
+            shard.0[counter].store(0, Ordering::Relaxed);
+        }
+    }
+
     pub(crate) fn sum(&self, counter: usize) -> u64 {
         let each = self.shards.iter().map(|shard| &shard.0[counter]);
         each.fold(0, |sum, one| sum.wrapping_add(one.load(Ordering::Relaxed)))
     }
 }
 
-/// Picks one call in so many, by chance, so that no rhythm of the caller's can hide from it.
+/// Picks the calls whose duration is measured, by chance, so that no rhythm of the caller's can hide from it.
 #[derive(Debug)]
 pub(crate) struct Sampler {
-    one_in: u32,
-    shards: Box<[Countdown]>,
+    timing: Timing,
+    origin: Instant,
+    shards: Box<[Pace]>,
 }
 
+/// How one shard picks.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-struct Countdown(AtomicU32);
+struct Pace {
+    /// Calls to let pass before the next one is picked, and how many these are on average.
+    left: AtomicU32,
+    gap: AtomicU32,
+    /// The second that the following counts are of.
+    second: AtomicU64,
+    picked: AtomicU32,
+    passed: AtomicU32,
+}
+
+/// The gap of a shard that has picked twice its share within one second and knows no rate yet.
+const FIRST_GAP: u32 = 64;
 
 impl Sampler {
-    /// Picks all calls where `one_in` is 1 (or 0).
-    pub(crate) fn new(one_in: u32) -> Self {
+    pub(crate) fn new(timing: Timing) -> Self {
         Self {
-            one_in,
-            shards: (0..shards()).map(|_| Countdown::default()).collect(),
+            timing,
+            origin: clock::now(),
+            shards: (0..shards()).map(|_| Pace::default()).collect(),
         }
     }
 
-    /// Whether this call is picked.
+    /// The present instant if this call is picked.
     #[inline]
-    pub(crate) fn picks(&self) -> bool {
-        if self.one_in <= 1 {
-            return true;
-        }
+    pub(crate) fn pick(&self) -> Option<Instant> {
         // Threads that share a shard may step over each other here: a gap is a little longer then.
-        let left = &self.shards[here() & (self.shards.len() - 1)].0;
-        match left.load(Ordering::Relaxed) {
-            0 => {
-                left.store(self.gap(), Ordering::Relaxed);
-                true
-            }
+        let pace = &self.shards[here() & (self.shards.len() - 1)];
+        match pace.left.load(Ordering::Relaxed) {
+            0 => Some(self.pick_now(pace)),
             more => {
-                left.store(more - 1, Ordering::Relaxed);
-                false
+                pace.left.store(more - 1, Ordering::Relaxed);
+                None
             }
         }
     }
 
-    /// How many calls to let pass: anything from none to twice what they are on average.
-    #[cold]
-    fn gap(&self) -> u32 {
-        rand::random_range(0..=(self.one_in - 1).saturating_mul(2))
+    fn pick_now(&self, pace: &Pace) -> Instant {
+        let now = clock::now();
+        let gap = match self.timing {
+            Timing::Every => return now,
+            Timing::OneIn(calls) => calls.saturating_sub(1),
+            Timing::UpTo(limit) => pace.gap(now.saturating_duration_since(self.origin).as_secs(), limit),
+        };
+        if gap > 0 {
+            // Anything from none to twice what it is on average.
+            let gap = rand::random_range(0..=gap.saturating_mul(2));
+            pace.left.store(gap, Ordering::Relaxed);
+            pace.passed.fetch_add(gap, Ordering::Relaxed);
+        }
+        now
+    }
+}
+
+impl Pace {
+    /// The gap to keep at `second` so that about `limit` calls are picked in each: by what the last second was like.
+    fn gap(&self, second: u64, limit: u32) -> u32 {
+        let limit = limit.max(1);
+        if self.second.swap(second, Ordering::Relaxed) != second {
+            let calls = self.picked.swap(0, Ordering::Relaxed).saturating_add(self.passed.swap(0, Ordering::Relaxed));
+            self.gap.store((calls / limit).saturating_sub(1), Ordering::Relaxed);
+        }
+        let picked = self.picked.fetch_add(1, Ordering::Relaxed);
+        let gap = self.gap.load(Ordering::Relaxed);
+        if picked < limit.saturating_mul(2) {
+            gap
+        } else {
+            gap.saturating_mul(2).max(FIRST_GAP)
+        }
     }
 }
 
@@ -128,12 +174,33 @@ mod tests {
 
     #[test]
     fn one_call_in_so_many_is_picked_and_not_by_a_rhythm() {
-        let sampler = Sampler::new(16);
-        let picked: Vec<u32> = (0..160_000).filter(|_| sampler.picks()).collect();
+        let sampler = Sampler::new(Timing::OneIn(16));
+        let picked: Vec<u32> = (0..160_000).filter(|_| sampler.pick().is_some()).collect();
         assert!((9_000..11_000).contains(&picked.len()), "{}", picked.len());
         // Of a caller who alternates between two calls, both are seen alike.
         let even = picked.iter().filter(|&call| call % 2 == 0).count();
         assert!((4_000..6_000).contains(&even), "{even}");
-        assert!((0..100).all(|_| Sampler::new(1).picks()));
+        assert!((0..100).all(|_| Sampler::new(Timing::Every).pick().is_some()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_many_calls_about_so_many_are_picked_in_every_second_and_of_few_all() {
+        let sampler = Sampler::new(Timing::UpTo(1_000));
+        let second = |calls: u32| (0..calls).filter(|_| sampler.pick().is_some()).count();
+        assert_eq!(second(900), 900);
+        let mut picked = Vec::new();
+        for _ in 0..10 {
+            tokio::time::advance(std::time::Duration::from_secs(1)).await;
+            picked.push(second(100_000));
+        }
+        // The first busy second has no rate to go by.
+        assert!(picked[0] <= 4_000, "{picked:?}");
+        assert!(picked[2..].iter().all(|picked| (600..=1_500).contains(picked)), "{picked:?}");
+        for _ in 0..2 {
+            tokio::time::advance(std::time::Duration::from_secs(1)).await;
+            second(500);
+        }
+        tokio::time::advance(std::time::Duration::from_secs(1)).await;
+        assert_eq!(second(500), 500);
     }
 }

@@ -1,6 +1,6 @@
 //! One call that is being observed: from its first poll to its answer, or to its being dropped.
 
-use cache_core::clock::{self, Instant};
+use cache_core::clock::Instant;
 use tracing::Span;
 use tracing::field::Empty;
 
@@ -20,7 +20,7 @@ impl<'a> Call<'a> {
         Self {
             calls,
             operation,
-            begun: sampler.picks().then(clock::now),
+            begun: sampler.pick(),
             outcome: Outcome::Cancelled,
             span: span(calls, operation, keys),
         }

@@ -33,6 +33,9 @@ pub enum Timing {
     /// Of one call in this many, chosen by chance when it begins. So quantiles are those of all calls,
     /// and the count of the histogram is that of the sample.
     OneIn(u32),
+    /// Of every call while there are few, and of more about this many per second on each thread, chosen by chance. What a
+    /// measurement costs stays the same then, however busy the client is.
+    UpTo(u32),
 }
 
 impl ObservedConfig {
@@ -67,8 +70,8 @@ impl ObservedConfigBuilder {
         self
     }
 
-    /// Of which calls the duration is measured. Default: every call to a [system](Self::system); at an edge
-    /// without one, where a call may cost less than its measurement, one in 16.
+    /// Of which calls the duration is measured. Default: of calls to a [system](Self::system), up to 1,000 per second and
+    /// thread; at an edge without one, where a call may cost less than its measurement, one in 16.
     pub const fn timing(mut self, timing: Timing) -> Self {
         self.timing = Some(timing);
         self
@@ -90,12 +93,12 @@ impl ObservedConfigBuilder {
         let system = self.system.or((tier == Tier::Far).then_some("_OTHER"));
         let timing = self.timing.unwrap_or(match system {
             None => Timing::OneIn(16),
-            Some(_) => Timing::Every,
+            Some(_) => Timing::UpTo(1_000),
         });
         if system.is_some_and(str::is_empty) {
             return refuse("system", "takes a name that is not empty");
         }
-        if timing == Timing::OneIn(0) {
+        if matches!(timing, Timing::OneIn(0) | Timing::UpTo(0)) {
             return refuse("timing", "takes one call in 1 or more");
         }
         Ok(ObservedConfig {
@@ -130,7 +133,7 @@ mod tests {
         let of = |config: ObservedConfigBuilder| config.build().unwrap().timing;
         let new = ObservedConfig::builder;
         assert_eq!(of(new().tier(Tier::Edge)), Timing::OneIn(16));
-        assert_eq!(of(new().tier(Tier::Far)), Timing::Every);
-        assert_eq!(of(new().tier(Tier::Edge).system("valkey")), Timing::Every);
+        assert_eq!(of(new().tier(Tier::Far)), Timing::UpTo(1_000));
+        assert_eq!(of(new().tier(Tier::Edge).system("valkey")), Timing::UpTo(1_000));
     }
 }

@@ -12,11 +12,11 @@ use super::table::{Shard, Table};
 use super::{Cluster, SURVEYED};
 use crate::command::Command;
 use crate::deadline::Deadline;
-use crate::node::Node;
+use crate::node::{Link, Node};
 
 impl Cluster {
     /// The node to send `command` to: by its key, or any primary where it has none.
-    pub(crate) fn route(&self, command: &Command<'_>, retried: bool) -> Result<Arc<Node>, CacheError> {
+    pub(super) fn route(&self, command: &Command<'_>, retried: bool) -> Result<Arc<Node>, CacheError> {
         let table = self.table.load();
         let Some(key) = command.routing_key() else {
             return self.any_primary(&table);
@@ -26,6 +26,15 @@ impl Cluster {
             Some(shard) => self.choose(shard, command.reads(), retried),
             None => Err(self.nobody(Some(slot))),
         }
+    }
+
+    /// A connection for the first try of `command`, if there is no need to wait for one.
+    pub(crate) fn ready_connection(&self, command: &Command<'_>) -> Option<Arc<Link>> {
+        let key = command.routing_key()?;
+        if command.reads() && self.read_from != ReadFrom::Primary {
+            return self.route(command, false).ok()?.ready_link();
+        }
+        self.table.load().shard(slot_of(key))?.primary().ready_link()
     }
 
     /// The node to send `command` to after that failed with `error`.

@@ -18,7 +18,8 @@ use crate::wire::{Connection, Events};
 /// One connection of a node.
 #[derive(Debug)]
 pub(crate) struct Link {
-    pub(super) connection: Connection,
+    pub(crate) connection: Connection,
+    node: Weak<Node>,
     /// What it vouches for.
     pub(super) witness: Arc<Witness>,
     /// Why it was given up, where that was for its silence.
@@ -53,6 +54,7 @@ pub(super) const PULSE: Duration = Duration::from_secs(1);
 
 impl Link {
     pub(super) fn new(
+        node: Weak<Node>,
         connection: Connection,
         valid_for: Option<Duration>,
         max_age: Option<Duration>,
@@ -72,8 +74,14 @@ impl Link {
             setup: connection.traffic().answers(),
             retire_at: retirement(max_age),
             connection,
+            node,
             watch: Mutex::new(watch),
         }
+    }
+
+    /// The node that it leads to, if that is still in use.
+    pub(crate) fn node(&self) -> Option<Arc<Node>> {
+        self.node.upgrade()
     }
 
     /// For how long requests have waited without anything being heard from the server, or written to it. To be asked

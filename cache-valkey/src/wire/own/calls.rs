@@ -31,6 +31,9 @@ use crate::wire::Traffic;
 /// The bytes that may be encoded and not yet written. One request may be larger if nothing else waits to be written.
 pub(super) const BUDGET: usize = 4 * 1024 * 1024;
 
+/// The most requests that are gathered before a caller writes them.
+const GATHER: usize = 32;
+
 /// The slots that are kept while no call is under way.
 const KEPT_SLOTS: usize = 2048;
 
@@ -53,8 +56,12 @@ pub(super) struct Calls {
     written: u64,
     /// Requests with big values that are not written: where they end, and the bytes of these values.
     big: VecDeque<(u64, usize)>,
-    /// Whether the driver has taken bytes that are not written yet.
+    /// Whether somebody has taken bytes that are not written yet.
     is_writing: bool,
+    /// The requests in `out`.
+    gathered: usize,
+    /// The replies that came together last: so many callers are about to ask for more.
+    together: usize,
     /// Calls whose callers wait for an outcome, and how many of these have big values.
     waiting: u32,
     waiting_big: u32,
@@ -133,8 +140,8 @@ enum State {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Begun {
     pub(super) slot: u32,
-    /// Whether the connection has nothing else to write or to wait for.
-    pub(super) is_alone: bool,
+    /// Whether enough requests are gathered to write them at once.
+    pub(super) is_full: bool,
     /// Whether the driver has to look at the deadlines sooner than it intended.
     pub(super) is_urgent: bool,
 }
@@ -151,6 +158,8 @@ impl Calls {
             written: 0,
             big: VecDeque::new(),
             is_writing: false,
+            gathered: 0,
+            together: 0,
             waiting: 0,
             waiting_big: 0,
             sweep: Sweep::default(),
@@ -173,7 +182,6 @@ impl Calls {
             return None;
         }
         let has_room = self.line.is_empty() && self.has_room(request.size);
-        let is_alone = has_room && self.order.is_empty() && !self.has_unsent();
         let start = self.encoded;
         let state = if has_room {
             self.out.reserve(request.size - request.big);
@@ -181,6 +189,7 @@ impl Calls {
             encode(&mut self.out, false);
             self.encoded += (self.out.len() - before) as u64;
             self.note_big(request.big);
+            self.gathered += 1;
             State::Sent
         } else {
             let mut own = Outgoing::default();
@@ -214,9 +223,25 @@ impl Calls {
         }
         Some(Begun {
             slot,
-            is_alone,
+            is_full: has_room && !self.is_writing && self.gathered >= self.wanted(),
             is_urgent,
         })
+    }
+
+    /// How many requests are gathered before a caller writes them: half of those that are to be expected, so that the
+    /// server works on one half while callers ask for the other.
+    fn wanted(&self) -> usize {
+        (self.together / 2).clamp(1, GATHER)
+    }
+
+    /// Notes how many replies came together.
+    pub(super) const fn came_together(&mut self, replies: usize) {
+        self.together = replies;
+    }
+
+    /// Whether more requests are to be expected at once, so that it pays to let other tasks run before writing.
+    pub(super) fn expects_more(&self) -> bool {
+        self.order.len() > 1 || self.together > 1
     }
 
     fn put(&mut self, slot: Slot) -> Option<u32> {
@@ -318,19 +343,9 @@ impl Calls {
         next.is_some_and(|slot| self.slots[*slot as usize].subscribes)
     }
 
-    /// Whether there is anything to write.
-    pub(super) const fn has_unsent(&self) -> bool {
-        self.is_writing || !self.out.is_empty()
-    }
-
     /// Whether requests wait for the driver to take them.
     pub(super) const fn has_encoded(&self) -> bool {
-        !self.out.is_empty()
-    }
-
-    /// The requests that are encoded and have no reply.
-    pub(super) fn under_way(&self) -> usize {
-        self.order.len()
+        !self.is_writing && !self.out.is_empty()
     }
 
     /// Makes known how many calls wait, and for what.
@@ -341,24 +356,21 @@ impl Calls {
         traffic.set_leaving(self.big.iter().map(|(_, bytes)| bytes).sum());
     }
 
-    /// Hands the encoded requests to the driver, in exchange for an empty buffer.
+    /// Hands the encoded requests over to be written, in exchange for an empty buffer. Nobody else may write meanwhile.
     pub(super) fn take_encoded(&mut self, empty: &mut Outgoing) {
         mem::swap(&mut self.out, empty);
         self.is_writing = true;
+        self.gathered = 0;
     }
 
-    /// The encoded requests, for a caller that writes them itself.
-    pub(super) const fn encoded(&self) -> &Outgoing {
-        &self.out
+    /// Takes back what a caller could not write; the driver has to.
+    pub(super) fn give_back(&mut self, mut rest: Outgoing) {
+        rest.append(mem::take(&mut self.out));
+        self.out = rest;
+        self.is_writing = false;
     }
 
-    /// A caller has written this many of the encoded bytes itself.
-    pub(super) fn written_by_caller(&mut self, bytes: usize) {
-        self.out.advance(bytes);
-        self.count_written(bytes);
-    }
-
-    /// The driver has written this many of the bytes that it took, and whether these were all. Requests move up.
+    /// This many of the bytes that were taken are written, and whether these were all. Requests move up.
     pub(super) fn written(&mut self, bytes: usize, is_all: bool) {
         self.is_writing = !is_all;
         self.count_written(bytes);
@@ -394,6 +406,7 @@ impl Calls {
                 place.start = self.encoded;
                 let big = place.big;
                 self.encoded += size as u64;
+                self.gathered += 1;
                 self.out.append(*own);
                 self.order.push_back(slot);
                 self.note_big(big);

@@ -141,6 +141,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Driver<R, W> {
         if self.replies.is_empty() {
             return Ok(());
         }
+        let together = self.replies.len();
         let mut replies = self.replies.drain(..);
         while replies.len() > 0 {
             let mut stray = None;
@@ -156,6 +157,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Driver<R, W> {
                         }
                     }
                 }
+                calls.came_together(together);
                 self.shared.traffic.answered(answered);
                 calls.report(&self.shared.traffic);
             }
@@ -201,7 +203,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Driver<R, W> {
                     Shared::park(&mut state, cx.waker());
                     return Poll::Pending;
                 }
-                if state.calls.under_way() > 1 && !self.has_yielded {
+                if state.calls.expects_more() && !self.has_yielded {
                     return Poll::Ready(Ok(()));
                 }
                 self.has_yielded = false;

@@ -16,6 +16,7 @@ mod parse;
 mod stream;
 
 use std::fmt;
+use std::mem;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
@@ -59,6 +60,8 @@ pub(crate) struct Connection {
 struct Shared {
     state: Mutex<State>,
     has_ended: AtomicBool,
+    /// The way to write past the connection's task.
+    direct: Option<Direct>,
     traffic: Traffic,
 }
 
@@ -67,8 +70,8 @@ struct State {
     /// What wakes the connection's task, and whether it waits for something to write.
     driver: Option<Waker>,
     is_parked: bool,
-    /// The way to write past the connection's task.
-    direct: Option<Direct>,
+    /// An empty buffer for callers that write.
+    spare: Outgoing,
     end: Option<End>,
 }
 
@@ -100,29 +103,52 @@ impl Shared {
         let state = &mut *guard;
         let Begun {
             slot,
-            is_alone,
+            is_full,
             is_urgent,
         } = state.calls.begin(request, waker, encode)?;
         state.calls.report(&self.traffic);
-        if is_alone
-            && let Some(direct) = &state.direct
-            && let Some(bytes) = state.calls.encoded().as_one_piece()
-            && let Some(written) = direct.try_write(bytes)
-        {
-            state.calls.written_by_caller(written);
-            self.traffic.wrote();
-        }
-        let has_to_write = state.is_parked && state.calls.has_encoded();
-        if !has_to_write && !is_urgent {
-            return Some(slot);
-        }
-        state.is_parked = false;
-        let driver = state.driver.clone();
-        drop(guard);
-        if let Some(driver) = driver {
-            driver.wake();
+        if is_full && let Some(direct) = &self.direct {
+            let mut batch = mem::take(&mut state.spare);
+            state.calls.take_encoded(&mut batch);
+            drop(guard);
+            self.write(direct, batch, is_urgent);
+        } else {
+            Self::wake_driver(guard, is_urgent);
         }
         Some(slot)
+    }
+
+    /// Writes requests on the task of a caller. The connection's task gets what the socket does not take.
+    fn write(&self, direct: &Direct, mut batch: Outgoing, is_urgent: bool) {
+        let written = direct.try_write(&batch);
+        if written > 0 {
+            batch.advance(written);
+            self.traffic.wrote();
+        }
+        let mut guard = self.state();
+        let state = &mut *guard;
+        let is_all = batch.is_empty();
+        state.calls.written(written, is_all);
+        if is_all {
+            state.spare = batch;
+        } else {
+            state.calls.give_back(batch);
+        }
+        state.calls.report(&self.traffic);
+        Self::wake_driver(guard, is_urgent);
+    }
+
+    /// Wakes the connection's task if it has to write, or to look at the deadlines.
+    fn wake_driver(mut state: MutexGuard<'_, State>, is_urgent: bool) {
+        let has_to_write = state.is_parked && state.calls.has_encoded();
+        if has_to_write || is_urgent {
+            state.is_parked = false;
+            let driver = state.driver.clone();
+            drop(state);
+            if let Some(driver) = driver {
+                driver.wake();
+            }
+        }
     }
 
     /// Notes that the connection's task has nothing to write and waits for a call to wake it.
@@ -136,15 +162,16 @@ impl Shared {
     /// Ends all calls; `end` is why, unless that is known already.
     fn end(&self, end: End) {
         let mut wakers = Vec::new();
-        let direct = {
+        {
             let mut state = self.state();
             state.end.get_or_insert(end);
             state.calls.end(&mut wakers);
             state.calls.report(&self.traffic);
             self.has_ended.store(true, Ordering::Release);
-            state.direct.take()
-        };
-        drop(direct);
+        }
+        if let Some(direct) = &self.direct {
+            direct.shut_down();
+        }
         wakers.into_iter().for_each(Waker::wake);
     }
 }
@@ -220,10 +247,11 @@ impl Connection {
                 calls: Calls::new(BUDGET),
                 driver: None,
                 is_parked: false,
-                direct,
+                spare: Outgoing::default(),
                 end: None,
             }),
             has_ended: AtomicBool::new(false),
+            direct,
             traffic: Traffic::default(),
         });
         let driver = tokio::spawn(Driver::new(Arc::clone(&shared), events, reader, writer).run());

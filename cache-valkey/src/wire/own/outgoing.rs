@@ -54,6 +54,10 @@ impl Outgoing {
 
     /// Appends all of `other`.
     pub(super) fn append(&mut self, mut other: Self) {
+        if self.is_empty() && other.pieces.is_empty() && self.tail.capacity() < other.tail.len() {
+            *self = other;
+            return;
+        }
         while let Some(piece) = other.pieces.pop_front() {
             self.share(piece);
         }

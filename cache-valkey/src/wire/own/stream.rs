@@ -4,14 +4,18 @@
 //! one task alone gains a fifth by that. TLS has state, and only the connection's task writes to it.
 
 use std::io::{self, IoSlice};
+use std::net::Shutdown;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio_rustls::client::TlsStream;
+
+use super::outgoing::{Outgoing, PIECES};
 
 /// An open stream to a server.
 pub(crate) enum Stream {
@@ -26,10 +30,24 @@ pub(crate) enum Stream {
 pub(super) struct Direct(Arc<OwnedWriteHalf>);
 
 impl Direct {
-    /// Writes as much as the socket takes at once; `None` if it takes nothing. An error is left to the connection's
-    /// task to find.
-    pub(super) fn try_write(&self, bytes: &[u8]) -> Option<usize> {
-        self.0.try_write(bytes).ok().filter(|written| *written > 0)
+    /// Writes as much as the socket takes at once; how much that is. An error is left to the connection's task to find.
+    pub(super) fn try_write(&self, out: &Outgoing) -> usize {
+        let written = match out.as_one_piece() {
+            Some(bytes) => self.0.try_write(bytes),
+            None => {
+                let mut pieces = [IoSlice::new(&[]); PIECES];
+                let count = out.first_pieces(&mut pieces);
+                self.0.try_write_vectored(&pieces[..count])
+            }
+        };
+        written.unwrap_or_default()
+    }
+
+    /// Closes the connection, however many still hold it.
+    pub(super) fn shut_down(&self) {
+        let stream: &TcpStream = self.0.as_ref().as_ref();
+        // It may be closed already.
+        drop(SockRef::from(stream).shutdown(Shutdown::Both));
     }
 }
 

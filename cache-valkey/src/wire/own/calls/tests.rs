@@ -114,7 +114,10 @@ impl Model {
         bytes.resize(size, 0);
         let begun = self.calls.begin(request, waker.clone(), |out, _| out.copy(&bytes));
         assert_eq!(begun.is_none(), self.ended);
-        if let Some(Begun { slot, .. }) = begun {
+        if let Some(Begun { slot, is_full, .. }) = begun {
+            if is_full && number % 2 == 1 {
+                self.write_as_caller();
+            }
             self.callers.push(Caller {
                 number,
                 slot,
@@ -123,6 +126,17 @@ impl Model {
                 waker,
             });
         }
+    }
+
+    /// A caller writes one byte of what is gathered, and leaves the rest to the driver.
+    fn write_as_caller(&mut self) {
+        let mut batch = Outgoing::default();
+        self.calls.take_encoded(&mut batch);
+        self.wire.extend_from_slice(&batch.to_vec()[..1]);
+        batch.advance(1);
+        self.calls.written(1, batch.is_empty());
+        self.calls.give_back(batch);
+        self.serve();
     }
 
     fn write(&mut self, all: bool) {
@@ -136,6 +150,11 @@ impl Model {
         self.wire.extend_from_slice(&self.taken.to_vec()[..bytes]);
         self.taken.advance(bytes);
         self.calls.written(bytes, self.taken.is_empty());
+        self.serve();
+    }
+
+    /// The server reads requests.
+    fn serve(&mut self) {
         while let Some(size) = self.wire.get(2).map(|size| usize::from(*size)) {
             if self.wire.len() < size {
                 break;
