@@ -215,7 +215,9 @@ mod tests {
         assert_eq!(command.arguments().len(), 4);
         assert_eq!(format!("{command:?}"), "SET");
         let many = ["a", "b", "c", "d", "e", "f"];
-        let command = many.iter().fold(Command::read("MGET"), |command, key| command.key(key.as_bytes()));
+        let command = many
+            .iter()
+            .fold(Command::read("MGET"), |command, key| command.key(key.as_bytes()));
         let keys: Vec<_> = command
             .arguments()
             .iter()

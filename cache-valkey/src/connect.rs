@@ -67,7 +67,14 @@ pub(crate) async fn connect(
             let known = password
                 .as_ref()
                 .map(|password| Credentials::fixed(None, password.clone()));
-            let asking = Dialer::new(config, 0, Arc::new(FixedCredentials::new(known)), resolve, feed, wire)?;
+            let asking = Dialer::new(
+                config,
+                0,
+                Arc::new(FixedCredentials::new(known)),
+                resolve,
+                feed,
+                wire,
+            )?;
             let sentinels = Sentinels::new(sentinels.clone(), master.clone(), asking);
             Router::Single(watched(config, sentinels, &dialer, startup).await?)
         }

@@ -215,7 +215,9 @@ impl Dialer {
             let opened = tokio::time::timeout_at(until, opened).await;
             let error = match opened {
                 Ok(Ok((connection, greeted))) => {
-                    return self.prepare(connection, greeted, mode, credentials, deadline).await;
+                    return self
+                        .prepare(connection, greeted, mode, credentials, deadline)
+                        .await;
                 }
                 Ok(Err(error)) => error,
                 Err(_) => HandshakeError::Late,
@@ -232,7 +234,12 @@ impl Dialer {
     }
 
     /// Opens a stream to `target`, which is one of the addresses of `address`, and secures it.
-    async fn open(&self, address: &Address, target: SocketAddr, until: Instant) -> Result<Stream, CacheError> {
+    async fn open(
+        &self,
+        address: &Address,
+        target: SocketAddr,
+        until: Instant,
+    ) -> Result<Stream, CacheError> {
         let late = |detail| unreachable(address, Unavailability::Connect, detail, None);
         let stream = match tokio::time::timeout_at(until, open(target)).await {
             Ok(opened) => opened.map_err(|error| {
@@ -348,9 +355,12 @@ impl Dialer {
                 }
                 other => other,
             },
-            HandshakeError::Late => {
-                unreachable(address, Unavailability::Connect, "which accepts connections but does not answer", None)
-            }
+            HandshakeError::Late => unreachable(
+                address,
+                Unavailability::Connect,
+                "which accepts connections but does not answer",
+                None,
+            ),
             HandshakeError::HungUp => CacheError::Unavailable {
                 reason: Unavailability::Connect,
                 detail: format!("{address}: {}", self.hung_up()).into(),

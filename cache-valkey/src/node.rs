@@ -149,7 +149,9 @@ impl Node {
 
     /// A connection that a call need not wait for, if there is one.
     pub(crate) fn ready_link(&self) -> Option<Arc<Link>> {
-        self.pick().filter(|picked| !picked.is_held_up).map(|picked| picked.link)
+        self.pick()
+            .filter(|picked| !picked.is_held_up)
+            .map(|picked| picked.link)
     }
 
     /// As [`send`](Self::send), on this connection.
@@ -255,7 +257,10 @@ impl Node {
     /// A connection for one call.
     async fn link(self: &Arc<Self>, deadline: Deadline) -> Result<Arc<Link>, CacheError> {
         match self.pick() {
-            Some(Picked { link, is_held_up: false }) => Ok(link),
+            Some(Picked {
+                link,
+                is_held_up: false,
+            }) => Ok(link),
             Some(Picked { link, .. }) => Ok(Box::pin(self.wait_for_roomy_link(link, deadline)).await),
             None => Box::pin(self.wait_for_link(deadline, PATIENCE)).await,
         }
@@ -284,8 +289,13 @@ impl Node {
         let until = (clock::now() + HELD_UP).min(deadline.at());
         loop {
             match self.pick() {
-                Some(Picked { link, is_held_up: false }) => return link,
-                _ if tokio::time::timeout_at(until, health.changed()).await.is_ok_and(|changed| changed.is_ok()) => {}
+                Some(Picked {
+                    link,
+                    is_held_up: false,
+                }) => return link,
+                _ if tokio::time::timeout_at(until, health.changed())
+                    .await
+                    .is_ok_and(|changed| changed.is_ok()) => {}
                 Some(Picked { link, .. }) => return link,
                 None => return held_up,
             }

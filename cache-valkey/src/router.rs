@@ -64,7 +64,11 @@ impl Router {
         first: Option<(Arc<Node>, Result<Reply, CacheError>)>,
     ) -> Result<Reply, CacheError> {
         match self {
-            Self::Single(single) => single.send(command, deadline, first.map(|(_, result)| result)).await,
+            Self::Single(single) => {
+                single
+                    .send(command, deadline, first.map(|(_, result)| result))
+                    .await
+            }
             Self::Cluster(cluster) => cluster.send(command, deadline, first).await,
         }
     }

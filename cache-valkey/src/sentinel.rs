@@ -202,7 +202,10 @@ impl Sentinels {
         if with_replicas {
             questions.push(&replicas);
         }
-        let mut replies = connection.send_batch(&questions, Deadline::after(PATIENCE)).await?.into_iter();
+        let mut replies = connection
+            .send_batch(&questions, Deadline::after(PATIENCE))
+            .await?
+            .into_iter();
         let primary = accept(replies.next().unwrap_or(Reply::Nil), "SENTINEL")?;
         let primary = read_address(&primary).ok_or_else(|| {
             CacheError::Config(ConfigError::one(

@@ -130,7 +130,6 @@ counters! {
     probes,
 }
 
-
 /// The line of a change of state. What callers notice is a warning; what follows until the circuit closes is
 /// for who looks closely, since it happens once a second.
 pub(super) fn log(change: &StateChange, on_failure: OnFailure) {

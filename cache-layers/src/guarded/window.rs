@@ -122,7 +122,6 @@ impl Window {
         held <= step
     }
 
-
     /// The number of the step that `now` lies in. They count from `STEPS`, so that 0 is never lately.
     #[inline]
     fn step_of(&self, now: Instant) -> u64 {

@@ -120,8 +120,12 @@ impl Pace {
     fn gap(&self, second: u64, limit: u32) -> u32 {
         let limit = limit.max(1);
         if self.second.swap(second, Ordering::Relaxed) != second {
-            let calls = self.picked.swap(0, Ordering::Relaxed).saturating_add(self.passed.swap(0, Ordering::Relaxed));
-            self.gap.store((calls / limit).saturating_sub(1), Ordering::Relaxed);
+            let calls = self
+                .picked
+                .swap(0, Ordering::Relaxed)
+                .saturating_add(self.passed.swap(0, Ordering::Relaxed));
+            self.gap
+                .store((calls / limit).saturating_sub(1), Ordering::Relaxed);
         }
         let picked = self.picked.fetch_add(1, Ordering::Relaxed);
         let gap = self.gap.load(Ordering::Relaxed);
@@ -195,7 +199,10 @@ mod tests {
         }
         // The first busy second has no rate to go by.
         assert!(picked[0] <= 4_000, "{picked:?}");
-        assert!(picked[2..].iter().all(|picked| (600..=1_500).contains(picked)), "{picked:?}");
+        assert!(
+            picked[2..].iter().all(|picked| (600..=1_500).contains(picked)),
+            "{picked:?}"
+        );
         for _ in 0..2 {
             tokio::time::advance(std::time::Duration::from_secs(1)).await;
             second(500);

@@ -189,7 +189,14 @@ impl managed::Manager for Manager {
         if metrics.last_used() < FRESH {
             return Ok(());
         }
-        match pooled.connection.send(&Command::read("PING"), Deadline::after(self.dialer.limits().dial_timeout)).await {
+        match pooled
+            .connection
+            .send(
+                &Command::read("PING"),
+                Deadline::after(self.dialer.limits().dial_timeout),
+            )
+            .await
+        {
             Ok(Reply::Error(_)) => Err(RecycleError::message("the server refused PING")),
             Ok(_) => Ok(()),
             Err(error) => Err(RecycleError::Backend(error)),

@@ -278,7 +278,8 @@ impl Node {
                 }
                 tracing::warn!(node = %self.address, connections = dead.len(), "replaced connections that gave no more replies");
                 for link in dead {
-                    let is_slow = link.connection.traffic().has_big_calls() && link.fruitless() < limits.fruitless;
+                    let is_slow =
+                        link.connection.traffic().has_big_calls() && link.fruitless() < limits.fruitless;
                     if is_slow {
                         self.take_out(link);
                         self.retire(Arc::clone(link));

@@ -192,7 +192,10 @@ async fn open_instead_of(old: &Link, blueprint: &Blueprint) -> Opened {
     // A name may lead to a replica for a while. A primary that is still one is better than that.
     if blueprint.mode == Mode::Primary && greeting.replica {
         let deadline = Deadline::after(blueprint.dialer.limits().dial_timeout);
-        let asked = old.connection.send(&Command::read("HELLO").int(3), deadline).await;
+        let asked = old
+            .connection
+            .send(&Command::read("HELLO").int(3), deadline)
+            .await;
         if let Ok(reply @ (Reply::Map(_) | Reply::Array(_))) = asked
             && !Greeting::read(&reply).replica
         {

@@ -108,12 +108,14 @@ impl Connection {
     ) -> Result<(Self, Greeted), HandshakeError> {
         match wire {
             Wire::Own => {
-                let (connection, greeted) = own::Connection::open(stream, handshake, events, deadline).await?;
+                let (connection, greeted) =
+                    own::Connection::open(stream, handshake, events, deadline).await?;
                 Ok((Self::Own(connection), greeted))
             }
             #[cfg(feature = "redis-wire")]
             Wire::Redis => {
-                let (connection, greeted) = redis::Connection::open(stream, handshake, events, deadline).await?;
+                let (connection, greeted) =
+                    redis::Connection::open(stream, handshake, events, deadline).await?;
                 Ok((Self::Redis(Box::new(connection)), greeted))
             }
         }

@@ -99,9 +99,17 @@ async fn open(wire: Wire, room: usize) -> Wired {
     }
 }
 
-fn get(connection: &Arc<Connection>, key: &'static str, deadline: Deadline) -> JoinHandle<Result<Reply, CacheError>> {
+fn get(
+    connection: &Arc<Connection>,
+    key: &'static str,
+    deadline: Deadline,
+) -> JoinHandle<Result<Reply, CacheError>> {
     let connection = Arc::clone(connection);
-    tokio::spawn(async move { connection.send(&Command::read("GET").key(key.as_bytes()), deadline).await })
+    tokio::spawn(async move {
+        connection
+            .send(&Command::read("GET").key(key.as_bytes()), deadline)
+            .await
+    })
 }
 
 fn bulk(text: &'static str) -> Reply {
@@ -140,7 +148,9 @@ on_both_wires![
 ];
 
 async fn replies_come_to_those_who_asked(wire: Wire) {
-    let Wired { connection, mut peer, .. } = open(wire, 4096).await;
+    let Wired {
+        connection, mut peer, ..
+    } = open(wire, 4096).await;
     let first = get(&connection, "a", soon());
     peer.read(1).await;
     let second = get(&connection, "b", soon());
@@ -154,7 +164,9 @@ async fn replies_come_to_those_who_asked(wire: Wire) {
 }
 
 async fn a_caller_that_goes_away_shifts_no_reply(wire: Wire) {
-    let Wired { connection, mut peer, .. } = open(wire, 4096).await;
+    let Wired {
+        connection, mut peer, ..
+    } = open(wire, 4096).await;
     let first = get(&connection, "a", soon());
     peer.read(1).await;
     let second = get(&connection, "b", soon());
@@ -171,16 +183,23 @@ async fn a_caller_that_goes_away_shifts_no_reply(wire: Wire) {
 }
 
 async fn a_push_is_heard_before_the_reply_that_follows_it(wire: Wire) {
-    let Wired { connection, mut peer, heard } = open(wire, 4096).await;
+    let Wired {
+        connection,
+        mut peer,
+        heard,
+    } = open(wire, 4096).await;
     let asked = get(&connection, "a", soon());
     peer.read(1).await;
-    peer.write(">2\r\n$10\r\ninvalidate\r\n$1\r\na\r\n$1\r\nA\r\n").await;
+    peer.write(">2\r\n$10\r\ninvalidate\r\n$1\r\na\r\n$1\r\nA\r\n")
+        .await;
     assert_eq!(asked.await.unwrap().unwrap(), bulk("A"));
     assert_eq!(*heard.pushes.lock().unwrap(), ["invalidate a"]);
 }
 
 async fn a_batch_gets_a_reply_to_each_command(wire: Wire) {
-    let Wired { connection, mut peer, .. } = open(wire, 4096).await;
+    let Wired {
+        connection, mut peer, ..
+    } = open(wire, 4096).await;
     let known = Arc::clone(&connection);
     let asked = tokio::spawn(async move {
         let get = Command::read("GET").key(b"a");
@@ -196,31 +215,52 @@ async fn a_batch_gets_a_reply_to_each_command(wire: Wire) {
 }
 
 async fn a_subscription_is_confirmed_and_its_messages_are_heard(wire: Wire) {
-    let Wired { connection, mut peer, heard } = open(wire, 4096).await;
+    let Wired {
+        connection,
+        mut peer,
+        heard,
+    } = open(wire, 4096).await;
     let known = Arc::clone(&connection);
-    let subscribed = tokio::spawn(async move {
-        known.send(&Command::read("SUBSCRIBE").arg("news"), soon()).await
-    });
+    let subscribed =
+        tokio::spawn(async move { known.send(&Command::read("SUBSCRIBE").arg("news"), soon()).await });
     peer.read(1).await;
     peer.write(">3\r\n$9\r\nsubscribe\r\n$4\r\nnews\r\n:1\r\n").await;
     subscribed.await.unwrap().unwrap();
     let asked = get(&connection, "a", soon());
     peer.read(1).await;
-    peer.write(">3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$2\r\nhi\r\n$1\r\nA\r\n").await;
+    peer.write(">3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$2\r\nhi\r\n$1\r\nA\r\n")
+        .await;
     assert_eq!(asked.await.unwrap().unwrap(), bulk("A"));
-    assert!(heard.pushes.lock().unwrap().contains(&"message news hi".to_owned()));
+    assert!(
+        heard
+            .pushes
+            .lock()
+            .unwrap()
+            .contains(&"message news hi".to_owned())
+    );
 }
 
 async fn after_the_end_every_caller_gets_an_error(wire: Wire) {
-    let Wired { connection, mut peer, heard } = open(wire, 4096).await;
+    let Wired {
+        connection,
+        mut peer,
+        heard,
+    } = open(wire, 4096).await;
     let asked = get(&connection, "a", soon());
     peer.read(1).await;
     drop(peer);
     let error = asked.await.unwrap().unwrap_err();
-    assert!(matches!(
-        error,
-        CacheError::Unavailable { reason: Unavailability::Lost, outcome: Outcome::Unknown, .. }
-    ), "{error}");
+    assert!(
+        matches!(
+            error,
+            CacheError::Unavailable {
+                reason: Unavailability::Lost,
+                outcome: Outcome::Unknown,
+                ..
+            }
+        ),
+        "{error}"
+    );
     while *heard.ends.lock().unwrap() == 0 {
         tokio::task::yield_now().await;
     }
@@ -233,7 +273,9 @@ async fn after_the_end_every_caller_gets_an_error(wire: Wire) {
 }
 
 async fn what_is_no_protocol_ends_the_connection(wire: Wire) {
-    let Wired { connection, mut peer, .. } = open(wire, 4096).await;
+    let Wired {
+        connection, mut peer, ..
+    } = open(wire, 4096).await;
     let asked = get(&connection, "a", soon());
     peer.read(1).await;
     peer.write("HTTP/1.1 400 Bad Request\r\n\r\n").await;
@@ -245,18 +287,33 @@ async fn what_is_no_protocol_ends_the_connection(wire: Wire) {
 }
 
 async fn a_call_ends_by_its_deadline_and_the_next_ones_go_on(wire: Wire) {
-    let Wired { connection, mut peer, .. } = open(wire, 4096).await;
+    let Wired {
+        connection, mut peer, ..
+    } = open(wire, 4096).await;
     let late = get(&connection, "a", Deadline::after(Duration::from_millis(50)));
     let patient = get(&connection, "b", soon());
     let error = late.await.unwrap().unwrap_err();
-    assert!(matches!(error, CacheError::Timeout { stage: Stage::Reply, .. }), "{error}");
+    assert!(
+        matches!(
+            error,
+            CacheError::Timeout {
+                stage: Stage::Reply,
+                ..
+            }
+        ),
+        "{error}"
+    );
     peer.read(2).await;
     peer.write("$1\r\nA\r\n$1\r\nB\r\n").await;
     assert_eq!(patient.await.unwrap().unwrap(), bulk("B"));
 }
 
 async fn a_closed_connection_takes_no_call(wire: Wire) {
-    let Wired { connection, mut peer, heard } = open(wire, 4096).await;
+    let Wired {
+        connection,
+        mut peer,
+        heard,
+    } = open(wire, 4096).await;
     let asked = get(&connection, "a", soon());
     peer.read(1).await;
     connection.close();
@@ -272,7 +329,11 @@ async fn a_closed_connection_takes_no_call(wire: Wire) {
 async fn a_request_that_was_never_written_ends_as_not_applied() {
     // So little room that the second request cannot be written.
     let Wired { connection, peer, .. } = open(Wire::Own, 64).await;
-    let first = get(&connection, "a-key-that-fills-what-there-is-of-the-buffer-and-a-bit-more", soon());
+    let first = get(
+        &connection,
+        "a-key-that-fills-what-there-is-of-the-buffer-and-a-bit-more",
+        soon(),
+    );
     while connection.traffic().moves() < 5 && connection.traffic().in_flight() < 1 {
         tokio::task::yield_now().await;
     }
@@ -303,7 +364,8 @@ async fn a_server_that_knows_no_hello_is_spoken_to_in_the_older_protocol() {
     let mut peer = Peer { stream: far };
     let hello = peer.read(3).await;
     assert!(hello.contains("HELLO") && hello.contains("AUTH"), "{hello}");
-    peer.write("-ERR unknown command 'HELLO', with args beginning with: '3' 'AUTH' \r\n-ERR x\r\n-ERR x\r\n").await;
+    peer.write("-ERR unknown command 'HELLO', with args beginning with: '3' 'AUTH' \r\n-ERR x\r\n-ERR x\r\n")
+        .await;
     assert!(peer.read(1).await.starts_with("*2\r\n$4\r\nAUTH\r\n"));
     peer.write("+OK\r\n").await;
     assert!(peer.read(1).await.contains("PING"));
@@ -333,7 +395,9 @@ async fn what_a_server_says_before_it_hangs_up_is_kept() {
 
 #[tokio::test]
 async fn a_long_batch_goes_in_parts_and_gets_all_replies_in_order() {
-    let Wired { connection, mut peer, .. } = open(Wire::Own, 64 * 1024).await;
+    let Wired {
+        connection, mut peer, ..
+    } = open(Wire::Own, 64 * 1024).await;
     let server = tokio::spawn(async move {
         let (mut number, mut text, mut most) = (0_u64, Vec::new(), 0);
         while number < 20_000 {
@@ -345,16 +409,25 @@ async fn a_long_batch_goes_in_parts_and_gets_all_replies_in_order() {
             if let Some(end) = text.windows(5).rposition(|window| window == b"END\r\n") {
                 text.drain(..end + 5);
             }
-            let replies: String = (0..complete as u64).map(|step| format!(":{}\r\n", number + step)).collect();
+            let replies: String = (0..complete as u64)
+                .map(|step| format!(":{}\r\n", number + step))
+                .collect();
             number += complete as u64;
             peer.write(&replies).await;
         }
     });
     let value = format!("{}END", "x".repeat(100));
-    let commands: Vec<_> = (0..20_000).map(|_| Command::write("SET").key(b"k").arg(&value)).collect();
+    let commands: Vec<_> = (0..20_000)
+        .map(|_| Command::write("SET").key(b"k").arg(&value))
+        .collect();
     let borrowed: Vec<_> = commands.iter().collect();
     let replies = connection.send_batch(&borrowed, soon()).await.unwrap();
-    assert!(replies.into_iter().enumerate().all(|(place, reply)| reply == Reply::Int(place as i64)));
+    assert!(
+        replies
+            .into_iter()
+            .enumerate()
+            .all(|(place, reply)| reply == Reply::Int(place as i64))
+    );
     server.await.unwrap();
 }
 
@@ -367,7 +440,9 @@ async fn while_a_server_reads_nothing_calls_wait_by_reference_and_end_by_their_d
         .map(|_| {
             let (connection, value) = (Arc::clone(&connection), value.clone());
             tokio::spawn(async move {
-                connection.send(&Command::write("SET").key(b"k").value(&value), deadline).await
+                connection
+                    .send(&Command::write("SET").key(b"k").value(&value), deadline)
+                    .await
             })
         })
         .collect();

@@ -256,7 +256,11 @@ impl<R, W> Drop for Driver<R, W> {
     }
 }
 
-fn write(writer: &mut (impl AsyncWrite + Unpin), out: &Outgoing, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+fn write(
+    writer: &mut (impl AsyncWrite + Unpin),
+    out: &Outgoing,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
     let writer = Pin::new(writer);
     if let Some(bytes) = out.as_one_piece() {
         return writer.poll_write(cx, bytes);

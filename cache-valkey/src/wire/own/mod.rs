@@ -18,8 +18,8 @@ mod stream;
 use std::fmt;
 use std::mem;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use cache_core::{CacheError, ErrorSource, Outcome, Stage, Unavailability};
@@ -261,16 +261,26 @@ impl Connection {
         }
     }
 
-    async fn shake_hands(&self, handshake: &Handshake<'_>, deadline: Deadline) -> Result<Greeted, HandshakeError> {
+    async fn shake_hands(
+        &self,
+        handshake: &Handshake<'_>,
+        deadline: Deadline,
+    ) -> Result<Greeted, HandshakeError> {
         let user = handshake.username.unwrap_or("default");
         if handshake.protocol == Protocol::Resp3 {
             let mut hello = Command::read("HELLO").int(3);
             if let Some(password) = handshake.password {
                 hello = hello.arg("AUTH").arg(user).arg(password);
             }
-            let name = Command::read("CLIENT").arg("SETINFO").arg("LIB-NAME").arg("cache-valkey");
+            let name = Command::read("CLIENT")
+                .arg("SETINFO")
+                .arg("LIB-NAME")
+                .arg("cache-valkey");
             let version = Command::read("CLIENT");
-            let version = version.arg("SETINFO").arg("LIB-VER").arg(env!("CARGO_PKG_VERSION"));
+            let version = version
+                .arg("SETINFO")
+                .arg("LIB-VER")
+                .arg(env!("CARGO_PKG_VERSION"));
             // By itself, because a server that hangs up answers it with the reason.
             let (greeted, _named) = join(
                 self.shake(&hello, deadline),
@@ -347,7 +357,11 @@ impl Connection {
         Box::pin(self.send_in_parts(commands, deadline)).await
     }
 
-    async fn send_in_parts(&self, commands: &[&Command<'_>], deadline: Deadline) -> Result<Vec<Reply>, CacheError> {
+    async fn send_in_parts(
+        &self,
+        commands: &[&Command<'_>],
+        deadline: Deadline,
+    ) -> Result<Vec<Reply>, CacheError> {
         let mut parts = parts(commands);
         let mut under_way = FuturesOrdered::new();
         let mut replies = Vec::with_capacity(commands.len());
@@ -364,7 +378,11 @@ impl Connection {
         }
     }
 
-    async fn send_part(&self, commands: &[&Command<'_>], deadline: Deadline) -> Result<Vec<Reply>, CacheError> {
+    async fn send_part(
+        &self,
+        commands: &[&Command<'_>],
+        deadline: Deadline,
+    ) -> Result<Vec<Reply>, CacheError> {
         if commands.is_empty() {
             return Ok(Vec::new());
         }
@@ -429,7 +447,11 @@ impl Connection {
         CacheError::Unavailable {
             reason: Unavailability::Lost,
             detail: "the server or the network ended it".into(),
-            outcome: if written { Outcome::Unknown } else { Outcome::NotApplied },
+            outcome: if written {
+                Outcome::Unknown
+            } else {
+                Outcome::NotApplied
+            },
             source,
         }
     }

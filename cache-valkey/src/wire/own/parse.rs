@@ -383,7 +383,11 @@ fn double(text: &[u8]) -> Result<f64, NotTheProtocol> {
 
 /// A value that has its own buffer.
 fn finish(value: Value) -> Result<Reply, NotTheProtocol> {
-    let Value { kind, mut bytes, length } = value;
+    let Value {
+        kind,
+        mut bytes,
+        length,
+    } = value;
     if &bytes[length - 2..] != b"\r\n" {
         return Err(NotTheProtocol("a value is longer than announced"));
     }

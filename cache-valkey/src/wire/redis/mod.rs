@@ -7,8 +7,8 @@ mod gather;
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use cache_core::clock;
@@ -311,9 +311,7 @@ fn reply(value: Value) -> Reply {
                 .collect(),
         ),
         Value::Attribute { data, .. } => reply(*data),
-        Value::ServerError(error) => {
-            Reply::Error(Box::new(server_error(error.code(), error.details())))
-        }
+        Value::ServerError(error) => Reply::Error(Box::new(server_error(error.code(), error.details()))),
         // The crate may learn of new types; none of our commands is answered by one.
         _ => Reply::Nil,
     }

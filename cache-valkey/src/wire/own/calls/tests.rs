@@ -112,7 +112,9 @@ impl Model {
         // Its number, how many replies it wants, how long it is, and padding.
         let mut bytes = vec![number, replies as u8, size as u8];
         bytes.resize(size, 0);
-        let begun = self.calls.begin(request, waker.clone(), |out, _| out.copy(&bytes));
+        let begun = self
+            .calls
+            .begin(request, waker.clone(), |out, _| out.copy(&bytes));
         assert_eq!(begun.is_none(), self.ended);
         if let Some(Begun { slot, is_full, .. }) = begun {
             if is_full && number % 2 == 1 {
@@ -167,12 +169,16 @@ impl Model {
     }
 
     fn answer(&mut self) {
-        let Some(number) = self.owed.pop_front() else { return };
+        let Some(number) = self.owed.pop_front() else {
+            return;
+        };
         let part = self.answered.entry(number).or_default();
         let reply = Reply::Int(i64::from(number) * 10 + i64::from(*part));
         *part += 1;
         let mut wakers = Vec::new();
-        self.calls.complete(reply, &mut wakers).expect("somebody has asked for it");
+        self.calls
+            .complete(reply, &mut wakers)
+            .expect("somebody has asked for it");
         wakers.into_iter().for_each(Waker::wake);
     }
 
@@ -209,16 +215,17 @@ impl Model {
 
     fn check_bounds(&self) {
         let unsent = (self.calls.encoded - self.calls.written) as usize;
-        assert!(self.ended || unsent <= SMALL_BUDGET.max(3 * SMALL_BUDGET), "{unsent}");
+        assert!(
+            self.ended || unsent <= SMALL_BUDGET.max(3 * SMALL_BUDGET),
+            "{unsent}"
+        );
         // A line that nothing will move up would wait for good.
         assert!(self.ended || self.calls.line.is_empty() || unsent > 0);
         assert_eq!(self.calls.waiting as usize, self.unfinished());
     }
 
     fn unfinished(&self) -> usize {
-        let open = |caller: &&Caller| {
-            !matches!(self.calls.slots[caller.slot as usize].state, State::Done(_))
-        };
+        let open = |caller: &&Caller| !matches!(self.calls.slots[caller.slot as usize].state, State::Done(_));
         self.callers.iter().filter(open).count()
     }
 
@@ -229,7 +236,10 @@ impl Model {
             let is_woken = caller.woken.0.swap(0, Ordering::Relaxed) > 0;
             if !is_woken {
                 let place = &self.calls.slots[caller.slot as usize];
-                assert!(!matches!(place.state, State::Done(_)) && !place.is_late, "a lost wake-up");
+                assert!(
+                    !matches!(place.state, State::Done(_)) && !place.is_late,
+                    "a lost wake-up"
+                );
                 return true;
             }
             match self.calls.take(caller.slot, &caller.waker) {
@@ -272,7 +282,10 @@ fn in_every_order_of_steps_each_call_gets_its_own_replies_and_none_waits_for_goo
             model.step(Step::Write);
             model.step(Step::Answer);
         }
-        assert!(model.callers.is_empty(), "{steps:?} leaves calls without an outcome");
+        assert!(
+            model.callers.is_empty(),
+            "{steps:?} leaves calls without an outcome"
+        );
         if !model.ended {
             let calls = &model.calls;
             assert_eq!(calls.free.len(), calls.slots.len(), "{steps:?} loses slots");
@@ -351,7 +364,12 @@ fn a_peak_of_calls_leaves_no_large_tables_behind() {
         deadline,
     };
     let count = u32::try_from(3 * KEPT_SLOTS).unwrap();
-    let begin = |_| calls.begin(request, Waker::noop().clone(), |out, _| out.copy(b"x")).unwrap().slot;
+    let begin = |_| {
+        calls
+            .begin(request, Waker::noop().clone(), |out, _| out.copy(b"x"))
+            .unwrap()
+            .slot
+    };
     let slots: Vec<_> = (0..count).map(begin).collect();
     for slot in slots {
         calls.complete(Reply::Nil, &mut Vec::new()).unwrap();

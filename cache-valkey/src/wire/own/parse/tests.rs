@@ -111,14 +111,26 @@ fn every_type_is_read() {
     assert_eq!(one(b"$0\r\n\r\n"), bulk(""));
     assert_eq!(one(b"$4\r\n\r\n\r\n\r\n"), bulk("\r\n\r\n"));
     assert_eq!(one(b"=7\r\ntxt:abc\r\n"), bulk("abc"));
-    assert_eq!(one(b"(123456789012345678901234567890\r\n"), bulk("123456789012345678901234567890"));
+    assert_eq!(
+        one(b"(123456789012345678901234567890\r\n"),
+        bulk("123456789012345678901234567890")
+    );
     assert_eq!(one(b",1.5\r\n"), Reply::Double(1.5));
     assert_eq!(one(b",inf\r\n"), Reply::Double(f64::INFINITY));
     assert_eq!(one(b"#t\r\n"), Reply::Bool(true));
-    assert_eq!(one(b"~2\r\n:1\r\n:2\r\n"), Reply::Array(vec![Reply::Int(1), Reply::Int(2)]));
-    assert_eq!(one(b"%1\r\n+a\r\n*0\r\n"), Reply::Map(vec![(Reply::Status("a".into()), Reply::Array(vec![]))]));
+    assert_eq!(
+        one(b"~2\r\n:1\r\n:2\r\n"),
+        Reply::Array(vec![Reply::Int(1), Reply::Int(2)])
+    );
+    assert_eq!(
+        one(b"%1\r\n+a\r\n*0\r\n"),
+        Reply::Map(vec![(Reply::Status("a".into()), Reply::Array(vec![]))])
+    );
     let error = |code: &str, detail: &str| {
-        Reply::Error(Box::new(ServerError { code: code.into(), detail: detail.into() }))
+        Reply::Error(Box::new(ServerError {
+            code: code.into(),
+            detail: detail.into(),
+        }))
     };
     assert_eq!(one(b"-MOVED 1 a:1\r\n"), error("MOVED", "1 a:1"));
     assert_eq!(one(b"-ERR\r\n"), error("ERR", ""));
@@ -129,7 +141,10 @@ fn every_type_is_read() {
 #[test]
 fn attributes_are_skipped_wherever_they_come() {
     assert_eq!(one(b"|1\r\n+ttl\r\n:9\r\n:1\r\n"), Reply::Int(1));
-    assert_eq!(one(b"*2\r\n|1\r\n+a\r\n*1\r\n:0\r\n:1\r\n|0\r\n:2\r\n"), Reply::Array(vec![Reply::Int(1), Reply::Int(2)]));
+    assert_eq!(
+        one(b"*2\r\n|1\r\n+a\r\n*1\r\n:0\r\n:1\r\n|0\r\n:2\r\n"),
+        Reply::Array(vec![Reply::Int(1), Reply::Int(2)])
+    );
 }
 
 #[test]
@@ -138,7 +153,11 @@ fn pushes_come_in_their_order_between_replies() {
     let push = vec![Reply::Status("invalidate".into()), Reply::Array(vec![bulk("k")])];
     assert_eq!(
         messages,
-        [Message::Reply(Reply::Int(1)), Message::Push(push), Message::Reply(Reply::Int(2))]
+        [
+            Message::Reply(Reply::Int(1)),
+            Message::Push(push),
+            Message::Reply(Reply::Int(2))
+        ]
     );
 }
 
@@ -209,8 +228,18 @@ fn a_large_value_gets_a_buffer_that_fits_and_the_read_buffer_stays_small() {
             messages.push(message);
         }
     }
-    assert_eq!(messages, [Message::Reply(Reply::Bulk(value.into())), Message::Reply(Reply::Int(7))]);
-    assert!(parser.buffer.capacity() <= CHUNK.1, "{}", parser.buffer.capacity());
+    assert_eq!(
+        messages,
+        [
+            Message::Reply(Reply::Bulk(value.into())),
+            Message::Reply(Reply::Int(7))
+        ]
+    );
+    assert!(
+        parser.buffer.capacity() <= CHUNK.1,
+        "{}",
+        parser.buffer.capacity()
+    );
 }
 
 #[test]
