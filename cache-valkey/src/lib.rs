@@ -15,6 +15,10 @@ mod deadline;
 mod dial;
 mod error;
 mod follow;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+#[expect(missing_docs, clippy::missing_panics_doc, reason = "for fuzz targets only")]
+pub mod fuzzing;
 mod node;
 mod reply;
 mod resolve;

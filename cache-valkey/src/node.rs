@@ -33,7 +33,7 @@ use link::LinkEvents;
 use replace::Retired;
 
 /// How long a call waits for another connection to be opened if all are held up by big values.
-const HELD_UP: Duration = Duration::from_millis(50);
+const HELD_UP: Duration = Duration::from_millis(500);
 
 /// How long a call waits for a connection that is being made before it fails: long enough for a
 /// reconnect across regions, short enough that a black hole does not eat every call's deadline.

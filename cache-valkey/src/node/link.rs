@@ -102,12 +102,14 @@ impl Link {
 
     /// Whether further calls had better use another connection.
     pub(super) fn is_crowded(&self) -> bool {
-        self.is_held_up() || self.connection.traffic().in_flight() >= self.connection.crowded_at()
+        self.is_held_up() || self.connection.traffic().is_crowded()
     }
 
     /// Whether calls have to wait for big values that are on their way.
     pub(super) fn is_held_up(&self) -> bool {
-        self.connection.traffic().big() > 0
+        let traffic = self.connection.traffic();
+        // What is written of a big value may still be on its way.
+        traffic.big() > 0 || traffic.has_big_calls()
     }
 
     /// How much there is to do on it: bytes count before calls.

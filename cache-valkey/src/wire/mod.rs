@@ -19,6 +19,8 @@ use std::sync::Arc;
 use cache_core::CacheError;
 
 pub(crate) use own::Stream;
+#[cfg(fuzzing)]
+pub(crate) use own::messages as own_messages;
 pub(crate) use traffic::Traffic;
 
 use crate::command::Command;
@@ -157,16 +159,6 @@ impl Connection {
             Self::Own(connection) => connection.is_closed(),
             #[cfg(feature = "redis-wire")]
             Self::Redis(connection) => connection.is_closed(),
-        }
-    }
-
-    /// The calls in flight from which on another connection is worth having. Sharing pays, because requests that travel
-    /// together cost fewer system calls; a second connection gains only if one task is busy all the time.
-    pub(crate) const fn crowded_at(&self) -> u32 {
-        match self {
-            Self::Own(_) => 2048,
-            #[cfg(feature = "redis-wire")]
-            Self::Redis(_) => 192,
         }
     }
 

@@ -5,128 +5,164 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 /// What the callers of a connection, and those who watch it, know of its traffic.
-///
-/// Callers and the connection's task write to it all the time, so it has cache lines of its own.
+#[derive(Debug, Default)]
+pub(crate) struct Traffic {
+    state: Load,
+    counts: Counts,
+}
+
+/// What every call looks at before it chooses a connection. It changes rarely.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-pub(crate) struct Traffic {
+struct Load {
+    /// The bytes of big values that are not written yet.
+    leaving: AtomicUsize,
+    /// The bytes of a big value that have not arrived yet.
+    arriving: AtomicUsize,
+    /// Calls with big values that wait for their reply.
+    big_calls: AtomicU32,
+    /// Whether so many calls wait that another connection is worth having.
+    is_crowded: AtomicBool,
+    /// Whether the peer has closed its side.
+    #[cfg(feature = "redis-wire")]
+    ended: AtomicBool,
+}
+
+/// What changes with every call, and so has cache lines of its own.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Counts {
     /// Calls that wait for their reply.
     in_flight: AtomicU32,
     /// Grows with every read that brought bytes.
     reads: AtomicU64,
-    /// Grows with every write that took bytes.
+    /// Grows whenever a stream that was full has taken bytes again.
     writes: AtomicU64,
     /// Grows with every call that got its reply.
     answers: AtomicU64,
     /// Whether a caller went away without its reply and nothing was heard since.
     abandoned: AtomicBool,
-    /// Whether the peer has closed its side.
-    #[cfg(feature = "redis-wire")]
-    ended: AtomicBool,
-    /// Calls with big values that wait for their reply.
-    big_calls: AtomicU32,
-    /// The bytes of big values that are not written yet.
-    leaving: AtomicUsize,
-    /// The bytes of a big value that have not arrived yet.
-    arriving: AtomicUsize,
 }
+
+/// The calls in flight from which on another connection is worth having. Sharing pays, because requests that travel
+/// together cost fewer system calls; a second connection gains only if one task is busy all the time.
+const CROWDED: u32 = 2048;
+
+/// The same for the wire over the `redis` crate.
+#[cfg(feature = "redis-wire")]
+const CROWDED_REDIS: u32 = 192;
 
 impl Traffic {
     pub(crate) fn in_flight(&self) -> u32 {
-        self.in_flight.load(Ordering::Relaxed)
+        self.counts.in_flight.load(Ordering::Relaxed)
     }
 
     /// A number that stays the same only while nothing is heard from the server.
     pub(crate) fn reads(&self) -> u64 {
-        self.reads.load(Ordering::Relaxed)
+        self.counts.reads.load(Ordering::Relaxed)
     }
 
-    /// A number that stays the same only while nothing is read and nothing is written: a long upload is no silence.
+    /// A number that stays the same only while nothing is read, and a full stream takes nothing: a long upload is no
+    /// silence.
     pub(crate) fn moves(&self) -> u64 {
-        self.reads() + self.writes.load(Ordering::Relaxed)
+        self.reads() + self.counts.writes.load(Ordering::Relaxed)
     }
 
     /// A number that stays the same only while no call gets its reply.
     pub(crate) fn answers(&self) -> u64 {
-        self.answers.load(Ordering::Relaxed)
+        self.counts.answers.load(Ordering::Relaxed)
     }
 
     /// Whether a caller went away without its reply and nothing was heard from the server since.
     pub(crate) fn is_abandoned(&self) -> bool {
-        self.abandoned.load(Ordering::Relaxed)
+        self.counts.abandoned.load(Ordering::Relaxed)
     }
 
     /// Whether the peer has closed its side.
     #[cfg(feature = "redis-wire")]
     pub(crate) fn has_ended(&self) -> bool {
-        self.ended.load(Ordering::Relaxed)
+        self.state.ended.load(Ordering::Relaxed)
+    }
+
+    /// Whether so many calls wait that another connection is worth having.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.state.is_crowded.load(Ordering::Relaxed)
+    }
+
+    fn note_crowd(&self, calls: u32, crowded: u32) {
+        let is_crowded = calls >= crowded;
+        if self.is_crowded() != is_crowded {
+            self.state.is_crowded.store(is_crowded, Ordering::Relaxed);
+        }
     }
 
     /// The bytes of big values that are on their way. What is asked for now has to wait for them.
     pub(crate) fn big(&self) -> usize {
-        self.leaving.load(Ordering::Relaxed) + self.arriving.load(Ordering::Relaxed)
+        self.state.leaving.load(Ordering::Relaxed) + self.state.arriving.load(Ordering::Relaxed)
     }
 
     /// Whether a call with a big value waits for its reply: what was written may still be on its way.
     pub(crate) fn has_big_calls(&self) -> bool {
-        self.big_calls.load(Ordering::Relaxed) > 0
+        self.state.big_calls.load(Ordering::Relaxed) > 0
     }
 
     pub(super) fn set_big_calls(&self, calls: u32) {
-        if self.big_calls.load(Ordering::Relaxed) != calls {
-            self.big_calls.store(calls, Ordering::Relaxed);
+        if self.state.big_calls.load(Ordering::Relaxed) != calls {
+            self.state.big_calls.store(calls, Ordering::Relaxed);
         }
     }
 
     pub(super) fn set_in_flight(&self, calls: u32) {
-        self.in_flight.store(calls, Ordering::Relaxed);
+        self.counts.in_flight.store(calls, Ordering::Relaxed);
+        self.note_crowd(calls, CROWDED);
     }
 
     pub(super) fn set_leaving(&self, bytes: usize) {
-        if self.leaving.load(Ordering::Relaxed) != bytes {
-            self.leaving.store(bytes, Ordering::Relaxed);
+        if self.state.leaving.load(Ordering::Relaxed) != bytes {
+            self.state.leaving.store(bytes, Ordering::Relaxed);
         }
     }
 
     pub(super) fn set_arriving(&self, bytes: usize) {
-        if self.arriving.load(Ordering::Relaxed) != bytes {
-            self.arriving.store(bytes, Ordering::Relaxed);
+        if self.state.arriving.load(Ordering::Relaxed) != bytes {
+            self.state.arriving.store(bytes, Ordering::Relaxed);
         }
     }
 
     /// Bytes were read.
     pub(super) fn heard(&self) {
-        self.reads.fetch_add(1, Ordering::Relaxed);
+        self.counts.reads.fetch_add(1, Ordering::Relaxed);
         if self.is_abandoned() {
-            self.abandoned.store(false, Ordering::Relaxed);
+            self.counts.abandoned.store(false, Ordering::Relaxed);
         }
     }
 
-    /// Bytes were written.
+    /// A stream that was full has taken bytes again: the peer reads.
     pub(super) fn wrote(&self) {
-        self.writes.fetch_add(1, Ordering::Relaxed);
+        self.counts.writes.fetch_add(1, Ordering::Relaxed);
     }
 
     /// This many calls got their reply.
     pub(super) fn answered(&self, calls: u64) {
-        self.answers.fetch_add(calls, Ordering::Relaxed);
+        self.counts.answers.fetch_add(calls, Ordering::Relaxed);
     }
 
     /// A caller went away without its reply.
     pub(super) fn abandon(&self) {
-        self.abandoned.store(true, Ordering::Relaxed);
+        self.counts.abandoned.store(true, Ordering::Relaxed);
     }
 
     /// The peer has closed its side.
     #[cfg(feature = "redis-wire")]
     pub(super) fn end(&self) {
-        self.ended.store(true, Ordering::Relaxed);
+        self.state.ended.store(true, Ordering::Relaxed);
     }
 
     /// Counts a call as in flight until the guard is dropped.
     #[cfg(feature = "redis-wire")]
     pub(super) fn enter(&self) -> InFlight<'_> {
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        let before = self.counts.in_flight.fetch_add(1, Ordering::Relaxed);
+        self.note_crowd(before + 1, CROWDED_REDIS);
         InFlight {
             traffic: self,
             answered: false,
@@ -145,7 +181,7 @@ pub(super) struct InFlight<'a> {
 impl InFlight<'_> {
     /// The call has its reply.
     pub(super) fn answered(mut self) {
-        self.traffic.answers.fetch_add(1, Ordering::Relaxed);
+        self.traffic.counts.answers.fetch_add(1, Ordering::Relaxed);
         self.answered = true;
     }
 }
@@ -156,6 +192,7 @@ impl Drop for InFlight<'_> {
         if !self.answered {
             self.traffic.abandon();
         }
-        self.traffic.in_flight.fetch_sub(1, Ordering::Relaxed);
+        let before = self.traffic.counts.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.traffic.note_crowd(before - 1, CROWDED_REDIS);
     }
 }

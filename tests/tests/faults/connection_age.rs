@@ -307,11 +307,13 @@ async fn of_several_connections_at_most_one_is_replaced_per_second() -> Result<(
         .with_max_connection_age(Duration::from_secs(2));
     let client = Arc::new(ValkeyClient::connect(&config).await?);
     let mut census = Census::of(&server).await?;
+    // Big values, each of which wants a connection that has none.
+    let value = bytes::Bytes::from(vec![b'v'; 256 * 1024]);
     let crowd = || async {
         let mut calls = JoinSet::new();
-        for _ in 0..1_000 {
-            let client = Arc::clone(&client);
-            calls.spawn(async move { client.exists(&["key"]).await });
+        for _ in 0..16 {
+            let (client, value) = (Arc::clone(&client), value.clone());
+            calls.spawn(async move { client.set("key", value, Ttl::Forever).await });
         }
         for answer in calls.join_all().await {
             answer?;

@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use anyhow::Result;
-use cache_core::{CacheClient, clock};
+use bytes::Bytes;
+use cache_core::{CacheClient, Ttl, clock};
 use cache_valkey::ValkeyClient;
 use tests::{Server, ServerOptions, Version};
 use tokio::task::JoinSet;
@@ -22,12 +23,14 @@ async fn connections_that_are_refused_under_load_are_tried_less_and_less_often()
     let mut steering = server.connect().await?;
     // The two that are there, and no more.
     steering.call(&["CONFIG", "SET", "maxclients", "2"]).await?;
+    let value = Bytes::from(vec![b'v'; 256 * 1024]);
     let started = clock::now();
     for _ in 0..CROWDS {
         let mut calls = JoinSet::new();
-        for _ in 0..400 {
-            let client = Arc::clone(&client);
-            calls.spawn(async move { client.exists(&["key"]).await });
+        for _ in 0..16 {
+            // Big values, each of which wants a connection that has none.
+            let (client, value) = (Arc::clone(&client), value.clone());
+            calls.spawn(async move { client.set("key", value, Ttl::Forever).await });
         }
         for answer in calls.join_all().await {
             answer?;

@@ -3,6 +3,7 @@
 //! Bounds are the client's promises plus the slack that is written beside them; how late the machine itself
 //! was is measured and added, see [`lateness`]. What was measured is printed.
 
+mod big_values;
 mod cancellation;
 mod connection_age;
 mod connection_errors;

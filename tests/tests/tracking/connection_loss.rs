@@ -82,7 +82,7 @@ async fn of_several_connections_each_hears_of_what_was_read_over_it() -> Result<
     config.pool_size = 4;
     let client = std::sync::Arc::new(ValkeyClient::connect(&config).await?);
     let heard = Heard::of(&*client)?;
-    let keys: Vec<String> = (0..2_000).map(|number| format!("key:{number}")).collect();
+    let keys: Vec<String> = (0..5_000).map(|number| format!("key:{number}")).collect();
     for key in &keys {
         client.set(key, "1".into(), Ttl::Forever).await?;
     }

@@ -35,6 +35,8 @@ pub(super) struct Driver<R, W> {
     /// What is being written.
     out: Outgoing,
     is_flushed: bool,
+    /// Whether the stream has refused bytes since it last took some.
+    is_blocked: bool,
     /// Replies that were read and not handed over.
     replies: Vec<Reply>,
     wakers: Vec<Waker>,
@@ -61,6 +63,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Driver<R, W> {
             parser: Parser::default(),
             out: Outgoing::default(),
             is_flushed: true,
+            is_blocked: false,
             replies: Vec::new(),
             wakers: Vec::new(),
             has_yielded: false,
@@ -209,12 +212,19 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Driver<R, W> {
                 self.has_yielded = false;
                 state.calls.take_encoded(&mut self.out);
             }
-            match ready!(write(&mut self.writer, &self.out, cx)) {
+            let written = write(&mut self.writer, &self.out, cx);
+            if written.is_pending() {
+                self.is_blocked = true;
+            }
+            match ready!(written) {
                 Ok(0) => return Poll::Ready(Err(End::Io(Arc::new(io::ErrorKind::WriteZero.into())))),
                 Ok(written) => {
                     self.out.advance(written);
                     self.is_flushed = false;
-                    self.shared.traffic.wrote();
+                    // That a stream takes what it has room for says nothing of the peer.
+                    if std::mem::take(&mut self.is_blocked) {
+                        self.shared.traffic.wrote();
+                    }
                     let calls = &mut self.shared.state().calls;
                     calls.written(written, self.out.is_empty());
                     calls.report(&self.shared.traffic);

@@ -123,7 +123,6 @@ impl Shared {
         let written = direct.try_write(&batch);
         if written > 0 {
             batch.advance(written);
-            self.traffic.wrote();
         }
         let mut guard = self.state();
         let state = &mut *guard;
@@ -469,6 +468,26 @@ impl fmt::Debug for Connection {
             .field("in_flight", &self.traffic().in_flight())
             .finish_non_exhaustive()
     }
+}
+
+/// What a parser reads out of these pieces, in words that show shapes only.
+#[cfg(fuzzing)]
+pub(crate) fn messages<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Option<Vec<String>> {
+    let mut parser = parse::Parser::default();
+    let mut messages = Vec::new();
+    for mut piece in pieces {
+        while !piece.is_empty() {
+            let (space, room) = parser.space();
+            let (now, later) = piece.split_at(room.min(piece.len()));
+            space.extend_from_slice(now);
+            piece = later;
+            parser.filled(now.len());
+            while let Some(message) = parser.next().ok()? {
+                messages.push(format!("{message:?}"));
+            }
+        }
+    }
+    Some(messages)
 }
 
 const fn values(waits: bool) -> Values {

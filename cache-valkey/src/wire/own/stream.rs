@@ -22,7 +22,7 @@ pub(crate) enum Stream {
     Tcp(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
     /// In memory, for tests.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     Memory(tokio::io::DuplexStream),
 }
 
@@ -64,7 +64,7 @@ impl Stream {
                 let (reader, writer) = tokio::io::split(*stream);
                 (Reader::Tls(reader), Writer::Tls(writer), None)
             }
-            #[cfg(test)]
+            #[cfg(any(test, fuzzing))]
             Self::Memory(stream) => {
                 let (reader, writer) = tokio::io::split(stream);
                 (Reader::Memory(reader), Writer::Memory(writer), None)
@@ -77,7 +77,7 @@ impl Stream {
 pub(super) enum Reader {
     Tcp(OwnedReadHalf),
     Tls(tokio::io::ReadHalf<TlsStream<TcpStream>>),
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     Memory(tokio::io::ReadHalf<tokio::io::DuplexStream>),
 }
 
@@ -86,7 +86,7 @@ impl AsyncRead for Reader {
         match self.get_mut() {
             Self::Tcp(reader) => Pin::new(reader).poll_read(cx, buf),
             Self::Tls(reader) => Pin::new(reader).poll_read(cx, buf),
-            #[cfg(test)]
+            #[cfg(any(test, fuzzing))]
             Self::Memory(reader) => Pin::new(reader).poll_read(cx, buf),
         }
     }
@@ -96,7 +96,7 @@ impl AsyncRead for Reader {
 pub(super) enum Writer {
     Tcp(Arc<OwnedWriteHalf>),
     Tls(tokio::io::WriteHalf<TlsStream<TcpStream>>),
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     Memory(tokio::io::WriteHalf<tokio::io::DuplexStream>),
 }
 
@@ -122,7 +122,7 @@ impl AsyncWrite for Writer {
         match self.get_mut() {
             Self::Tcp(writer) => write_tcp(writer, cx, |writer| writer.try_write(bytes)),
             Self::Tls(writer) => Pin::new(writer).poll_write(cx, bytes),
-            #[cfg(test)]
+            #[cfg(any(test, fuzzing))]
             Self::Memory(writer) => Pin::new(writer).poll_write(cx, bytes),
         }
     }
@@ -135,7 +135,7 @@ impl AsyncWrite for Writer {
         match self.get_mut() {
             Self::Tcp(writer) => write_tcp(writer, cx, |writer| writer.try_write_vectored(pieces)),
             Self::Tls(writer) => Pin::new(writer).poll_write_vectored(cx, pieces),
-            #[cfg(test)]
+            #[cfg(any(test, fuzzing))]
             Self::Memory(writer) => Pin::new(writer).poll_write_vectored(cx, pieces),
         }
     }
@@ -144,7 +144,7 @@ impl AsyncWrite for Writer {
         match self.get_mut() {
             Self::Tcp(_) => Poll::Ready(Ok(())),
             Self::Tls(writer) => Pin::new(writer).poll_flush(cx),
-            #[cfg(test)]
+            #[cfg(any(test, fuzzing))]
             Self::Memory(writer) => Pin::new(writer).poll_flush(cx),
         }
     }
@@ -154,7 +154,7 @@ impl AsyncWrite for Writer {
             // Closed when the last holder drops it.
             Self::Tcp(_) => Poll::Ready(Ok(())),
             Self::Tls(writer) => Pin::new(writer).poll_shutdown(cx),
-            #[cfg(test)]
+            #[cfg(any(test, fuzzing))]
             Self::Memory(writer) => Pin::new(writer).poll_shutdown(cx),
         }
     }

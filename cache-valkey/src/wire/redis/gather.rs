@@ -58,7 +58,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gather<S> {
         }
         let result = Pin::new(&mut self.stream).poll_write(cx, data);
         if result.is_ready() {
-            self.traffic.wrote();
             self.yielded = false;
         }
         result

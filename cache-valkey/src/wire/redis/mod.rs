@@ -56,7 +56,7 @@ impl Connection {
         let connection = match stream {
             Stream::Tcp(stream) => Self::over(stream, handshake, events).await?,
             Stream::Tls(stream) => Self::over(*stream, handshake, events).await?,
-            #[cfg(test)]
+            #[cfg(any(test, fuzzing))]
             Stream::Memory(stream) => Self::over(stream, handshake, events).await?,
         };
         let hello = connection.send(&Command::read("HELLO").int(3), deadline).await;

@@ -1,0 +1,80 @@
+//! What fuzz targets call: there is no other way to the wire from outside. Only built with `--cfg fuzzing`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::command::Command;
+use crate::deadline::Deadline;
+use crate::reply::Reply;
+use crate::wire::{Events, Handshake, Protocol, Stream, Wire};
+
+/// Reads `bytes` at once and cut into pieces of `piece` bytes: both are the same messages, or both are refused.
+pub fn parse(bytes: &[u8], piece: usize) {
+    let whole = crate::wire::own_messages(bytes.chunks(bytes.len().max(1)));
+    let cut = crate::wire::own_messages(bytes.chunks(piece.max(1)));
+    assert_eq!(whole, cut);
+}
+
+struct Quiet;
+
+impl Events for Quiet {
+    fn on_push(&self, _kind: &str, _data: Vec<Reply>) {}
+
+    fn on_closed(&self) {}
+}
+
+/// Speaks to a server that answers with `bytes`, in pieces of `piece` bytes, to `calls` calls, some of which are given
+/// up. Every call ends.
+pub async fn drive(bytes: &[u8], piece: usize, calls: u8) {
+    let (near, mut far) = tokio::io::duplex(256);
+    let deadline = Deadline::after(Duration::from_millis(5));
+    let answers: Vec<Vec<u8>> = bytes.chunks(piece.max(1)).map(<[u8]>::to_vec).collect();
+    let server = tokio::spawn(async move {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let mut answers = answers.into_iter();
+        let mut buffer = [0; 512];
+        if far.write_all(b"%0\r\n+OK\r\n+OK\r\n").await.is_err() {
+            return;
+        }
+        while let Ok(read) = far.read(&mut buffer).await {
+            let Some(answer) = answers.next().filter(|_| read > 0) else {
+                return;
+            };
+            if far.write_all(&answer).await.is_err() {
+                return;
+            }
+        }
+    });
+    let handshake = Handshake {
+        username: None,
+        password: None,
+        protocol: Protocol::Resp3,
+    };
+    let opened = crate::wire::Connection::open(
+        Wire::Own,
+        Stream::Memory(near),
+        &handshake,
+        Arc::new(Quiet),
+        deadline,
+    );
+    if let Ok((connection, _)) = opened.await {
+        let get = Command::read("GET").key(b"k");
+        let ttl = Command::read("PTTL").key(b"k");
+        for call in 0..calls {
+            let call = async {
+                if call % 3 == 0 {
+                    drop(connection.send_batch(&[&get, &ttl], deadline).await);
+                } else {
+                    drop(connection.send(&get, deadline).await);
+                }
+            };
+            if piece % 5 == 1 {
+                drop(tokio::time::timeout(Duration::from_millis(1), call).await);
+            } else {
+                call.await;
+            }
+        }
+        assert_eq!(connection.traffic().in_flight(), 0);
+    }
+    server.abort();
+}
