@@ -342,7 +342,6 @@ impl Dialer {
     fn refused(&self, address: &Address, error: HandshakeError) -> CacheError {
         let parsed = !matches!(error, HandshakeError::NotTheProtocol(_));
         match error {
-            HandshakeError::TooOld => too_old(address, "it knows no HELLO"),
             HandshakeError::Refused(error) => match from_login(&error, "HELLO") {
                 // Each node keeps users for itself: which one it was matters.
                 CacheError::Unauthorized { detail, source } => CacheError::Unauthorized {

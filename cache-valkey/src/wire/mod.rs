@@ -67,8 +67,6 @@ pub(crate) enum Greeted {
 pub(crate) enum HandshakeError {
     /// The server refused, in its own words.
     Refused(ServerError),
-    /// The server speaks a protocol that is too old.
-    TooOld,
     /// The server did not answer in time.
     Late,
     /// The server hung up without a word.

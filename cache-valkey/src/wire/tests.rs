@@ -426,7 +426,7 @@ async fn a_long_batch_goes_in_parts_and_gets_all_replies_in_order() {
         replies
             .into_iter()
             .enumerate()
-            .all(|(place, reply)| reply == Reply::Int(place as i64))
+            .all(|(place, reply)| reply == Reply::Int(i64::try_from(place).unwrap()))
     );
     server.await.unwrap();
 }

@@ -329,7 +329,9 @@ fn handshake_error(error: RedisError) -> HandshakeError {
         return HandshakeError::Refused(server_error(code, error.detail()));
     }
     match error.kind() {
-        ErrorKind::RESP3NotSupported => HandshakeError::TooOld,
+        ErrorKind::RESP3NotSupported => {
+            HandshakeError::Refused(server_error("NOPROTO", Some("it knows no HELLO")))
+        }
         ErrorKind::Parse => HandshakeError::NotTheProtocol(Arc::new(error)),
         _ => HandshakeError::Ended(Arc::new(error)),
     }

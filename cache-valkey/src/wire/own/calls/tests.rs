@@ -69,6 +69,11 @@ struct Caller {
     waker: Waker,
 }
 
+/// A small number, as the model sends it.
+fn byte(number: impl TryInto<u8>) -> u8 {
+    number.try_into().unwrap_or_default()
+}
+
 struct Model {
     calls: Calls,
     callers: Vec<Caller>,
@@ -110,7 +115,7 @@ impl Model {
             deadline: Deadline::until(self.now + Duration::from_secs(1)),
         };
         // Its number, how many replies it wants, how long it is, and padding.
-        let mut bytes = vec![number, replies as u8, size as u8];
+        let mut bytes = vec![number, byte(replies), byte(size)];
         bytes.resize(size, 0);
         let begun = self
             .calls
@@ -214,7 +219,7 @@ impl Model {
     }
 
     fn check_bounds(&self) {
-        let unsent = (self.calls.encoded - self.calls.written) as usize;
+        let unsent = usize::try_from(self.calls.encoded - self.calls.written).unwrap();
         assert!(
             self.ended || unsent <= SMALL_BUDGET.max(3 * SMALL_BUDGET),
             "{unsent}"
@@ -272,7 +277,7 @@ fn in_every_order_of_steps_each_call_gets_its_own_replies_and_none_waits_for_goo
         let mut model = Model::new();
         let mut steps = Vec::new();
         for _ in 0..LENGTH {
-            let step = STEPS[(run % STEPS.len() as u64) as usize];
+            let step = STEPS[usize::try_from(run % STEPS.len() as u64).unwrap()];
             run /= STEPS.len() as u64;
             steps.push(step);
             model.step(step);
