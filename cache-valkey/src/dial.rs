@@ -222,7 +222,7 @@ impl Dialer {
                 Ok(Err(error)) => error,
                 Err(_) => HandshakeError::Late,
             };
-            let has_hung_up = matches!(error, HandshakeError::HungUp);
+            let has_hung_up = matches!(error, HandshakeError::HungUp(_));
             let error = self.refused(address, error);
             let error = first_failure.take().unwrap_or(error);
             if !has_hung_up {
@@ -360,11 +360,11 @@ impl Dialer {
                 "which accepts connections but does not answer",
                 None,
             ),
-            HandshakeError::HungUp => CacheError::Unavailable {
+            HandshakeError::HungUp(source) => CacheError::Unavailable {
                 reason: Unavailability::Connect,
                 detail: format!("{address}: {}", self.hung_up()).into(),
                 outcome: Outcome::NotApplied,
-                source: None,
+                source,
             },
             HandshakeError::Ended(source) | HandshakeError::NotTheProtocol(source) => {
                 if let Some(tls) = &self.tls

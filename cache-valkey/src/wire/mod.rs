@@ -69,8 +69,8 @@ pub(crate) enum HandshakeError {
     Refused(ServerError),
     /// The server did not answer in time.
     Late,
-    /// The server hung up without a word.
-    HungUp,
+    /// The server hung up without a word; what the system said, if it said anything.
+    HungUp(Option<cache_core::ErrorSource>),
     /// The connection ended before the server answered.
     Ended(cache_core::ErrorSource),
     /// What came back is not the protocol.

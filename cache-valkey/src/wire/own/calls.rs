@@ -54,8 +54,9 @@ pub(super) struct Calls {
     line: VecDeque<u32>,
     slots: Vec<Slot>,
     free: Vec<u32>,
-    /// Bytes that were encoded into `out` so far, and bytes that were written.
+    /// Bytes that were encoded into `out` so far, those of them that were taken to be written, and those that were.
     encoded: u64,
+    taken: u64,
     written: u64,
     /// Requests with big values that are not written: where they end, and the bytes of these values.
     big: VecDeque<(u64, usize)>,
@@ -104,7 +105,7 @@ pub(super) enum Outcome {
     Many(Vec<Reply>),
     /// Its deadline passed.
     Late,
-    /// The connection ended. Nothing of the request was written if not `written`.
+    /// The connection ended. Nothing of the request was, or is being, written if not `written`.
     Ended { written: bool },
 }
 
@@ -158,6 +159,7 @@ impl Calls {
             slots: Vec::new(),
             free: Vec::new(),
             encoded: 0,
+            taken: 0,
             written: 0,
             big: VecDeque::new(),
             is_writing: false,
@@ -367,6 +369,7 @@ impl Calls {
     pub(super) fn take_encoded(&mut self, empty: &mut Outgoing) {
         mem::swap(&mut self.out, empty);
         self.is_writing = true;
+        self.taken = self.encoded;
         self.gathered = 0;
     }
 
@@ -485,7 +488,8 @@ impl Calls {
     pub(super) fn end(&mut self, wakers: &mut Vec<Waker>) {
         self.has_ended = true;
         self.out = Outgoing::default();
-        let written = self.written;
+        // Whoever has taken bytes may be writing them at this moment.
+        let taken = self.taken;
         for slot in self.order.drain(..).chain(self.line.drain(..)) {
             let place = &mut self.slots[slot as usize];
             let was_sent = match mem::replace(&mut place.state, State::Free) {
@@ -495,7 +499,7 @@ impl Calls {
             };
             place.replies = Vec::new();
             place.state = State::Done(Outcome::Ended {
-                written: was_sent && place.start < written,
+                written: was_sent && place.start < taken,
             });
             wakers.extend(place.waker.take());
         }

@@ -16,6 +16,7 @@ mod parse;
 mod stream;
 
 use std::fmt;
+use std::io;
 use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -85,7 +86,7 @@ enum End {
     /// The server said why, without having been asked anything.
     Said(ServerError),
     /// The system said so.
-    Io(Arc<std::io::Error>),
+    Io(Arc<io::Error>),
     Protocol(NotTheProtocol),
     /// A reply came that nobody has asked for.
     Stray,
@@ -317,7 +318,9 @@ impl Connection {
         let reply = self.send(command, deadline).await;
         reply.map_err(|error| match self.shared.state().end.clone() {
             Some(End::Said(words)) => HandshakeError::Refused(words),
-            Some(End::Peer) => HandshakeError::HungUp,
+            Some(End::Peer) => HandshakeError::HungUp(None),
+            // A peer that hangs up without having read all that was sent resets the connection.
+            Some(End::Io(source)) if is_reset(&source) => HandshakeError::HungUp(Some(source)),
             Some(End::Io(source)) => HandshakeError::Ended(source),
             Some(End::Protocol(source)) => HandshakeError::NotTheProtocol(Arc::new(source)),
             _ => HandshakeError::Ended(Arc::new(error)),
@@ -508,6 +511,14 @@ fn parts<'a, 'b, 'c>(commands: &'a [&'b Command<'c>]) -> impl Iterator<Item = &'
         rest = others;
         (!part.is_empty()).then_some(part)
     })
+}
+
+/// Whether the peer has ended the connection in the midst of something.
+fn is_reset(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe
+    )
 }
 
 /// Whether a server knows no `HELLO`, which came with version 6 of Redis, or not this version of the protocol.
