@@ -181,7 +181,9 @@ impl Fleet {
     }
 
     async fn stop(mut self) -> Result<Vec<Report>> {
-        self.order(Order::Stop).await
+        self.order(Order::Stop).await?;
+        // Only now: a process that stops first still sees the others add.
+        self.order(Order::Tell).await
     }
 }
 
