@@ -41,7 +41,14 @@ const KEYS_PER_COMMAND: usize = 256;
 ///
 /// A call ends within [`read_timeout`](ValkeyConfig::read_timeout) where it reads and within
 /// [`write_timeout`](ValkeyConfig::write_timeout) where it writes, retries included. While a server is
-/// known to be down, its calls fail at once.
+/// known to be down, its calls fail at once; those that were sent before keep their deadlines, because it may only
+/// have paused.
+///
+/// # Memory
+///
+/// At most 4 MiB per connection are encoded and not yet written. Calls beyond that wait in order, with their values by
+/// reference. Values of 64 KiB or more are never copied. A value that is read may share a buffer of up to 64 KiB with
+/// others: copy a small one that you keep for long.
 ///
 /// # Retries
 ///
