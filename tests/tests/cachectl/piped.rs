@@ -61,13 +61,14 @@ async fn a_removal_tells_scripts_how_far_it_is_a_line_for_each_second_and_the_re
     let cluster = Cluster::start(ClusterOptions::new(3, 0)).await?;
     let addresses = cluster.addresses();
     fill(&addresses, (0..9_000).map(|number| format!("doomed:{number}"))).await?;
+    // Over two seconds, and not a whole number of them: a line that is told at the end would say that all is removed.
     let slowly = [
         &b"invalidate"[..],
         b"doomed:*",
         b"--json",
         b"--no-verify",
         b"--rate",
-        b"3000",
+        b"4000",
     ];
     let ran = cachectl("cluster", &addresses, &slowly).await?;
     assert_eq!(ran.code, 0, "{ran:?}");
