@@ -21,15 +21,19 @@ static KEYSET: LazyLock<Keyset> = LazyLock::new(|| {
     block_on(load(&Secret::new(stored.into_bytes()), None)).unwrap()
 });
 
+/// Opens `bytes`. The fuzzer learns what it is compared with below, and may hand back what was sealed there.
+fn check(bytes: &[u8]) {
+    let opened = KEYSET.open(bytes, b"name");
+    assert!(opened.is_err() || opened.is_ok_and(|text| text == b"text"));
+}
+
 fuzz_target!(|bytes: &[u8]| {
-    assert!(KEYSET.open(bytes, b"name").is_err());
+    check(bytes);
     // With a right start, the rest is what is guessed.
     let mut sealed = KEYSET.seal(b"text", b"name").unwrap();
     let at = sealed.len().saturating_sub(bytes.len());
     let rest = &bytes[..bytes.len().min(sealed.len())];
-    if sealed[at..] != *rest {
-        sealed.truncate(at);
-        sealed.extend_from_slice(rest);
-        assert!(KEYSET.open(&sealed, b"name").is_err());
-    }
+    sealed.truncate(at);
+    sealed.extend_from_slice(rest);
+    check(&sealed);
 });
