@@ -432,6 +432,32 @@ async fn a_long_batch_goes_in_parts_and_gets_all_replies_in_order() {
 }
 
 #[tokio::test]
+async fn a_long_batch_that_was_sent_in_part_may_have_been_applied() {
+    let Wired {
+        connection, mut peer, ..
+    } = open(Wire::Own, 64 * 1024).await;
+    // Forty commands are eight parts, which are under way at once. The server answers them and is gone.
+    let server = tokio::spawn(async move {
+        let (mut seen, mut text) = (0, Vec::new());
+        while seen < 40 {
+            let mut buffer = vec![0; 64 * 1024];
+            let read = peer.stream.read(&mut buffer).await.unwrap();
+            text.extend_from_slice(&buffer[..read]);
+            seen = text.windows(5).filter(|window| window == b"END\r\n").count();
+        }
+        peer.write(&"+OK\r\n".repeat(40)).await;
+    });
+    let value = format!("{}END", "x".repeat(60_000));
+    let commands: Vec<_> = (0..50)
+        .map(|_| Command::write_once("SET").key(b"k").arg(&value))
+        .collect();
+    let borrowed: Vec<_> = commands.iter().collect();
+    let error = connection.send_batch(&borrowed, soon()).await.unwrap_err();
+    assert_eq!(error.outcome(), Outcome::Unknown, "{error}");
+    server.await.unwrap();
+}
+
+#[tokio::test]
 async fn while_a_server_reads_nothing_calls_wait_by_reference_and_end_by_their_deadlines() {
     let Wired { connection, peer, .. } = open(Wire::Own, 1024).await;
     let value = bytes::Bytes::from(vec![b'v'; 60 * 1024]);

@@ -43,6 +43,7 @@ use super::{Events, Greeted, Handshake, HandshakeError, Protocol};
 use crate::command::Command;
 use crate::deadline::Deadline;
 use crate::reply::{Reply, ServerError};
+use crate::retry::undecided;
 
 /// The bytes of a batch that are encoded at once. A longer batch is sent in parts, so that it never needs more memory
 /// than a few of them, and so that other calls get their turn.
@@ -374,7 +375,8 @@ impl Connection {
                 under_way.push_back(self.send_part(part, deadline));
             }
             match under_way.next().await {
-                Some(part) => replies.extend(part?),
+                // That nothing of one part was sent says nothing of the others.
+                Some(part) => replies.extend(part.map_err(undecided)?),
                 None => return Ok(replies),
             }
         }
@@ -476,21 +478,8 @@ impl fmt::Debug for Connection {
 /// What a parser reads out of these pieces, in words that show shapes only.
 #[cfg(fuzzing)]
 pub(crate) fn messages<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Option<Vec<String>> {
-    let mut parser = parse::Parser::default();
-    let mut messages = Vec::new();
-    for mut piece in pieces {
-        while !piece.is_empty() {
-            let (space, room) = parser.space();
-            let (now, later) = piece.split_at(room.min(piece.len()));
-            space.extend_from_slice(now);
-            piece = later;
-            parser.filled(now.len());
-            while let Some(message) = parser.next().ok()? {
-                messages.push(format!("{message:?}"));
-            }
-        }
-    }
-    Some(messages)
+    let messages = parse::read_all(pieces).ok()?;
+    Some(messages.iter().map(|message| format!("{message:?}")).collect())
 }
 
 const fn values(waits: bool) -> Values {

@@ -423,5 +423,28 @@ fn map(items: Vec<Reply>) -> Reply {
     Reply::Map(pairs)
 }
 
+/// Gives pieces of a stream to a parser, and collects what it reads.
+#[cfg(any(test, fuzzing))]
+pub(super) fn read_all<'a>(
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+) -> Result<Vec<Message>, NotTheProtocol> {
+    let mut parser = Parser::default();
+    let mut messages = Vec::new();
+    for mut piece in pieces {
+        while !piece.is_empty() {
+            let (space, room) = parser.space();
+            assert!(room > 0, "there must always be room to read");
+            let (now, later) = piece.split_at(room.min(piece.len()));
+            space.extend_from_slice(now);
+            piece = later;
+            parser.filled(now.len());
+            while let Some(message) = parser.next()? {
+                messages.push(message);
+            }
+        }
+    }
+    Ok(messages)
+}
+
 #[cfg(test)]
 mod tests;

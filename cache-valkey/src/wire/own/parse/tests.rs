@@ -5,28 +5,9 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
+use super::read_all as parse;
 use super::*;
 use crate::reply::foreign::reply;
-
-/// Gives `bytes` to a parser in pieces, and collects what it reads.
-fn parse<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Result<Vec<Message>, NotTheProtocol> {
-    let mut parser = Parser::default();
-    let mut messages = Vec::new();
-    for mut piece in pieces {
-        while !piece.is_empty() {
-            let (space, room) = parser.space();
-            assert!(room > 0, "there must always be room to read");
-            let (now, later) = piece.split_at(room.min(piece.len()));
-            space.put_slice(now);
-            piece = later;
-            parser.filled(now.len());
-            while let Some(message) = parser.next()? {
-                messages.push(message);
-            }
-        }
-    }
-    Ok(messages)
-}
 
 fn one(bytes: &[u8]) -> Reply {
     match parse([bytes]).unwrap().as_slice() {
