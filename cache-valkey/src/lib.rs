@@ -17,7 +17,7 @@ mod error;
 mod follow;
 #[cfg(fuzzing)]
 #[doc(hidden)]
-#[expect(missing_docs, clippy::missing_panics_doc, reason = "for fuzz targets only")]
+#[expect(clippy::missing_panics_doc, reason = "for fuzz targets only")]
 pub mod fuzzing;
 mod node;
 mod reply;
