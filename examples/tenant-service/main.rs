@@ -33,6 +33,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use cache_core::{CacheClient as _, CacheConfig};
 use cache_layers::{Guarded, SystemClock, WallClock};
+use cache_stack::telemetry::Telemetry;
 use clap::Parser as _;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -56,6 +57,7 @@ struct App {
     tenants: Arc<Tenants>,
     flush: Flush,
     guard: Option<Arc<Guarded>>,
+    telemetry: Arc<Telemetry>,
 }
 
 #[tokio::main]
@@ -69,6 +71,11 @@ async fn main() -> anyhow::Result<()> {
         .with_ansi(std::io::stderr().is_terminal())
         .init();
 
+    // Before the cache is made: its instruments belong to the exporter that is there then.
+    let telemetry = Telemetry::builder()
+        .service("tenant-service")
+        .prometheus()
+        .install()?;
     let config = CacheConfig::from_env()?;
     let stack = cache_stack::assemble(&config).await.context("set up the cache")?;
     let store = Store::with_demo_tenants(DATABASE_LATENCY);
@@ -77,6 +84,7 @@ async fn main() -> anyhow::Result<()> {
         tenants: Arc::new(Tenants::new(Arc::clone(&stack.client), store, &clock)?),
         flush: Flush::of(&stack)?,
         guard: stack.guard.clone(),
+        telemetry: Arc::new(telemetry),
     };
 
     let address = options.address();

@@ -15,6 +15,7 @@
 //! | certificates, good and bad | [`Certificates::generate`] |
 //! | an emulator of AWS | [`Emulator::start_or_skip`] |
 //! | containers | [`Docker::find_or_skip`] |
+//! | containers of a compose file | [`Compose`] |
 //! | a program in Python | [`Python::find_or_skip`] |
 //! | the program `cachectl` | [`cachectl()`] |
 //! | a program at a terminal | [`Terminal::start`] |
@@ -72,7 +73,7 @@ pub mod wait;
 
 pub use certificates::{Certificates, Identity};
 pub use cluster::{Cluster, ClusterOptions};
-pub use docker::Docker;
+pub use docker::{Compose, Docker};
 pub use emulator::{Emulator, EmulatorKind, aws_variables};
 pub use fake::{Answer, FakeServer};
 pub use install::Version;

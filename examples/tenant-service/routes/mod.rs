@@ -3,6 +3,7 @@
 mod cache;
 mod health;
 mod invitations;
+mod metrics;
 mod settings;
 mod usage;
 
@@ -37,6 +38,7 @@ pub(crate) fn router(app: App) -> Result<Router, CacheError> {
         .merge(callers)
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
+        .route("/metrics", get(metrics::scrape))
         .fallback(async || Refusal::new(StatusCode::NOT_FOUND, "no such route"))
         .method_not_allowed_fallback(not_with_this_method)
         .with_state(app))

@@ -2,8 +2,10 @@
 
 mod admin;
 mod cachectl;
+mod compose;
 mod http;
 mod readme;
+mod runbook;
 mod service;
 mod shell;
 mod steps;

@@ -3,23 +3,34 @@
 /// A command and what the page prints below it.
 #[derive(Debug)]
 pub(crate) struct Step {
+    /// The heading that it stands under.
+    pub(crate) heading: &'static str,
     pub(crate) line: &'static str,
     pub(crate) printed: String,
 }
 
 /// The commands of the `console` blocks under one heading of `page`, in order.
 pub(crate) fn steps(page: &'static str, heading: &str) -> Vec<Step> {
+    let mut steps = all_steps(page);
+    steps.retain(|step| step.heading == heading);
+    steps
+}
+
+/// The commands of all `console` blocks of `page`, in order.
+pub(crate) fn all_steps(page: &'static str) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
-    let (mut here, mut reading) = (false, false);
+    let (mut heading, mut inside, mut reading) = ("", false, false);
     for line in page.lines() {
-        if let Some(title) = line.strip_prefix("## ") {
-            here = title == heading;
+        if let Some(title) = line.strip_prefix("## ").or_else(|| line.strip_prefix("### ")) {
+            heading = title;
         } else if line.starts_with("```") {
+            inside = line == "```console";
             reading = false;
-        } else if let Some(command) = line.strip_prefix("$ ").filter(|_| here) {
+        } else if let Some(line) = line.strip_prefix("$ ").filter(|_| inside) {
             reading = true;
             steps.push(Step {
-                line: command,
+                heading,
+                line,
                 printed: String::new(),
             });
         } else if reading && let Some(step) = steps.last_mut() {

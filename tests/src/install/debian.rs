@@ -12,19 +12,18 @@ use super::{Version, run};
 
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
+/// Unpacks the package `name` alone into `folder`, without what it depends on.
+pub(super) fn unpack_package(name: &str, folder: &Path) -> Result<()> {
+    let work = tempfile::tempdir()?;
+    let apt = Apt::update(work.path())?;
+    run(apt.get().args(["download", name]).current_dir(work.path()))?;
+    unpack_all(work.path(), folder)
+}
+
 /// Unpacks the server's packages, with the libraries that the machine lacks, into `folder`.
 pub(super) fn unpack(version: Version, folder: &Path) -> Result<()> {
     let work = tempfile::tempdir()?;
-    let apt = Apt { root: work.path() };
-    for part in ["lists/partial", "archives/partial"] {
-        std::fs::create_dir_all(work.path().join(part))?;
-    }
-    std::fs::write(
-        apt.sources(),
-        std::fs::read("/etc/apt/sources.list").unwrap_or_default(),
-    )?;
-    run(apt.get().arg("update"))?;
-
+    let apt = Apt::update(work.path())?;
     let mut download = apt.download();
     match version {
         Version::Redis7 => download.args(["redis-server", "redis-tools"]),
@@ -38,8 +37,12 @@ pub(super) fn unpack(version: Version, folder: &Path) -> Result<()> {
         Version::Valkey9 => bail!("no Debian release has it"),
     };
     run(&mut download)?;
+    unpack_all(&work.path().join("archives"), folder)
+}
 
-    for entry in std::fs::read_dir(work.path().join("archives"))? {
+/// Unpacks every package in `from` into `folder`.
+fn unpack_all(from: &Path, folder: &Path) -> Result<()> {
+    for entry in std::fs::read_dir(from)? {
         let path = entry?.path();
         if path.extension().is_some_and(|extension| extension == "deb") {
             run(Command::new("dpkg").arg("-x").arg(&path).arg(folder))?;
@@ -54,7 +57,21 @@ struct Apt<'a> {
     root: &'a Path,
 }
 
-impl Apt<'_> {
+impl<'a> Apt<'a> {
+    /// With the lists of today.
+    fn update(root: &'a Path) -> Result<Self> {
+        let apt = Self { root };
+        for part in ["lists/partial", "archives/partial"] {
+            std::fs::create_dir_all(root.join(part))?;
+        }
+        std::fs::write(
+            apt.sources(),
+            std::fs::read("/etc/apt/sources.list").unwrap_or_default(),
+        )?;
+        run(apt.get().arg("update"))?;
+        Ok(apt)
+    }
+
     fn sources(&self) -> std::path::PathBuf {
         self.root.join("sources.list")
     }

@@ -7,6 +7,7 @@
 
 mod debian;
 mod image;
+pub mod promtool;
 mod wheel;
 
 use std::ffi::OsString;

@@ -129,8 +129,9 @@ impl ServerOptions {
         self.host
     }
 
-    /// Runs as a cluster node.
-    pub(crate) fn cluster_node(mut self) -> Self {
+    /// Runs as a cluster node, which belongs to no cluster until somebody introduces it.
+    #[must_use]
+    pub fn cluster_node(mut self) -> Self {
         self.cluster = true;
         self
     }

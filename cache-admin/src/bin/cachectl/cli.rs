@@ -144,6 +144,8 @@ pub(crate) enum Command {
     Jobs(Jobs),
     /// Serve the administration over HTTP
     Serve(Box<Serve>),
+    /// Ask a service whether it is ready (`--server URL`), for health checks of containers
+    Health,
     /// The configuration
     #[command(subcommand, arg_required_else_help = true)]
     Config(Config),

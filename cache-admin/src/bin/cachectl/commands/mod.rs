@@ -48,6 +48,9 @@ pub(crate) async fn run(command: Command, output: &mut Output) -> Ended {
         Command::Users(users) if !users.needs_servers() => users::run_alone(users, output).await,
         Command::Dynamodb(table) => Box::pin(dynamodb::run(table, output)).await,
         Command::Serve(arguments) => Box::pin(serve::run(&arguments, output)).await,
+        Command::Health => Err(Failure::Usage(
+            "health asks a service: give --server URL; to ask the cache itself: cachectl ping".to_owned(),
+        )),
         command => {
             let stack = connect(output).await?;
             let ended = run_on(command, &stack, output).await;
@@ -83,6 +86,7 @@ async fn run_on(command: Command, stack: &Stack, output: &mut Output) -> Ended {
         | Command::Config(_)
         | Command::Doctor(_)
         | Command::Dynamodb(_)
+        | Command::Health
         | Command::Jobs(_)
         | Command::Keyset(_)
         | Command::Serve(_)

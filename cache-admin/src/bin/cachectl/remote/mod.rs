@@ -4,6 +4,7 @@
 
 mod client;
 mod events;
+mod health;
 mod invalidate;
 mod keys;
 mod one;
@@ -29,7 +30,7 @@ use crate::output::Output;
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Server {
     /// Have a service do it (`cachectl serve`), such as `https://cache-admin.internal`; for keys,
-    /// invalidate, jobs, inspect, generation, top, bigkeys and doctor
+    /// invalidate, jobs, inspect, generation, top, bigkeys, doctor and health
     #[arg(
         long,
         global = true,
@@ -53,6 +54,7 @@ pub(crate) struct Server {
 pub(crate) async fn run(server: &Server, url: &str, command: Command, output: &mut Output) -> Ended {
     let client = Client::new(target::Target::read(server, url)?);
     match command {
+        Command::Health => health::run(&client, output).await,
         Command::Keys(arguments) => keys::run(&client, &arguments, output).await,
         Command::Invalidate(arguments) => invalidate::run(&client, &arguments, output).await,
         Command::Jobs(arguments) => commands::jobs::run_remote(client, arguments, output).await,
@@ -62,8 +64,8 @@ pub(crate) async fn run(server: &Server, url: &str, command: Command, output: &m
         Command::Bigkeys(arguments) => whole::bigkeys(&client, &arguments, output).await,
         Command::Doctor(arguments) => whole::doctor(&client, &arguments, output).await,
         _ => Err(Failure::Usage(
-            "--server does keys, invalidate, jobs, inspect, generation, top, bigkeys and doctor; all else goes to \
-             the cache itself"
+            "--server does keys, invalidate, jobs, inspect, generation, top, bigkeys, doctor and health; all else \
+             goes to the cache itself"
                 .to_owned(),
         )),
     }
