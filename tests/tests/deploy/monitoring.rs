@@ -1,22 +1,15 @@
-//! What `deploy/` holds is what the product has: metric names and labels of alerts and dashboard, settings of the example
-//! environments; and the alerts fire when their tests say so.
-//!
-//! Not in here: images and the compose file, which the tests of `examples` start.
+//! The alerts and the dashboard name metrics and labels that exist, and the alerts fire when their cases say so.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, Result, ensure};
-use cache_core::CacheConfig;
+use anyhow::{Result, ensure};
 use serde_json::Value;
 use tests::install::promtool;
 
-const METRICS: &str = include_str!("../../docs/metrics.md");
+use crate::deploy;
 
-fn deploy(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy").join(path)
-}
+const METRICS: &str = include_str!("../../../docs/metrics.md");
 
 /// The names and labels under which Prometheus has the metrics of docs/metrics.md, which is compared with what is emitted.
 fn known() -> BTreeSet<String> {
@@ -181,39 +174,5 @@ async fn the_alerts_fire_when_their_cases_say_so() -> Result<()> {
             String::from_utf8_lossy(&said)
         );
     }
-    Ok(())
-}
-
-/// The settings of an example environment, comments taken for settings, too: what is offered there has to be accepted.
-fn settings(text: &str) -> Vec<(String, String)> {
-    let lines = text.lines().map(|line| line.strip_prefix("# ").unwrap_or(line));
-    let settings = lines.filter(|line| line.starts_with("CACHE_") && line.contains('='));
-    settings
-        .filter_map(|line| line.split_once('='))
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .collect()
-}
-
-#[test]
-fn the_example_environments_are_accepted() -> Result<()> {
-    // What the platform mounts is not there on this machine.
-    let secret = tempfile::NamedTempFile::new()?;
-    std::fs::write(secret.path(), "a secret")?;
-    let secret = secret.path().display().to_string();
-    let mut looked = 0;
-    for entry in std::fs::read_dir(deploy("env"))? {
-        let path = entry?.path();
-        let text = std::fs::read_to_string(&path)?;
-        let mut settings = settings(&text);
-        for (name, value) in &mut settings {
-            if name.ends_with("_FILE") {
-                value.clone_from(&secret);
-            }
-        }
-        ensure!(settings.len() > 3, "{} sets nothing", path.display());
-        CacheConfig::from_vars(settings).with_context(|| format!("{}", path.display()))?;
-        looked += 1;
-    }
-    assert_eq!(looked, 3);
     Ok(())
 }
