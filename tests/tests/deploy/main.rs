@@ -5,6 +5,7 @@
 mod environments;
 mod kubernetes;
 mod monitoring;
+mod terraform;
 
 use std::path::{Path, PathBuf};
 
