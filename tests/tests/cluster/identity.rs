@@ -85,9 +85,9 @@ async fn names_are_known(cluster: &Cluster) -> Result<()> {
 }
 
 async fn client(cluster: &Cluster, names: &Arc<Names>) -> Result<ValkeyClient> {
-    let seed = Address::new("n0.test", PORT);
-    let client = ValkeyClient::builder(&config(vec![seed])).resolver(Arc::clone(names) as Arc<dyn Resolve>);
     names_are_known(cluster).await?;
+    let config = config(vec![Address::new("n0.test", PORT)]);
+    let client = ValkeyClient::builder(&config).resolver(Arc::clone(names) as Arc<dyn Resolve>);
     Ok(client.connect().await?)
 }
 
@@ -150,10 +150,7 @@ async fn a_server_that_redirects_to_its_own_address_is_given_up() -> Result<()> 
     // At first the name of node 2 leads to node 1, which knows it by that name.
     let wrong = Proxy::start(cluster.addresses()[1].clone()).await?;
     names.lead("n2.test", &wrong.address())?;
-    let seed = Address::new("n0.test", PORT);
-    names_are_known(&cluster).await?;
-    let client = ValkeyClient::builder(&config(vec![seed])).resolver(Arc::clone(&names) as Arc<dyn Resolve>);
-    let client = client.connect().await?;
+    let client = client(&cluster, &names).await?;
     let key = key();
     let error = client.set(&key, "1".into(), Ttl::Forever).await.unwrap_err();
     assert!(
