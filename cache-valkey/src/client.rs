@@ -56,6 +56,16 @@ const KEYS_PER_COMMAND: usize = 256;
 /// lost or a server said that it is not ready. `incr`, `incr_by` and conditional writes are not repeated
 /// while it is unknown whether they were carried out.
 ///
+/// # Identity
+///
+/// An address is only where a server is reached today. Each new connection is checked before a call is sent over it: the
+/// kind of server against the configured topology (a contradiction is [`CacheError::Config`]), and in a cluster the id of the
+/// node against the one that the cluster gave for the address. A view of a cluster that shares less than half of its nodes
+/// with the known one is never believed, and configured addresses of several clusters are an error that names them. After a
+/// write that was refused with `READONLY`, or a redirection to the address that was just asked, the address is looked up
+/// again and another connection is opened, at most once per second. What servers do not say is no contradiction. The page
+/// `docs/identity.md` has all cases.
+///
 /// # Tracking
 ///
 /// [`invalidations`](cache_core::CacheClient::invalidations) reports changes of the keys that were read by

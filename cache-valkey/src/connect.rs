@@ -10,7 +10,7 @@ use cache_core::{CacheError, ConfigError};
 use crate::cluster::Cluster;
 use crate::deadline::Deadline;
 use crate::dial::{Dialer, Mode};
-use crate::follow::{Guide, follow, look};
+use crate::follow::{Configured, Guide, follow, look};
 use crate::node::Node;
 use crate::resolve::Resolve;
 use crate::router::Router;
@@ -74,7 +74,8 @@ pub(crate) async fn connect(
                 resolve,
                 feed,
                 wire,
-            )?;
+            )?
+            .to_sentinels();
             let sentinels = Sentinels::new(sentinels.clone(), master.clone(), asking);
             Router::Single(watched(config, sentinels, &dialer, startup).await?)
         }
@@ -101,22 +102,14 @@ async fn single(
         config.max_retries,
         Arc::clone(dialer.feed()),
     ));
-    tolerate(
-        startup,
-        primary
-            .connect(Deadline::after(config.dial_timeout + VERDICT))
-            .await,
-    )?;
-    if primary.greeting().cluster {
-        return Err(CacheError::Config(ConfigError::one(
-            "CACHE_MODE",
-            format!("{first} is a node of a cluster; set CACHE_MODE=cluster"),
-        )));
-    }
-    if config.read_from == ReadFrom::Primary {
-        return Ok(single);
-    }
+    let connected = primary
+        .connect(Deadline::after(config.dial_timeout + VERDICT))
+        .await;
     if others.is_empty() {
+        tolerate(startup, connected)?;
+        if config.read_from == ReadFrom::Primary {
+            return Ok(single);
+        }
         let found = look(
             &single,
             &Guide::Primary,
@@ -131,10 +124,17 @@ async fn single(
             Arc::clone(dialer),
         ));
     } else {
-        let replicas = others
-            .iter()
-            .map(|address| Node::new(address.clone(), Mode::Replica, Arc::clone(dialer)));
-        single.set_replicas(replicas.collect());
+        // What has to be corrected does not get better at the other addresses.
+        if let Err(error) = &connected
+            && !error.is_transient()
+        {
+            return connected.map(|()| single);
+        }
+        let guide = Guide::Addresses(Configured::new(addresses.to_vec()));
+        let found = look(&single, &guide, dialer, Deadline::after(config.dial_timeout)).await;
+        let is_elsewhere = found.is_ok() && !Arc::ptr_eq(&single.primary()?, &primary);
+        tolerate(startup, if is_elsewhere { Ok(()) } else { connected })?;
+        tokio::spawn(follow(Arc::downgrade(&single), guide, Arc::clone(dialer)));
     }
     Ok(single)
 }

@@ -6,6 +6,7 @@
 
 mod greeting;
 mod login;
+pub(crate) mod recognition;
 
 use std::fmt;
 use std::io;
@@ -13,8 +14,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use cache_core::clock::{self, Instant};
-use cache_core::config::{Address, ValkeyConfig};
+use cache_core::config::{Address, Topology, ValkeyConfig};
 use cache_core::credentials::{Credentials, CredentialsSource};
 use cache_core::{CacheError, ConfigError, Outcome, Unavailability};
 use socket2::{SockRef, TcpKeepalive};
@@ -26,6 +28,7 @@ pub(crate) use login::Login;
 use crate::command::Command;
 use crate::deadline::Deadline;
 use crate::error::{accept, from_login};
+use crate::identity::{Expected, Ids, ServerKind};
 use crate::reply::Reply;
 use crate::resolve::Resolve;
 use crate::tls::{self, Tls};
@@ -41,6 +44,10 @@ pub(crate) struct Dialer {
     limits: Limits,
     feed: Arc<Feed>,
     wire: Wire,
+    /// What has to answer.
+    kind: ServerKind,
+    /// The nodes of the cluster that is believed in; none outside of a cluster, and before the first view of it.
+    known: ArcSwap<Ids>,
 }
 
 /// How much, and how long.
@@ -107,7 +114,33 @@ impl Dialer {
             },
             feed,
             wire,
+            kind: match config.topology {
+                Topology::Cluster { .. } => ServerKind::Cluster,
+                _ => ServerKind::Single,
+            },
+            known: ArcSwap::default(),
         })
+    }
+
+    /// The same, to the sentinels of the configuration.
+    pub(crate) fn to_sentinels(mut self) -> Self {
+        self.kind = ServerKind::Sentinel;
+        self
+    }
+
+    /// The kind of server that has to answer.
+    pub(crate) const fn kind(&self) -> ServerKind {
+        self.kind
+    }
+
+    /// The nodes of the cluster that is believed in.
+    pub(crate) fn known_nodes(&self) -> Arc<Ids> {
+        self.known.load_full()
+    }
+
+    /// From now on the cluster has these nodes.
+    pub(crate) fn set_known_nodes(&self, nodes: Ids) {
+        self.known.store(Arc::new(nodes));
     }
 
     pub(crate) const fn limits(&self) -> Limits {
@@ -126,10 +159,14 @@ impl Dialer {
 
     /// Connects to `address`, a second time if the server refuses the credentials and there are newer ones. The
     /// whole takes at most the dial timeout.
+    ///
+    /// Of several addresses of a name, the first is used at which the right server answers; if a primary is wanted and
+    /// only replicas are found, the first of these.
     pub(crate) async fn dial(
         &self,
         address: &Address,
         mode: Mode,
+        expected: &Expected,
         events: Arc<dyn Events>,
     ) -> Result<Dialed, CacheError> {
         let deadline = Deadline::after(self.limits.dial_timeout);
@@ -143,17 +180,30 @@ impl Dialer {
             let detail = "no credentials were issued within the dial timeout";
             Err(unreachable(address, Unavailability::Connect, detail, None))
         })?;
-        let mut last = None;
+        let (mut last, mut second_best) = (None, None);
         for (index, target) in targets.iter().enumerate() {
             // What is left is shared out, so that one silent address leaves time for the others.
             let left = u32::try_from(targets.len() - index).unwrap_or(u32::MAX);
             let until = clock::now() + deadline.remaining() / left;
             // On the heap: what a handshake keeps on the way is large, and connecting is rare.
-            match Box::pin(self.log_in(address, *target, until, mode, &mut login, &events)).await {
+            let reached = Box::pin(async {
+                let dialed = self
+                    .log_in(address, *target, until, mode, &mut login, &events)
+                    .await?;
+                self.recognise(address, dialed, expected, Deadline::until(until))
+                    .await
+            });
+            match reached.await {
+                Ok(dialed) if self.is_second_best(&dialed, mode) => {
+                    second_best.get_or_insert(dialed);
+                }
                 // What no waiting mends is wrong at the other addresses, too.
                 Err(error) if error.is_transient() => last = Some(error),
                 result => return result,
             }
+        }
+        if let Some(dialed) = second_best {
+            return Ok(dialed);
         }
         Err(last.unwrap_or_else(|| {
             unreachable(address, Unavailability::Resolve, "the name has no address", None)

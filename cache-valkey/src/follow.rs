@@ -1,23 +1,27 @@
 //! Finds out who the primary and the replicas are, and keeps [`Single`] up to date.
 //!
-//! Fixed addresses need no following. Replicas that the primary names, and everything behind sentinels,
-//! may change: a task looks again when a sentinel announces a switch, when a call raised doubt, and now
+//! A single address needs no following. Which of several is the primary, replicas that the primary names, and everything
+//! behind sentinels may change: a task looks again when a sentinel announces a switch, when a call raised doubt, and now
 //! and then. A new primary is put in place only once it has answered and says that it is one.
 
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use cache_core::CacheError;
+use cache_core::clock::{self, Instant};
 use cache_core::config::{Address, ReadFrom};
+use cache_core::{CacheError, Stage};
+use futures::future::join_all;
 
 use crate::command::Command;
 use crate::deadline::Deadline;
 use crate::dial::{Dialer, Mode};
 use crate::error::accept;
+use crate::identity::Expected;
 use crate::node::Node;
 use crate::reply::Reply;
 use crate::sentinel::Sentinels;
-use crate::single::Single;
+use crate::single::{Single, only_a_replica};
+use crate::wire::Unheard;
 
 /// Between looks while nothing raises doubt.
 const CALM: Duration = Duration::from_secs(30);
@@ -26,13 +30,46 @@ const CALM: Duration = Duration::from_secs(30);
 /// as long as this plus the sentinels' own decision.
 const BRISK: Duration = Duration::from_millis(100);
 
+/// The least time between two looks at all configured addresses.
+const ASK_PAUSE: Duration = Duration::from_secs(1);
+
 /// Where the answer to "who is who" comes from.
 #[derive(Debug)]
 pub(crate) enum Guide {
     /// The primary is fixed; it names its replicas.
     Primary,
+    /// The configured addresses: one of them leads to the primary, the others to its replicas.
+    Addresses(Configured),
     /// Sentinels name both.
     Sentinels(Box<Sentinels>),
+}
+
+/// Several configured addresses.
+#[derive(Debug)]
+pub(crate) struct Configured {
+    addresses: Vec<Address>,
+    /// When all of them were last asked for their role.
+    asked_at: Mutex<Option<Instant>>,
+}
+
+impl Configured {
+    pub(crate) fn new(addresses: Vec<Address>) -> Self {
+        Self {
+            addresses,
+            asked_at: Mutex::default(),
+        }
+    }
+
+    /// Notes that the addresses are asked now, unless that was a moment ago.
+    fn begin_if_ready(&self) -> bool {
+        let mut asked_at = self.asked_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = clock::now();
+        let is_ready = asked_at.is_none_or(|at| now >= at + ASK_PAUSE);
+        if is_ready {
+            *asked_at = Some(now);
+        }
+        is_ready
+    }
 }
 
 /// Takes a first look.
@@ -46,6 +83,16 @@ pub(crate) async fn look(
         Guide::Primary => {
             let replicas = replicas_of(&single.primary()?, deadline).await?;
             put_replicas(single, replicas, dialer);
+        }
+        Guide::Addresses(configured) => {
+            let found = find_primary(single, configured, dialer, deadline).await;
+            if single.read_from() != ReadFrom::Primary {
+                let primary = single.primary()?;
+                let others = configured.addresses.iter();
+                let others = others.filter(|address| *address != primary.address());
+                put_replicas(single, others.cloned().collect(), dialer);
+            }
+            found?;
         }
         Guide::Sentinels(sentinels) => {
             let found = sentinels
@@ -64,7 +111,7 @@ pub(crate) async fn follow(single: Weak<Single>, guide: Guide, dialer: Arc<Diale
         let (doubt, pause) = {
             let Some(single) = single.upgrade() else { return };
             let no_primary = match single.primary() {
-                Ok(primary) => primary.is_down() || primary.greeting().replica,
+                Ok(primary) => primary.is_down() || primary.is_replica(),
                 Err(_) => true,
             };
             let no_replica = single.read_from() == ReadFrom::Replica
@@ -80,7 +127,7 @@ pub(crate) async fn follow(single: Weak<Single>, guide: Guide, dialer: Arc<Diale
                     () = tokio::time::sleep(pause) => {}
                 }
             }
-            Guide::Primary => {
+            Guide::Primary | Guide::Addresses(_) => {
                 let _ = tokio::time::timeout(pause, doubt.notified()).await;
             }
         }
@@ -109,6 +156,44 @@ pub(crate) async fn follow(single: Weak<Single>, guide: Guide, dialer: Arc<Diale
     }
 }
 
+/// Looks for the primary at the configured addresses if it is not where it was: at most once per second.
+async fn find_primary(
+    single: &Single,
+    configured: &Configured,
+    dialer: &Arc<Dialer>,
+    deadline: Deadline,
+) -> Result<(), CacheError> {
+    let current = single.primary()?;
+    if !(current.is_down() || current.is_replica()) || !configured.begin_if_ready() {
+        return Ok(());
+    }
+    let others = configured.addresses.iter();
+    let others = others.filter(|address| *address != current.address());
+    let asked = join_all(others.map(async |address| {
+        let dialed = dialer.dial(address, Mode::Aside, &Expected::Anyone, Arc::new(Unheard));
+        match deadline.limit(Stage::Connect, Box::pin(dialed)).await {
+            // In RESP2 no server says which role it has.
+            Ok(dialed) if dialed.has_pushes && !dialed.greeting.replica => Ok(address),
+            Ok(_) => Err(only_a_replica(address)),
+            Err(error) => Err(error),
+        }
+    }))
+    .await;
+    // Of several, the first that is configured.
+    let (found, failed): (Vec<_>, Vec<_>) = asked.into_iter().partition(Result::is_ok);
+    if let Some(address) = found.into_iter().find_map(Result::ok) {
+        let primary = Node::new(address.clone(), Mode::Primary, Arc::clone(dialer));
+        primary.connect(deadline).await?;
+        if primary.is_replica() {
+            return Err(only_a_replica(address));
+        }
+        tracing::info!(primary = %address, former = %current.address(), "another configured address leads to the primary");
+        single.set_primary(primary);
+        return Ok(());
+    }
+    failed.into_iter().find_map(Result::err).map_or(Ok(()), Err)
+}
+
 async fn put_primary(
     single: &Single,
     address: &Address,
@@ -127,7 +212,7 @@ async fn put_primary(
     }
     let candidate = Node::new(address.clone(), Mode::Primary, Arc::clone(dialer));
     candidate.connect(deadline).await?;
-    if candidate.greeting().replica {
+    if candidate.is_replica() {
         return Err(Sentinels::not_yet(address));
     }
     sentinels.settled();

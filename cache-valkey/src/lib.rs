@@ -19,6 +19,7 @@ mod follow;
 #[doc(hidden)]
 #[expect(clippy::missing_panics_doc, reason = "for fuzz targets only")]
 pub mod fuzzing;
+mod identity;
 mod node;
 mod reply;
 mod resolve;

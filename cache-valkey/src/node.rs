@@ -7,6 +7,7 @@
 //!
 //! Not in here: which server a command belongs to, and whether to try again.
 
+mod identity;
 mod keeper;
 mod link;
 mod replace;
@@ -26,6 +27,7 @@ use tokio::sync::{Notify, watch};
 use crate::command::Command;
 use crate::deadline::Deadline;
 use crate::dial::{Dialed, Dialer, Greeting, Mode};
+use crate::identity::Expected;
 use crate::reply::Reply;
 use crate::tracking::{Member, Witness};
 pub(crate) use link::Link;
@@ -43,6 +45,10 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub(crate) struct Node {
     address: Address,
     mode: Mode,
+    /// Which server has to answer.
+    expected: ArcSwap<Expected>,
+    /// Whether a refused call makes it doubtful that the right server answers.
+    suspected: AtomicBool,
     dialer: Arc<Dialer>,
     links: ArcSwap<Vec<Arc<Link>>>,
     /// Connections that get no more calls and are closed when those in flight have ended.
@@ -65,6 +71,7 @@ struct Blueprint {
     node: Weak<Node>,
     address: Address,
     mode: Mode,
+    expected: Arc<Expected>,
     dialer: Arc<Dialer>,
 }
 
@@ -82,11 +89,15 @@ impl Blueprint {
             valid_for,
             tracking,
             ..
-        } = self.dialer.dial(&self.address, self.mode, events).await?;
+        } = self
+            .dialer
+            .dial(&self.address, self.mode, &self.expected, events)
+            .await?;
         witness.agreed(tracking, greeting.replica);
         let max_age = self.dialer.limits().max_age;
         let node = self.node.clone();
-        Ok((Link::new(node, connection, valid_for, max_age, witness), greeting))
+        let link = Link::new(node, connection, valid_for, max_age, witness);
+        Ok((link.leading_to(greeting.id.clone()), greeting))
     }
 }
 
@@ -118,6 +129,8 @@ impl Node {
         Arc::new(Self {
             address,
             mode,
+            expected: ArcSwap::default(),
+            suspected: AtomicBool::new(false),
             tracking: dialer.feed().member(),
             counts: AtomicBool::new(mode == Mode::Primary),
             dialer,
@@ -173,7 +186,10 @@ impl Node {
         result: Result<Reply, CacheError>,
     ) -> Result<Reply, CacheError> {
         match result {
-            Ok(reply) if command.is_answered_by(&reply) => Ok(reply),
+            Ok(reply) if command.is_answered_by(&reply) => {
+                self.note_refusal(&reply);
+                Ok(reply)
+            }
             Ok(reply) => Err(self.give_up(link, command, &reply)),
             Err(error) => Err(self.name(error, link)),
         }
@@ -202,6 +218,7 @@ impl Node {
             .iter()
             .zip(&replies)
             .find(|(command, reply)| !command.is_answered_by(reply));
+        replies.iter().for_each(|reply| self.note_refusal(reply));
         match stray {
             Some((command, reply)) => Err(self.give_up(link, command, reply)),
             None => Ok(replies),
@@ -346,6 +363,7 @@ impl Node {
             node: Arc::downgrade(self),
             address: self.address.clone(),
             mode: self.mode,
+            expected: self.expected.load_full(),
             dialer: Arc::clone(&self.dialer),
         }
     }

@@ -17,6 +17,7 @@ use crate::command::Command;
 use crate::deadline::Deadline;
 use crate::dial::{Dialer, Mode};
 use crate::error::accept;
+use crate::identity::Expected;
 use crate::reply::Reply;
 use crate::wire::{Connection, Events};
 
@@ -129,7 +130,9 @@ impl Sentinels {
                     self.pace().succeeded();
                     return Ok(found);
                 }
-                Ok(Err(error)) => last = Some(error),
+                // What somebody has to act on says more than that a sentinel is away.
+                Ok(Err(error)) if last.as_ref().is_none_or(CacheError::is_transient) => last = Some(error),
+                Ok(Err(_)) => {}
                 Err(_) => {
                     last.get_or_insert_with(|| unreachable_sentinel(&self.addresses[index]));
                 }
@@ -174,7 +177,10 @@ impl Sentinels {
             master: self.master.clone(),
             news: Arc::clone(&self.news),
         });
-        let dialed = self.dialer.dial(address, Mode::Aside, events).await;
+        let dialed = self
+            .dialer
+            .dial(address, Mode::Aside, &Expected::Anyone, events)
+            .await;
         let dialed = dialed.map_err(of_the_sentinel)?;
         let (connection, has_pushes) = (dialed.connection, dialed.has_pushes);
         let found = self.ask(&connection, with_replicas).await?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use cache_core::config::ReadFrom;
+use cache_core::config::{Address, ReadFrom};
 use cache_core::{CacheError, Outcome, Unavailability};
 use tokio::sync::Notify;
 
@@ -212,11 +212,17 @@ impl Single {
         self.replicas.store(Arc::new(nodes));
     }
 
-    /// One round trip to the primary.
+    /// One round trip to the primary; fails if a replica answers in its place.
     pub(crate) async fn ping(&self, deadline: Deadline) -> Result<(), CacheError> {
         let ping = Command::read("PING");
         let answered = match self.primary() {
-            Ok(primary) => primary.send(&ping, deadline).await,
+            Ok(primary) => match primary.send(&ping, deadline).await {
+                Ok(_) if primary.is_replica() => {
+                    primary.suspect();
+                    Err(only_a_replica(primary.address()))
+                }
+                answered => answered,
+            },
             Err(error) => Err(error),
         };
         // Somebody who only asks whether the primary is there helps to find the next one, too.
@@ -259,6 +265,19 @@ fn no_primary() -> CacheError {
     CacheError::Unavailable {
         reason: Unavailability::NotReady,
         detail: "no primary is known at the moment".into(),
+        outcome: Outcome::NotApplied,
+        source: None,
+    }
+}
+
+/// The error if a replica answers at the address of the primary.
+pub(crate) fn only_a_replica(address: &Address) -> CacheError {
+    CacheError::Unavailable {
+        reason: Unavailability::NotReady,
+        detail: format!(
+            "{address} leads to a replica, which takes no writes; no primary is known at the moment"
+        )
+        .into(),
         outcome: Outcome::NotApplied,
         source: None,
     }

@@ -57,6 +57,15 @@ impl Proxy {
     /// When no port is free.
     pub async fn start(target: impl Into<String>) -> Result<Self> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port(Ipv4Addr::LOCALHOST.into())?));
+        Self::start_at(address, target).await
+    }
+
+    /// Opens the port at `address` that leads to `target` (`host:port`): in the place of a server that is gone.
+    ///
+    /// # Errors
+    ///
+    /// When the port is taken.
+    pub async fn start_at(address: SocketAddr, target: impl Into<String>) -> Result<Self> {
         let proxy = Self {
             shared: Arc::new(State {
                 target: Mutex::new(target.into()),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use cache_valkey::admin::{ClusterState, Neighbour};
+use cache_valkey::admin::{ClusterState, Neighbour, SharedAddress, TopologyView};
 use futures::future::join_all;
 
 use super::finding::{Check, Verdict};
@@ -77,6 +77,9 @@ pub(super) async fn slots(patient: &Patient) -> Verdict {
     if !patient.view.cluster {
         return Verdict::skipped(NO_CLUSTER);
     }
+    if let Some(verdict) = shared_addresses(&patient.view) {
+        return verdict;
+    }
     let uncovered: SlotSet = patient.view.uncovered.iter().cloned().collect();
     if uncovered.is_empty() {
         return Verdict::ok("all 16384 have an owner");
@@ -85,6 +88,47 @@ pub(super) async fn slots(patient: &Patient) -> Verdict {
         format!("nobody owns the slots {uncovered} ({} of 16384)", uncovered.len()),
         "give them to a primary: valkey-cli --cluster fix, or CLUSTER ADDSLOTSRANGE on the one that has their keys",
     )
+}
+
+/// What is wrong if several nodes claim one address: no client can choose among them.
+pub(super) fn shared_addresses(view: &TopologyView) -> Option<Verdict> {
+    let advice = "give each node an address of its own (cluster-announce-hostname, cluster-announce-ip and \
+                  cluster-announce-port; a name for all of them, such as that of a service, belongs into CACHE_ADDRS \
+                  only), or set cluster-preferred-endpoint-type ip";
+    let described = |shared: &&SharedAddress| {
+        let nodes: Vec<&str> = shared.nodes.iter().map(|id| id.get(..8).unwrap_or(id)).collect();
+        format!(
+            "the nodes {} all go by the address {}",
+            nodes.join(", "),
+            shared.address
+        )
+    };
+    let (serving, others): (Vec<_>, Vec<_>) = view
+        .shared_addresses
+        .iter()
+        .partition(|shared| !shared.slots.is_empty());
+    if !serving.is_empty() {
+        let slots: SlotSet = serving
+            .iter()
+            .flat_map(|shared| shared.slots.iter().cloned())
+            .collect();
+        let nodes: Vec<String> = serving.iter().map(described).collect();
+        return Some(Verdict::fail(
+            format!(
+                "{}; {} of 16384 slots are not served, because a call cannot be sent to the one that owns its slot",
+                nodes.join("; "),
+                slots.len()
+            ),
+            advice,
+        ));
+    }
+    let nodes: Vec<String> = others.iter().map(described).collect();
+    (!nodes.is_empty()).then(|| {
+        Verdict::warn(
+            format!("{}; the replicas among them are not used", nodes.join("; ")),
+            advice,
+        )
+    })
 }
 
 pub(super) async fn epochs(patient: &Patient) -> Verdict {

@@ -23,8 +23,8 @@ mod tracking;
 
 use std::time::Duration;
 
-use cache_core::CacheConfig;
 use cache_core::config::{Backend, ValkeyConfig};
+use cache_core::{CacheConfig, CacheError};
 use futures::future::{BoxFuture, join_all};
 
 pub use finding::{Diagnosis, Finding, Health};
@@ -105,11 +105,18 @@ impl Doctor {
     }
 
     async fn examine_servers(&self, valkey: &ValkeyConfig) -> Diagnosis {
-        let configuration = Verdict::ok(self.config.backend.to_string());
         let (reach, patient) = futures::join!(
             reach::look(valkey, self.deadline),
             Box::pin(Patient::admit(self, valkey))
         );
+        let configuration = match &patient {
+            // What the servers say of themselves contradicts it.
+            Err(error @ CacheError::Config(_)) => Verdict::fail(
+                error.to_string(),
+                "correct the setting that is named; the servers themselves answer",
+            ),
+            _ => Verdict::ok(self.config.backend.to_string()),
+        };
         let verdicts = match &patient {
             Ok(patient) => Box::pin(self.examine_nodes(valkey, patient, reach)).await,
             Err(error) => {

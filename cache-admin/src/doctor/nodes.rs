@@ -42,6 +42,9 @@ pub(super) async fn primaries(patient: &Patient) -> Verdict {
         })
         .collect();
     if primaries.is_empty() {
+        if let Some(verdict) = super::cluster::shared_addresses(&patient.view) {
+            return verdict;
+        }
         return Verdict::fail(
             "no primary is known",
             "start one, or let the sentinels or the cluster promote a replica",

@@ -55,8 +55,14 @@ pub struct Permissions {
 
 /// Sent by every connection.
 const CONNECTION: &[&str] = &["hello", "auth", "ping", "client|setinfo"];
-/// Sent by every client of a cluster: where the slots are, into a slot that moves, to replicas.
-const IN_CLUSTER: &[&str] = &["cluster|slots", "cluster|info", "asking", "readonly"];
+/// Sent by every client of a cluster: where the slots are, who a node is, into a slot that moves, to replicas.
+const IN_CLUSTER: &[&str] = &[
+    "cluster|slots",
+    "cluster|info",
+    "cluster|myid",
+    "asking",
+    "readonly",
+];
 /// Sent by clients of one primary: who its replicas are, and to these.
 const ALONE: &[&str] = &["role", "readonly"];
 /// How a client asks to be told of changes.

@@ -27,6 +27,7 @@ impl Administration {
             view: node.clone(),
             door: Primary {
                 address: node.address.clone(),
+                expected: node.expected(),
                 slots: node.slots.clone(),
                 epoch: None,
                 kind: Kind::of(view.cluster, &node.server, &node.version),

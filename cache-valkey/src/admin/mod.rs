@@ -35,7 +35,7 @@ pub use inspect::{Excerpt, Inspected};
 pub use member::Member;
 pub use primary::{Primary, ScanPage, Unlinked};
 pub use slow_log::SlowCall;
-pub use view::{NodeView, Role, TopologyView};
+pub use view::{NodeView, Role, SharedAddress, TopologyView};
 pub use vitals::{Copying, Memory, Replication, Vitals};
 
 use crate::command::Command;
@@ -69,14 +69,15 @@ impl Administration {
     ///
     /// # Errors
     ///
-    /// As any call where nobody can be asked. A node that cannot be reached is no error but is shown as
+    /// [`CacheError::Config`] naming `CACHE_ADDRS` if its addresses lead to several clusters. As any call where nobody
+    /// can be asked. A node that cannot be reached is no error but is shown as
     /// such.
     pub async fn topology(&self) -> Result<TopologyView, CacheError> {
         let deadline = Deadline::after(self.timeout);
         let view = match &self.router {
             Router::Single(single) => single_view(single, deadline).await?,
             Router::Cluster(cluster) => {
-                cluster.refresh(deadline).await?;
+                cluster.refresh_thoroughly(deadline).await?;
                 cluster.view(deadline).await
             }
         };
@@ -100,6 +101,7 @@ impl Administration {
         primaries
             .map(|node| Primary {
                 address: node.address.clone(),
+                expected: node.expected(),
                 slots: node.slots.clone(),
                 epoch: None,
                 kind: Kind::of(view.cluster, &node.server, &node.version),
@@ -147,6 +149,7 @@ async fn single_view(single: &Single, deadline: Deadline) -> Result<TopologyView
         let reachable = node.send(&ping, deadline).await.is_ok();
         let greeting = node.greeting();
         NodeView {
+            id: None,
             address: node.address().clone(),
             role,
             slots: Vec::new(),
@@ -166,5 +169,6 @@ async fn single_view(single: &Single, deadline: Deadline) -> Result<TopologyView
         epoch: None,
         nodes,
         uncovered: Vec::new(),
+        shared_addresses: Vec::new(),
     })
 }

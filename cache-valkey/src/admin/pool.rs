@@ -18,6 +18,7 @@ use crate::aging::{Pace, retirement};
 use crate::command::Command;
 use crate::deadline::Deadline;
 use crate::dial::{Dialer, Mode};
+use crate::identity::Expected;
 use crate::reply::Reply;
 use crate::wire::{Connection, Events};
 
@@ -30,11 +31,14 @@ const FRESH: Duration = Duration::from_secs(1);
 /// A connection on loan.
 pub(super) type Loan = managed::Object<Manager>;
 
+/// Where a node is reached, and which node has to answer there.
+type Place = (Address, Expected);
+
 /// A pool for each node.
 pub(super) struct Pools {
     dialer: Arc<Dialer>,
     /// None once closed.
-    by_node: Mutex<Option<HashMap<Address, Pool<Manager>>>>,
+    by_node: Mutex<Option<HashMap<Place, Pool<Manager>>>>,
 }
 
 impl Pools {
@@ -45,9 +49,9 @@ impl Pools {
         }
     }
 
-    /// A connection to `address`, for as long as the loan is held.
-    pub(super) async fn get(&self, address: &Address) -> Result<Loan, CacheError> {
-        let pool = self.pool(address)?;
+    /// A connection to the `expected` server at `address`, for as long as the loan is held.
+    pub(super) async fn get(&self, address: &Address, expected: &Expected) -> Result<Loan, CacheError> {
+        let pool = self.pool(address, expected)?;
         // Making a connection is rare, and its future is large.
         Box::pin(pool.get()).await.map_err(|error| match error {
             PoolError::Backend(error) => error,
@@ -62,8 +66,10 @@ impl Pools {
     /// Closes the pools of nodes that are not among `nodes`.
     pub(super) fn keep_only(&self, nodes: &[NodeView]) {
         if let Some(pools) = &mut *self.pools() {
-            pools.retain(|address, pool| {
-                let stays = nodes.iter().any(|node| node.address == *address);
+            pools.retain(|(address, expected), pool| {
+                let stays = nodes
+                    .iter()
+                    .any(|node| node.address == *address && node.expected() == *expected);
                 if !stays {
                     pool.close();
                 }
@@ -78,20 +84,22 @@ impl Pools {
         }
     }
 
-    fn pools(&self) -> MutexGuard<'_, Option<HashMap<Address, Pool<Manager>>>> {
+    fn pools(&self) -> MutexGuard<'_, Option<HashMap<Place, Pool<Manager>>>> {
         self.by_node.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn pool(&self, address: &Address) -> Result<Pool<Manager>, CacheError> {
+    fn pool(&self, address: &Address, expected: &Expected) -> Result<Pool<Manager>, CacheError> {
         let mut pools = self.pools();
         let pools = pools.as_mut().ok_or(CacheError::Closed)?;
-        if let Some(pool) = pools.get(address) {
+        let place = (address.clone(), expected.clone());
+        if let Some(pool) = pools.get(&place) {
             return Ok(pool.clone());
         }
         let limit = Some(self.dialer.limits().dial_timeout);
         let manager = Manager {
             dialer: Arc::clone(&self.dialer),
             address: address.clone(),
+            expected: expected.clone(),
             pace: Mutex::default(),
         };
         let pool = Pool::builder(manager)
@@ -106,7 +114,7 @@ impl Pools {
             .map_err(|error| CacheError::Unsupported {
                 detail: error.to_string().into(),
             })?;
-        pools.insert(address.clone(), pool.clone());
+        pools.insert(place, pool.clone());
         Ok(pool)
     }
 }
@@ -121,6 +129,7 @@ impl std::fmt::Debug for Pools {
 pub(super) struct Manager {
     dialer: Arc<Dialer>,
     address: Address,
+    expected: Expected,
     /// How often connections are replaced because of their age.
     pace: Mutex<Pace>,
 }
@@ -129,8 +138,19 @@ pub(super) struct Manager {
 pub(super) struct Pooled {
     pub(super) connection: Connection,
     ended: Arc<Ended>,
-    /// When it has to be replaced: at its maximum age, or well before its credentials run out.
+    /// When it has to be replaced: at its maximum age, well before its credentials run out, or since a reply has shown
+    /// that it leads to the wrong server.
     retire_at: Option<Instant>,
+}
+
+impl Pooled {
+    /// Takes note of refusals that only a server gives that is not, or no longer, the right one.
+    pub(super) fn note_refusals(&mut self, replies: &[Reply]) {
+        let is_telling = |reply: &Reply| matches!(reply, Reply::Error(refusal) if refusal.code == "READONLY");
+        if replies.iter().any(is_telling) {
+            self.retire_at = Some(clock::now());
+        }
+    }
 }
 
 impl Manager {
@@ -168,7 +188,10 @@ impl managed::Manager for Manager {
         let ended = Arc::new(Ended::default());
         let events = Arc::clone(&ended);
         // Boxed: a dial carries a TLS handshake, and would make every future around it as large.
-        let dialed = Box::pin(self.dialer.dial(&self.address, Mode::Aside, events)).await?;
+        let dialing = self
+            .dialer
+            .dial(&self.address, Mode::Aside, &self.expected, events);
+        let dialed = Box::pin(dialing).await?;
         let limits = [
             self.dialer.limits().max_age,
             dialed.valid_for.map(|time| time.mul_f64(0.8)),

@@ -17,6 +17,7 @@ use super::pool::{Loan, Pools};
 use crate::command::Command;
 use crate::deadline::Deadline;
 use crate::error::accept;
+use crate::identity::Expected;
 use crate::reply::{Reply, ServerError};
 
 /// Keys of one slot that one `UNLINK` names at most, so that it holds up other clients for some 0.1 ms.
@@ -26,6 +27,8 @@ const GROUP: usize = 128;
 #[derive(Clone)]
 pub struct Primary {
     pub(super) address: Address,
+    /// Which server has to answer there.
+    pub(super) expected: Expected,
     pub(super) slots: Vec<RangeInclusive<u16>>,
     pub(super) epoch: Option<u64>,
     pub(super) kind: Kind,
@@ -268,8 +271,10 @@ impl Primary {
         let mut loan = None;
         let asked = deadline
             .limit(Stage::Reply, async {
-                let connection = loan.insert(self.pools.get(&self.address).await?);
-                connection.connection.send_batch(commands, deadline).await
+                let pooled = loan.insert(self.pools.get(&self.address, &self.expected).await?);
+                let replies = pooled.connection.send_batch(commands, deadline).await?;
+                pooled.note_refusals(&replies);
+                Ok(replies)
             })
             .await;
         if let (Err(_), Some(loan)) = (&asked, loan) {

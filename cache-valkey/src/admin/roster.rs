@@ -49,7 +49,8 @@ impl Administration {
 /// The nodes that `witness` knows of.
 async fn told(witness: &Member, view: &TopologyView) -> Result<Vec<NodeView>, CacheError> {
     let own = witness.view();
-    let node = |address, role, reachable| NodeView {
+    let node = |id, address, role, reachable| NodeView {
+        id,
         address,
         role,
         slots: Vec::new(),
@@ -68,7 +69,7 @@ async fn told(witness: &Member, view: &TopologyView) -> Result<Vec<NodeView>, Ca
     if !view.cluster {
         let replicas = read_role(&reply).into_iter();
         return Ok(replicas
-            .map(|address| node(address, Role::Replica, true))
+            .map(|address| node(None, address, Role::Replica, true))
             .collect());
     }
     let text = reply.as_text().ok_or_else(|| reply.unexpected("text"))?;
@@ -89,7 +90,8 @@ async fn told(witness: &Member, view: &TopologyView) -> Result<Vec<NodeView>, Ca
             } else {
                 Role::Replica
             };
-            node(Address::new(host, line.port), role, !line.has("fail"))
+            let id = Some(line.id.to_owned());
+            node(id, Address::new(host, line.port), role, !line.has("fail"))
         })
         .collect())
 }

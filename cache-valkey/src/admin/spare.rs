@@ -9,6 +9,7 @@ use futures::future::join_all;
 
 use super::{Administration, Primary, TopologyView};
 use crate::command::Command;
+use crate::identity::{Expected, NodeId};
 use crate::reply::Reply;
 
 impl Administration {
@@ -35,8 +36,8 @@ impl Administration {
         let (mut spare, mut epochs) = (BTreeMap::new(), BTreeMap::new());
         for (primary, reply) in asked.into_iter().flatten() {
             epochs.insert(primary.address.clone(), epoch(&reply));
-            for address in read(&reply, &primary.address) {
-                spare.entry(address).or_insert(primary.kind);
+            for (address, id) in read(&reply, &primary.address) {
+                spare.entry(address).or_insert((id, primary.kind));
             }
         }
         for primary in &mut primaries {
@@ -45,8 +46,9 @@ impl Administration {
         let spare = spare
             .into_iter()
             .filter(|(address, _)| view.nodes.iter().all(|node| node.address != *address))
-            .map(|(address, kind)| Primary {
+            .map(|(address, (id, kind))| Primary {
                 address,
+                expected: Expected::node(id.as_ref()),
                 slots: Vec::new(),
                 // Slots that it gets are new to it anyway.
                 epoch: None,
@@ -69,8 +71,8 @@ fn epoch(reply: &Reply) -> Option<u64> {
     nodes.find(|node| node.has("myself"))?.epoch.parse().ok()
 }
 
-/// Reads what the node at `asked` answered to `CLUSTER NODES`.
-fn read(reply: &Reply, asked: &Address) -> Vec<Address> {
+/// Reads what the node at `asked` answered to `CLUSTER NODES`: where primaries without slots are, and their ids.
+fn read(reply: &Reply, asked: &Address) -> Vec<(Address, Option<NodeId>)> {
     let text = reply.as_text().unwrap_or_default();
     let nodes: Vec<Node<'_>> = text.lines().filter_map(Node::read).collect();
     // The one that answers has to be known by name for the others to be.
@@ -87,7 +89,7 @@ fn read(reply: &Reply, asked: &Address) -> Vec<Address> {
             let host = node.hostname.filter(|_| named).unwrap_or(node.host);
             // A node that does not know its own address yet is where it was asked.
             let host = if host.is_empty() { &asked.host } else { host };
-            Address::new(host, node.port)
+            (Address::new(host, node.port), NodeId::new(node.id))
         })
         .collect()
 }
@@ -165,7 +167,8 @@ hh 127.0.0.1:7008@17008 handshake - 0 0 0 connected
 
     fn spare(asked: &Address) -> Vec<String> {
         let reply = Reply::Bulk(NODES.into());
-        read(&reply, asked).iter().map(ToString::to_string).collect()
+        let spare = read(&reply, asked);
+        spare.iter().map(|(address, _)| address.to_string()).collect()
     }
 
     #[test]
@@ -208,7 +211,7 @@ hh 127.0.0.1:7008@17008 handshake - 0 0 0 connected
         ) {
             let asked = Address::new("one.test", 7001);
             for reply in [Reply::Bulk(text.into()), reply] {
-                for spare in read(&reply, &asked) {
+                for (spare, _) in read(&reply, &asked) {
                     proptest::prop_assert!(spare.port != 0 && !spare.host.is_empty());
                 }
             }

@@ -4,6 +4,8 @@ use std::ops::RangeInclusive;
 
 use cache_core::config::Address;
 
+use crate::identity::{Expected, NodeId};
+
 /// The topology as the client sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -16,12 +18,29 @@ pub struct TopologyView {
     pub nodes: Vec<NodeView>,
     /// Slots that no primary serves. Always empty outside of a cluster.
     pub uncovered: Vec<RangeInclusive<u16>>,
+    /// Addresses that several nodes claim. A client cannot choose among them, so that the slots of primaries that share
+    /// one are not served.
+    pub shared_addresses: Vec<SharedAddress>,
+}
+
+/// An address that several nodes of a cluster claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SharedAddress {
+    /// The address.
+    pub address: Address,
+    /// The ids of the nodes.
+    pub nodes: Vec<String>,
+    /// The slots of the primaries among them that cannot be reached for it. None if only one is a primary.
+    pub slots: Vec<RangeInclusive<u16>>,
 }
 
 /// One node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NodeView {
+    /// The id that it gave itself; `None` outside of a cluster, or if it is not known.
+    pub id: Option<String>,
     /// Where it is.
     pub address: Address,
     /// What it is.
@@ -36,6 +55,14 @@ pub struct NodeView {
     pub version: String,
     /// Whether it can be used, as far as is known.
     pub reachable: bool,
+}
+
+impl NodeView {
+    /// Which server has to answer at its address.
+    pub(super) fn expected(&self) -> Expected {
+        let id = self.id.as_deref().and_then(NodeId::new);
+        Expected::node(id.as_ref())
+    }
 }
 
 /// What a node is.

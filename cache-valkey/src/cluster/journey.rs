@@ -26,6 +26,8 @@ const PROMPT: u32 = 3;
 pub(super) enum Setback {
     /// Another node serves the slot: where the node that was asked knows its address, at `to`.
     Moved { slot: u16, to: Option<Address> },
+    /// The node names the address at which it was asked: the cluster means another server there.
+    MovedHere,
     /// The slot is on its way, and this key has arrived at `to` or may be made there.
     Ask { to: Option<Address> },
     /// Of several keys some are here and some have moved.
@@ -46,12 +48,10 @@ impl Setback {
     /// What a refusal by the node at `asked` means for the call; `None` where it is the call's result.
     pub(super) fn of_refusal(error: &ServerError, asked: &Address) -> Option<Self> {
         Some(match error.code.as_str() {
-            "MOVED" => {
-                let (slot, to) = redirection(&error.detail, asked)?;
-                Self::Moved { slot, to }
-            }
-            "ASK" => Self::Ask {
-                to: redirection(&error.detail, asked)?.1,
+            "MOVED" | "ASK" => match (error.code.as_str(), redirection(&error.detail, asked)?) {
+                (_, (_, Some(to))) if to == *asked => Self::MovedHere,
+                ("MOVED", (slot, to)) => Self::Moved { slot, to },
+                (_, (_, to)) => Self::Ask { to },
             },
             "TRYAGAIN" => Self::TryAgain,
             "CLUSTERDOWN" | "LOADING" | "MASTERDOWN" | "READONLY" | "FAILOVER" | "BUSY" | "NOREPLICAS" => {
@@ -144,6 +144,7 @@ impl Journey {
             Setback::Ask { to: Some(to) } => self.follow(to, true),
             Setback::Moved { to: None, .. }
             | Setback::Ask { to: None }
+            | Setback::MovedHere
             | Setback::TryAgain
             | Setback::NotReady
             | Setback::Lost(Outcome::NotApplied) => self.again(),
@@ -241,6 +242,22 @@ mod tests {
         };
         assert_eq!(Journey::new(Effect::Read, false, 0).next(&ask), followed);
         assert_eq!(refusal("WRONGTYPE", "no"), None);
+    }
+
+    #[test]
+    fn a_redirection_to_the_address_that_was_asked_is_no_other_place_to_go() {
+        for (code, detail) in [
+            ("MOVED", "1 asked:7000"),
+            ("MOVED", "1 :7000"),
+            ("ASK", "1 asked:7000"),
+        ] {
+            let setback = refusal(code, detail).unwrap();
+            assert_eq!(setback, Setback::MovedHere, "{code} {detail}");
+            assert!(setback.hints_at_change());
+            let step = Journey::new(Effect::WriteOnce, false, 3).next(&setback);
+            assert!(matches!(step, Step::Again { .. }));
+        }
+        assert_ne!(refusal("MOVED", "1 asked:7001"), Some(Setback::MovedHere));
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! The nodes of a cluster that are in use, one for each address and role, over all changes of topology.
 //!
 //! A node that stays keeps its connections; one that leaves is kept for a grace, so that calls in flight
-//! finish and a node that comes back finds its connections.
+//! finish and a node that comes back finds its connections. If an address leads to another node than before, it gets
+//! another member: connections are never shared between two nodes.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -9,47 +10,72 @@ use std::time::Duration;
 use cache_core::clock::Instant;
 use cache_core::config::Address;
 
+use crate::identity::Expected;
+
 /// The nodes in use. `N` is what a call is sent to.
 pub(super) struct Members<N> {
     make: Make<N>,
+    expect: Expect<N>,
     known: HashMap<(Address, bool), Member<N>>,
+    /// Those whose address leads to another node by now.
+    former: Vec<Member<N>>,
 }
 
-/// Makes a node for an address, told whether it only reads.
+/// Makes a member for an address; the second argument says whether it only reads.
 type Make<N> = Box<dyn Fn(&Address, bool) -> N + Send>;
+
+/// Makes a member connect to the expected node only.
+type Expect<N> = Box<dyn Fn(&N, &Expected) + Send>;
 
 struct Member<N> {
     node: N,
+    expected: Expected,
     /// Since when no table names it.
     unused_since: Option<Instant>,
 }
 
 impl<N: Clone> Members<N> {
-    /// No nodes; `make` makes one for an address, and is told whether it only reads.
-    pub(super) fn new(make: impl Fn(&Address, bool) -> N + Send + 'static) -> Self {
+    /// No nodes. `make` makes one for an address that takes whoever answers there; its second argument says whether the
+    /// node only reads. `expect` makes it connect to the expected node only.
+    pub(super) fn new(
+        make: impl Fn(&Address, bool) -> N + Send + 'static,
+        expect: impl Fn(&N, &Expected) + Send + 'static,
+    ) -> Self {
         Self {
             make: Box::new(make),
+            expect: Box::new(expect),
             known: HashMap::new(),
+            former: Vec::new(),
         }
     }
 
-    /// The node at `address`, made where it is not there yet.
-    pub(super) fn get(&mut self, address: &Address, reads_only: bool) -> N {
-        if let Some(member) = self.known.get_mut(&(address.clone(), reads_only)) {
-            member.unused_since = None;
-            return member.node.clone();
+    /// The node at `address`, made if it is not there yet. It connects to the `expected` node only, or to the one that
+    /// was expected before if that is known better.
+    pub(super) fn get(&mut self, address: &Address, reads_only: bool, expected: &Expected) -> N {
+        let place = (address.clone(), reads_only);
+        if let Some(member) = self.known.get_mut(&place) {
+            if expected.is_stricter_than(&member.expected) {
+                (self.expect)(&member.node, expected);
+                member.expected = expected.clone();
+            }
+            if member.expected == *expected || member.expected.is_stricter_than(expected) {
+                member.unused_since = None;
+                return member.node.clone();
+            }
         }
         let node = (self.make)(address, reads_only);
+        (self.expect)(&node, expected);
         let member = Member {
             node: node.clone(),
+            expected: expected.clone(),
             unused_since: None,
         };
-        self.known.insert((address.clone(), reads_only), member);
+        self.former.extend(self.known.insert(place, member));
         node
     }
 
     pub(super) fn nodes(&self) -> impl Iterator<Item = &N> {
-        self.known.values().map(|member| &member.node)
+        self.known.values().chain(&self.former).map(|member| &member.node)
     }
 
     /// Notes that from now on only what `is_used` says is used.
@@ -61,6 +87,9 @@ impl<N: Clone> Members<N> {
                 member.unused_since.get_or_insert(now);
             }
         }
+        for member in &mut self.former {
+            member.unused_since.get_or_insert(now);
+        }
     }
 
     /// Takes out the nodes that have been unused for longer than `grace`.
@@ -71,12 +100,19 @@ impl<N: Clone> Members<N> {
                 .is_some_and(|since| now.saturating_duration_since(since) > grace)
         };
         let over = self.known.extract_if(|_, member| is_over(member));
-        over.map(|(_, member)| member.node).collect()
+        let mut over: Vec<_> = over.map(|(_, member)| member.node).collect();
+        let former = self.former.extract_if(.., |member| is_over(member));
+        over.extend(former.map(|member| member.node));
+        over
     }
 
     /// Takes out all of them.
     pub(super) fn take_all(&mut self) -> Vec<N> {
-        self.known.drain().map(|(_, member)| member.node).collect()
+        let known = self.known.drain().map(|(_, member)| member);
+        known
+            .chain(self.former.drain(..))
+            .map(|member| member.node)
+            .collect()
     }
 }
 
@@ -90,34 +126,60 @@ mod tests {
 
     fn members() -> Members<usize> {
         let made = Cell::new(0);
-        Members::new(move |_, _| made.replace(made.get() + 1))
+        Members::new(move |_, _| made.replace(made.get() + 1), |_, _| {})
     }
 
     #[test]
     fn a_node_that_stays_is_the_same_one_and_a_role_is_a_node_of_its_own() {
         let mut members = members();
         let address = Address::new("a", 1);
-        let node = members.get(&address, false);
-        assert_eq!(members.get(&address, false), node);
-        assert_ne!(members.get(&address, true), node);
+        let node = members.get(&address, false, &Expected::Anyone);
+        assert_eq!(members.get(&address, false, &Expected::Anyone), node);
+        assert_ne!(members.get(&address, true, &Expected::Anyone), node);
+    }
+
+    #[test]
+    fn another_node_at_an_address_is_another_member_and_the_former_one_is_given_up() {
+        let mut members = members();
+        let address = Address::new("a", 1);
+        let id = |text| Expected::Node(crate::identity::NodeId::new(text).unwrap());
+        let seed = members.get(&address, false, &Expected::Anyone);
+        assert_eq!(members.get(&address, false, &Expected::Member), seed);
+        assert_eq!(
+            members.get(&address, false, &id("x")),
+            seed,
+            "who it is has become known"
+        );
+        assert_eq!(members.get(&address, false, &Expected::Member), seed);
+        assert_eq!(members.get(&address, false, &Expected::Anyone), seed);
+        let other = members.get(&address, false, &id("y"));
+        assert_ne!(other, seed);
+        assert_eq!(members.get(&address, false, &Expected::Member), other);
+        let start = clock::now();
+        members.keep(|_, _| true, start);
+        let late = start + Duration::from_secs(5);
+        assert_eq!(members.take_unused(Duration::from_secs(4), late), [seed]);
     }
 
     #[test]
     fn a_node_that_left_is_given_up_after_the_grace_unless_it_came_back() {
         let mut members = members();
         let (gone, back) = (Address::new("gone", 1), Address::new("back", 1));
-        let (first, second) = (members.get(&gone, false), members.get(&back, false));
+        let (first, second) = (
+            members.get(&gone, false, &Expected::Anyone),
+            members.get(&back, false, &Expected::Anyone),
+        );
         let start = clock::now();
         let grace = Duration::from_secs(4);
         members.keep(|_, _| false, start);
         members.keep(|_, _| false, start + grace);
         assert_eq!(members.take_unused(grace, start + grace), Vec::<usize>::new());
-        assert_eq!(members.get(&back, false), second);
+        assert_eq!(members.get(&back, false, &Expected::Anyone), second);
         let late = start + grace + Duration::from_millis(1);
         assert_eq!(members.take_unused(grace, late), [first]);
         assert_eq!(members.take_unused(grace, late), Vec::<usize>::new());
         assert_ne!(
-            members.get(&gone, false),
+            members.get(&gone, false, &Expected::Anyone),
             first,
             "what was given up is never handed out again"
         );

@@ -1,14 +1,16 @@
 //! The cluster: commands go to the node that serves their slot, whatever happens to the cluster.
 //!
 //! [`Cluster`] is the part with sockets: `route.rs` picks the node of a call, `recover.rs` sees it through,
-//! `batch.rs` splits many commands, `refresh.rs` is the task that asks. It does what the pure parts decide:
+//! `batch.rs` splits many commands, `refresh.rs` is the task that has nodes asked, `inquiry.rs` asks them. It does what the pure parts decide:
 //! `table.rs` knows where a slot is, `state.rs` what redirections and surveys change about that, `journey.rs`
 //! what a call does after an answer that is no result, `survey.rs` what nodes say of their cluster,
-//! `schedule.rs` when they are asked.
+//! `belief.rs` which of them is believed, `schedule.rs` when they are asked.
 //!
 //! Not in here: connections and whether a node is down, see `node.rs`; operations, see the client.
 
 mod batch;
+mod belief;
+mod inquiry;
 mod journey;
 mod members;
 mod recover;
@@ -31,7 +33,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use cache_core::CacheError;
-use cache_core::clock;
+use cache_core::clock::{self, Instant};
 use cache_core::config::{Address, ReadFrom, Startup, ValkeyConfig};
 use cache_core::slot::slot_of;
 use futures::future::{join_all, try_join_all};
@@ -41,10 +43,12 @@ use crate::command::Command;
 use crate::deadline::Deadline;
 use crate::dial::{Dialer, Mode};
 use crate::error::accept;
+use crate::identity::Expected;
 use crate::node::Node;
 use crate::reply::Reply;
 use crate::startup::tolerate;
 use crate::tracking::Feed;
+use belief::Belief;
 use journey::Setback;
 use members::Members;
 use state::State;
@@ -58,6 +62,13 @@ pub(crate) struct Cluster {
     /// What calls are routed by; a copy of the state's, to be read without a lock.
     table: ArcSwap<Table<Arc<Node>>>,
     state: Mutex<State<Arc<Node>>>,
+    /// Which cluster this is.
+    belief: Mutex<Belief>,
+    /// Until when it need not be asked whether all configured addresses lead to this cluster.
+    seeds_asked_until: Mutex<Option<Instant>>,
+    /// When they were last asked because no known node answered.
+    seeds_asked_at: Mutex<Option<Instant>>,
+    dialer: Arc<Dialer>,
     seeds: Vec<Address>,
     read_from: ReadFrom,
     max_retries: u32,
@@ -86,17 +97,26 @@ impl Cluster {
         startup: Startup,
     ) -> Result<Arc<Self>, CacheError> {
         let feed = Arc::clone(dialer.feed());
-        let members = Members::new(move |address, reads_only| {
-            let mode = if reads_only { Mode::Replica } else { Mode::Primary };
-            let node = Node::new(address.clone(), mode, Arc::clone(&dialer));
-            // Until the table says so.
-            node.set_counts(false);
-            node
-        });
+        let make = {
+            let dialer = Arc::clone(&dialer);
+            move |address: &Address, reads_only| {
+                let mode = if reads_only { Mode::Replica } else { Mode::Primary };
+                let node = Node::new(address.clone(), mode, Arc::clone(&dialer));
+                // Until the table says so.
+                node.set_counts(false);
+                node
+            }
+        };
+        let expect = |node: &Arc<Node>, expected: &Expected| node.expect(expected.clone());
+        let members = Members::new(make, expect);
         let state = State::new(members, config.read_from != ReadFrom::Primary);
         let cluster = Arc::new(Self {
             table: ArcSwap::new(Arc::clone(state.table())),
             state: Mutex::new(state),
+            belief: Mutex::default(),
+            seeds_asked_until: Mutex::default(),
+            seeds_asked_at: Mutex::default(),
+            dialer,
             seeds,
             read_from: config.read_from,
             max_retries: config.max_retries,
@@ -159,13 +179,15 @@ impl Cluster {
         result.map(drop)
     }
 
-    /// Asks the cluster anew how it looks, at once: whoever asks by name does not wait for the pace at
-    /// which hints are followed.
-    pub(crate) async fn refresh(&self, deadline: Deadline) -> Result<(), CacheError> {
+    /// Asks the cluster how it looks, at once: an administrator does not wait for the pace at which hints are followed.
+    /// Fails if a configured address leads to another cluster.
+    pub(crate) async fn refresh_thoroughly(&self, deadline: Deadline) -> Result<(), CacheError> {
         if self.is_closed() {
             return Err(CacheError::Closed);
         }
-        deadline.limit(cache_core::Stage::Call, self.survey()).await
+        deadline
+            .limit(cache_core::Stage::Call, self.survey_thoroughly())
+            .await
     }
 
     /// The primaries that serve slots.
@@ -196,7 +218,12 @@ impl Cluster {
         self.hints.notify_one();
     }
 
-    fn take_note(&self, setback: &Setback) {
+    /// Takes note of what a call met at `node`.
+    fn take_note(&self, setback: &Setback, node: &Node) {
+        if matches!(setback, Setback::MovedHere) {
+            // Another server answers there than the rest of the cluster means.
+            node.suspect();
+        }
         if let Setback::Moved { slot, to: Some(to) } = setback {
             let is_news = {
                 let mut state = self.state();
@@ -259,6 +286,9 @@ impl Cluster {
 
     async fn connect_primaries(&self) -> Result<(), CacheError> {
         let primaries = self.primaries();
+        if primaries.is_empty() {
+            return Err(self.nobody(None));
+        }
         let deadline = Deadline::after(self.dial_timeout + Duration::from_secs(1));
         let results = join_all(primaries.iter().map(|node| node.connect(deadline))).await;
         let one_is_there = results.iter().any(Result::is_ok);

@@ -37,7 +37,7 @@ impl Cluster {
                 Err(CacheError::Closed) if self.is_closed() => return result,
                 Err(error) => Setback::of_failure(error),
             };
-            self.take_note(&setback);
+            self.take_note(&setback, &node);
             result = match journey.next(&setback) {
                 Step::Follow { to, asking, pause } if self.pause(pause, deadline).await => {
                     node = self.state().node(&to);
@@ -91,6 +91,11 @@ pub(super) fn give_up(
     command: &Command<'_>,
 ) -> Result<Reply, CacheError> {
     let error = match (setback, result) {
+        (Setback::MovedHere, _) => not_ready(
+            "the node names its own address as the one that serves the slot: the address leads to another server than \
+             the cluster means"
+                .to_owned(),
+        ),
         (Setback::Moved { .. } | Setback::Ask { .. }, _) => not_ready(
             "the nodes of the cluster send the call back and forth; they do not agree who serves its slot"
                 .to_owned(),

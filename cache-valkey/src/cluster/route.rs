@@ -9,6 +9,7 @@ use cache_core::{CacheError, Outcome, Unavailability};
 use rand::Rng;
 
 use super::table::{Shard, Table};
+use super::topology::Shared;
 use super::{Cluster, SURVEYED};
 use crate::command::Command;
 use crate::deadline::Deadline;
@@ -109,9 +110,16 @@ impl Cluster {
         {
             return failure.clone();
         }
+        let table = self.table.load();
+        let shares = |shared: &&Shared| {
+            let mut slots = shared.slots.iter();
+            slots.any(|range| slot.is_none_or(|slot| range.contains(&slot)))
+        };
+        let reason = table.shared().iter().find(shares);
+        let reason = reason.map_or_else(String::new, |shared| format!(": {shared}"));
         not_ready(match slot {
-            Some(slot) => format!("no node of the cluster serves slot {slot}"),
-            None => "no node of the cluster serves any slot".to_owned(),
+            Some(slot) => format!("no node of the cluster serves slot {slot}{reason}"),
+            None => format!("no node of the cluster serves any slot{reason}"),
         })
     }
 

@@ -15,12 +15,14 @@ use proptest::prelude::*;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
+use super::belief::{Belief, Judgement};
 use super::journey::{Journey, Setback, Step};
 use super::members::Members;
 use super::state::State;
-use super::survey::{Ballot, Report};
-use super::topology::{ClusterShard, ClusterTopology};
+use super::survey::Report;
+use super::topology::{ClusterNode, ClusterShard, ClusterTopology};
 use crate::command::Effect;
+use crate::identity::NodeId;
 use crate::reply::ServerError;
 
 /// Nodes 0, 1, 2 are primaries at first, and 3, 4, 5 their replicas.
@@ -51,10 +53,19 @@ struct World {
     lossy: bool,
     random: SmallRng,
     now: Instant,
+    /// The client's.
+    belief: Belief,
 }
 
 fn address(node: usize) -> Address {
     Address::new(format!("node-{node}"), 6379)
+}
+
+fn member(node: usize) -> ClusterNode {
+    ClusterNode {
+        address: address(node),
+        id: NodeId::new(&format!("id-{node}")),
+    }
 }
 
 fn index(address: &Address) -> usize {
@@ -90,7 +101,7 @@ impl View {
         let shard = |node: usize| {
             let slots = (0..PIECES).filter(|piece| self.owners[*piece] == node).map(range);
             let replicas = (0..NODES).filter(|other| self.replica_of[*other] == Some(node));
-            ClusterShard::new(address(node), replicas.map(address).collect(), slots.collect())
+            ClusterShard::new(member(node), replicas.map(member).collect(), slots.collect())
         };
         ClusterTopology {
             epoch: self.epoch,
@@ -98,6 +109,7 @@ impl View {
                 .map(shard)
                 .filter(|shard| !shard.slots.is_empty())
                 .collect(),
+            shared: Vec::new(),
         }
     }
 }
@@ -118,6 +130,7 @@ impl World {
             lossy: true,
             random: SmallRng::seed_from_u64(seed),
             now: clock::now(),
+            belief: Belief::default(),
         }
     }
 
@@ -229,17 +242,18 @@ impl World {
     /// Asks a few nodes how the cluster looks.
     fn survey(&mut self, state: &mut State<Address>) {
         let asked_at = self.now;
-        let mut ballot = Ballot::default();
+        let mut reports = Vec::new();
         for _ in 0..3 {
             let node = self.random.random_range(0..NODES);
             if self.alive[node] {
-                ballot.add(Report {
+                reports.push(Report {
+                    asked: address(node),
                     ok: true,
                     topology: self.heard[node].topology(),
                 });
             }
         }
-        if let Some(topology) = ballot.winner() {
+        if let Judgement::Believed { topology, .. } = self.belief.judge(reports, None, self.now) {
             state.learned(&topology, asked_at, self.now);
         }
     }
@@ -330,7 +344,7 @@ proptest! {
     #[test]
     fn whatever_happens_calls_end_rightly_and_a_quiet_cluster_is_found_again(seed in any::<u64>()) {
         let mut world = World::new(seed);
-        let mut state = State::new(Members::new(|address, _| address.clone()), false);
+        let mut state = State::new(Members::new(|address, _| address.clone(), |_, _| {}), false);
         state.learned(&world.truth.topology(), world.now, world.now);
         for _ in 0..80 {
             if world.random.random() {

@@ -12,7 +12,8 @@ use cache_core::config::Address;
 
 use super::members::Members;
 use super::table::Table;
-use super::topology::ClusterTopology;
+use super::topology::{ClusterNode, ClusterTopology};
+use crate::identity::Expected;
 
 /// For how long a redirection is believed more than a survey: a change takes this long at most to become
 /// known to all nodes, and until then a survey may ask one that has not heard of it.
@@ -69,15 +70,28 @@ impl<N: Clone> State<N> {
         self.members.nodes()
     }
 
-    /// The node at `address`, as one that serves its own slots.
+    /// The node at `address`, which another node of the cluster named, as one that serves its own slots.
     pub(super) fn node(&mut self, address: &Address) -> N {
-        self.members.get(address, false)
+        self.members.get(address, false, &Expected::Member)
+    }
+
+    /// The node at a configured address: any one, until it is known who is there.
+    pub(super) fn seed(&mut self, address: &Address) -> N {
+        self.members.get(address, false, &Expected::Anyone)
+    }
+
+    /// Forgets how the cluster looked: another one takes its place, with epochs of its own.
+    pub(super) fn start_over(&mut self) {
+        self.table = Arc::new(Table::empty());
+        self.lessons.clear();
+        self.refused = 0;
     }
 
     /// A node said that `slot` is served by `to`. Whether that was news.
     pub(super) fn moved(&mut self, slot: u16, to: &Address, now: Instant) -> bool {
         let members = &mut self.members;
-        let Some(table) = self.table.moved(slot, to, || members.get(to, false)) else {
+        let member = |node: &ClusterNode| members.get(&node.address, false, &expected(node));
+        let Some(table) = self.table.moved(slot, to, member) else {
             return false;
         };
         self.table = Arc::new(table);
@@ -103,16 +117,20 @@ impl<N: Clone> State<N> {
         }
         self.refused = 0;
         self.lessons.retain(|_, lesson| {
-            let named = topology.shards.iter().any(|shard| shard.primary == lesson.to);
+            let named = topology
+                .shards
+                .iter()
+                .any(|shard| shard.primary.address == lesson.to);
             lesson.at >= asked_at || (named && lesson.at + SETTLING > asked_at)
         });
         let members = &mut self.members;
         let replicas_read = self.replicas_read;
-        let mut table = Table::new(topology, |address, replica| {
-            members.get(address, replica && replicas_read)
+        let mut table = Table::new(topology, |node, replica| {
+            members.get(&node.address, replica && replicas_read, &expected(node))
         });
         for (slot, lesson) in &self.lessons {
-            if let Some(patched) = table.moved(*slot, &lesson.to, || members.get(&lesson.to, false)) {
+            let member = |node: &ClusterNode| members.get(&node.address, false, &expected(node));
+            if let Some(patched) = table.moved(*slot, &lesson.to, member) {
                 table = patched;
             }
         }
@@ -120,8 +138,9 @@ impl<N: Clone> State<N> {
         self.members.keep(
             |address, reads_only| {
                 new.shards.iter().any(|shard| {
-                    let replica = shard.replicas.contains(address);
-                    (shard.primary == *address && !reads_only) || (replica && reads_only == replicas_read)
+                    let replica = shard.replicas.iter().any(|node| node.address == *address);
+                    (shard.primary.address == *address && !reads_only)
+                        || (replica && reads_only == replicas_read)
                 })
             },
             now,
@@ -129,7 +148,7 @@ impl<N: Clone> State<N> {
         // Also where nothing changed for calls: the old table may hold nodes that serve nothing any more
         // and are about to be closed.
         self.table = Arc::new(table);
-        if old.shards == new.shards {
+        if old.shards == new.shards && old.shared == new.shared {
             Change::None
         } else {
             Change::Table
@@ -149,6 +168,11 @@ impl<N: Clone> State<N> {
     }
 }
 
+/// Who has to answer at the address of `node`.
+fn expected(node: &ClusterNode) -> Expected {
+    Expected::node(node.id.as_ref())
+}
+
 #[cfg(test)]
 mod tests {
     use cache_core::clock;
@@ -163,7 +187,7 @@ mod tests {
     }
 
     fn state() -> State<Address> {
-        State::new(Members::new(|address, _| address.clone()), false)
+        State::new(Members::new(|address, _| address.clone(), |_, _| {}), false)
     }
 
     /// Shards of consecutive ports from 1 on, each with its slots.
@@ -174,6 +198,7 @@ mod tests {
         ClusterTopology {
             epoch,
             shards: shards.collect(),
+            shared: Vec::new(),
         }
     }
 

@@ -1,20 +1,24 @@
-//! What nodes say of their cluster: reading it, and choosing between nodes that do not agree.
+//! What a node says of its cluster: reading it.
 //!
-//! Pure: replies in, a [`ClusterTopology`] out. Who is asked, and when, is in `refresh.rs`.
+//! Pure: replies in, a [`Report`] out. Who is asked is in `inquiry.rs`; which report is believed is in `belief.rs`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
 use cache_core::config::Address;
 use cache_core::slot::SLOTS;
 use cache_core::{CacheError, ConfigError};
 
-use super::topology::{ClusterShard, ClusterTopology, merge};
+use super::topology::{ClusterNode, ClusterShard, ClusterTopology, Shared, merge};
+use crate::dial::recognition::id_of;
+use crate::identity::{Ids, NodeId};
 use crate::reply::{Reply, ServerError};
 
 /// What one node says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Report {
+    /// The node that was asked.
+    pub(super) asked: Address,
     /// Whether the node believes that the cluster works. A node that is cut off, or has just started,
     /// does not.
     pub(super) ok: bool,
@@ -29,56 +33,17 @@ impl Report {
         }
         // A user that may not ask for INFO still gets a cluster, without the epoch to tell old from new.
         let info = info.as_text().unwrap_or_default();
+        let (shards, shared) = read_slots(slots, asked)?;
         let topology = ClusterTopology {
             epoch: epoch_of(info).unwrap_or(0),
-            shards: read_slots(slots, asked)?,
+            shards,
+            shared,
         };
         Ok(Self {
+            asked: asked.clone(),
             ok: field(info, "cluster_state") != Some("fail"),
             topology,
         })
-    }
-
-    /// What makes one report better than another, before how many nodes agree to it.
-    fn rank(&self) -> (bool, u64) {
-        (self.ok, self.topology.epoch)
-    }
-}
-
-/// Chooses between reports: those of nodes that see a working cluster, then the newest, then the one
-/// that most nodes agree to, then the one that covers most slots.
-#[derive(Debug, Default)]
-pub(super) struct Ballot(Vec<(Report, usize)>);
-
-impl Ballot {
-    pub(super) fn add(&mut self, report: Report) {
-        match self.0.iter_mut().find(|(known, _)| *known == report) {
-            Some((_, votes)) => *votes += 1,
-            None => self.0.push((report, 1)),
-        }
-    }
-
-    /// Whether more than half of `asked` nodes agree to what nobody contradicts with something newer, so
-    /// that slow nodes need not be waited for.
-    pub(super) fn is_decided(&self, asked: usize) -> bool {
-        let best = self.0.iter().map(|(report, _)| report.rank()).max();
-        self.0
-            .iter()
-            .any(|(report, votes)| votes * 2 > asked && Some(report.rank()) == best)
-    }
-
-    pub(super) fn winner(self) -> Option<ClusterTopology> {
-        self.0
-            .into_iter()
-            .max_by_key(|(report, votes)| {
-                let ranges = report.topology.shards.iter().flat_map(|shard| &shard.slots);
-                (
-                    report.rank(),
-                    *votes,
-                    ranges.map(ExactSizeIterator::len).sum::<usize>(),
-                )
-            })
-            .map(|(report, _)| report.topology)
     }
 }
 
@@ -112,12 +77,16 @@ fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
         .find_map(|line| line.trim_end().strip_prefix(name)?.strip_prefix(':'))
 }
 
-/// Reads `CLUSTER SLOTS`: entries of `[first, last, primary, replica...]`, a shard once per range.
-fn read_slots(reply: &Reply, asked: &Address) -> Result<Vec<ClusterShard>, CacheError> {
+/// A shard as it is put together: the primary, the replicas, the slots.
+type Parts = (ClusterNode, Vec<ClusterNode>, Vec<RangeInclusive<u16>>);
+
+/// Reads `CLUSTER SLOTS`: entries of `[first, last, primary, replica...]`, a shard once per range. A node is the same in
+/// all of them if it has the same id.
+fn read_slots(reply: &Reply, asked: &Address) -> Result<(Vec<ClusterShard>, Vec<Shared>), CacheError> {
     let Reply::Array(entries) = reply else {
         return Err(reply.unexpected("an array of slot ranges"));
     };
-    let mut shards: BTreeMap<Address, (Vec<Address>, Vec<RangeInclusive<u16>>)> = BTreeMap::new();
+    let mut shards: BTreeMap<(Address, Option<NodeId>), Parts> = BTreeMap::new();
     for entry in entries {
         let Reply::Array(parts) = entry else {
             return Err(entry.unexpected("a slot range"));
@@ -130,23 +99,74 @@ fn read_slots(reply: &Reply, asked: &Address) -> Result<Vec<ClusterShard>, Cache
         let Some(primary) = node(primary, asked)? else {
             continue;
         };
-        let shard = shards.entry(primary).or_default();
+        let shard = shards
+            .entry((primary.address.clone(), primary.id.clone()))
+            .or_insert_with(|| (primary, Vec::new(), Vec::new()));
         for replica in replicas {
-            shard.0.extend(node(replica, asked)?);
+            shard.1.extend(node(replica, asked)?);
         }
-        shard.1.push(range);
+        shard.2.push(range);
     }
-    Ok(shards
-        .into_iter()
-        .map(|(primary, (replicas, mut ranges))| {
-            ranges.sort_unstable_by_key(|range| *range.start());
-            ClusterShard::new(primary, replicas, merge(ranges.into_iter().flatten()))
-        })
-        .collect())
+    let shards = shards.into_values().map(|(primary, replicas, mut ranges)| {
+        ranges.sort_unstable_by_key(|range| *range.start());
+        ClusterShard::new(primary, replicas, merge(ranges.into_iter().flatten()))
+    });
+    Ok(set_apart(shards.collect()))
 }
 
-/// Reads `[host, port, id, metadata]`, of which the last is newer than the rest.
-fn node(reply: &Reply, asked: &Address) -> Result<Option<Address>, CacheError> {
+/// Takes out the nodes that cannot be told apart by their address.
+///
+/// If several primaries share an address, none of them can be reached for certain, and their slots have no owner. A
+/// replica that shares one with another node is left out; the primary is kept, and its connections are checked.
+fn set_apart(shards: Vec<ClusterShard>) -> (Vec<ClusterShard>, Vec<Shared>) {
+    let mut claims: BTreeMap<Address, (Ids, Ids)> = BTreeMap::new();
+    for shard in &shards {
+        let primary = shard
+            .primary
+            .id
+            .iter()
+            .map(|id| (&shard.primary.address, id, true));
+        let replicas = shard.replicas.iter();
+        let replicas = replicas.filter_map(|node| Some((&node.address, node.id.as_ref()?, false)));
+        for (address, id, is_primary) in primary.chain(replicas) {
+            let (all, primaries) = claims.entry(address.clone()).or_default();
+            all.insert(id.clone());
+            if is_primary {
+                primaries.insert(id.clone());
+            }
+        }
+    }
+    claims.retain(|_, (all, _)| all.len() > 1);
+    if claims.is_empty() {
+        return (shards, Vec::new());
+    }
+    let is_ambiguous = |node: &ClusterNode| {
+        claims
+            .get(&node.address)
+            .is_some_and(|(_, primaries)| primaries.len() > 1)
+    };
+    let (lost, mut kept): (Vec<_>, Vec<_>) =
+        shards.into_iter().partition(|shard| is_ambiguous(&shard.primary));
+    for shard in &mut kept {
+        shard.replicas.retain(|node| !claims.contains_key(&node.address));
+    }
+    let shared = claims.iter().map(|(address, (all, _))| {
+        let slots = lost.iter().filter(|shard| shard.primary.address == *address);
+        let slots: BTreeSet<u16> = slots
+            .flat_map(|shard| shard.slots.iter().cloned().flatten())
+            .collect();
+        Shared {
+            address: address.clone(),
+            nodes: all.iter().cloned().collect(),
+            slots: merge(slots.into_iter()),
+        }
+    });
+    let shared = shared.collect();
+    (kept, shared)
+}
+
+/// Reads `[host, port, id, metadata]`, of which the last two are newer than the rest.
+fn node(reply: &Reply, asked: &Address) -> Result<Option<ClusterNode>, CacheError> {
     let Reply::Array(parts) = reply else {
         return Err(reply.unexpected("a node"));
     };
@@ -163,10 +183,14 @@ fn node(reply: &Reply, asked: &Address) -> Result<Option<Address>, CacheError> {
     let by_name = address(host.as_text(), port, asked);
     let metadata = rest.get(1);
     let other = |name| metadata?.field(name)?.as_text().filter(|text| !text.is_empty());
-    Ok(by_name.or_else(|| {
+    let address = by_name.or_else(|| {
         other("ip")
             .or_else(|| other("hostname"))
             .map(|host| Address::new(host, port))
+    });
+    Ok(address.map(|address| ClusterNode {
+        address,
+        id: id_of(reply),
     }))
 }
 

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use cache_core::config::Address;
 use cache_core::slot::SLOTS;
 
-use super::topology::{ClusterShard, ClusterTopology, merge};
+use super::topology::{ClusterNode, ClusterShard, ClusterTopology, Shared, merge};
 
 /// Marks a slot that no shard serves.
 const NOBODY: u16 = u16::MAX;
@@ -19,14 +19,16 @@ const NOBODY: u16 = u16::MAX;
 pub(super) struct Table<N> {
     epoch: u64,
     shards: Vec<Arc<Shard<N>>>,
+    /// Addresses that several nodes claim.
+    shared: Vec<Shared>,
     owners: Box<[u16; SLOTS as usize]>,
 }
 
 /// A primary and its replicas.
 #[derive(Debug)]
 pub(super) struct Shard<N> {
-    primary: (Address, N),
-    replicas: Vec<(Address, N)>,
+    primary: (ClusterNode, N),
+    replicas: Vec<(ClusterNode, N)>,
     /// Whether a survey told of it; a redirection names no replicas.
     surveyed: bool,
     /// Whose turn it is among the replicas.
@@ -39,20 +41,22 @@ impl<N: Clone> Table<N> {
         Self {
             epoch: 0,
             shards: Vec::new(),
+            shared: Vec::new(),
             owners: Box::new([NOBODY; SLOTS as usize]),
         }
     }
 
-    /// The table of `topology`; `member` gives what stands for an address, and is told whether it is a
-    /// replica.
-    pub(super) fn new(topology: &ClusterTopology, mut member: impl FnMut(&Address, bool) -> N) -> Self {
+    /// The table of `topology`; `member` gives what calls to a node are sent to. Its second argument says whether the
+    /// node is a replica.
+    pub(super) fn new(topology: &ClusterTopology, mut member: impl FnMut(&ClusterNode, bool) -> N) -> Self {
         let mut table = Self::empty();
         table.epoch = topology.epoch;
+        table.shared.clone_from(&topology.shared);
         for shard in &topology.shards {
-            let mut with = |address: &Address, replica| (address.clone(), member(address, replica));
+            let mut with = |node: &ClusterNode, replica| (node.clone(), member(node, replica));
             let index = table.push(Shard {
                 primary: with(&shard.primary, false),
-                replicas: shard.replicas.iter().map(|address| with(address, true)).collect(),
+                replicas: shard.replicas.iter().map(|node| with(node, true)).collect(),
                 surveyed: true,
                 turn: AtomicUsize::new(0),
             });
@@ -85,9 +89,10 @@ impl<N: Clone> Table<N> {
             if last.replace(pair) == Some(pair) {
                 return false;
             }
-            let owner = |table: &Self| table.shard(slot).map(|shard| shard.primary.0.clone());
-            let old = owner(self);
-            old.is_some() && old != owner(next)
+            match (self.shard(slot), next.shard(slot)) {
+                (Some(old), Some(new)) => !old.primary.0.is_same_as(&new.primary.0),
+                (old, _) => old.is_some(),
+            }
         })
     }
 
@@ -124,35 +129,52 @@ impl<N: Clone> Table<N> {
         self.epoch
     }
 
+    /// Addresses that several nodes claim.
+    pub(super) fn shared(&self) -> &[Shared] {
+        &self.shared
+    }
+
     /// The table after `slot` was learned to be served by `to`; `None` where that is known already.
     ///
     /// A replica that serves a slot of its own shard has been promoted, and takes all of them along: after
     /// a failover one redirection is enough, not one for each slot.
-    pub(super) fn moved(&self, slot: u16, to: &Address, member: impl FnOnce() -> N) -> Option<Self> {
+    pub(super) fn moved(
+        &self,
+        slot: u16,
+        to: &Address,
+        member: impl FnOnce(&ClusterNode) -> N,
+    ) -> Option<Self> {
         let from = self.shard(slot);
-        if from.is_some_and(|shard| shard.primary.0 == *to) {
+        if from.is_some_and(|shard| shard.primary.0.address == *to) {
             return None;
         }
         let mut table = Self {
             epoch: self.epoch,
             shards: self.shards.clone(),
+            shared: self.shared.clone(),
             owners: self.owners.clone(),
         };
-        if let Some(shard) = from.filter(|shard| shard.replicas.iter().any(|(address, _)| address == to)) {
-            let rest = shard.replicas.iter().filter(|(address, _)| address != to);
+        if let Some(shard) = from
+            && let Some((heir, _)) = shard.replicas.iter().find(|(node, _)| node.address == *to)
+        {
+            let rest = shard.replicas.iter().filter(|(node, _)| node != heir);
             table.shards[self.index(slot)] = Arc::new(Shard {
-                primary: (to.clone(), member()),
+                primary: (heir.clone(), member(heir)),
                 replicas: rest.cloned().collect(),
                 surveyed: shard.surveyed,
                 turn: AtomicUsize::new(0),
             });
             return Some(table);
         }
-        let known = table.shards.iter().position(|shard| shard.primary.0 == *to);
+        let known = table
+            .shards
+            .iter()
+            .position(|shard| shard.primary.0.address == *to);
+        let new = ClusterNode::from(to.clone());
         table.owners[usize::from(slot % SLOTS)] = match known.and_then(|index| u16::try_from(index).ok()) {
             Some(index) => index,
             None => table.push(Shard {
-                primary: (to.clone(), member()),
+                primary: (new.clone(), member(&new)),
                 replicas: Vec::new(),
                 surveyed: false,
                 turn: AtomicUsize::new(0),
@@ -175,10 +197,10 @@ impl<N: Clone> Table<N> {
             .zip(slots)
             .filter(|(_, slots)| !slots.is_empty())
             .map(|(shard, slots)| {
-                let replicas = shard.replicas.iter().map(|(address, _)| address.clone());
+                let replicas = shard.replicas.iter().map(|(node, _)| node.clone());
                 ClusterShard::new(
                     shard.primary.0.clone(),
-                    replicas.collect(),
+                    replicas.collect::<Vec<ClusterNode>>(),
                     merge(slots.into_iter()),
                 )
             })
@@ -187,6 +209,7 @@ impl<N: Clone> Table<N> {
         ClusterTopology {
             epoch: self.epoch,
             shards,
+            shared: self.shared.clone(),
         }
     }
 
@@ -232,8 +255,9 @@ mod tests {
                 ClusterShard::new(at(1), vec![at(11), at(12)], vec![0..=99]),
                 ClusterShard::new(at(2), vec![at(21)], vec![100..=199, 300..=301]),
             ],
+            shared: Vec::new(),
         };
-        Table::new(&topology, |address, _| address.port)
+        Table::new(&topology, |node, _| node.address.port)
     }
 
     fn owner(table: &Table<u16>, slot: u16) -> Option<u16> {
@@ -247,23 +271,23 @@ mod tests {
         assert_eq!(owner(&table, 301), Some(2));
         assert_eq!(owner(&table, 200), None);
         assert_eq!(owner(&Table::<u16>::empty(), 0), None);
-        let again = Table::new(&table.topology(), |address, _| address.port);
+        let again = Table::new(&table.topology(), |node, _| node.address.port);
         assert_eq!(again.topology(), table.topology());
         assert_eq!(table.topology().shards[1].slots, [100..=199, 300..=301]);
     }
 
     #[test]
     fn a_slot_that_moved_is_patched_alone() {
-        let table = table().moved(50, &at(2), || 2).unwrap();
+        let table = table().moved(50, &at(2), |_| 2).unwrap();
         assert_eq!(owner(&table, 50), Some(2));
         assert_eq!(owner(&table, 51), Some(1));
-        assert!(table.moved(50, &at(2), || 2).is_none(), "known already");
-        let table = table.moved(200, &at(9), || 9).unwrap();
+        assert!(table.moved(50, &at(2), |_| 2).is_none(), "known already");
+        let table = table.moved(200, &at(9), |_| 9).unwrap();
         assert_eq!(owner(&table, 200), Some(9));
         let primaries =
             |table: &Table<u16>| table.serving().map(|shard| *shard.primary()).collect::<Vec<_>>();
         assert_eq!(primaries(&table), [1, 2, 9]);
-        let table = table.moved(200, &at(1), || 1).unwrap();
+        let table = table.moved(200, &at(1), |_| 1).unwrap();
         assert_eq!(
             primaries(&table),
             [1, 2],
@@ -271,7 +295,7 @@ mod tests {
         );
         assert!(!table.is_complete());
         assert!(table.has_unsurveyed_shards());
-        let surveyed = Table::new(&table.topology(), |address, _| address.port);
+        let surveyed = Table::new(&table.topology(), |node, _| node.address.port);
         assert!(!surveyed.has_unsurveyed_shards());
     }
 
@@ -286,23 +310,47 @@ mod tests {
         let mut topology = old.topology();
         topology.shards[0].replicas.pop();
         topology.shards[1].slots.push(500..=600);
-        let more = Table::new(&topology, |address, _| address.port);
+        let more = Table::new(&topology, |node, _| node.address.port);
         assert!(!old.loses_slots_in(&more), "replicas went and slots came");
         for (slot, to) in [(50, 2), (50, 12), (199, 9)] {
             assert!(
-                old.loses_slots_in(&old.moved(slot, &at(to), || to).unwrap()),
+                old.loses_slots_in(&old.moved(slot, &at(to), |_| to).unwrap()),
                 "{slot}"
             );
         }
-        assert!(!old.loses_slots_in(&old.moved(200, &at(9), || 9).unwrap()));
+        assert!(!old.loses_slots_in(&old.moved(200, &at(9), |_| 9).unwrap()));
+    }
+
+    #[test]
+    fn another_node_at_the_same_address_is_another_owner() {
+        let with = |id| {
+            let primary = ClusterNode {
+                address: at(1),
+                id: crate::identity::NodeId::new(id),
+            };
+            let shard = ClusterShard::new(primary, Vec::<Address>::new(), vec![0..=9]);
+            let topology = ClusterTopology {
+                epoch: 1,
+                shards: vec![shard],
+                shared: Vec::new(),
+            };
+            Table::new(&topology, |node, _| node.address.port)
+        };
+        assert!(with("a").loses_slots_in(&with("b")));
+        assert!(!with("a").loses_slots_in(&with("a")));
+        let unnamed = with("");
+        assert!(
+            !unnamed.loses_slots_in(&with("a")),
+            "a redirection named the address alone"
+        );
     }
 
     #[test]
     fn a_promoted_replica_takes_all_slots_of_its_shard() {
-        let table = table().moved(50, &at(12), || 12).unwrap();
+        let table = table().moved(50, &at(12), |_| 12).unwrap();
         assert_eq!((owner(&table, 0), owner(&table, 99)), (Some(12), Some(12)));
         assert_eq!(owner(&table, 100), Some(2));
-        let table = table.moved(301, &at(21), || 21).unwrap();
+        let table = table.moved(301, &at(21), |_| 21).unwrap();
         assert_eq!(
             [0, 100, 300].map(|slot| owner(&table, slot)),
             [Some(12), Some(21), Some(21)]

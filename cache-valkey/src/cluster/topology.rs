@@ -8,27 +8,66 @@ use std::ops::RangeInclusive;
 use cache_core::config::Address;
 use cache_core::slot::SLOTS;
 
+use crate::identity::{Ids, NodeId};
+
 /// What a cluster looks like.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct ClusterTopology {
     /// The cluster's own count of its changes; 0 where the user may not ask for it.
     pub(super) epoch: u64,
-    /// The shards that serve slots, in the order of their primaries' addresses.
+    /// The shards that serve slots and can be reached, in the order of their primaries' addresses.
     pub(super) shards: Vec<ClusterShard>,
+    /// Addresses that several nodes claim: none of the primaries among these can be reached for certain.
+    pub(super) shared: Vec<Shared>,
+}
+
+/// One node: who it is, and where it is reached today.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct ClusterNode {
+    pub(super) address: Address,
+    /// `None` if the servers name no ids.
+    pub(super) id: Option<NodeId>,
+}
+
+/// An address that several nodes claim.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Shared {
+    pub(super) address: Address,
+    /// All nodes that claim it, in order.
+    pub(super) nodes: Vec<NodeId>,
+    /// The slots of the primaries among them, if there are several.
+    pub(super) slots: Vec<RangeInclusive<u16>>,
 }
 
 /// A primary, its replicas, and the slots they serve.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct ClusterShard {
     /// The node that takes writes.
-    pub(super) primary: Address,
+    pub(super) primary: ClusterNode,
     /// The nodes that copy it, in the order of their addresses.
-    pub(super) replicas: Vec<Address>,
+    pub(super) replicas: Vec<ClusterNode>,
     /// The slots, in order; neighbouring ranges are one.
     pub(super) slots: Vec<RangeInclusive<u16>>,
 }
 
 impl ClusterTopology {
+    /// The nodes that it names.
+    pub(super) fn ids(&self) -> Ids {
+        let shared = self.shared.iter().flat_map(|shared| &shared.nodes);
+        self.nodes()
+            .filter_map(|node| node.id.as_ref())
+            .chain(shared)
+            .cloned()
+            .collect()
+    }
+
+    /// The nodes that can be reached.
+    pub(super) fn nodes(&self) -> impl Iterator<Item = &ClusterNode> {
+        self.shards
+            .iter()
+            .flat_map(|shard| std::iter::once(&shard.primary).chain(&shard.replicas))
+    }
+
     /// The shard that serves `slot`.
     #[cfg(test)]
     pub(super) fn shard_of(&self, slot: u16) -> Option<&ClusterShard> {
@@ -52,14 +91,48 @@ impl ClusterTopology {
 }
 
 impl ClusterShard {
-    pub(super) fn new(primary: Address, mut replicas: Vec<Address>, slots: Vec<RangeInclusive<u16>>) -> Self {
+    pub(super) fn new(
+        primary: impl Into<ClusterNode>,
+        replicas: Vec<impl Into<ClusterNode>>,
+        slots: Vec<RangeInclusive<u16>>,
+    ) -> Self {
+        let mut replicas: Vec<ClusterNode> = replicas.into_iter().map(Into::into).collect();
         replicas.sort_unstable();
         replicas.dedup();
         Self {
-            primary,
+            primary: primary.into(),
             replicas,
             slots,
         }
+    }
+}
+
+impl ClusterNode {
+    /// Whether both are one node, as far as is known.
+    pub(super) fn is_same_as(&self, other: &Self) -> bool {
+        let may_have_one_id = match (&self.id, &other.id) {
+            (Some(one), Some(other)) => one == other,
+            _ => true,
+        };
+        self.address == other.address && may_have_one_id
+    }
+}
+
+impl From<Address> for ClusterNode {
+    fn from(address: Address) -> Self {
+        Self { address, id: None }
+    }
+}
+
+impl std::fmt::Display for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let nodes: Vec<String> = self.nodes.iter().map(ToString::to_string).collect();
+        write!(
+            f,
+            "the nodes {} all go by the address {}",
+            nodes.join(", "),
+            self.address
+        )
     }
 }
 
@@ -81,16 +154,20 @@ mod tests {
 
     #[test]
     fn slots_that_nobody_serves_are_named_as_ranges() {
-        let shard = |port, slots| ClusterShard::new(Address::new("a", port), Vec::new(), slots);
+        let shard = |port, slots| ClusterShard::new(Address::new("a", port), Vec::<Address>::new(), slots);
         let topology = ClusterTopology {
             epoch: 1,
             shards: vec![
                 shard(1, vec![0..=9, 20..=29]),
                 shard(2, vec![10..=18, 31..=16_383]),
             ],
+            shared: Vec::new(),
         };
         assert_eq!(topology.unserved(), [19..=19, 30..=30]);
-        assert_eq!(topology.shard_of(18).map(|shard| shard.primary.port), Some(2));
+        assert_eq!(
+            topology.shard_of(18).map(|shard| shard.primary.address.port),
+            Some(2)
+        );
         assert_eq!(topology.shard_of(19), None);
         assert_eq!(ClusterTopology::default().unserved(), [0..=16_383]);
     }

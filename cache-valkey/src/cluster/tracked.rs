@@ -43,7 +43,7 @@ impl Cluster {
                 Err(CacheError::Closed) if self.is_closed() => return result,
                 Err(error) => Setback::of_failure(error),
             };
-            self.take_note(&setback);
+            self.take_note(&setback, &node);
             match journey.next(&setback) {
                 Step::Follow { to, asking, pause } if self.pause(pause, deadline).await => {
                     node = self.state().node(&to);

@@ -5,7 +5,8 @@ use std::time::Duration;
 use futures::future::join_all;
 
 use super::Cluster;
-use crate::admin::{NodeView, Role, TopologyView};
+use super::topology::{ClusterNode, Shared};
+use crate::admin::{NodeView, Role, SharedAddress, TopologyView};
 use crate::command::Command;
 use crate::deadline::Deadline;
 
@@ -32,7 +33,10 @@ impl Cluster {
             let reachable = node.send(&Command::read("PING"), limit).await.is_ok();
             let greeting = node.greeting();
             let is_primary = role == Role::Primary;
+            let own = |known: &&ClusterNode| known.address == *node.address();
+            let id = std::iter::once(&shard.primary).chain(&shard.replicas).find(own);
             NodeView {
+                id: id.and_then(|known| Some(known.id.as_ref()?.as_str().to_owned())),
                 address: node.address().clone(),
                 role,
                 slots: if is_primary {
@@ -40,7 +44,7 @@ impl Cluster {
                 } else {
                     Vec::new()
                 },
-                primary: (!is_primary).then(|| shard.primary.clone()),
+                primary: (!is_primary).then(|| shard.primary.address.clone()),
                 server: greeting.server.clone(),
                 version: greeting.version.clone(),
                 reachable,
@@ -51,6 +55,15 @@ impl Cluster {
             epoch: (topology.epoch != 0).then_some(topology.epoch),
             nodes: join_all(nodes).await,
             uncovered: topology.unserved(),
+            shared_addresses: topology.shared.iter().map(shared_address).collect(),
         }
+    }
+}
+
+fn shared_address(shared: &Shared) -> SharedAddress {
+    SharedAddress {
+        address: shared.address.clone(),
+        nodes: shared.nodes.iter().map(|id| id.as_str().to_owned()).collect(),
+        slots: shared.slots.clone(),
     }
 }

@@ -1,7 +1,8 @@
-//! What a server says of itself in the handshake: who it is, which version, which role.
+//! What a server says of itself in the handshake: product, version, role, kind, and its id in a cluster.
 //!
 //! Not in here: what follows from it; that is asked where a command depends on it.
 
+use crate::identity::{NodeId, ServerKind};
 use crate::reply::Reply;
 
 /// What a server says of itself.
@@ -11,8 +12,10 @@ pub(crate) struct Greeting {
     pub(crate) version: String,
     /// Whether it is a replica.
     pub(crate) replica: bool,
-    /// Whether it is a node of a cluster.
-    pub(crate) cluster: bool,
+    /// What kind of server it is; `None` if it does not say.
+    pub(crate) kind: Option<ServerKind>,
+    /// Its id in its cluster; `None` if it is in none, or does not say.
+    pub(crate) id: Option<NodeId>,
 }
 
 impl Greeting {
@@ -28,7 +31,8 @@ impl Greeting {
             server: text("server"),
             version: text("version"),
             replica: text("role") == "replica",
-            cluster: text("mode") == "cluster",
+            kind: ServerKind::of_mode(&text("mode")),
+            id: None,
         }
     }
 
@@ -59,9 +63,11 @@ mod tests {
             pair("server", "valkey"),
             pair("version", "8.1.4"),
             pair("role", "replica"),
+            pair("mode", "cluster"),
         ]);
         let greeting = Greeting::read(&hello);
         assert!(greeting.replica);
+        assert_eq!(greeting.kind, Some(ServerKind::Cluster));
         assert_eq!(
             (greeting.server.as_str(), greeting.version.as_str()),
             ("valkey", "8.1.4")

@@ -18,6 +18,7 @@ use crate::command::Command;
 use crate::deadline::Deadline;
 use crate::dial::{Dialer, Greeting};
 use crate::error::{from_login, is_refused_login};
+use crate::identity::WrongServer;
 use crate::reply::Reply;
 
 /// Keeps `node` until it is closed or dropped.
@@ -45,17 +46,27 @@ pub(super) async fn keep(node: Weak<Node>, work: Arc<Notify>) {
                 let hung_up = mem::take(&mut connected) && !served;
                 if !hung_up && node.reconnect().await {
                     connected = true;
+                    replacing.connected();
                     continue;
                 }
                 failures += 1;
-                Pause::Full(Backoff::CONNECT.delay(failures - 1))
+                Pause::Full(if node.has_wrong_server() {
+                    WRONG_SERVER
+                } else {
+                    Backoff::CONNECT.delay(failures - 1)
+                })
             } else {
                 node.ask_if_in_doubt();
                 node.ask_for_roles();
                 node.replace_if_useless().await;
                 node.grow_if_asked(&mut growth).await;
                 node.renew_if_due();
-                Pause::UntilAsked((node.dialer.limits().silence / 2).min(PULSE / 2))
+                let pause = (node.dialer.limits().silence / 2).min(PULSE / 2);
+                Pause::UntilAsked(
+                    replacing
+                        .time_to_look(&node)
+                        .map_or(pause, |time| time.min(pause)),
+                )
             }
         };
         // Without the node in hand, so that whoever drops it ends this task.
@@ -65,6 +76,10 @@ pub(super) async fn keep(node: Weak<Node>, work: Arc<Notify>) {
         }
     }
 }
+
+/// How long to wait before the next try to connect after another server than the expected one answered. It accepts
+/// connections as fast as they come.
+const WRONG_SERVER: Duration = Duration::from_secs(1);
 
 /// The tries to open further connections in a row that failed, and until when there is none.
 #[derive(Default)]
@@ -159,10 +174,16 @@ impl Node {
             }
         });
         if open {
+            self.give_up_strangers();
             self.report_tracking();
         } else {
             self.links.store(Arc::default());
         }
+    }
+
+    /// Whether it is down because another server answers at its address.
+    fn has_wrong_server(&self) -> bool {
+        matches!(&*self.health.borrow(), Health::Down(error) if WrongServer::is_cause_of(error))
     }
 
     fn mark_down(&self, error: CacheError) {
@@ -182,6 +203,7 @@ impl Node {
 
     async fn dial(self: &Arc<Self>) -> Result<Link, CacheError> {
         let (link, greeting) = self.blueprint().open().await?;
+        self.refuse_if_worse(&greeting)?;
         self.greeting.store(Arc::new(greeting));
         Ok(link)
     }

@@ -11,6 +11,7 @@ use cache_core::clock::{self, Instant};
 
 use super::Node;
 use crate::aging::retirement;
+use crate::identity::NodeId;
 use crate::reply::Reply;
 use crate::tracking::Witness;
 use crate::wire::{Connection, Events};
@@ -20,6 +21,8 @@ use crate::wire::{Connection, Events};
 pub(crate) struct Link {
     pub(crate) connection: Connection,
     node: Weak<Node>,
+    /// The node of a cluster that answers; `None` if it does not say.
+    leads_to: Option<NodeId>,
     /// What it vouches for.
     pub(super) witness: Arc<Witness>,
     /// Why it was given up, where that was for its silence.
@@ -75,8 +78,19 @@ impl Link {
             retire_at: retirement(max_age),
             connection,
             node,
+            leads_to: None,
             watch: Mutex::new(watch),
         }
+    }
+
+    /// The same, with the node of the cluster that answers.
+    pub(super) fn leading_to(self, id: Option<NodeId>) -> Self {
+        Self { leads_to: id, ..self }
+    }
+
+    /// The node of a cluster that answers, if it says who it is.
+    pub(super) const fn leads_to(&self) -> Option<&NodeId> {
+        self.leads_to.as_ref()
     }
 
     /// The node that it leads to, if that is still in use.

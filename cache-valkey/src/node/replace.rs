@@ -1,4 +1,5 @@
-//! Replaces connections that have reached their maximum age, or can no longer renew their credentials.
+//! Replaces connections that have reached their maximum age, can no longer renew their credentials, or may lead to the
+//! wrong server (`identity.rs`).
 //!
 //! The new connection is opened first, in a task of its own. Then the old one is *retired*: new calls go to the
 //! others, nothing that was read over it is trusted any more, and it is closed when its last call has ended. If
@@ -14,6 +15,7 @@ use cache_core::{CacheError, Outcome, Unavailability};
 use tokio::sync::oneshot::{self, error::TryRecvError};
 use tokio::task::AbortHandle;
 
+use super::identity::Looks;
 use super::link::Link;
 use super::{Blueprint, Health, Node};
 use crate::aging::Pace;
@@ -32,14 +34,25 @@ type Opened = Result<(Link, Greeting), CacheError>;
 #[derive(Debug, Default)]
 pub(super) struct Replacing {
     pace: Pace,
+    looks: Looks,
     under_way: Option<UnderWay>,
 }
 
 #[derive(Debug)]
 struct UnderWay {
     old: Arc<Link>,
+    reason: Reason,
     fresh: oneshot::Receiver<Opened>,
     task: AbortHandle,
+}
+
+/// Why a connection is to be replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reason {
+    /// It has reached its age, or cannot renew its credentials.
+    Worn,
+    /// It may lead to the wrong server.
+    Suspected,
 }
 
 impl Drop for UnderWay {
@@ -62,8 +75,22 @@ impl Replacing {
         self.under_way = None;
     }
 
-    /// What became of the replacement that was under way, and of which connection; `None` while that is open.
-    fn outcome(&mut self) -> Option<(Arc<Link>, Opened)> {
+    /// The node has connected: where its address leads is known for the moment.
+    pub(super) fn connected(&mut self) {
+        self.looks.begin();
+    }
+
+    /// How long it is until the node has to look where its address leads, if it has to.
+    pub(super) fn time_to_look(&self, node: &Node) -> Option<Duration> {
+        if self.under_way.is_some() {
+            return None;
+        }
+        let due = node.look_due(&self.looks)?;
+        Some(due.saturating_duration_since(clock::now()))
+    }
+
+    /// What became of the replacement that was under way, why and of which connection; `None` while that is open.
+    fn outcome(&mut self) -> Option<(Arc<Link>, Reason, Opened)> {
         let under_way = self.under_way.as_mut()?;
         let opened = match under_way.fresh.try_recv() {
             Err(TryRecvError::Empty) => return None,
@@ -73,9 +100,9 @@ impl Replacing {
                 "the task that connects panicked".to_owned(),
             )),
         };
-        let old = Arc::clone(&under_way.old);
+        let (old, reason) = (Arc::clone(&under_way.old), under_way.reason);
         self.under_way = None;
-        Some((old, opened))
+        Some((old, reason, opened))
     }
 }
 
@@ -83,11 +110,12 @@ impl Node {
     /// Puts a replacement in place that is ready, and begins one if a connection needs it.
     pub(super) fn replace_if_worn(self: &Arc<Self>, replacing: &mut Replacing) {
         match replacing.outcome() {
-            Some((old, Ok((fresh, greeting)))) => {
+            Some((old, Reason::Suspected, opened)) => self.end_look(&mut replacing.looks, &old, opened),
+            Some((old, Reason::Worn, Ok((fresh, greeting)))) => {
                 replacing.pace.succeeded();
                 self.exchange_links(&old, fresh, greeting);
             }
-            Some((_, Err(error))) => {
+            Some((_, Reason::Worn, Err(error))) => {
                 if replacing.pace.failed() {
                     tracing::warn!(node = %self.address, %error, "could not replace a connection that has reached its maximum age; it stays in use");
                 } else {
@@ -104,17 +132,44 @@ impl Node {
         if let Some(old) = worn
             && replacing.pace.begin_if_ready()
         {
-            replacing.under_way = Some(self.begin_replacement(old));
+            replacing.under_way = Some(self.begin_replacement(old, Reason::Worn));
+        } else if let Some(first) = links.first()
+            && replacing.time_to_look(self) == Some(Duration::ZERO)
+        {
+            self.begin_look(&mut replacing.looks);
+            replacing.under_way = Some(self.begin_replacement(Arc::clone(first), Reason::Suspected));
         }
     }
 
-    fn begin_replacement(self: &Arc<Self>, old: Arc<Link>) -> UnderWay {
+    /// Puts the connection in place that a look has opened, if it leads to a better server.
+    fn end_look(&self, looks: &mut Looks, old: &Link, opened: Opened) {
+        match opened {
+            Ok((fresh, greeting)) if self.is_better(&fresh, &greeting, old) => {
+                looks.end(true);
+                self.move_to(fresh, greeting);
+            }
+            Ok((_, greeting)) => {
+                looks.end(false);
+                self.greeting.store(Arc::new(greeting));
+                tracing::debug!(node = %self.address, "the address still leads to a server that cannot serve");
+            }
+            Err(error) => {
+                looks.end(false);
+                tracing::debug!(node = %self.address, %error, "could not look where the address leads");
+            }
+        }
+    }
+
+    fn begin_replacement(self: &Arc<Self>, old: Arc<Link>, reason: Reason) -> UnderWay {
         let (done, fresh) = oneshot::channel();
         // Without the node in hand, so that it ends when its users drop it.
         let (blueprint, work) = (self.blueprint(), Arc::clone(&self.work));
         let known = Arc::clone(&old);
         let task = tokio::spawn(async move {
-            let made = open_instead_of(&known, &blueprint).await;
+            let made = match reason {
+                Reason::Worn => open_instead_of(&known, &blueprint).await,
+                Reason::Suspected => blueprint.open().await,
+            };
             drop(known);
             // If no call waits for it any longer, the connection ends here.
             let _ = done.send(made);
@@ -122,6 +177,7 @@ impl Node {
         });
         UnderWay {
             old,
+            reason,
             fresh,
             task: task.abort_handle(),
         }

@@ -36,6 +36,15 @@ pub(crate) trait Events: Send + Sync + 'static {
     fn on_closed(&self);
 }
 
+/// Hears nothing: for connections that only ask a question or two.
+pub(crate) struct Unheard;
+
+impl Events for Unheard {
+    fn on_push(&self, _kind: &str, _data: Vec<Reply>) {}
+
+    fn on_closed(&self) {}
+}
+
 /// What a connection says of itself to the server before it is used.
 #[derive(Clone, Copy)]
 pub(crate) struct Handshake<'a> {

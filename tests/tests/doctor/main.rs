@@ -4,6 +4,7 @@
 mod broken;
 mod certificates;
 mod healthy;
+mod identity;
 mod network;
 mod users;
 

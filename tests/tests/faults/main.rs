@@ -9,6 +9,7 @@ mod connection_age;
 mod connection_errors;
 mod credentials;
 mod deadline;
+mod demotion;
 mod growth;
 mod lateness;
 mod load;

@@ -12,6 +12,7 @@
 
 mod estimating;
 mod failing;
+mod identity;
 mod moving;
 mod pace;
 mod resuming;

@@ -21,7 +21,7 @@ resource "aws_elasticache_user" "app_billing" {
   user_id       = "app-billing"
   user_name     = "app-billing"
   engine        = "redis"
-  access_string = "on ~billing:* ~invoices:* resetchannels -@all +asking +auth +client|caching +client|setinfo +client|tracking +cluster|info +cluster|slots +eval +evalsha +exists +get +hello +incr +incrby +mget +persist +pexpire +ping +pttl +readonly +set +unlink"
+  access_string = "on ~billing:* ~invoices:* resetchannels -@all +asking +auth +client|caching +client|setinfo +client|tracking +cluster|info +cluster|myid +cluster|slots +eval +evalsha +exists +get +hello +incr +incrby +mget +persist +pexpire +ping +pttl +readonly +set +unlink"
 
   authentication_mode {
     type      = "password"
@@ -39,7 +39,7 @@ resource "aws_elasticache_user" "app_billing_invalidator" {
   user_id       = "app-billing-invalidator"
   user_name     = "app-billing-invalidator"
   engine        = "redis"
-  access_string = "on %W~billing:* %W~invoices:* resetchannels -@all +asking +auth +client|setinfo +cluster|info +cluster|nodes +cluster|shards +cluster|slots +dbsize +hello +ping +readonly +scan +unlink"
+  access_string = "on %W~billing:* %W~invoices:* resetchannels -@all +asking +auth +client|setinfo +cluster|info +cluster|myid +cluster|nodes +cluster|shards +cluster|slots +dbsize +hello +ping +readonly +scan +unlink"
 
   authentication_mode {
     type      = "password"
@@ -57,7 +57,7 @@ resource "aws_elasticache_user" "app_board" {
   user_id       = "app-board"
   user_name     = "app-board"
   engine        = "redis"
-  access_string = "on resetchannels -@all +asking +auth +client|setinfo +cluster|info +cluster|nodes +cluster|shards +cluster|slots +dbsize +hello +info +ping +readonly +role +time"
+  access_string = "on resetchannels -@all +asking +auth +client|setinfo +cluster|info +cluster|myid +cluster|nodes +cluster|shards +cluster|slots +dbsize +hello +info +ping +readonly +role +time"
 
   authentication_mode {
     type      = "password"
@@ -75,7 +75,7 @@ resource "aws_elasticache_user" "app_oncall" {
   user_id       = "app-oncall"
   user_name     = "app-oncall"
   engine        = "redis"
-  access_string = "on %W~billing:* %W~invoices:* %W~search:* resetchannels -@all +asking +auth +client|caching +client|setinfo +client|tracking +cluster|info +cluster|nodes +cluster|shards +cluster|slots +command|info +dbsize +hello +info +memory|usage +object|idletime +ping +randomkey +readonly +role +scan +time +type +unlink"
+  access_string = "on %W~billing:* %W~invoices:* %W~search:* resetchannels -@all +asking +auth +client|caching +client|setinfo +client|tracking +cluster|info +cluster|myid +cluster|nodes +cluster|shards +cluster|slots +command|info +dbsize +hello +info +memory|usage +object|idletime +ping +randomkey +readonly +role +scan +time +type +unlink"
 
   authentication_mode {
     type      = "password"
@@ -87,7 +87,7 @@ resource "aws_elasticache_user" "app_search" {
   user_id       = "app-search"
   user_name     = "app-search"
   engine        = "redis"
-  access_string = "on ~search:* resetchannels -@all +asking +auth +client|caching +client|setinfo +client|tracking +cluster|info +cluster|slots +eval +evalsha +exists +get +hello +incr +incrby +mget +persist +pexpire +ping +pttl +readonly +set +unlink"
+  access_string = "on ~search:* resetchannels -@all +asking +auth +client|caching +client|setinfo +client|tracking +cluster|info +cluster|myid +cluster|slots +eval +evalsha +exists +get +hello +incr +incrby +mget +persist +pexpire +ping +pttl +readonly +set +unlink"
 
   authentication_mode {
     type = "iam"
@@ -104,7 +104,7 @@ resource "aws_elasticache_user" "app_search_reader" {
   user_id       = "app-search-reader"
   user_name     = "app-search-reader"
   engine        = "redis"
-  access_string = "on %R~search:* resetchannels -@all +asking +auth +client|caching +client|setinfo +client|tracking +cluster|info +cluster|slots +exists +get +hello +mget +ping +pttl +readonly +strlen"
+  access_string = "on %R~search:* resetchannels -@all +asking +auth +client|caching +client|setinfo +client|tracking +cluster|info +cluster|myid +cluster|slots +exists +get +hello +mget +ping +pttl +readonly +strlen"
 
   authentication_mode {
     type      = "password"

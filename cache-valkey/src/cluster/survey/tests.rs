@@ -8,13 +8,20 @@ fn bulk(text: &str) -> Reply {
     Reply::Bulk(text.to_owned().into())
 }
 
+/// A node whose id is its port.
 fn member(host: Reply, port: i64, metadata: Vec<(Reply, Reply)>) -> Reply {
-    Reply::Array(vec![
-        host,
-        Reply::Int(port),
-        bulk("09dbe9720cda62f7865eabc5fd8857c5d2678366"),
-        Reply::Map(metadata),
-    ])
+    named(&format!("id-{port}"), host, port, metadata)
+}
+
+fn named(id: &str, host: Reply, port: i64, metadata: Vec<(Reply, Reply)>) -> Reply {
+    Reply::Array(vec![host, Reply::Int(port), bulk(id), Reply::Map(metadata)])
+}
+
+fn node(port: u16) -> ClusterNode {
+    ClusterNode {
+        address: Address::new("127.0.0.1", port),
+        id: NodeId::new(&format!("id-{port}")),
+    }
 }
 
 fn entry(first: i64, last: i64, nodes: Vec<Reply>) -> Reply {
@@ -31,17 +38,6 @@ fn read(entries: Vec<Reply>) -> ClusterTopology {
         .topology
 }
 
-fn report(ok: bool, epoch: u64, port: u16) -> Report {
-    let shard = ClusterShard::new(Address::new("n", port), Vec::new(), vec![0..=16_383]);
-    Report {
-        ok,
-        topology: ClusterTopology {
-            epoch,
-            shards: vec![shard],
-        },
-    }
-}
-
 #[test]
 fn a_cluster_is_read_whole_with_the_ranges_of_a_shard_together() {
     let first = || member(bulk("127.0.0.1"), 30001, vec![]);
@@ -55,8 +51,8 @@ fn a_cluster_is_read_whole_with_the_ranges_of_a_shard_together() {
     assert_eq!(topology.epoch, 6);
     assert_eq!(topology.unserved(), []);
     let shard = topology.shard_of(0).unwrap();
-    assert_eq!(shard.primary, Address::new("127.0.0.1", 30001));
-    assert_eq!(shard.replicas, [Address::new("127.0.0.1", 30004)]);
+    assert_eq!(shard.primary, node(30001));
+    assert_eq!(shard.replicas, [node(30004)]);
     assert_eq!(shard.slots, [0..=5_460, 10_923..=16_383]);
 }
 
@@ -83,7 +79,7 @@ fn host_names_ipv6_and_hosts_that_are_left_out_are_understood() {
             vec![member(bulk("?"), 5, vec![(bulk("ip"), bulk("10.0.0.5"))])],
         ),
     ]);
-    let host = |slot| topology.shard_of(slot).unwrap().primary.to_string();
+    let host = |slot| topology.shard_of(slot).unwrap().primary.address.to_string();
     assert_eq!(host(0), "[::1]:1");
     assert_eq!(host(1), "node-2.example:2");
     assert_eq!(host(2), "asked.example:3");
@@ -103,6 +99,53 @@ fn the_shape_of_older_servers_is_read_and_a_primary_without_a_name_owns_nothing(
     ]);
     assert_eq!(topology.shards.len(), 1);
     assert_eq!(topology.unserved(), [10..=16_383]);
+}
+
+#[test]
+fn primaries_that_share_an_address_serve_nothing_and_are_named() {
+    let at_one = |id: &str| named(id, bulk("cache.example"), 6379, vec![]);
+    let topology = read(vec![
+        entry(0, 9, vec![at_one("a0"), member(bulk("10.0.0.9"), 9, vec![])]),
+        entry(10, 19, vec![at_one("a1")]),
+        entry(20, 29, vec![member(bulk("10.0.0.3"), 3, vec![])]),
+        entry(30, 39, vec![at_one("a0")]),
+    ]);
+    assert_eq!(topology.shards.len(), 1);
+    assert_eq!(
+        topology.shard_of(25).unwrap().primary.address,
+        Address::new("10.0.0.3", 3)
+    );
+    assert_eq!(topology.unserved(), [0..=19, 30..=16_383]);
+    let [shared] = topology.shared.as_slice() else {
+        panic!("{:?}", topology.shared);
+    };
+    assert_eq!(shared.slots, [0..=19, 30..=39]);
+    assert_eq!(
+        shared.to_string(),
+        "the nodes a0, a1 all go by the address cache.example:6379"
+    );
+    assert_eq!(topology.ids().len(), 3, "they are still known");
+}
+
+#[test]
+fn a_replica_that_shares_an_address_is_left_out_and_its_primary_is_not() {
+    let at_one = |id: &str| named(id, bulk("n2.example"), 6379, vec![]);
+    let topology = read(vec![entry(0, 16_383, vec![at_one("new"), at_one("old")])]);
+    assert_eq!(topology.unserved(), []);
+    let shard = topology.shard_of(0).unwrap();
+    assert_eq!(
+        (shard.primary.id.clone(), shard.replicas.len()),
+        (NodeId::new("new"), 0)
+    );
+    assert_eq!(topology.shared.len(), 1);
+    assert!(topology.shared[0].slots.is_empty());
+}
+
+#[test]
+fn a_node_in_several_ranges_is_one_node() {
+    let twice = || named("a0", bulk("10.0.0.1"), 1, vec![]);
+    let topology = read(vec![entry(0, 9, vec![twice()]), entry(20, 29, vec![twice()])]);
+    assert_eq!((topology.shards.len(), topology.shared.len()), (1, 0));
 }
 
 #[test]
@@ -127,46 +170,6 @@ fn what_is_no_topology_is_corrupt_and_a_refusal_keeps_its_kind() {
     let single = refusal("ERR", "This instance has cluster support disabled");
     assert!(single.to_string().contains("CACHE_MODE"), "{single}");
     assert!(matches!(refusal("NOPERM", "no"), CacheError::Denied { .. }));
-}
-
-#[test]
-fn the_newest_view_wins_then_the_one_with_most_votes() {
-    let mut ballot = Ballot::default();
-    for report in [report(true, 5, 1), report(true, 5, 1), report(true, 7, 2)] {
-        ballot.add(report);
-    }
-    assert_eq!(ballot.winner(), Some(report(true, 7, 2).topology));
-
-    let mut ballot = Ballot::default();
-    for report in [report(true, 7, 1), report(true, 7, 2), report(true, 7, 2)] {
-        ballot.add(report);
-    }
-    assert_eq!(ballot.winner(), Some(report(true, 7, 2).topology));
-    assert_eq!(Ballot::default().winner(), None);
-}
-
-#[test]
-fn a_node_that_is_cut_off_does_not_win() {
-    let mut ballot = Ballot::default();
-    ballot.add(report(false, 9, 1));
-    ballot.add(report(true, 8, 2));
-    assert_eq!(ballot.winner(), Some(report(true, 8, 2).topology));
-}
-
-#[test]
-fn a_majority_decides_without_the_rest_unless_somebody_knows_better() {
-    let mut ballot = Ballot::default();
-    ballot.add(report(true, 5, 1));
-    assert!(ballot.is_decided(1));
-    assert!(!ballot.is_decided(3));
-    ballot.add(report(true, 5, 1));
-    assert!(ballot.is_decided(3));
-    ballot.add(report(true, 6, 2));
-    assert!(!ballot.is_decided(5));
-    assert!(
-        !ballot.is_decided(3),
-        "an older majority must not outvote the newer view"
-    );
 }
 
 proptest::proptest! {
@@ -197,7 +200,7 @@ proptest::proptest! {
         check(&report)?;
         for shard in &report.topology.shards {
             let told = |slot: i64| ranges.iter().any(|(first, last, port)| {
-                (*first..=*last).contains(&slot) && *port == i64::from(shard.primary.port)
+                (*first..=*last).contains(&slot) && *port == i64::from(shard.primary.address.port)
             });
             let mut slots = shard.slots.iter().cloned().flatten();
             proptest::prop_assert!(slots.all(|slot| told(slot.into())));
@@ -209,10 +212,17 @@ fn check(report: &Report) -> Result<(), proptest::test_runner::TestCaseError> {
     for range in report.topology.shards.iter().flat_map(|shard| &shard.slots) {
         proptest::prop_assert!(range.start() <= range.end() && *range.end() < SLOTS);
     }
-    let mut ballot = Ballot::default();
-    ballot.add(report.clone());
-    proptest::prop_assert!(ballot.is_decided(1));
-    let winner = ballot.winner();
-    proptest::prop_assert_eq!(winner.as_ref(), Some(&report.topology));
+    let mut addresses: Vec<_> = report
+        .topology
+        .shards
+        .iter()
+        .map(|shard| &shard.primary.address)
+        .collect();
+    addresses.dedup();
+    proptest::prop_assert_eq!(
+        addresses.len(),
+        report.topology.shards.len(),
+        "two primaries at one address"
+    );
     Ok(())
 }

@@ -1,7 +1,9 @@
 //! `cachectl config check`.
 
 use cache_core::config::{Loaded, Origin, Startup};
-use cache_core::{CacheConfig, clock};
+use cache_core::{CacheConfig, CacheError, Outcome, Unavailability, clock};
+use cache_stack::Foundation;
+use cache_valkey::ValkeyClient;
 use serde_json::{Map, Value, json};
 
 use super::Ended;
@@ -46,11 +48,43 @@ async fn try_it(config: &CacheConfig) -> Result<std::time::Duration, Failure> {
     let mut config = config.clone();
     config.startup = Startup::Fail;
     let started = clock::now();
-    let cache = Box::pin(cache_stack::connect(&config)).await?;
-    cache.ping().await?;
+    let stack = Box::pin(cache_stack::assemble(&config)).await?;
+    stack.client.ping().await?;
     let elapsed = clock::now() - started;
-    let _ = cache.close().await;
-    Ok(elapsed)
+    let served = match &stack.foundation {
+        Foundation::Valkey(client) => every_slot_is_served(client).await,
+        _ => Ok(()),
+    };
+    let _ = stack.client.close().await;
+    served.map(|()| elapsed)
+}
+
+/// Fails if keys of some slots can be neither read nor written: every primary that serves may well answer.
+async fn every_slot_is_served(client: &ValkeyClient) -> Result<(), Failure> {
+    let view = client.administration().topology().await?;
+    let unserved: usize = view.uncovered.iter().map(ExactSizeIterator::len).sum();
+    if unserved == 0 {
+        return Ok(());
+    }
+    let shared = view
+        .shared_addresses
+        .iter()
+        .find(|shared| !shared.slots.is_empty());
+    let reason = shared.map_or_else(String::new, |shared| {
+        format!(
+            ": {} primaries all go by the address {}",
+            shared.nodes.len(),
+            shared.address
+        )
+    });
+    Err(CacheError::Unavailable {
+        reason: Unavailability::NotReady,
+        detail: format!("{unserved} of 16384 slots are not served{reason}; cachectl doctor says what to do")
+            .into(),
+        outcome: Outcome::NotApplied,
+        source: None,
+    }
+    .into())
 }
 
 fn show(loaded: &Loaded, output: &mut Output) -> Result<(), Failure> {
