@@ -1,20 +1,21 @@
 //! The cluster: commands go to the node that serves their slot, whatever happens to the cluster.
 //!
 //! [`Cluster`] is the part with sockets: `route.rs` picks the node of a call, `recover.rs` sees it through,
-//! `batch.rs` splits many commands, `refresh.rs` is the task that asks. It does what the pure parts decide:
+//! `batch.rs` splits many commands (`resend.rs` repeats what was lost), `refresh.rs` is the task that asks. It does what the pure parts decide:
 //! `table.rs` knows where a slot is, `state.rs` what redirections and surveys change about that, `journey.rs`
 //! what a call does after an answer that is no result, `survey.rs` what nodes say of their cluster,
-//! `schedule.rs` when they are asked.
+//! `epoch.rs` and `schedule.rs` (one level up) when they are asked.
 //!
 //! Not in here: connections and whether a node is down, see `node.rs`; operations, see the client.
 
 mod batch;
+mod epoch;
 mod journey;
 mod members;
 mod recover;
 mod refresh;
+mod resend;
 mod route;
-mod schedule;
 #[cfg(test)]
 mod simulation;
 mod state;
@@ -26,16 +27,15 @@ mod view;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use cache_core::CacheError;
-use cache_core::clock;
+use cache_core::clock::{self, Instant};
 use cache_core::config::{Address, ReadFrom, Startup, ValkeyConfig};
 use cache_core::slot::slot_of;
 use futures::future::{join_all, try_join_all};
-use tokio::sync::Notify;
 
 use crate::command::Command;
 use crate::deadline::Deadline;
@@ -45,6 +45,7 @@ use crate::node::Node;
 use crate::reply::Reply;
 use crate::startup::tolerate;
 use crate::tracking::Feed;
+use crate::upkeep::{Hint, Upkeep};
 use journey::Setback;
 use members::Members;
 use state::State;
@@ -64,9 +65,10 @@ pub(crate) struct Cluster {
     dial_timeout: Duration,
     /// For how long a call may be in flight at most, and so a node must stay after it has left.
     grace: Duration,
-    /// Wakes the task that asks the cluster; shared with it so that it can wait without keeping the
-    /// cluster alive.
-    hints: Arc<Notify>,
+    /// The task that asks the cluster; shared with it so that it can wait without keeping the cluster alive.
+    upkeep: Arc<Upkeep>,
+    /// This cluster, for that task.
+    me: Weak<Self>,
     /// One survey at a time, so that an older answer never comes after a newer one.
     surveying: tokio::sync::Mutex<()>,
     /// Why the last survey found nothing.
@@ -94,7 +96,7 @@ impl Cluster {
             node
         });
         let state = State::new(members, config.read_from != ReadFrom::Primary);
-        let cluster = Arc::new(Self {
+        let cluster = Arc::new_cyclic(|me| Self {
             table: ArcSwap::new(Arc::clone(state.table())),
             state: Mutex::new(state),
             seeds,
@@ -102,7 +104,8 @@ impl Cluster {
             max_retries: config.max_retries,
             dial_timeout: config.dial_timeout,
             grace: config.read_timeout.max(config.write_timeout) + Duration::from_secs(1),
-            hints: Arc::default(),
+            upkeep: Upkeep::new(),
+            me: Weak::clone(me),
             surveying: tokio::sync::Mutex::default(),
             failure: Mutex::default(),
             closed: AtomicBool::new(false),
@@ -113,11 +116,16 @@ impl Cluster {
             Err(error) => Err(error),
         };
         tolerate(startup, started)?;
-        tokio::spawn(refresh::keep_fresh(
-            Arc::downgrade(&cluster),
-            Arc::clone(&cluster.hints),
-        ));
+        cluster.revive(clock::now());
         Ok(cluster)
+    }
+
+    /// Starts the task that keeps the table fresh where it does not run, as after the end of the runtime that it ran on.
+    fn revive(&self, now: Instant) {
+        let start = |run| refresh::keep_fresh(Weak::clone(&self.me), Arc::clone(&self.upkeep), run);
+        if !self.is_closed() {
+            self.upkeep.ensure(start, now);
+        }
     }
 
     /// Sends one command to the node that serves its key. Redirections and what the node cannot do at the
@@ -128,6 +136,7 @@ impl Cluster {
         deadline: Deadline,
         first: Option<(Arc<Node>, Result<Reply, CacheError>)>,
     ) -> Result<Reply, CacheError> {
+        self.revive(deadline.begun());
         let (node, result) = match first {
             Some(first) => first,
             None => {
@@ -144,19 +153,21 @@ impl Cluster {
 
     /// One round trip to every primary that serves slots; fails where one does not answer.
     pub(crate) async fn ping(&self, deadline: Deadline) -> Result<(), CacheError> {
+        self.revive(deadline.begun());
         let primaries = self.primaries();
         if primaries.is_empty() {
             return Err(self.nobody(None));
         }
         let ping = Command::read("PING");
-        let pings = primaries
-            .iter()
-            .map(|node| async { accept(node.send(&ping, deadline).await?, ping.name()).map(drop) });
-        let result = try_join_all(pings).await;
-        if result.is_err() {
-            self.hint();
-        }
-        result.map(drop)
+        let pings = primaries.iter().map(|node| async {
+            let replies = node.ask(&[&ping], deadline).await;
+            let replies = replies.inspect_err(|error| self.take_note(&Setback::of_failure(error)))?;
+            let accepted = replies
+                .into_iter()
+                .try_for_each(|reply| accept(reply, ping.name()).map(drop));
+            accepted.inspect_err(|_| self.upkeep.hint(Hint::Outage))
+        });
+        try_join_all(pings).await.map(drop)
     }
 
     /// Asks the cluster anew how it looks, at once: whoever asks by name does not wait for the pace at
@@ -193,10 +204,11 @@ impl Cluster {
         for node in nodes {
             node.close();
         }
-        self.hints.notify_one();
+        self.upkeep.stop();
     }
 
     fn take_note(&self, setback: &Setback) {
+        let mut hint = setback.hint();
         if let Setback::Moved { slot, to: Some(to) } = setback {
             let is_news = {
                 let mut state = self.state();
@@ -204,10 +216,12 @@ impl Cluster {
             };
             if is_news {
                 self.follow_state();
+            } else {
+                hint = None;
             }
         }
-        if setback.hints_at_change() {
-            self.hint();
+        if let Some(hint) = hint {
+            self.upkeep.hint(hint);
         }
     }
 
@@ -238,11 +252,6 @@ impl Cluster {
         for node in state.nodes() {
             node.set_counts(primaries.iter().any(|primary| Arc::ptr_eq(primary, node)));
         }
-    }
-
-    /// Asks for a survey; however often, it is one.
-    fn hint(&self) {
-        self.hints.notify_one();
     }
 
     fn is_closed(&self) -> bool {
