@@ -28,6 +28,9 @@ struct Picked {
     is_held_up: bool,
 }
 
+/// How often a call that waits looks whether the keeper still runs.
+const GLANCE: Duration = Duration::from_millis(250);
+
 impl Node {
     /// Waits for a connection, for as long as the first try to make one takes.
     pub(crate) async fn connect(self: &Arc<Self>, deadline: Deadline) -> Result<(), CacheError> {
@@ -126,7 +129,9 @@ impl Node {
                 }
                 Health::Idle | Health::Connecting { .. } => {}
             }
-            if tokio::time::timeout_at(until, health.changed()).await.is_err() {
+            let next = until.min(clock::now() + GLANCE);
+            let is_over = tokio::time::timeout_at(next, health.changed()).await.is_err();
+            if is_over && clock::now() >= until {
                 return Err(if until < deadline.at() {
                     self.still_connecting()
                 } else {
