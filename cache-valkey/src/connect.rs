@@ -10,7 +10,7 @@ use cache_core::{CacheError, ConfigError};
 use crate::cluster::Cluster;
 use crate::deadline::Deadline;
 use crate::dial::{Dialer, Mode};
-use crate::follow::{Configured, Guide, follow, look};
+use crate::follow::{Configured, Following, Guide, look};
 use crate::node::Node;
 use crate::resolve::Resolve;
 use crate::router::Router;
@@ -24,27 +24,42 @@ use crate::wire::Wire;
 /// out, and not at the same moment with less to say.
 const VERDICT: Duration = Duration::from_millis(250);
 
+/// What connections are made with, besides the configuration.
+pub(crate) struct Dialing {
+    pub(crate) credentials: Arc<dyn CredentialsSource>,
+    pub(crate) resolve: Arc<dyn Resolve>,
+    pub(crate) feed: Arc<Feed>,
+    pub(crate) wire: Wire,
+    /// How long a connection beyond a node's first one may be unused.
+    pub(crate) idle: Duration,
+}
+
 /// Connects as `config` says; the dialer is for the data nodes.
 pub(crate) async fn connect(
     config: &ValkeyConfig,
-    credentials: Arc<dyn CredentialsSource>,
-    resolve: Arc<dyn Resolve>,
+    dialing: Dialing,
     startup: Startup,
-    feed: Arc<Feed>,
-    wire: Wire,
 ) -> Result<(Router, Arc<Dialer>), CacheError> {
+    let Dialing {
+        credentials,
+        resolve,
+        feed,
+        wire,
+        idle,
+    } = dialing;
     let db = match &config.topology {
         Topology::Single { db, .. } | Topology::Sentinel { db, .. } => *db,
         _ => 0,
     };
-    let dialer = Arc::new(Dialer::new(
+    let dialer = Dialer::new(
         config,
         db,
         credentials,
         Arc::clone(&resolve),
         Arc::clone(&feed),
         wire,
-    )?);
+    )?;
+    let dialer = Arc::new(dialer.close_idle_after(idle));
     let router = match &config.topology {
         Topology::Single { addresses, .. } => {
             Router::Single(single(config, addresses, &dialer, startup).await?)
@@ -118,11 +133,7 @@ async fn single(
         )
         .await;
         tolerate(startup, found)?;
-        tokio::spawn(follow(
-            Arc::downgrade(&single),
-            Guide::Primary,
-            Arc::clone(dialer),
-        ));
+        single.follow(Following::new(Guide::Primary, dialer));
     } else {
         // What has to be corrected does not get better at the other addresses.
         if let Err(error) = &connected
@@ -134,7 +145,7 @@ async fn single(
         let found = look(&single, &guide, dialer, Deadline::after(config.dial_timeout)).await;
         let is_elsewhere = found.is_ok() && !Arc::ptr_eq(&single.primary()?, &primary);
         tolerate(startup, if is_elsewhere { Ok(()) } else { connected })?;
-        tokio::spawn(follow(Arc::downgrade(&single), guide, Arc::clone(dialer)));
+        single.follow(Following::new(guide, dialer));
     }
     Ok(single)
 }
@@ -156,7 +167,7 @@ async fn watched(
         startup,
         look(&single, &guide, dialer, Deadline::after(config.dial_timeout)).await,
     )?;
-    tokio::spawn(follow(Arc::downgrade(&single), guide, Arc::clone(dialer)));
+    single.follow(Following::new(guide, dialer));
     Ok(single)
 }
 

@@ -39,7 +39,6 @@ impl Deadline {
     }
 
     /// When the call began.
-    #[cfg(feature = "redis-wire")]
     pub(crate) fn begun(&self) -> Instant {
         self.at - self.after
     }

@@ -35,6 +35,9 @@ use crate::tls::{self, Tls};
 use crate::tracking::{Agreement, Feed, Tracking};
 use crate::wire::{Connection, Events, Greeted, Handshake, HandshakeError, Protocol, Stream, Wire};
 
+/// How long a connection beyond a node's first one may be unused before it is closed, unless the builder says otherwise.
+pub(crate) const IDLE: Duration = Duration::from_secs(60);
+
 /// Makes connections as a [`ValkeyConfig`] says.
 pub(crate) struct Dialer {
     tls: Option<Tls>,
@@ -64,6 +67,8 @@ pub(crate) struct Limits {
     pub(crate) fruitless: Duration,
     /// The age at which a connection is replaced.
     pub(crate) max_age: Option<Duration>,
+    /// How long a connection beyond the first may be unused before it is closed.
+    pub(crate) idle: Duration,
 }
 
 /// A connection that is ready for use.
@@ -111,6 +116,7 @@ impl Dialer {
                 silence,
                 fruitless: config.read_timeout.max(config.write_timeout),
                 max_age: config.max_connection_age,
+                idle: IDLE,
             },
             feed,
             wire,
@@ -141,6 +147,12 @@ impl Dialer {
     /// From now on the cluster has these nodes.
     pub(crate) fn set_known_nodes(&self, nodes: Ids) {
         self.known.store(Arc::new(nodes));
+    }
+
+    /// Closes connections beyond a node's first one after they were unused for so long.
+    pub(crate) const fn close_idle_after(mut self, idle: Duration) -> Self {
+        self.limits.idle = idle;
+        self
     }
 
     pub(crate) const fn limits(&self) -> Limits {

@@ -1,8 +1,8 @@
 //! Finds out who the primary and the replicas are, and keeps [`Single`] up to date.
 //!
 //! A single address needs no following. Which of several is the primary, replicas that the primary names, and everything
-//! behind sentinels may change: a task looks again when a sentinel announces a switch, when a call raised doubt, and now
-//! and then. A new primary is put in place only once it has answered and says that it is one.
+//! behind sentinels may change: a task looks again when a sentinel announces a switch, when a call met what hints at a
+//! change, and now and then (`upkeep.rs`). A new primary is put in place only once it has answered and says that it is one.
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -12,6 +12,7 @@ use cache_core::config::{Address, ReadFrom};
 use cache_core::{CacheError, Stage};
 use futures::future::join_all;
 
+use crate::background::Run;
 use crate::command::Command;
 use crate::deadline::Deadline;
 use crate::dial::{Dialer, Mode};
@@ -19,16 +20,11 @@ use crate::error::accept;
 use crate::identity::Expected;
 use crate::node::Node;
 use crate::reply::Reply;
+use crate::schedule::Outlook;
 use crate::sentinel::Sentinels;
 use crate::single::{Single, only_a_replica};
+use crate::upkeep::Upkeep;
 use crate::wire::Unheard;
-
-/// Between looks while nothing raises doubt.
-const CALM: Duration = Duration::from_secs(30);
-
-/// Between looks while the primary cannot be used: short, because the error window after a failover is
-/// as long as this plus the sentinels' own decision.
-const BRISK: Duration = Duration::from_millis(100);
 
 /// The least time between two looks at all configured addresses.
 const ASK_PAUSE: Duration = Duration::from_secs(1);
@@ -105,44 +101,49 @@ pub(crate) async fn look(
     Ok(())
 }
 
-/// Looks again and again, until `single` is closed or gone.
-pub(crate) async fn follow(single: Weak<Single>, guide: Guide, dialer: Arc<Dialer>) {
-    loop {
-        let (doubt, pause) = {
-            let Some(single) = single.upgrade() else { return };
-            let no_primary = match single.primary() {
-                Ok(primary) => primary.is_down() || primary.is_replica(),
-                Err(_) => true,
-            };
-            let no_replica = single.read_from() == ReadFrom::Replica
-                && single.replicas().iter().all(|replica| replica.is_down());
-            let in_doubt = no_primary || no_replica;
-            (Arc::clone(&single.doubt), if in_doubt { BRISK } else { CALM })
-        };
-        match &guide {
-            Guide::Sentinels(sentinels) => {
-                tokio::select! {
-                    () = doubt.notified() => {}
-                    () = sentinels.switched() => {}
-                    () = tokio::time::sleep(pause) => {}
-                }
-            }
-            Guide::Primary | Guide::Addresses(_) => {
-                let _ = tokio::time::timeout(pause, doubt.notified()).await;
-            }
+/// What it takes to look again and again, on whatever runtime that is.
+#[derive(Debug)]
+pub(crate) struct Following {
+    guide: Arc<Guide>,
+    dialer: Arc<Dialer>,
+}
+
+impl Following {
+    pub(crate) fn new(guide: Guide, dialer: &Arc<Dialer>) -> Self {
+        Self {
+            guide: Arc::new(guide),
+            dialer: Arc::clone(dialer),
         }
-        let Some(single) = single.upgrade() else { return };
-        if single.is_closed() {
-            return;
-        }
-        if let Err(error) = look(
-            &single,
-            &guide,
-            &dialer,
-            Deadline::after(dialer.limits().dial_timeout),
+    }
+
+    /// Looks again and again, until `single` is closed or gone, or the runtime is.
+    pub(crate) fn follow(
+        &self,
+        single: &Weak<Single>,
+        upkeep: &Arc<Upkeep>,
+        run: Run,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        follow(
+            Weak::clone(single),
+            Arc::clone(upkeep),
+            Arc::clone(&self.guide),
+            Arc::clone(&self.dialer),
+            run,
         )
-        .await
-        {
+    }
+}
+
+async fn follow(single: Weak<Single>, upkeep: Arc<Upkeep>, guide: Arc<Guide>, dialer: Arc<Dialer>, run: Run) {
+    loop {
+        run.resume();
+        run.attend(wait(&upkeep, &guide)).await;
+        let Some(single) = single.upgrade().filter(|single| !single.is_closed()) else {
+            return;
+        };
+        upkeep.begin();
+        let deadline = Deadline::after(dialer.limits().dial_timeout);
+        let looked = run.attend(look(&single, &guide, &dialer, deadline)).await;
+        if let Err(error) = &looked {
             tracing::debug!(%error, "could not look up the primary and its replicas");
         }
         if single.is_closed() {
@@ -150,9 +151,44 @@ pub(crate) async fn follow(single: Weak<Single>, guide: Guide, dialer: Arc<Diale
             single.close();
             return;
         }
-        drop(single);
-        // Doubt comes with every failing call; one look answers all that came meanwhile.
-        tokio::time::sleep(BRISK / 2).await;
+        upkeep.end(outlook(&single, &guide));
+    }
+}
+
+/// Waits until a look is due, or something hints at a change.
+async fn wait(upkeep: &Upkeep, guide: &Guide) {
+    let announced = async {
+        match guide {
+            Guide::Sentinels(sentinels) => sentinels.switched().await,
+            Guide::Primary | Guide::Addresses(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = upkeep.wanted() => {}
+        () = announced => upkeep.want(),
+        () = tokio::time::sleep_until(upkeep.due()) => return,
+    }
+    tokio::time::sleep_until(upkeep.due()).await;
+}
+
+/// How things are after a look.
+fn outlook(single: &Single, guide: &Guide) -> Outlook {
+    let has_primary = single
+        .primary()
+        .is_ok_and(|primary| !primary.is_down() && !primary.is_replica());
+    let has_no_replica =
+        single.read_from() == ReadFrom::Replica && single.replicas().iter().all(|replica| replica.is_down());
+    let would_hear = match guide {
+        Guide::Sentinels(sentinels) => sentinels.is_listening() && !sentinels.is_switching(),
+        // It is fixed: it comes back or it does not.
+        Guide::Primary => true,
+        // Which of them is the primary is only known from asking.
+        Guide::Addresses(_) => false,
+    };
+    match (has_primary, has_no_replica) {
+        (true, false) => Outlook::Well,
+        (false, false) if would_hear => Outlook::Watched,
+        _ => Outlook::Blind,
     }
 }
 
@@ -242,7 +278,8 @@ fn put_replicas(single: &Single, addresses: Vec<Address>, dialer: &Arc<Dialer>) 
 /// The replicas that a primary names.
 async fn replicas_of(primary: &Arc<Node>, deadline: Deadline) -> Result<Vec<Address>, CacheError> {
     let role = Command::read("ROLE");
-    let reply = accept(primary.send(&role, deadline).await?, role.name())?;
+    let replies = primary.ask(&[&role], deadline).await?;
+    let reply = accept(replies.into_iter().next().unwrap_or(Reply::Nil), role.name())?;
     Ok(read_role(&reply))
 }
 

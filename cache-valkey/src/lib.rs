@@ -6,6 +6,7 @@
 
 pub mod admin;
 mod aging;
+mod background;
 mod backoff;
 mod client;
 mod cluster;
@@ -25,12 +26,14 @@ mod reply;
 mod resolve;
 mod retry;
 mod router;
+mod schedule;
 mod script;
 mod sentinel;
 mod single;
 mod startup;
 mod tls;
 mod tracking;
+mod upkeep;
 mod wire;
 
 pub use client::{Builder, MAX_VALUE_LEN, ValkeyClient};

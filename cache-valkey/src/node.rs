@@ -8,22 +8,27 @@
 //! Not in here: which server a command belongs to, and whether to try again.
 
 mod identity;
+mod idle;
 mod keeper;
 mod link;
+mod pick;
+mod renew;
 mod replace;
+mod rest;
 mod tracked;
+mod wake;
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, Weak};
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use cache_core::clock::{self, Instant};
+use cache_core::clock;
 use cache_core::config::Address;
-use cache_core::{CacheError, Outcome, Stage, Unavailability};
+use cache_core::{CacheError, Outcome, Unavailability};
 use tokio::sync::{Notify, watch};
 
+use crate::background::Background;
 use crate::command::Command;
 use crate::deadline::Deadline;
 use crate::dial::{Dialed, Dialer, Greeting, Mode};
@@ -33,13 +38,7 @@ use crate::tracking::{Member, Witness};
 pub(crate) use link::Link;
 use link::LinkEvents;
 use replace::Retired;
-
-/// How long a call waits for another connection to be opened if all are held up by big values.
-const HELD_UP: Duration = Duration::from_millis(500);
-
-/// How long a call waits for a connection that is being made before it fails: long enough for a
-/// reconnect across regions, short enough that a black hole does not eat every call's deadline.
-const PATIENCE: Duration = Duration::from_secs(1);
+use rest::Rest;
 
 /// One server.
 pub(crate) struct Node {
@@ -57,13 +56,14 @@ pub(crate) struct Node {
     greeting: ArcSwap<Greeting>,
     /// Wakes the keeper; shared with it so that it can wait without keeping the node alive.
     work: Arc<Notify>,
-    kept: AtomicBool,
+    keeper: Arc<Background>,
     wants_more: AtomicBool,
     /// Whether further connections cannot be opened at the moment.
     cannot_grow: AtomicBool,
     /// Its say in whether changes are reported, and whether it has one.
     tracking: Member,
     counts: AtomicBool,
+    rest: Rest,
 }
 
 /// What a connection to a node is made from, without holding the node.
@@ -101,20 +101,16 @@ impl Blueprint {
     }
 }
 
-/// A connection for a call.
-struct Picked {
-    link: Arc<Link>,
-    /// Whether big values keep it busy and another connection is about to be opened.
-    is_held_up: bool,
-}
-
 /// Whether a server can be used.
 #[derive(Clone, Debug)]
 enum Health {
     /// Never used so far.
     Idle,
     /// The first try to connect since it was last used is under way.
-    Connecting { since: Instant },
+    Connecting {
+        /// Whether it takes so long that calls do not wait for it.
+        is_slow: bool,
+    },
     /// There is a connection.
     Up,
     /// The last try failed; the next one is on its way.
@@ -139,15 +135,11 @@ impl Node {
             health: watch::Sender::new(Health::Idle),
             greeting: ArcSwap::default(),
             work: Arc::new(Notify::new()),
-            kept: AtomicBool::new(false),
+            keeper: Background::new(),
             wants_more: AtomicBool::new(false),
             cannot_grow: AtomicBool::new(false),
+            rest: Rest::new(),
         })
-    }
-
-    /// Waits for a connection, for as long as the first try to make one takes.
-    pub(crate) async fn connect(self: &Arc<Self>, deadline: Deadline) -> Result<(), CacheError> {
-        self.wait_for_link(deadline, Duration::MAX).await.map(drop)
     }
 
     /// Sends one command. Errors are of the transport; a refusal is [`Reply::Error`].
@@ -158,13 +150,6 @@ impl Node {
     ) -> Result<Reply, CacheError> {
         let link = self.link(deadline).await?;
         self.send_on(&link, command, deadline).await
-    }
-
-    /// A connection that a call need not wait for, if there is one.
-    pub(crate) fn ready_link(&self) -> Option<Arc<Link>> {
-        self.pick()
-            .filter(|picked| !picked.is_held_up)
-            .map(|picked| picked.link)
     }
 
     /// As [`send`](Self::send), on this connection.
@@ -188,6 +173,7 @@ impl Node {
         match result {
             Ok(reply) if command.is_answered_by(&reply) => {
                 self.note_refusal(&reply);
+                self.rest_if_unfit(&reply);
                 Ok(reply)
             }
             Ok(reply) => Err(self.give_up(link, command, &reply)),
@@ -206,6 +192,22 @@ impl Node {
         self.exchange(&link, commands, deadline).await
     }
 
+    /// As [`send_batch`](Self::send_batch), once more if the connection turned out dead. For questions only, which may
+    /// be asked twice.
+    pub(crate) async fn ask(
+        self: &Arc<Self>,
+        questions: &[&Command<'_>],
+        deadline: Deadline,
+    ) -> Result<Vec<Reply>, CacheError> {
+        match self.send_batch(questions, deadline).await {
+            Err(CacheError::Unavailable {
+                reason: Unavailability::Lost,
+                ..
+            }) => self.send_batch(questions, deadline).await,
+            result => result,
+        }
+    }
+
     async fn exchange(
         &self,
         link: &Link,
@@ -214,6 +216,9 @@ impl Node {
     ) -> Result<Vec<Reply>, CacheError> {
         let replies = link.connection.send_batch(commands, deadline).await;
         let replies = replies.map_err(|error| self.name(error, link))?;
+        if self.mode == Mode::Replica {
+            replies.iter().for_each(|reply| self.rest_if_unfit(reply));
+        }
         let stray = commands
             .iter()
             .zip(&replies)
@@ -248,7 +253,12 @@ impl Node {
 
     /// Whether it is known that the server cannot be used: calls fail at once.
     pub(crate) fn is_down(&self) -> bool {
-        matches!(&*self.health.borrow(), Health::Down(_) | Health::Closed)
+        match &*self.health.borrow() {
+            Health::Closed => true,
+            // What a keeper found out that does not run any more says nothing of now.
+            Health::Down(_) | Health::Connecting { is_slow: true } => self.keeper.is_seen(clock::now()),
+            Health::Up | Health::Idle | Health::Connecting { is_slow: false } => false,
+        }
     }
 
     pub(crate) const fn address(&self) -> &Address {
@@ -271,93 +281,6 @@ impl Node {
         self.work.notify_one();
     }
 
-    /// A connection for one call.
-    async fn link(self: &Arc<Self>, deadline: Deadline) -> Result<Arc<Link>, CacheError> {
-        match self.pick() {
-            Some(Picked {
-                link,
-                is_held_up: false,
-            }) => Ok(link),
-            Some(Picked { link, .. }) => Ok(Box::pin(self.wait_for_roomy_link(link, deadline)).await),
-            None => Box::pin(self.wait_for_link(deadline, PATIENCE)).await,
-        }
-    }
-
-    /// The first connection that is not crowded, else the least busy one: what travels together costs
-    /// less, so connections that a past peak opened are left alone while one will do.
-    fn pick(&self) -> Option<Picked> {
-        let links = self.links.load();
-        let open = || links.iter().filter(|link| !link.connection.is_closed());
-        let roomy = open().find(|link| !link.is_crowded());
-        let best = roomy.or_else(|| open().min_by_key(|link| link.load()))?;
-        let may_grow = roomy.is_none() && links.len() < self.dialer.limits().connections;
-        if may_grow && !self.wants_more.swap(true, Ordering::Relaxed) {
-            self.work.notify_one();
-        }
-        Some(Picked {
-            is_held_up: may_grow && best.is_held_up() && !self.cannot_grow.load(Ordering::Relaxed),
-            link: Arc::clone(best),
-        })
-    }
-
-    /// Waits a moment for another connection than `held_up`, which big values keep busy.
-    async fn wait_for_roomy_link(&self, held_up: Arc<Link>, deadline: Deadline) -> Arc<Link> {
-        let mut health = self.health.subscribe();
-        let until = (clock::now() + HELD_UP).min(deadline.at());
-        loop {
-            match self.pick() {
-                Some(Picked {
-                    link,
-                    is_held_up: false,
-                }) => return link,
-                _ if tokio::time::timeout_at(until, health.changed())
-                    .await
-                    .is_ok_and(|changed| changed.is_ok()) => {}
-                Some(Picked { link, .. }) => return link,
-                None => return held_up,
-            }
-        }
-    }
-
-    async fn wait_for_link(
-        self: &Arc<Self>,
-        deadline: Deadline,
-        patience: Duration,
-    ) -> Result<Arc<Link>, CacheError> {
-        self.start_keeper();
-        let mut health = self.health.subscribe();
-        let asked = clock::now();
-        loop {
-            let since = match &*health.borrow_and_update() {
-                Health::Down(error) => return Err(error.clone()),
-                Health::Closed => return Err(CacheError::Closed),
-                Health::Up => match self.pick() {
-                    Some(picked) => return Ok(picked.link),
-                    // Lost a moment ago; the keeper is about to say so.
-                    None => asked,
-                },
-                Health::Idle => asked,
-                Health::Connecting { since } => *since,
-            };
-            let until = since
-                .checked_add(patience)
-                .map_or(deadline.at(), |end| end.min(deadline.at()));
-            if tokio::time::timeout_at(until, health.changed()).await.is_err() {
-                return Err(if until < deadline.at() {
-                    self.still_connecting()
-                } else {
-                    deadline.passed(Stage::Connect)
-                });
-            }
-        }
-    }
-
-    fn start_keeper(self: &Arc<Self>) {
-        if !self.kept.swap(true, Ordering::AcqRel) {
-            tokio::spawn(keeper::keep(Arc::downgrade(self), Arc::clone(&self.work)));
-        }
-    }
-
     fn blueprint(self: &Arc<Self>) -> Blueprint {
         Blueprint {
             node: Arc::downgrade(self),
@@ -365,15 +288,6 @@ impl Node {
             mode: self.mode,
             expected: self.expected.load_full(),
             dialer: Arc::clone(&self.dialer),
-        }
-    }
-
-    fn still_connecting(&self) -> CacheError {
-        CacheError::Unavailable {
-            reason: Unavailability::Connect,
-            detail: format!("{}, still connecting after {}", self.address, humantime(PATIENCE)).into(),
-            outcome: Outcome::NotApplied,
-            source: None,
         }
     }
 
@@ -424,8 +338,4 @@ impl fmt::Debug for Node {
             .field("connections", &self.links.load().len())
             .finish_non_exhaustive()
     }
-}
-
-fn humantime(duration: Duration) -> String {
-    format!("{} ms", duration.as_millis())
 }

@@ -11,6 +11,8 @@ use crate::command::Effect;
 #[derive(Debug, Default)]
 pub(crate) struct Tries {
     repeated: u32,
+    /// Whether the call was repeated because its connection turned out dead, which does not count as a retry.
+    is_resent: bool,
     /// Whether one of them may have been carried out although it has no result.
     may_be_done: bool,
 }
@@ -33,10 +35,22 @@ impl Tries {
                 ..
             }
         );
+        let is_lost = matches!(
+            error,
+            CacheError::Unavailable {
+                reason: Unavailability::Lost,
+                ..
+            }
+        );
         let error = self.end(error);
         self.may_be_done |= error.outcome() == Outcome::Unknown;
-        let delay = Backoff::CALL.delay(self.repeated);
         let may_repeat = may_repeat(effect, &error) || (has_choice && unreachable);
+        // A connection may have died while nobody used it, and a call is the first to notice.
+        if may_repeat && is_lost && !self.is_resent && !time_left.is_zero() {
+            self.is_resent = true;
+            return Ok(Duration::ZERO);
+        }
+        let delay = Backoff::CALL.delay(self.repeated);
         if self.repeated >= max_retries || !may_repeat || delay >= time_left {
             return Err(error);
         }
@@ -52,7 +66,7 @@ impl Tries {
 
     /// Whether a try was repeated, which is when a read that prefers replicas turns to the primary.
     pub(crate) const fn was_repeated(&self) -> bool {
-        self.repeated > 0
+        self.repeated > 0 || self.is_resent
     }
 }
 
@@ -117,6 +131,23 @@ mod tests {
             Effect::WriteOnce,
             &unavailable(Unavailability::NotReady, Outcome::NotApplied)
         ));
+    }
+
+    #[test]
+    fn a_call_whose_connection_turned_out_dead_is_repeated_once_even_without_retries() {
+        let second = Duration::from_secs(1);
+        let lost = || unavailable(Unavailability::Lost, Outcome::Unknown);
+        for effect in [Effect::Read, Effect::Write] {
+            let mut tries = Tries::default();
+            assert_eq!(
+                tries.next(effect, false, lost(), 0, second).unwrap(),
+                Duration::ZERO
+            );
+            assert!(tries.was_repeated());
+            assert!(tries.next(effect, false, lost(), 0, second).is_err());
+        }
+        let once = Tries::default().next(Effect::WriteOnce, false, lost(), 0, second);
+        assert!(once.is_err());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use cache_core::CacheError;
+use cache_core::clock::Instant;
 use cache_core::config::ReadFrom;
 
 use crate::cluster::Cluster;
@@ -29,7 +30,7 @@ impl Router {
     /// Nearly every call finds a connection at once and is answered on it. So this takes few steps and has a small
     /// future; everything else is on the heap.
     pub(crate) async fn send(&self, command: &Command<'_>, deadline: Deadline) -> Result<Reply, CacheError> {
-        let first = match self.ready_connection(command) {
+        let first = match self.ready_connection(command, deadline.begun()) {
             None => None,
             Some(link) => match link.connection.send(command, deadline).await {
                 Ok(reply) if command.is_answered_by(&reply) && !matches!(reply, Reply::Error(_)) => {
@@ -49,10 +50,10 @@ impl Router {
     }
 
     /// A connection to the node that a command goes to, if there is no need to wait for either.
-    fn ready_connection(&self, command: &Command<'_>) -> Option<Arc<Link>> {
+    fn ready_connection(&self, command: &Command<'_>, now: Instant) -> Option<Arc<Link>> {
         match self {
-            Self::Single(single) => single.ready_connection(command.effect()),
-            Self::Cluster(cluster) => cluster.ready_connection(command),
+            Self::Single(single) => single.ready_connection(command.effect(), now),
+            Self::Cluster(cluster) => cluster.ready_connection(command, now),
         }
     }
 

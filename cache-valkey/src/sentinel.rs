@@ -47,6 +47,8 @@ pub(crate) struct Sentinels {
 #[derive(Clone, Debug)]
 struct Current {
     connection: Arc<Connection>,
+    /// Whether the sentinel announces switches over it.
+    has_announcements: bool,
     /// When it has to be replaced.
     retire_at: Option<Instant>,
 }
@@ -82,6 +84,12 @@ impl Sentinels {
     /// Waits until a sentinel announces another primary, or the connection to it is lost.
     pub(crate) async fn switched(&self) {
         self.news.arrived.notified().await;
+    }
+
+    /// Whether a sentinel would announce a switch.
+    pub(crate) fn is_listening(&self) -> bool {
+        self.open_connection()
+            .is_some_and(|current| current.has_announcements)
     }
 
     /// Whether a switch was announced that has not been followed yet.
@@ -185,15 +193,18 @@ impl Sentinels {
         let (connection, has_pushes) = (dialed.connection, dialed.has_pushes);
         let found = self.ask(&connection, with_replicas).await?;
         // Announcements only shorten the wait. A sentinel that does not send them is asked again and again.
+        let mut has_announcements = has_pushes;
         for channel in ANNOUNCEMENTS.iter().filter(|_| has_pushes) {
             let subscribe = Command::read("SUBSCRIBE").arg(*channel);
             let subscribed = connection.send(&subscribe, Deadline::after(PATIENCE)).await;
             if let Err(error) = subscribed.and_then(|reply| accept(reply, "SUBSCRIBE")) {
                 tracing::debug!(sentinel = %address, %error, "no announcements from this sentinel");
+                has_announcements = false;
             }
         }
         self.keep(Some(Current {
             connection: Arc::new(connection),
+            has_announcements,
             retire_at: retirement(self.dialer.limits().max_age),
         }));
         Ok(found)

@@ -2,21 +2,23 @@
 //!
 //! Who the primary is may be fixed or may change (sentinels); `follow.rs` finds out and puts it in here.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use cache_core::clock::{self, Instant};
 use cache_core::config::{Address, ReadFrom};
 use cache_core::{CacheError, Outcome, Unavailability};
-use tokio::sync::Notify;
 
 use crate::command::{Command, Effect};
 use crate::deadline::Deadline;
 use crate::error::from_server;
+use crate::follow::Following;
 use crate::node::{Link, Node};
 use crate::reply::Reply;
 use crate::retry::Tries;
 use crate::tracking::{Answers, Feed};
+use crate::upkeep::{Hint, Upkeep};
 
 /// One primary and its replicas.
 #[derive(Debug)]
@@ -28,8 +30,9 @@ pub(crate) struct Single {
     turn: AtomicUsize,
     closed: AtomicBool,
     feed: Arc<Feed>,
-    /// Asks for a new look at who is who.
-    pub(crate) doubt: Arc<Notify>,
+    /// The task that looks who is who, and what starts it, where the servers may change.
+    upkeep: Arc<Upkeep>,
+    following: OnceLock<(Weak<Self>, Following)>,
 }
 
 impl Single {
@@ -47,7 +50,38 @@ impl Single {
             turn: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
             feed,
-            doubt: Arc::new(Notify::new()),
+            upkeep: Upkeep::new(),
+            following: OnceLock::new(),
+        }
+    }
+
+    /// Looks again and again who is who, from now on; the first look was a moment ago.
+    pub(crate) fn follow(self: &Arc<Self>, following: Following) {
+        let _ = self.following.set((Arc::downgrade(self), following));
+        self.revive(clock::now());
+    }
+
+    /// Starts the task that looks where it does not run, as after the end of the runtime that it ran on.
+    fn revive(&self, now: Instant) {
+        if let Some((me, following)) = self.following.get()
+            && !self.is_closed()
+        {
+            self.upkeep
+                .ensure(|run| following.follow(me, &self.upkeep, run), now);
+        }
+    }
+
+    fn is_followed(&self) -> bool {
+        self.following.get().is_none() || self.upkeep.is_running()
+    }
+
+    /// Notes what a failed call tells of the servers. A deadline that passed tells nothing: the server may have been slow.
+    fn take_note(&self, error: &CacheError) {
+        if let CacheError::Unavailable { reason, .. } = error {
+            self.upkeep.hint(match reason {
+                Unavailability::Lost | Unavailability::NotReady => Hint::News,
+                _ => Hint::Outage,
+            });
         }
     }
 
@@ -59,12 +93,13 @@ impl Single {
         deadline: Deadline,
         mut first: Option<Result<Reply, CacheError>>,
     ) -> Result<Reply, CacheError> {
+        self.revive(deadline.begun());
         let mut tries = Tries::default();
         loop {
             let result = match first.take() {
                 Some(result) => result,
                 None => {
-                    let node = self.node_for(command.effect(), &tries)?;
+                    let node = self.node_for(command.effect(), &tries, deadline).await?;
                     node.send(command, deadline).await
                 }
             };
@@ -91,11 +126,12 @@ impl Single {
         commands: &[Command<'_>],
         deadline: Deadline,
     ) -> Result<Vec<Reply>, CacheError> {
+        self.revive(deadline.begun());
         let effect = commands.iter().map(Command::effect).max().unwrap_or(Effect::Read);
         let borrowed: Vec<_> = commands.iter().collect();
         let mut tries = Tries::default();
         loop {
-            let node = self.node_for(effect, &tries)?;
+            let node = self.node_for(effect, &tries, deadline).await?;
             let error = match node.send_batch(&borrowed, deadline).await {
                 Ok(replies) => match first_transient(&replies, &borrowed) {
                     Some(error) => error,
@@ -114,10 +150,11 @@ impl Single {
         reads: &[Command<'_>],
         deadline: Deadline,
     ) -> Result<Answers, CacheError> {
+        self.revive(deadline.begun());
         let borrowed: Vec<_> = reads.iter().collect();
         let mut tries = Tries::default();
         loop {
-            let primary = self.primary().inspect_err(|_| self.doubt.notify_one());
+            let primary = self.known(deadline, || self.primary()).await;
             let node = primary.map_err(|error| tries.end(error))?;
             let error = match node.send_tracked(&borrowed, deadline).await {
                 Ok(mut answers) => match first_transient(&answers.replies, &borrowed) {
@@ -131,9 +168,9 @@ impl Single {
                 },
                 Err(error) => error,
             };
-            self.doubt.notify_one();
-            let delay = tries.next(Effect::Read, false, error, self.max_retries, deadline.remaining())?;
-            tokio::time::sleep(delay).await;
+            let primary_only = false;
+            self.pause(Effect::Read, primary_only, error, &mut tries, deadline)
+                .await?;
         }
     }
 
@@ -145,33 +182,81 @@ impl Single {
         tries: &mut Tries,
         deadline: Deadline,
     ) -> Result<(), CacheError> {
-        self.doubt.notify_one();
         let has_choice = effect == Effect::Read && self.read_from != ReadFrom::Primary;
+        self.pause(effect, has_choice, error, tries, deadline).await
+    }
+
+    async fn pause(
+        &self,
+        effect: Effect,
+        has_choice: bool,
+        error: CacheError,
+        tries: &mut Tries,
+        deadline: Deadline,
+    ) -> Result<(), CacheError> {
+        self.take_note(&error);
+        let is_unreachable = matches!(
+            error,
+            CacheError::Unavailable {
+                reason: Unavailability::Connect | Unavailability::Resolve,
+                ..
+            }
+        );
+        // Nobody looked for as long as no runtime ran the task that does: the primary may be another one by now.
+        if is_unreachable && self.upkeep.catch_up(deadline).await {
+            return Ok(());
+        }
         let delay = tries.next(effect, has_choice, error, self.max_retries, deadline.remaining())?;
-        tokio::time::sleep(delay).await;
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
         Ok(())
     }
 
     /// A connection for the first try of a command, if there is no need to wait for one.
-    pub(crate) fn ready_connection(&self, effect: Effect) -> Option<Arc<Link>> {
-        if effect == Effect::Read && self.read_from != ReadFrom::Primary {
-            return self.replica()?.ready_link();
+    pub(crate) fn ready_connection(&self, effect: Effect, now: Instant) -> Option<Arc<Link>> {
+        if !self.is_followed() {
+            return None;
         }
-        self.primary.load().as_ref()?.ready_link()
+        if effect == Effect::Read && self.read_from != ReadFrom::Primary {
+            return self.replica()?.ready_link(now);
+        }
+        self.primary.load().as_ref()?.ready_link(now)
     }
 
-    fn node_for(&self, effect: Effect, tries: &Tries) -> Result<Arc<Node>, CacheError> {
-        let node = match (effect, self.read_from) {
+    async fn node_for(
+        &self,
+        effect: Effect,
+        tries: &Tries,
+        deadline: Deadline,
+    ) -> Result<Arc<Node>, CacheError> {
+        let find = || match (effect, self.read_from) {
             (Effect::Read, ReadFrom::Replica) => self.replica().ok_or_else(no_replica),
             (Effect::Read, ReadFrom::PreferReplica) if !tries.was_repeated() => {
                 self.replica().map_or_else(|| self.primary(), Ok)
             }
             _ => self.primary(),
         };
-        node.map_err(|error| {
-            self.doubt.notify_one();
-            tries.end(error)
-        })
+        self.known(deadline, find).await.map_err(|error| tries.end(error))
+    }
+
+    /// What `find` finds; after the next look if it finds nothing now and nobody has looked for a while.
+    async fn known(
+        &self,
+        deadline: Deadline,
+        find: impl Fn() -> Result<Arc<Node>, CacheError>,
+    ) -> Result<Arc<Node>, CacheError> {
+        match find() {
+            Err(error) => {
+                self.upkeep.hint(Hint::Outage);
+                if self.upkeep.catch_up(deadline).await {
+                    find()
+                } else {
+                    Err(error)
+                }
+            }
+            found => found,
+        }
     }
 
     /// The primary, as far as is known.
@@ -184,14 +269,14 @@ impl Single {
         self.replicas.load_full()
     }
 
-    /// The next replica that is not known to be down.
+    /// The next replica that can answer reads. If reads must go to one, it may be one that has just said that it cannot.
     fn replica(&self) -> Option<Arc<Node>> {
         let replicas = self.replicas.load();
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        (0..replicas.len())
-            .map(|step| &replicas[(turn + step) % replicas.len()])
-            .find(|node| !node.is_down())
-            .map(Arc::clone)
+        let in_turn = || (0..replicas.len()).map(|step| &replicas[turn.wrapping_add(step) % replicas.len()]);
+        let fit = in_turn().find(|node| node.is_fit());
+        let any = || in_turn().find(|node| self.read_from == ReadFrom::Replica && !node.is_down());
+        fit.or_else(any).map(Arc::clone)
     }
 
     /// Puts another primary in place. Calls in flight on the old one end as they end.
@@ -214,19 +299,20 @@ impl Single {
 
     /// One round trip to the primary; fails if a replica answers in its place.
     pub(crate) async fn ping(&self, deadline: Deadline) -> Result<(), CacheError> {
+        self.revive(deadline.begun());
         let ping = Command::read("PING");
-        let answered = match self.primary() {
-            Ok(primary) => match primary.send(&ping, deadline).await {
-                Ok(_) if primary.is_replica() => {
-                    primary.suspect();
-                    Err(only_a_replica(primary.address()))
-                }
-                answered => answered,
-            },
-            Err(error) => Err(error),
+        let primary = self.known(deadline, || self.primary()).await?;
+        let answered = match primary.ask(&[&ping], deadline).await {
+            Ok(_) if primary.is_replica() => {
+                primary.suspect();
+                Err(only_a_replica(primary.address()))
+            }
+            answered => answered,
         };
         // Somebody who only asks whether the primary is there helps to find the next one, too.
-        crate::error::accept(answered.inspect_err(|_| self.doubt.notify_one())?, ping.name()).map(drop)
+        let replies = answered.inspect_err(|error| self.take_note(error))?;
+        let mut replies = replies.into_iter();
+        replies.try_for_each(|reply| crate::error::accept(reply, ping.name()).map(drop))
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -241,7 +327,7 @@ impl Single {
         for replica in self.replicas.load().iter() {
             replica.close();
         }
-        self.doubt.notify_one();
+        self.upkeep.stop();
     }
 
     pub(crate) const fn read_from(&self) -> ReadFrom {

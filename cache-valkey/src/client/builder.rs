@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use cache_core::config::{Authentication, Startup, ValkeyConfig};
 use cache_core::credentials::{Credentials, CredentialsSource, FixedCredentials};
@@ -9,8 +10,8 @@ use cache_core::{CacheError, ConfigError};
 
 use super::ValkeyClient;
 use crate::admin::Administration;
-use crate::connect::connect;
-use crate::dial::Dialer;
+use crate::connect::{Dialing, connect};
+use crate::dial::{Dialer, IDLE};
 use crate::resolve::{Resolve, SystemResolver};
 use crate::router::Router;
 use crate::tracking::{Feed, Tracking};
@@ -25,6 +26,7 @@ pub struct Builder<'a> {
     resolve: Arc<dyn Resolve>,
     tracking: Tracking,
     wire: Wire,
+    idle_timeout: Duration,
 }
 
 impl<'a> Builder<'a> {
@@ -36,6 +38,7 @@ impl<'a> Builder<'a> {
             resolve: Arc::new(SystemResolver),
             tracking: Tracking::OptIn,
             wire: Wire::default(),
+            idle_timeout: IDLE,
         }
     }
 
@@ -75,6 +78,15 @@ impl<'a> Builder<'a> {
         self
     }
 
+    /// How long a connection that more load has opened may be unused before it is closed. Each node keeps one. One over
+    /// which keys were read that somebody keeps near stays ten times as long: closing it gives up what is kept.
+    /// Default: one minute.
+    #[must_use]
+    pub const fn idle_timeout(mut self, timeout: Duration) -> Self {
+        self.idle_timeout = timeout;
+        self
+    }
+
     /// Connects.
     ///
     /// # Errors
@@ -88,7 +100,14 @@ impl<'a> Builder<'a> {
             None => from_config(&self.config.authentication)?,
         };
         let (config, startup) = (self.config, self.startup);
-        let (router, dialer) = connect(config, credentials, self.resolve, startup, feed, self.wire).await?;
+        let dialing = Dialing {
+            credentials,
+            resolve: self.resolve,
+            feed,
+            wire: self.wire,
+            idle: self.idle_timeout,
+        };
+        let (router, dialer) = connect(config, dialing, startup).await?;
         Ok(ValkeyClient::new(config, router, &dialer))
     }
 }

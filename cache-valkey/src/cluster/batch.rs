@@ -1,8 +1,7 @@
 //! Many commands at once: one pipeline per node, all nodes in parallel, replies in the order asked for.
 //!
-//! What a node sends elsewhere, or loses, is sent again alone and the rest of its replies stands.
+//! What a node sends elsewhere, or loses, is repeated in `resend.rs` and the rest of its replies stands.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use cache_core::CacheError;
@@ -22,13 +21,6 @@ struct Group {
     places: Vec<usize>,
 }
 
-/// A command of a group that has no result yet.
-struct Stray<'a> {
-    place: usize,
-    command: &'a Command<'a>,
-    first: Result<Reply, CacheError>,
-}
-
 impl Cluster {
     /// Sends commands, each to the node that serves its key: a pipeline per node, all at once; a reply for
     /// each, in order, refusals in their places.
@@ -41,6 +33,7 @@ impl Cluster {
         commands: &[Command<'_>],
         deadline: Deadline,
     ) -> Result<Vec<Reply>, CacheError> {
+        self.revive(deadline.begun());
         let groups = match self.split(commands) {
             Err(error) => {
                 let attempt = || self.split(commands);
@@ -103,55 +96,20 @@ impl Cluster {
     ) -> Result<Vec<Reply>, CacheError> {
         let chosen: Vec<&Command<'_>> = group.places.iter().map(|place| &commands[*place]).collect();
         let node = &group.node;
-        let mut results: Vec<Result<Reply, CacheError>> = match node.send_batch(&chosen, deadline).await {
-            Ok(replies) => replies.into_iter().map(Ok).collect(),
-            Err(error) => chosen.iter().map(|_| Err(error.clone())).collect(),
+        let sent = node.send_batch(&chosen, deadline).await;
+        let is_stray = |reply: &Reply| match reply {
+            Reply::Error(refusal) => Setback::of_refusal(refusal, node.address()).is_some(),
+            _ => false,
         };
-        let is_stray = |result: &Result<Reply, CacheError>| match result {
-            Ok(Reply::Error(refusal)) => Setback::of_refusal(refusal, node.address()).is_some(),
-            Ok(_) => false,
-            Err(_) => true,
-        };
-        if results.iter().any(is_stray) {
-            let mut strays: HashMap<Option<&[u8]>, Vec<Stray<'_>>> = HashMap::new();
-            for (place, result) in results
-                .iter_mut()
-                .enumerate()
-                .filter(|(_, result)| is_stray(result))
-            {
-                let first = std::mem::replace(result, Ok(Reply::Nil));
-                let command = chosen[place];
-                let stray = Stray {
-                    place,
-                    command,
-                    first,
-                };
-                strays.entry(command.routing_key()).or_default().push(stray);
-            }
-            let again = strays
-                .into_values()
-                .map(|strays| Box::pin(self.send_again(strays, node, deadline)));
-            for (place, reply) in try_join_all(again).await?.into_iter().flatten() {
-                results[place] = Ok(reply);
+        match sent {
+            Ok(replies) if !replies.iter().any(is_stray) => Ok(replies),
+            sent => {
+                let (mut replies, strays) = self.strays_of(&chosen, sent, node);
+                for (place, reply) in self.see_through(&chosen, strays, deadline).await? {
+                    replies[place] = reply;
+                }
+                Ok(replies)
             }
         }
-        results.into_iter().collect()
-    }
-
-    /// Sees commands of one key through, one after the other, so that the last write stays the last.
-    async fn send_again(
-        &self,
-        strays: Vec<Stray<'_>>,
-        node: &Arc<Node>,
-        deadline: Deadline,
-    ) -> Result<Vec<(usize, Reply)>, CacheError> {
-        let mut replies = Vec::with_capacity(strays.len());
-        for stray in strays {
-            let reply = self
-                .recover(stray.command, deadline, Arc::clone(node), stray.first)
-                .await?;
-            replies.push((stray.place, reply));
-        }
-        Ok(replies)
     }
 }

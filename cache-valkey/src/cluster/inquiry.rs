@@ -87,9 +87,11 @@ impl Cluster {
     pub(super) async fn survey(&self) -> Result<(), CacheError> {
         let _turn = self.surveying.lock().await;
         let began = clock::now();
+        self.upkeep.begin();
         let found = self.find_topology(began).await;
         *self.failure() = found.as_ref().err().cloned();
-        found.map(drop)
+        self.upkeep.end(self.outlook(found.is_ok()));
+        found
     }
 
     /// The same, and fails if a configured address leads to another cluster: for work that must not be done on the wrong
@@ -429,7 +431,7 @@ fn questions() -> [Command<'static>; 2] {
 fn question(node: &Arc<Node>, deadline: Deadline) -> BoxFuture<'_, Result<Report, CacheError>> {
     Box::pin(async move {
         node.connect(deadline).await?;
-        let replies = node.send_batch(&questions().each_ref(), deadline).await?;
+        let replies = node.ask(&questions().each_ref(), deadline).await?;
         read(replies, node.address())
     })
 }

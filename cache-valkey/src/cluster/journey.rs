@@ -1,7 +1,7 @@
 //! One call on its way: what an answer that is no result means for it, and what it does next.
 //!
-//! Pure. The bounds: at most [`REDIRECTIONS`] times sent on, at most `max_retries` times tried again, and
-//! never again where it must not be done twice and may have been done.
+//! Pure. The bounds: at most [`REDIRECTIONS`] times sent on, at most `max_retries` times tried again, once more if its
+//! connection turned out dead, and never again where it must not be done twice and may have been done.
 
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use super::survey::address;
 use crate::backoff::Backoff;
 use crate::command::Effect;
 use crate::reply::ServerError;
+use crate::upkeep::Hint;
 
 /// How often one call is sent on by nodes before it gives up: nodes that disagree about a slot settle it
 /// within moments.
@@ -79,9 +80,13 @@ impl Setback {
         }
     }
 
-    /// Whether it hints at a change of the cluster.
-    pub(super) const fn hints_at_change(&self) -> bool {
-        !matches!(self, Self::Ask { .. } | Self::TryAgain | Self::Final)
+    /// What it hints at. A deadline that passed hints at nothing: the node may have been slow.
+    pub(super) const fn hint(&self) -> Option<Hint> {
+        match self {
+            Self::Moved { .. } | Self::Lost(_) => Some(Hint::News),
+            Self::NotReady | Self::Unreachable => Some(Hint::Outage),
+            Self::Ask { .. } | Self::TryAgain | Self::Late | Self::Final => None,
+        }
     }
 }
 
@@ -110,6 +115,8 @@ pub(super) struct Journey {
     retries: u32,
     redirections: u32,
     max_retries: u32,
+    /// Whether it was repeated because its connection turned out dead, which does not count as a retry.
+    is_resent: bool,
     /// Whether a try was lost of which nobody knows whether it was done.
     may_be_done: bool,
 }
@@ -122,6 +129,7 @@ impl Journey {
             retries: 0,
             redirections: 0,
             max_retries,
+            is_resent: false,
             may_be_done: false,
         }
     }
@@ -133,7 +141,7 @@ impl Journey {
 
     /// Whether it has been tried again, which is when a read that prefers replicas turns to the primary.
     pub(super) const fn was_retried(&self) -> bool {
-        self.retries > 0
+        self.retries > 0 || self.is_resent
     }
 
     /// What to do after `setback`.
@@ -146,13 +154,14 @@ impl Journey {
             | Setback::Ask { to: None }
             | Setback::MovedHere
             | Setback::TryAgain
-            | Setback::NotReady
-            | Setback::Lost(Outcome::NotApplied) => self.again(),
+            | Setback::NotReady => self.again(),
             Setback::Lost(Outcome::Unknown) if self.effect == Effect::WriteOnce => Step::Stop,
-            Setback::Lost(Outcome::Unknown) => self.again(),
+            Setback::Lost(_) => self.resend(),
             // A node that is known to be down fails its calls at once; only a call that was on its way
             // when that happened waits for what comes of it.
-            Setback::Unreachable if self.has_choice || self.retries + self.redirections > 0 => self.again(),
+            Setback::Unreachable if self.has_choice || self.was_retried() || self.redirections > 0 => {
+                self.again()
+            }
             Setback::Unreachable | Setback::Late | Setback::Final => Step::Stop,
         }
     }
@@ -169,6 +178,22 @@ impl Journey {
                 Some(excess) => Backoff::CALL.delay(excess),
                 None => Duration::ZERO,
             },
+        }
+    }
+
+    /// The call has not been sent, and what is known of the cluster has changed since it was routed.
+    pub(super) fn reroute(&mut self) -> Step {
+        self.resend()
+    }
+
+    /// At once and beyond the number of retries if this is the first time: a connection may have died while nobody used
+    /// it, and a call is the first to notice.
+    fn resend(&mut self) -> Step {
+        if std::mem::replace(&mut self.is_resent, true) {
+            return self.again();
+        }
+        Step::Again {
+            pause: Duration::ZERO,
         }
     }
 
@@ -317,6 +342,28 @@ mod tests {
         assert!(matches!(on_its_way.next(&down), Step::Again { .. }));
         let step = Journey::new(Effect::Read, true, 3).next(&down);
         assert!(matches!(step, Step::Again { .. }), "another replica may answer");
+    }
+
+    #[test]
+    fn a_call_whose_connection_turned_out_dead_is_repeated_once_even_without_retries() {
+        let lost = Setback::Lost(Outcome::Unknown);
+        for effect in [Effect::Read, Effect::Write] {
+            let mut journey = Journey::new(effect, false, 0);
+            let at_once = Step::Again {
+                pause: Duration::ZERO,
+            };
+            assert_eq!(journey.next(&lost), at_once);
+            assert!(journey.was_retried());
+            assert_eq!(journey.next(&lost), Step::Stop);
+        }
+        assert_eq!(Journey::new(Effect::WriteOnce, false, 0).next(&lost), Step::Stop);
+    }
+
+    #[test]
+    fn a_deadline_that_passed_hints_at_nothing() {
+        assert_eq!(Setback::Late.hint(), None);
+        assert_eq!(Setback::Unreachable.hint(), Some(Hint::Outage));
+        assert_eq!(Setback::Lost(Outcome::Unknown).hint(), Some(Hint::News));
     }
 
     #[test]

@@ -1,22 +1,24 @@
 //! The cluster: commands go to the node that serves their slot, whatever happens to the cluster.
 //!
 //! [`Cluster`] is the part with sockets: `route.rs` picks the node of a call, `recover.rs` sees it through,
-//! `batch.rs` splits many commands, `refresh.rs` is the task that has nodes asked, `inquiry.rs` asks them. It does what the pure parts decide:
-//! `table.rs` knows where a slot is, `state.rs` what redirections and surveys change about that, `journey.rs`
-//! what a call does after an answer that is no result, `survey.rs` what nodes say of their cluster,
-//! `belief.rs` which of them is believed, `schedule.rs` when they are asked.
+//! `batch.rs` splits many commands (`resend.rs` repeats what was lost), `refresh.rs` is the task that has nodes asked,
+//! `inquiry.rs` asks them. It does what the pure parts decide: `table.rs` knows where a slot is, `state.rs` what
+//! redirections and surveys change about that, `journey.rs` what a call does after an answer that is no result,
+//! `survey.rs` what nodes say of their cluster, `belief.rs` which of them is believed, `epoch.rs` and `schedule.rs` (one
+//! level up) when they are asked.
 //!
 //! Not in here: connections and whether a node is down, see `node.rs`; operations, see the client.
 
 mod batch;
 mod belief;
+mod epoch;
 mod inquiry;
 mod journey;
 mod members;
 mod recover;
 mod refresh;
+mod resend;
 mod route;
-mod schedule;
 #[cfg(test)]
 mod simulation;
 mod state;
@@ -28,7 +30,7 @@ mod view;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -37,7 +39,6 @@ use cache_core::clock::{self, Instant};
 use cache_core::config::{Address, ReadFrom, Startup, ValkeyConfig};
 use cache_core::slot::slot_of;
 use futures::future::{join_all, try_join_all};
-use tokio::sync::Notify;
 
 use crate::command::Command;
 use crate::deadline::Deadline;
@@ -49,6 +50,7 @@ use crate::reply::Reply;
 use crate::startup::tolerate;
 use crate::tracking::Feed;
 use belief::Belief;
+use crate::upkeep::{Hint, Upkeep};
 use journey::Setback;
 use members::Members;
 use state::State;
@@ -75,9 +77,10 @@ pub(crate) struct Cluster {
     dial_timeout: Duration,
     /// For how long a call may be in flight at most, and so a node must stay after it has left.
     grace: Duration,
-    /// Wakes the task that asks the cluster; shared with it so that it can wait without keeping the
-    /// cluster alive.
-    hints: Arc<Notify>,
+    /// The task that asks the cluster; shared with it so that it can wait without keeping the cluster alive.
+    upkeep: Arc<Upkeep>,
+    /// This cluster, for that task.
+    me: Weak<Self>,
     /// One survey at a time, so that an older answer never comes after a newer one.
     surveying: tokio::sync::Mutex<()>,
     /// Why the last survey found nothing.
@@ -110,7 +113,7 @@ impl Cluster {
         let expect = |node: &Arc<Node>, expected: &Expected| node.expect(expected.clone());
         let members = Members::new(make, expect);
         let state = State::new(members, config.read_from != ReadFrom::Primary);
-        let cluster = Arc::new(Self {
+        let cluster = Arc::new_cyclic(|me| Self {
             table: ArcSwap::new(Arc::clone(state.table())),
             state: Mutex::new(state),
             belief: Mutex::default(),
@@ -122,7 +125,8 @@ impl Cluster {
             max_retries: config.max_retries,
             dial_timeout: config.dial_timeout,
             grace: config.read_timeout.max(config.write_timeout) + Duration::from_secs(1),
-            hints: Arc::default(),
+            upkeep: Upkeep::new(),
+            me: Weak::clone(me),
             surveying: tokio::sync::Mutex::default(),
             failure: Mutex::default(),
             closed: AtomicBool::new(false),
@@ -133,11 +137,16 @@ impl Cluster {
             Err(error) => Err(error),
         };
         tolerate(startup, started)?;
-        tokio::spawn(refresh::keep_fresh(
-            Arc::downgrade(&cluster),
-            Arc::clone(&cluster.hints),
-        ));
+        cluster.revive(clock::now());
         Ok(cluster)
+    }
+
+    /// Starts the task that keeps the table fresh where it does not run, as after the end of the runtime that it ran on.
+    fn revive(&self, now: Instant) {
+        let start = |run| refresh::keep_fresh(Weak::clone(&self.me), Arc::clone(&self.upkeep), run);
+        if !self.is_closed() {
+            self.upkeep.ensure(start, now);
+        }
     }
 
     /// Sends one command to the node that serves its key. Redirections and what the node cannot do at the
@@ -148,6 +157,7 @@ impl Cluster {
         deadline: Deadline,
         first: Option<(Arc<Node>, Result<Reply, CacheError>)>,
     ) -> Result<Reply, CacheError> {
+        self.revive(deadline.begun());
         let (node, result) = match first {
             Some(first) => first,
             None => {
@@ -164,19 +174,21 @@ impl Cluster {
 
     /// One round trip to every primary that serves slots; fails where one does not answer.
     pub(crate) async fn ping(&self, deadline: Deadline) -> Result<(), CacheError> {
+        self.revive(deadline.begun());
         let primaries = self.primaries();
         if primaries.is_empty() {
             return Err(self.nobody(None));
         }
         let ping = Command::read("PING");
-        let pings = primaries
-            .iter()
-            .map(|node| async { accept(node.send(&ping, deadline).await?, ping.name()).map(drop) });
-        let result = try_join_all(pings).await;
-        if result.is_err() {
-            self.hint();
-        }
-        result.map(drop)
+        let pings = primaries.iter().map(|node| async {
+            let replies = node.ask(&[&ping], deadline).await;
+            let replies = replies.inspect_err(|error| self.take_note(&Setback::of_failure(error)))?;
+            let accepted = replies
+                .into_iter()
+                .try_for_each(|reply| accept(reply, ping.name()).map(drop));
+            accepted.inspect_err(|_| self.upkeep.hint(Hint::Outage))
+        });
+        try_join_all(pings).await.map(drop)
     }
 
     /// Asks the cluster how it looks, at once: an administrator does not wait for the pace at which hints are followed.
@@ -215,7 +227,7 @@ impl Cluster {
         for node in nodes {
             node.close();
         }
-        self.hints.notify_one();
+        self.upkeep.stop();
     }
 
     /// Takes note of what a call met at `node`.
@@ -224,6 +236,7 @@ impl Cluster {
             // Another server answers there than the rest of the cluster means.
             node.suspect();
         }
+        let mut hint = setback.hint();
         if let Setback::Moved { slot, to: Some(to) } = setback {
             let is_news = {
                 let mut state = self.state();
@@ -231,10 +244,12 @@ impl Cluster {
             };
             if is_news {
                 self.follow_state();
+            } else {
+                hint = None;
             }
         }
-        if setback.hints_at_change() {
-            self.hint();
+        if let Some(hint) = hint {
+            self.upkeep.hint(hint);
         }
     }
 
@@ -265,11 +280,6 @@ impl Cluster {
         for node in state.nodes() {
             node.set_counts(primaries.iter().any(|primary| Arc::ptr_eq(primary, node)));
         }
-    }
-
-    /// Asks for a survey; however often, it is one.
-    fn hint(&self) {
-        self.hints.notify_one();
     }
 
     fn is_closed(&self) -> bool {

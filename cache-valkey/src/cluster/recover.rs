@@ -9,7 +9,7 @@ use cache_core::config::ReadFrom;
 use super::Cluster;
 use super::journey::{Journey, Setback, Step};
 use super::route::not_ready;
-use crate::command::Command;
+use crate::command::{Command, Effect};
 use crate::deadline::Deadline;
 use crate::error::from_server;
 use crate::node::Node;
@@ -25,8 +25,7 @@ impl Cluster {
         mut node: Arc<Node>,
         mut result: Result<Reply, CacheError>,
     ) -> Result<Reply, CacheError> {
-        let has_choice = command.reads() && self.read_from != ReadFrom::Primary;
-        let mut journey = Journey::new(command.effect(), has_choice, self.max_retries);
+        let mut journey = self.journey(command.effect());
         loop {
             let setback = match &result {
                 Ok(Reply::Error(error)) => match Setback::of_refusal(error, node.address()) {
@@ -38,7 +37,7 @@ impl Cluster {
                 Err(error) => Setback::of_failure(error),
             };
             self.take_note(&setback, &node);
-            result = match journey.next(&setback) {
+            result = match self.next_step(&mut journey, &setback, deadline).await {
                 Step::Follow { to, asking, pause } if self.pause(pause, deadline).await => {
                     node = self.state().node(&to);
                     if asking {
@@ -60,6 +59,26 @@ impl Cluster {
                 _ => return give_up(&journey, &setback, result, command),
             };
         }
+    }
+
+    /// A call with that effect before its first try.
+    pub(super) fn journey(&self, effect: Effect) -> Journey {
+        let has_choice = effect == Effect::Read && self.read_from != ReadFrom::Primary;
+        Journey::new(effect, has_choice, self.max_retries)
+    }
+
+    /// What a call does after `setback`. If nobody looked at the cluster for as long as no runtime ran the task that does, a
+    /// call to a node that is gone waits for the look that is due.
+    pub(super) async fn next_step(
+        &self,
+        journey: &mut Journey,
+        setback: &Setback,
+        deadline: Deadline,
+    ) -> Step {
+        if *setback == Setback::Unreachable && self.upkeep.catch_up(deadline).await {
+            return journey.reroute();
+        }
+        journey.next(setback)
     }
 
     /// Waits, unless that would outlast the call.
@@ -108,7 +127,7 @@ pub(super) fn give_up(
 }
 
 /// The error that ends a call: "not done" only where no earlier try may have done it.
-fn at_the_end_of(journey: &Journey, error: CacheError) -> CacheError {
+pub(super) fn at_the_end_of(journey: &Journey, error: CacheError) -> CacheError {
     if journey.may_be_done() {
         undecided(error)
     } else {

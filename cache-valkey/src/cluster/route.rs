@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cache_core::clock;
+use cache_core::clock::{self, Instant};
 use cache_core::config::ReadFrom;
 use cache_core::slot::slot_of;
 use cache_core::{CacheError, Outcome, Unavailability};
@@ -14,6 +14,7 @@ use super::{Cluster, SURVEYED};
 use crate::command::Command;
 use crate::deadline::Deadline;
 use crate::node::{Link, Node};
+use crate::upkeep::Hint;
 
 impl Cluster {
     /// The node to send `command` to: by its key, or any primary where it has none.
@@ -30,12 +31,15 @@ impl Cluster {
     }
 
     /// A connection for the first try of `command`, if there is no need to wait for one.
-    pub(crate) fn ready_connection(&self, command: &Command<'_>) -> Option<Arc<Link>> {
+    pub(crate) fn ready_connection(&self, command: &Command<'_>, now: Instant) -> Option<Arc<Link>> {
         let key = command.routing_key()?;
-        if command.reads() && self.read_from != ReadFrom::Primary {
-            return self.route(command, false).ok()?.ready_link();
+        if !self.upkeep.is_running() {
+            return None;
         }
-        self.table.load().shard(slot_of(key))?.primary().ready_link()
+        if command.reads() && self.read_from != ReadFrom::Primary {
+            return self.route(command, false).ok()?.ready_link(now);
+        }
+        self.table.load().shard(slot_of(key))?.primary().ready_link(now)
     }
 
     /// The node to send `command` to after that failed with `error`.
@@ -60,6 +64,9 @@ impl Cluster {
     ) -> Result<T, CacheError> {
         let until = clock::now() + SURVEYED;
         let mut result = Err(error);
+        if self.upkeep.catch_up(deadline).await {
+            result = attempt();
+        }
         while result.is_err()
             && self.read_from == ReadFrom::Replica
             && self.table.load().has_unsurveyed_shards()
@@ -79,7 +86,11 @@ impl Cluster {
         reads: bool,
         retried: bool,
     ) -> Result<Arc<Node>, CacheError> {
-        let replica = || shard.replica(|node| !node.is_down());
+        // One that has just said that it cannot answer is asked if there is no other.
+        let replica = || {
+            let fit = shard.replica(|node| node.is_fit());
+            fit.or_else(|| shard.replica(|node| self.read_from == ReadFrom::Replica && !node.is_down()))
+        };
         let node = match self.read_from {
             ReadFrom::Replica if reads => replica().ok_or_else(|| self.no_replica(shard))?,
             ReadFrom::PreferReplica if reads && !retried => replica().unwrap_or(shard.primary()),
@@ -104,7 +115,7 @@ impl Cluster {
         if self.is_closed() {
             return CacheError::Closed;
         }
-        self.hint();
+        self.upkeep.hint(Hint::Outage);
         if let Some(failure) = self.failure().as_ref()
             && self.table.load().shards().is_empty()
         {
@@ -125,7 +136,7 @@ impl Cluster {
 
     #[cold]
     fn no_replica(&self, shard: &Shard<Arc<Node>>) -> CacheError {
-        self.hint();
+        self.upkeep.hint(Hint::Outage);
         not_ready(format!(
             "no replica of {} can be reached, and CACHE_READ_FROM=replica rules out the primary",
             shard.primary().address()

@@ -332,7 +332,7 @@ fn call(world: &mut World, state: &mut State<Address>, piece: usize, effect: Eff
         if world.lossy && world.random.random_ratio(1, 4) {
             world.stir();
         }
-        if setback.hints_at_change() && world.random.random() {
+        if setback.hint().is_some() && world.random.random() {
             world.survey(state);
         }
     }
@@ -355,7 +355,7 @@ proptest! {
             let before = world.counters[piece];
             let Ended { result, sends, may_be_done } = call(&mut world, &mut state, piece, effect);
             let done = world.counters[piece] - before;
-            prop_assert!(sends <= 1 + MAX_RETRIES + REDIRECTIONS);
+            prop_assert!(sends <= 2 + MAX_RETRIES + REDIRECTIONS);
             prop_assert!(effect != Effect::Read || done == 0);
             prop_assert!(effect != Effect::WriteOnce || done <= 1, "done {} times", done);
             match result {

@@ -25,6 +25,7 @@ impl Cluster {
         reads: &[Command<'_>],
         deadline: Deadline,
     ) -> Result<Answers, CacheError> {
+        self.revive(deadline.begun());
         let reads: Vec<_> = reads.iter().collect();
         let key = reads
             .iter()
@@ -44,7 +45,7 @@ impl Cluster {
                 Err(error) => Setback::of_failure(error),
             };
             self.take_note(&setback, &node);
-            match journey.next(&setback) {
+            match self.next_step(&mut journey, &setback, deadline).await {
                 Step::Follow { to, asking, pause } if self.pause(pause, deadline).await => {
                     node = self.state().node(&to);
                     result = if asking {

@@ -6,24 +6,27 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use cache_core::clock::{self, Instant};
-use cache_core::credentials::Credentials;
 use cache_core::{CacheError, Outcome, Unavailability};
 use tokio::sync::Notify;
 
-use super::link::{Link, PULSE, Renewal};
+use super::link::{Link, PULSE};
 use super::replace::Replacing;
 use super::{Health, Node};
+use crate::background::Run;
 use crate::backoff::Backoff;
 use crate::command::Command;
 use crate::deadline::Deadline;
-use crate::dial::{Dialer, Greeting};
-use crate::error::{from_login, is_refused_login};
+use crate::dial::Greeting;
 use crate::identity::WrongServer;
 use crate::reply::Reply;
 
 /// Keeps `node` until it is closed or dropped.
-pub(super) async fn keep(node: Weak<Node>, work: Arc<Notify>) {
-    let _end = End(node.clone());
+pub(super) async fn keep(node: Weak<Node>, work: Arc<Notify>, run: Run) {
+    let end = End {
+        node: Weak::clone(&node),
+        run,
+    };
+    let run = &end.run;
     let mut failures = 0;
     let mut connected = false;
     let mut growth = Growth::default();
@@ -34,6 +37,12 @@ pub(super) async fn keep(node: Weak<Node>, work: Arc<Notify>) {
             if matches!(&*node.health.borrow(), Health::Closed) {
                 return;
             }
+            if run.was_suspended() {
+                node.vet_links().await;
+                run.resume();
+                node.settle_health();
+            }
+            run.resume();
             let served = node.forget_closed_links();
             node.close_retired();
             node.replace_if_worn(&mut replacing);
@@ -44,7 +53,7 @@ pub(super) async fn keep(node: Weak<Node>, work: Arc<Notify>) {
                 }
                 // A peer that shakes hands and hangs up must not be called as fast as it answers.
                 let hung_up = mem::take(&mut connected) && !served;
-                if !hung_up && node.reconnect().await {
+                if !hung_up && run.attend(node.reconnect()).await {
                     connected = true;
                     replacing.connected();
                     continue;
@@ -56,11 +65,16 @@ pub(super) async fn keep(node: Weak<Node>, work: Arc<Notify>) {
                     Backoff::CONNECT.delay(failures - 1)
                 })
             } else {
-                node.ask_if_in_doubt();
-                node.ask_for_roles();
-                node.replace_if_useless().await;
-                node.grow_if_asked(&mut growth).await;
-                node.renew_if_due();
+                run.attend(async {
+                    node.ask_if_in_doubt();
+                    node.ask_for_roles();
+                    node.ask_if_fit();
+                    node.replace_if_useless().await;
+                    node.close_idle();
+                    node.grow_if_asked(&mut growth).await;
+                    node.renew_if_due();
+                })
+                .await;
                 let pause = (node.dialer.limits().silence / 2).min(PULSE / 2);
                 Pause::UntilAsked(
                     replacing
@@ -71,7 +85,7 @@ pub(super) async fn keep(node: Weak<Node>, work: Arc<Notify>) {
         };
         // Without the node in hand, so that whoever drops it ends this task.
         match pause {
-            Pause::Full(time) => tokio::time::sleep(time).await,
+            Pause::Full(time) => run.attend(tokio::time::sleep(time)).await,
             Pause::UntilAsked(time) => drop(tokio::time::timeout(time, work.notified()).await),
         }
     }
@@ -98,19 +112,24 @@ enum Pause {
 
 /// Lets the next call start another keeper where this one ended before its time: it runs code that is not
 /// ours (name look-up, credentials), which may panic, and on a runtime that may be shut down.
-struct End(Weak<Node>);
+struct End {
+    node: Weak<Node>,
+    run: Run,
+}
 
 impl Drop for End {
     fn drop(&mut self) {
-        if let Some(node) = self.0.upgrade() {
-            node.health.send_if_modified(|health| match health {
-                Health::Connecting { .. } => {
-                    *health = Health::Idle;
-                    true
+        if let Some(node) = self.node.upgrade()
+            && self.run.is_current()
+        {
+            self.run.end();
+            node.health.send_modify(|health| match health {
+                // What it found out is out of date by the next call.
+                Health::Connecting { .. } | Health::Down(_) => {
+                    *health = Health::Connecting { is_slow: false }
                 }
-                _ => false,
+                Health::Idle | Health::Up | Health::Closed => {}
             });
-            node.kept.store(false, Ordering::Release);
         }
     }
 }
@@ -139,12 +158,12 @@ impl Node {
         // loss is one that they wait for.
         self.health.send_if_modified(|health| match health {
             Health::Idle | Health::Up => {
-                *health = Health::Connecting { since: clock::now() };
+                *health = Health::Connecting { is_slow: false };
                 true
             }
             _ => false,
         });
-        match self.dial().await {
+        match self.dial_in_sight().await {
             Ok(link) => {
                 let was_down = matches!(&*self.health.borrow(), Health::Down(_));
                 self.add(link);
@@ -191,7 +210,7 @@ impl Node {
             Health::Closed => false,
             Health::Down(known) => {
                 *known = error;
-                false
+                true
             }
             _ => {
                 tracing::warn!(node = %self.address, %error, "cannot be reached; calls to it fail at once until it is back");
@@ -201,7 +220,7 @@ impl Node {
         });
     }
 
-    async fn dial(self: &Arc<Self>) -> Result<Link, CacheError> {
+    pub(super) async fn dial(self: &Arc<Self>) -> Result<Link, CacheError> {
         let (link, greeting) = self.blueprint().open().await?;
         self.refuse_if_worse(&greeting)?;
         self.greeting.store(Arc::new(greeting));
@@ -240,8 +259,15 @@ impl Node {
             let link = Arc::clone(link);
             let deadline = Deadline::after(limits.fruitless + limits.silence * 2);
             tokio::spawn(async move {
-                // The answer is of no interest; what counts is that somebody waits for it.
-                drop(link.connection.send(&Command::read("PING"), deadline).await);
+                // What it says is of no interest; what counts is that somebody waits for it.
+                if link
+                    .connection
+                    .send(&Command::read("PING"), deadline)
+                    .await
+                    .is_ok()
+                {
+                    link.note_own_answer();
+                }
             });
         }
     }
@@ -260,6 +286,9 @@ impl Node {
             tokio::spawn(async move {
                 let hello = Command::read("HELLO").int(3);
                 let asked = link.connection.send(&hello, deadline).await;
+                if asked.is_ok() {
+                    link.note_own_answer();
+                }
                 if let Ok(reply @ (Reply::Map(_) | Reply::Array(_))) = asked {
                     let greeting = Greeting::read(&reply);
                     link.witness.set_replica(greeting.replica);
@@ -329,7 +358,7 @@ impl Node {
         }
     }
 
-    fn take_out(&self, link: &Arc<Link>) {
+    pub(super) fn take_out(&self, link: &Arc<Link>) {
         let links = self.links.load();
         let others = links.iter().filter(|known| !Arc::ptr_eq(known, link));
         self.links.store(Arc::new(others.cloned().collect()));
@@ -342,68 +371,5 @@ impl Node {
             outcome: Outcome::NotApplied,
             source: None,
         }
-    }
-
-    /// Authenticates connections again whose credentials are about to run out; in tasks of their own,
-    /// because who issues credentials may be slow, and the watchdog must not wait for that.
-    fn renew_if_due(&self) {
-        for link in self.links.load().iter().filter(|link| link.is_due()) {
-            link.renewing(self.dialer.limits().dial_timeout);
-            tokio::spawn(renew(
-                Arc::clone(link),
-                Arc::clone(&self.dialer),
-                self.address.to_string(),
-            ));
-        }
-    }
-}
-
-async fn renew(link: Arc<Link>, dialer: Arc<Dialer>, node: String) {
-    let until = clock::now() + dialer.limits().dial_timeout;
-    let renewed = async {
-        let login = dialer.login().await;
-        let mut login = login.map_err(|error| (Renewal::Failed, error.to_string()))?;
-        loop {
-            let Some(credentials) = login.credentials() else {
-                return Ok(None);
-            };
-            let outcome = authenticate(&link, credentials, Deadline::until(until)).await;
-            let settled = login.settle(outcome, until).await.map_err(|error| {
-                let refused = is_refused_login(&error);
-                let failure = if refused {
-                    Renewal::Refused
-                } else {
-                    Renewal::Failed
-                };
-                (failure, error.to_string())
-            })?;
-            if let Some(valid_for) = settled {
-                return Ok(valid_for);
-            }
-        }
-    };
-    let (failure, reason) = match tokio::time::timeout_at(until, renewed).await {
-        Ok(Ok(valid_for)) => return link.renewed(valid_for),
-        Ok(Err(failed)) => failed,
-        Err(_) => (Renewal::Failed, "no answer in time".to_owned()),
-    };
-    link.renewal_failed(failure);
-    tracing::warn!(node, reason, "could not renew the credentials of a connection");
-}
-
-/// Logs in again on an open connection; for how long.
-async fn authenticate(
-    link: &Link,
-    credentials: &Credentials,
-    deadline: Deadline,
-) -> Result<Option<Duration>, CacheError> {
-    let mut auth = Command::read("AUTH");
-    if let Some(username) = &credentials.username {
-        auth = auth.arg(username);
-    }
-    let auth = auth.arg(credentials.password.expose());
-    match link.connection.send(&auth, deadline).await? {
-        Reply::Error(refusal) => Err(from_login(&refusal, "AUTH")),
-        _ => Ok(credentials.valid_for),
     }
 }

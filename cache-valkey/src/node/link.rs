@@ -41,6 +41,10 @@ struct Watch {
     heard: Standstill,
     /// Replies, and since when requests have waited without one.
     answered: Standstill,
+    /// Replies to calls, and since when there was none.
+    used: Standstill,
+    /// Replies to questions of the keeper.
+    own_answers: u64,
     /// When the connection must authenticate again.
     renew_at: Option<Instant>,
     /// How long a renewal that failed waits for the next one.
@@ -66,6 +70,8 @@ impl Link {
         let watch = Watch {
             heard: Standstill::default(),
             answered: Standstill::default(),
+            used: Standstill::default(),
+            own_answers: 0,
             renew_at: valid_for.and_then(renewal),
             renew_pause: pause(valid_for),
             renewals_failed: 0,
@@ -112,6 +118,19 @@ impl Link {
         let traffic = self.connection.traffic();
         let mut watch = self.watch();
         watch.answered.look(traffic.answers(), traffic.in_flight() > 0)
+    }
+
+    /// For how long no call has used it. To be asked at a steady pace.
+    pub(super) fn idle_for(&self) -> Duration {
+        let traffic = self.connection.traffic();
+        let mut watch = self.watch();
+        let used = traffic.answers().saturating_sub(watch.own_answers);
+        watch.used.look(used, traffic.in_flight() == 0)
+    }
+
+    /// Notes that a question of the keeper itself has been answered, which is no use.
+    pub(super) fn note_own_answer(&self) {
+        self.watch().own_answers += 1;
     }
 
     /// Whether further calls had better use another connection.

@@ -1,11 +1,14 @@
 //! The cluster router against real clusters of one's own: where it gets its topology from, slots that move,
 //! nodes that die, hang and come back. Each hazard has a file; what they share is here.
 
+mod batches;
 mod failover;
 mod identity;
 mod load;
 mod moving;
+mod outage;
 mod reachability;
+mod runtimes;
 mod topology;
 
 use std::sync::Arc;

@@ -7,6 +7,7 @@ use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::BufMut;
@@ -83,6 +84,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Driver<R, W> {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Turn> {
+        self.shared.turns.fetch_add(1, Ordering::Relaxed);
         loop {
             let read = self.poll_read(cx);
             if let Poll::Ready(Err(end)) = read {

@@ -20,14 +20,17 @@ use std::io;
 use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
+use cache_core::clock;
 use cache_core::{CacheError, ErrorSource, Outcome, Stage, Unavailability};
 use futures::StreamExt as _;
 use futures::future::join;
 use futures::stream::FuturesOrdered;
 use parking_lot::{Mutex, MutexGuard};
+use tokio::runtime::{self, Handle};
 use tokio::task::AbortHandle;
 
 pub(crate) use stream::Stream;
@@ -52,10 +55,18 @@ const PART: usize = 256 * 1024;
 /// The parts of a batch that are under way at once.
 const PARTS: usize = 8;
 
+/// How long a call from another runtime waits before it looks whether the connection's task runs.
+const GLANCE: Duration = Duration::from_millis(250);
+
+/// For how long that task may not run although it was woken, before its runtime counts as suspended.
+const SUSPENDED: Duration = Duration::from_secs(1);
+
 /// One connection to one server, shared by any number of callers.
 pub(crate) struct Connection {
     shared: Arc<Shared>,
     driver: AbortHandle,
+    /// The runtime of the connection's task.
+    home: runtime::Id,
 }
 
 /// What callers and the connection's task share.
@@ -65,6 +76,8 @@ struct Shared {
     /// The way to write past the connection's task.
     direct: Option<Direct>,
     traffic: Traffic,
+    /// Grows whenever the connection's task runs.
+    turns: AtomicU64,
 }
 
 struct State {
@@ -254,11 +267,49 @@ impl Connection {
             has_ended: AtomicBool::new(false),
             direct,
             traffic: Traffic::default(),
+            turns: AtomicU64::new(0),
         });
         let driver = tokio::spawn(Driver::new(Arc::clone(&shared), events, reader, writer).run());
         Self {
             shared,
             driver: driver.abort_handle(),
+            home: Handle::current().id(),
+        }
+    }
+
+    /// Whether the caller is on the runtime of the connection's task, so that both run or neither does.
+    fn is_at_home(&self) -> bool {
+        Handle::try_current().map_or(true, |runtime| runtime.id() == self.home)
+    }
+
+    /// What comes of a call from another runtime. The connection's task may not run, and then nobody but the caller looks at
+    /// the deadline. A connection whose task does not run although it is woken is of no use to anybody, and is ended.
+    async fn watch(
+        &self,
+        mut call: impl Future<Output = calls::Outcome> + Unpin,
+        deadline: Deadline,
+    ) -> calls::Outcome {
+        let mut woken = None;
+        loop {
+            let patience = if woken.is_some() { SUSPENDED } else { GLANCE };
+            let until = deadline.at().min(clock::now() + patience);
+            if let Ok(outcome) = tokio::time::timeout_at(until, &mut call).await {
+                return outcome;
+            }
+            if clock::now() >= deadline.at() {
+                return calls::Outcome::Late;
+            }
+            let turns = self.shared.turns.load(Ordering::Relaxed);
+            if woken == Some(turns) {
+                self.close();
+                continue;
+            }
+            // It may have had no reason to run.
+            woken = Some(turns);
+            let driver = self.shared.state().driver.clone();
+            if let Some(driver) = driver {
+                driver.wake();
+            }
         }
     }
 
@@ -340,7 +391,12 @@ impl Connection {
             },
             |out, waits| encode(out, command, values(waits)),
         );
-        match call.await {
+        let outcome = if self.is_at_home() {
+            call.await
+        } else {
+            Box::pin(self.watch(call, deadline)).await
+        };
+        match outcome {
             calls::Outcome::One(reply) => Ok(reply),
             other => Err(self.failure(&other, deadline)),
         }
@@ -404,7 +460,12 @@ impl Connection {
                 }
             },
         );
-        match call.await {
+        let outcome = if self.is_at_home() {
+            call.await
+        } else {
+            Box::pin(self.watch(call, deadline)).await
+        };
+        match outcome {
             calls::Outcome::One(reply) => Ok(vec![reply]),
             calls::Outcome::Many(replies) => Ok(replies),
             other => Err(self.failure(&other, deadline)),
