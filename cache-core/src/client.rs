@@ -145,8 +145,8 @@ pub trait CacheClient: Debug + Send + Sync + 'static {
     /// # Behaviour
     ///
     /// As [`get_each`](CacheClient::get_each), with one result per entry. Each entry is stored atomically, the
-    /// list is not. Of a key given twice the last value stays, unless that entry failed. An empty list does no
-    /// I/O.
+    /// list is not. Of a key given twice the last legal entry counts, and its result is that of the others. An
+    /// empty list does no I/O.
     ///
     /// # Errors
     ///
