@@ -1,12 +1,13 @@
 //! Many commands at once: one pipeline per node, all nodes in parallel, replies in the order asked for.
 //!
-//! What a node sends elsewhere, or loses, is repeated in `resend.rs` and the rest of its replies stands.
+//! What a node sends elsewhere, or loses, is repeated in `resend.rs` and the rest of its replies stays. A result for each
+//! command, whatever the others come to, is in `each.rs`.
 
 use std::sync::Arc;
 
 use cache_core::CacheError;
 use cache_core::slot::slot_of;
-use futures::future::try_join_all;
+use futures::future::{join_all, try_join_all};
 
 use super::Cluster;
 use super::journey::Setback;
@@ -16,9 +17,9 @@ use crate::node::Node;
 use crate::reply::Reply;
 
 /// The commands for one node, by their places in the batch.
-struct Group {
-    node: Arc<Node>,
-    places: Vec<usize>,
+pub(super) struct Group {
+    pub(super) node: Arc<Node>,
+    pub(super) places: Vec<usize>,
 }
 
 impl Cluster {
@@ -41,13 +42,14 @@ impl Cluster {
             }
             Ok(groups) => groups,
         };
+        let all = |results: Vec<Result<Reply, CacheError>>| results.into_iter().collect();
         if let [only] = groups.as_slice() {
-            return self.send_group(commands, only, deadline).await;
+            return all(self.send_group(commands, only, deadline).await);
         }
-        let parts = try_join_all(
+        let parts: Vec<Vec<Reply>> = try_join_all(
             groups
                 .iter()
-                .map(|group| self.send_group(commands, group, deadline)),
+                .map(|group| async { all(self.send_group(commands, group, deadline).await) }),
         )
         .await?;
         let mut replies = vec![Reply::Nil; commands.len()];
@@ -88,28 +90,28 @@ impl Cluster {
         Ok(groups)
     }
 
-    async fn send_group(
+    /// Sends the commands of one node; a result for each.
+    pub(super) async fn send_group(
         &self,
         commands: &[Command<'_>],
         group: &Group,
         deadline: Deadline,
-    ) -> Result<Vec<Reply>, CacheError> {
+    ) -> Vec<Result<Reply, CacheError>> {
         let chosen: Vec<&Command<'_>> = group.places.iter().map(|place| &commands[*place]).collect();
         let node = &group.node;
-        let sent = node.send_batch(&chosen, deadline).await;
-        let is_stray = |reply: &Reply| match reply {
-            Reply::Error(refusal) => Setback::of_refusal(refusal, node.address()).is_some(),
-            _ => false,
+        let results = node.send_each(&chosen, deadline).await;
+        let is_stray = |result: &Result<Reply, CacheError>| match result {
+            Ok(Reply::Error(refusal)) => Setback::of_refusal(refusal, node.address()).is_some(),
+            Ok(_) => false,
+            Err(_) => true,
         };
-        match sent {
-            Ok(replies) if !replies.iter().any(is_stray) => Ok(replies),
-            sent => {
-                let (mut replies, strays) = self.strays_of(&chosen, sent, node);
-                for (place, reply) in self.see_through(&chosen, strays, deadline).await? {
-                    replies[place] = reply;
-                }
-                Ok(replies)
-            }
+        if !results.iter().any(is_stray) {
+            return results;
         }
+        let (mut results, strays) = self.strays_of(&chosen, results, node);
+        for (place, result) in self.see_through(&chosen, strays, deadline).await {
+            results[place] = result;
+        }
+        results
     }
 }

@@ -11,6 +11,7 @@
 
 mod batch;
 mod belief;
+mod each;
 mod epoch;
 mod inquiry;
 mod journey;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use cache_core::CacheError;
 use cache_core::config::Address;
-use futures::future::{BoxFuture, try_join_all};
+use futures::future::{BoxFuture, join_all};
 
 use super::Cluster;
 use super::journey::{Journey, Setback, Step};
@@ -33,6 +33,16 @@ pub(super) struct Stray {
     unit: Unit,
     setback: Setback,
     result: Result<Reply, CacheError>,
+}
+
+/// A result and the place of its command.
+type Placed = (usize, Result<Reply, CacheError>);
+
+impl Unit {
+    /// All of its commands end with `result`.
+    fn end(&self, result: &Result<Reply, CacheError>) -> Vec<Placed> {
+        self.places.iter().map(|place| (*place, result.clone())).collect()
+    }
 }
 
 /// Units that go to one node together.
@@ -62,24 +72,15 @@ fn setback_of(reply: &Reply, node: &Node) -> Option<Setback> {
     }
 }
 
-/// The result of each of `count` commands.
-fn each(sent: Result<Vec<Reply>, CacheError>, count: usize) -> Vec<Result<Reply, CacheError>> {
-    match sent {
-        Ok(replies) => replies.into_iter().map(Ok).collect(),
-        Err(error) => vec![Err(error); count],
-    }
-}
-
 impl Cluster {
-    /// What came of `commands` at `node`: the replies, and what has to be sent again.
+    /// What came of `commands` at `node`: the results that stay, and what has to be sent again.
     pub(super) fn strays_of(
         &self,
         commands: &[&Command<'_>],
-        sent: Result<Vec<Reply>, CacheError>,
+        results: Vec<Result<Reply, CacheError>>,
         node: &Node,
-    ) -> (Vec<Reply>, Vec<Stray>) {
-        let results = each(sent, commands.len());
-        let mut replies = vec![Reply::Nil; commands.len()];
+    ) -> (Vec<Result<Reply, CacheError>>, Vec<Stray>) {
+        let mut replies = vec![Ok(Reply::Nil); commands.len()];
         let mut strays: Vec<Stray> = Vec::new();
         let mut by_key: HashMap<Option<&[u8]>, usize> = HashMap::new();
         for (place, (command, result)) in commands.iter().zip(results).enumerate() {
@@ -89,7 +90,7 @@ impl Cluster {
                     Ok(reply)
                         if command.effect() == Effect::WriteOnce && setback_of(&reply, node).is_none() =>
                     {
-                        replies[place] = reply;
+                        replies[place] = Ok(reply);
                     }
                     _ => strays[stray].unit.places.push(place),
                 }
@@ -100,7 +101,7 @@ impl Cluster {
                 Err(error) => Some(Setback::of_failure(error)),
             };
             match (setback, result) {
-                (None, Ok(reply)) => replies[place] = reply,
+                (None, Ok(reply)) => replies[place] = Ok(reply),
                 (setback, result) => {
                     by_key.insert(command.routing_key(), strays.len());
                     strays.push(Stray {
@@ -116,6 +117,7 @@ impl Cluster {
         }
         // The greatest care that one of them needs is that of all.
         for stray in &mut strays {
+            self.take_note(&stray.setback, node);
             let effects = stray.unit.places.iter().map(|place| commands[*place].effect());
             let effect = effects.max().unwrap_or(Effect::Read);
             stray.unit.journey = self.journey(effect);
@@ -123,14 +125,15 @@ impl Cluster {
         (replies, strays)
     }
 
-    /// Sees strays through; the replies by their places. Fails with the first that gets none.
+    /// Sees strays through; their results by their places.
     pub(super) fn see_through<'a>(
         &'a self,
         commands: &'a [&'a Command<'a>],
         strays: Vec<Stray>,
         deadline: Deadline,
-    ) -> BoxFuture<'a, Result<Vec<(usize, Reply)>, CacheError>> {
+    ) -> BoxFuture<'a, Vec<Placed>> {
         Box::pin(async move {
+            let mut ended = Vec::new();
             let mut by_node: HashMap<(Address, bool), Round> = HashMap::new();
             let mut by_table = Round::new();
             for stray in strays {
@@ -139,7 +142,6 @@ impl Cluster {
                     setback,
                     result,
                 } = stray;
-                self.take_note(&setback);
                 match self.next_step(&mut unit.journey, &setback, deadline).await {
                     Step::Follow { to, asking, pause } => {
                         let round = by_node.entry((to, asking)).or_insert_with(Round::new);
@@ -148,37 +150,41 @@ impl Cluster {
                     Step::Again { pause } => by_table.push(unit, pause),
                     Step::Stop => {
                         let command = commands[unit.places[0]];
-                        return give_up(&unit.journey, &setback, result, command).map(|_| Vec::new());
+                        let result = give_up(&unit.journey, &setback, result, command);
+                        ended.extend(unit.end(&result));
                     }
                 }
             }
             let followed = by_node.into_iter().map(|((to, asking), round)| async move {
-                self.rest(&round, commands, deadline).await?;
+                if let Err(ended) = self.rest(&round, commands, deadline).await {
+                    return ended;
+                }
                 let node = self.state().node(&to);
                 self.send_units(commands, round.units, node, asking, deadline)
                     .await
             });
             let repeated = self.send_by_table(commands, by_table, deadline);
-            let (followed, repeated) = futures::future::try_join(try_join_all(followed), repeated).await?;
-            Ok(followed.into_iter().flatten().chain(repeated).collect())
+            let (followed, repeated) = futures::future::join(join_all(followed), repeated).await;
+            ended.extend(followed.into_iter().flatten().chain(repeated));
+            ended
         })
     }
 
-    /// Waits as long as a round has to; an error if that would outlast the call.
+    /// Waits as long as a round has to; the end of its commands if that would outlast the call.
     async fn rest(
         &self,
         round: &Round,
         commands: &[&Command<'_>],
         deadline: Deadline,
-    ) -> Result<(), CacheError> {
+    ) -> Result<(), Vec<Placed>> {
         if self.pause(round.pause, deadline).await {
             return Ok(());
         }
-        let late = Err(deadline.passed(cache_core::Stage::Call));
-        match round.units.first() {
-            Some(unit) => give_up(&unit.journey, &Setback::Late, late, commands[unit.places[0]]).map(drop),
-            None => Ok(()),
-        }
+        let end = |unit: &Unit| {
+            let late = Err(deadline.passed(cache_core::Stage::Call));
+            unit.end(&give_up(&unit.journey, &Setback::Late, late, commands[unit.places[0]]))
+        };
+        Err(round.units.iter().flat_map(end).collect())
     }
 
     /// Sends units to where the table says by then.
@@ -187,8 +193,11 @@ impl Cluster {
         commands: &[&Command<'_>],
         round: Round,
         deadline: Deadline,
-    ) -> Result<Vec<(usize, Reply)>, CacheError> {
-        self.rest(&round, commands, deadline).await?;
+    ) -> Vec<Placed> {
+        if let Err(ended) = self.rest(&round, commands, deadline).await {
+            return ended;
+        }
+        let mut ended = Vec::new();
         let mut groups: Vec<(Arc<Node>, Vec<Unit>)> = Vec::new();
         for unit in round.units {
             let command = commands[unit.places[0]];
@@ -199,16 +208,19 @@ impl Cluster {
                 }
                 routed => routed,
             };
-            let node = routed.map_err(|error| at_the_end_of(&unit.journey, error))?;
-            match groups.iter_mut().find(|(known, _)| Arc::ptr_eq(known, &node)) {
-                Some((_, units)) => units.push(unit),
-                None => groups.push((node, vec![unit])),
+            match routed {
+                Err(error) => ended.extend(unit.end(&Err(at_the_end_of(&unit.journey, error)))),
+                Ok(node) => match groups.iter_mut().find(|(known, _)| Arc::ptr_eq(known, &node)) {
+                    Some((_, units)) => units.push(unit),
+                    None => groups.push((node, vec![unit])),
+                },
             }
         }
         let sent = groups
             .into_iter()
             .map(|(node, units)| self.send_units(commands, units, node, false, deadline));
-        Ok(try_join_all(sent).await?.into_iter().flatten().collect())
+        ended.extend(join_all(sent).await.into_iter().flatten());
+        ended
     }
 
     /// Sends units to `node` as one pipeline, and sees through what has no result after that.
@@ -219,7 +231,7 @@ impl Cluster {
         node: Arc<Node>,
         asking: bool,
         deadline: Deadline,
-    ) -> Result<Vec<(usize, Reply)>, CacheError> {
+    ) -> Vec<Placed> {
         let asks = Command::write("ASKING");
         let places = units.iter().flat_map(|unit| &unit.places);
         let each_once = places.map(|place| commands[*place]);
@@ -228,9 +240,8 @@ impl Cluster {
         } else {
             each_once.collect()
         };
-        let sent = node.send_batch(&pipeline, deadline).await;
-        let mut results = each(sent, pipeline.len()).into_iter();
-        let mut replies = Vec::new();
+        let mut results = node.send_each(&pipeline, deadline).await.into_iter();
+        let mut ended = Vec::new();
         let mut strays = Vec::new();
         for mut unit in units {
             let mut left = Vec::new();
@@ -243,7 +254,7 @@ impl Cluster {
                     Err(error) => Some(Setback::of_failure(error)),
                 };
                 match (stray.is_some(), setback, result) {
-                    (false, None, Ok(reply)) => replies.push((place, reply)),
+                    (false, None, Ok(reply)) => ended.push((place, Ok(reply))),
                     (false, setback, result) => {
                         stray = Some((setback.unwrap_or(Setback::Final), result));
                         left.push(place);
@@ -252,6 +263,7 @@ impl Cluster {
                 }
             }
             if let Some((setback, result)) = stray {
+                self.take_note(&setback, &node);
                 unit.places = left;
                 strays.push(Stray {
                     unit,
@@ -261,8 +273,8 @@ impl Cluster {
             }
         }
         if !strays.is_empty() {
-            replies.extend(self.see_through(commands, strays, deadline).await?);
+            ended.extend(self.see_through(commands, strays, deadline).await);
         }
-        Ok(replies)
+        ended
     }
 }

@@ -211,7 +211,7 @@ impl<E: FnOnce(&mut Outgoing, bool)> Future for Call<'_, E> {
             let Some(outcome) = state.calls.take(slot, cx.waker()) else {
                 return Poll::Pending;
             };
-            if outcome == calls::Outcome::Late {
+            if matches!(outcome, calls::Outcome::Late { .. }) {
                 state.calls.report(&call.shared.traffic);
                 call.shared.traffic.abandon();
             }
@@ -225,7 +225,10 @@ impl<E: FnOnce(&mut Outgoing, bool)> Future for Call<'_, E> {
         call.slot = call.shared.begin(call.request, cx.waker().clone(), encode);
         match call.slot {
             Some(_) => Poll::Pending,
-            None => Poll::Ready(calls::Outcome::Ended { written: false }),
+            None => Poll::Ready(calls::Outcome::Ended {
+                written: false,
+                replies: Vec::new(),
+            }),
         }
     }
 }
@@ -443,8 +446,47 @@ impl Connection {
         commands: &[&Command<'_>],
         deadline: Deadline,
     ) -> Result<Vec<Reply>, CacheError> {
+        match self.send_part_each(commands, deadline).await {
+            (replies, None) => Ok(replies),
+            (_, Some(error)) => Err(error),
+        }
+    }
+
+    /// As [`send_batch`](Self::send_batch), with a result for each command: one whose reply came before the deadline, or
+    /// before the end of the connection, keeps it.
+    pub(crate) async fn send_each(
+        &self,
+        commands: &[&Command<'_>],
+        deadline: Deadline,
+    ) -> Vec<Result<Reply, CacheError>> {
+        let mut parts = parts(commands);
+        let mut under_way = FuturesOrdered::new();
+        let mut results = Vec::with_capacity(commands.len());
+        loop {
+            while under_way.len() < PARTS
+                && let Some(part) = parts.next()
+            {
+                under_way.push_back(async move { (part.len(), self.send_part_each(part, deadline).await) });
+            }
+            let Some((sent, (replies, error))) = under_way.next().await else {
+                return results;
+            };
+            let missing = sent - replies.len();
+            results.extend(replies.into_iter().map(Ok));
+            if let Some(error) = error {
+                results.extend(std::iter::repeat_n(error, missing).map(Err));
+            }
+        }
+    }
+
+    /// Sends a part of a batch; the replies that came, and why the others did not.
+    async fn send_part_each(
+        &self,
+        commands: &[&Command<'_>],
+        deadline: Deadline,
+    ) -> (Vec<Reply>, Option<CacheError>) {
         if commands.is_empty() {
-            return Ok(Vec::new());
+            return (Vec::new(), None);
         }
         let call = self.call(
             Request {
@@ -465,10 +507,15 @@ impl Connection {
         } else {
             Box::pin(self.watch(call, deadline)).await
         };
+        let error = match &outcome {
+            calls::Outcome::One(_) | calls::Outcome::Many(_) => None,
+            other => Some(self.failure(other, deadline)),
+        };
         match outcome {
-            calls::Outcome::One(reply) => Ok(vec![reply]),
-            calls::Outcome::Many(replies) => Ok(replies),
-            other => Err(self.failure(&other, deadline)),
+            calls::Outcome::One(reply) => (vec![reply], error),
+            calls::Outcome::Many(replies)
+            | calls::Outcome::Late { replies }
+            | calls::Outcome::Ended { replies, .. } => (replies, error),
         }
     }
 
@@ -499,7 +546,7 @@ impl Connection {
     /// The error of a call that got no reply.
     fn failure(&self, outcome: &calls::Outcome, deadline: Deadline) -> CacheError {
         let written = match outcome {
-            calls::Outcome::Ended { written } => *written,
+            calls::Outcome::Ended { written, .. } => *written,
             _ => return deadline.passed(Stage::Reply),
         };
         let source: Option<ErrorSource> = match self.shared.state().end.clone() {
