@@ -25,6 +25,7 @@ use crate::reply::Reply;
 use crate::retry::undecided;
 use crate::router::Router;
 use crate::script::Script;
+use crate::stats::{ConnectionStats, Counts};
 use crate::tracking::Feed;
 
 /// The largest value, in bytes: what a server takes by default (`proto-max-bulk-len`), 512 MiB.
@@ -90,6 +91,7 @@ pub struct ValkeyClient {
     router: Router,
     administration: Administration,
     feed: Arc<Feed>,
+    counts: Arc<Counts>,
     read_timeout: Duration,
     write_timeout: Duration,
     closed: AtomicBool,
@@ -207,6 +209,13 @@ impl ValkeyClient {
         primaries.iter().map(|node| node.address().clone()).collect()
     }
 
+    /// What it knows about its connections at the moment. No I/O.
+    #[must_use]
+    pub fn stats(&self) -> ConnectionStats {
+        self.counts
+            .with(self.router.nodes().iter().map(|node| node.stats()))
+    }
+
     fn reading(&self) -> Result<Deadline, CacheError> {
         self.open().map(|()| Deadline::after(self.read_timeout))
     }
@@ -318,9 +327,17 @@ impl Drop for ValkeyClient {
 }
 
 impl fmt::Debug for ValkeyClient {
+    /// One short line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ValkeyClient")
-            .field("router", &self.router)
-            .finish_non_exhaustive()
+        let primaries = self.router.primaries();
+        f.write_str("ValkeyClient(")?;
+        match (&self.router, primaries.as_slice()) {
+            (Router::Cluster(_), [_]) => f.write_str("cluster, 1 primary")?,
+            (Router::Cluster(_), primaries) => write!(f, "cluster, {} primaries", primaries.len())?,
+            (Router::Single(_), []) => f.write_str("no primary known")?,
+            // A name may be long, and this is one short line.
+            (Router::Single(_), [primary, ..]) => write!(f, "{:.80}", primary.address().to_string())?,
+        }
+        f.write_str(")")
     }
 }

@@ -28,6 +28,7 @@ use crate::deadline::Deadline;
 use crate::error::{accept, from_login};
 use crate::reply::Reply;
 use crate::resolve::Resolve;
+use crate::stats::Counts;
 use crate::tls::{self, Tls};
 use crate::tracking::{Agreement, Feed, Tracking};
 use crate::wire::{Connection, Events, Greeted, Handshake, HandshakeError, Protocol, Stream, Wire};
@@ -41,6 +42,7 @@ pub(crate) struct Dialer {
     limits: Limits,
     feed: Arc<Feed>,
     wire: Wire,
+    counts: Arc<Counts>,
 }
 
 /// How much, and how long.
@@ -107,7 +109,13 @@ impl Dialer {
             },
             feed,
             wire,
+            counts: Arc::default(),
         })
+    }
+
+    /// What is counted of the connections that it makes for nodes.
+    pub(crate) const fn counts(&self) -> &Arc<Counts> {
+        &self.counts
     }
 
     pub(crate) const fn limits(&self) -> Limits {

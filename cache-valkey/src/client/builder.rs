@@ -102,6 +102,7 @@ impl ValkeyClient {
             administration: Administration::new(router.clone(), Arc::clone(dialer), config.read_timeout),
             router,
             feed: Arc::clone(dialer.feed()),
+            counts: Arc::clone(dialer.counts()),
             read_timeout: config.read_timeout,
             write_timeout: config.write_timeout,
             closed: AtomicBool::new(false),

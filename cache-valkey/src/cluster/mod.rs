@@ -44,6 +44,7 @@ use crate::error::accept;
 use crate::node::Node;
 use crate::reply::Reply;
 use crate::startup::tolerate;
+use crate::stats::Counts;
 use crate::tracking::Feed;
 use journey::Setback;
 use members::Members;
@@ -73,6 +74,7 @@ pub(crate) struct Cluster {
     failure: Mutex<Option<CacheError>>,
     closed: AtomicBool,
     feed: Arc<Feed>,
+    counts: Arc<Counts>,
 }
 
 impl Cluster {
@@ -86,6 +88,7 @@ impl Cluster {
         startup: Startup,
     ) -> Result<Arc<Self>, CacheError> {
         let feed = Arc::clone(dialer.feed());
+        let counts = Arc::clone(dialer.counts());
         let members = Members::new(move |address, reads_only| {
             let mode = if reads_only { Mode::Replica } else { Mode::Primary };
             let node = Node::new(address.clone(), mode, Arc::clone(&dialer));
@@ -107,6 +110,7 @@ impl Cluster {
             failure: Mutex::default(),
             closed: AtomicBool::new(false),
             feed,
+            counts,
         });
         let started = match cluster.survey().await {
             Ok(()) => cluster.connect_primaries().await,
@@ -173,6 +177,11 @@ impl Cluster {
         let table = self.table.load();
         let serving = table.serving();
         serving.map(|shard| Arc::clone(shard.primary())).collect()
+    }
+
+    /// Every node that is known.
+    pub(crate) fn nodes(&self) -> Vec<Arc<Node>> {
+        self.state().nodes().map(Arc::clone).collect()
     }
 
     /// The primary that serves the slot of `key`, as far as is known.

@@ -78,6 +78,7 @@ impl Cluster {
     /// Asks the cluster how it looks, and routes by the answer from then on.
     pub(super) async fn survey(&self) -> Result<(), CacheError> {
         let _turn = self.surveying.lock().await;
+        self.counts.refreshing();
         let began = clock::now();
         let found = self.find_topology().await;
         if let Ok(topology) = &found {
