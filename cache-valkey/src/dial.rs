@@ -39,6 +39,7 @@ pub(crate) struct Dialer {
     credentials: Arc<dyn CredentialsSource>,
     resolve: Arc<dyn Resolve>,
     db: u32,
+    client_name: Option<String>,
     limits: Limits,
     feed: Arc<Feed>,
     wire: Wire,
@@ -100,6 +101,7 @@ impl Dialer {
             credentials,
             resolve,
             db,
+            client_name: config.client_name.clone(),
             limits: Limits {
                 connections: usize::try_from(config.pool_size).unwrap_or(usize::MAX).max(1),
                 dial_timeout: config.dial_timeout,
@@ -281,6 +283,11 @@ impl Dialer {
         let hello = Command::read("HELLO").int(3);
         let select = Command::read("SELECT").int(db);
         let readonly = Command::read("READONLY");
+        let name = self
+            .client_name
+            .as_deref()
+            .filter(|_| matches!(greeted, Greeted::Resp3(_)));
+        let name = name.map(|name| Command::read("CLIENT").arg("SETNAME").arg(name));
         let (greeting, has_pushes) = match &greeted {
             Greeted::Resp3(reply) => (Greeting::read(reply), true),
             Greeted::Resp2 => (Greeting::default(), false),
@@ -301,6 +308,7 @@ impl Dialer {
         if mode == Mode::Replica {
             setup.push(&readonly);
         }
+        setup.extend(&name);
         let mut replies = connection.send_batch(&setup, deadline).await?.into_iter();
         let agreed = replies.by_ref().take(settled_from).take(requests.len()).collect();
         let tracking = match (mode, has_pushes) {
@@ -330,6 +338,8 @@ impl Dialer {
                     format!("the server has no database {}: {}", self.db, error.detail),
                 )))
             }
+            // A connection without its name is as good.
+            ("CLIENT", Reply::Error(_)) => Ok(()),
             // A server that is no cluster knows no READONLY, and its replicas serve reads without it.
             ("READONLY", Reply::Error(error)) if error.code == "ERR" => Ok(()),
             (name, reply) => accept(reply, name).map(drop),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use cache_core::config::{Topology, ValkeyConfig};
+use cache_core::config::{Authentication, Topology, ValkeyConfig};
 use cache_core::slot::slot_of;
 use cache_core::{CacheClient as _, CacheError, Outcome, Stage, Ttl};
 use cache_valkey::{Effect, Reply, Script, ValkeyClient};
@@ -235,6 +235,39 @@ async fn a_call_ends_by_the_deadline_that_it_was_given() -> Result<()> {
         .key("key")
         .deadline(Duration::MAX);
     assert_eq!(endless.send().await?, Reply::Nil);
+    Ok(())
+}
+
+#[tokio::test]
+async fn connections_have_the_name_that_is_configured() -> Result<()> {
+    for version in [Version::Valkey8, Version::Redis6] {
+        let server = Server::start(ServerOptions::new(version)).await?;
+        let config = ValkeyConfig::new(Topology::single(server.address().parse()?));
+        let client = ValkeyClient::connect(&config.with_client_name("billing-7")).await?;
+        let name = client
+            .command("CLIENT", Effect::Read)
+            .arg("GETNAME")
+            .send()
+            .await?;
+        assert_eq!(name.as_text(), Some("billing-7"), "{version:?}");
+    }
+    // A user who may not set a name is let in without.
+    let user = "app on >secret ~* +@all -client|setname";
+    let server = Server::start(ServerOptions::new(Version::Valkey8).user(user)).await?;
+    let config = ValkeyConfig::new(Topology::single(server.address().parse()?))
+        .with_client_name("billing-7")
+        .with_authentication(Authentication::Password {
+            username: Some("app".to_owned()),
+            password: "secret".into(),
+        });
+    let client = ValkeyClient::connect(&config).await?;
+    client.set("key", "value".into(), Ttl::secs(60)).await?;
+    let name = client
+        .command("CLIENT", Effect::Read)
+        .arg("GETNAME")
+        .send()
+        .await?;
+    assert!(name.as_text().is_none_or(str::is_empty), "{name:?}");
     Ok(())
 }
 

@@ -138,7 +138,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_configuration_made_by_hand_is_checked_before_anything_is_opened() {
-        let cases: [(&str, Change); 14] = [
+        let cases: [(&str, Change); 15] = [
             ("CACHE_READ_TIMEOUT", |config| config.read_timeout = Duration::MAX),
             ("CACHE_READ_TIMEOUT", |config| {
                 config.read_timeout = Duration::ZERO
@@ -165,6 +165,9 @@ mod tests {
             ("CACHE_ADDRS", |config| config.topology.set_addresses(Vec::new())),
             ("CACHE_ADDRS", |config| {
                 config.topology.set_addresses(vec![Address::new("", 0)]);
+            }),
+            ("CACHE_CLIENT_NAME", |config| {
+                config.client_name = Some("two words".to_owned())
             }),
             ("CACHE_PASSWORD", |config| {
                 config.authentication = Authentication::Password {

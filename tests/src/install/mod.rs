@@ -7,6 +7,7 @@
 
 mod debian;
 mod image;
+mod twemproxy;
 mod wheel;
 
 use std::ffi::OsString;
@@ -17,6 +18,8 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
+
+pub use twemproxy::twemproxy;
 
 /// A server, by product and major version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -149,7 +152,7 @@ pub async fn program(version: Version) -> Result<Program> {
 }
 
 fn find_or_install(version: Version) -> Result<Program> {
-    if let Some(program) = on_path(version) {
+    if let Some(program) = on_path(version.program()).find(|program| program.is(version)) {
         return Ok(program);
     }
     let root = folder()?;
@@ -266,19 +269,20 @@ fn library_folders(parent: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-fn on_path(version: Version) -> Option<Program> {
+/// The programs of that name on `PATH`.
+fn on_path(name: &str) -> impl Iterator<Item = Program> {
     #[expect(
         clippy::disallowed_methods,
         reason = "PATH is the machine's, not a setting of the cache"
     )]
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path)
-        .map(|folder| Program {
-            loader: None,
-            path: folder.join(version.program()),
-            libraries: Vec::new(),
-        })
-        .find(|program| program.path.is_file() && program.is(version))
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    let programs = folders.into_iter().map(move |folder| Program {
+        loader: None,
+        path: folder.join(name),
+        libraries: Vec::new(),
+    });
+    programs.filter(|program| program.path.is_file())
 }
 
 /// Runs a program to its end; what it printed is part of the error.
