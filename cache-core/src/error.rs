@@ -222,6 +222,20 @@ impl CacheError {
         }
     }
 
+    /// Whether the backend is there and refused the operation for its own state, whatever the operation was: it is full
+    /// (`OOM`), cannot write to its disk (`MISCONF`), loads, fails over, has too few replicas.
+    ///
+    /// Some of these pass by themselves ([`is_transient`](Self::is_transient)). A full server does not: it answers reads as
+    /// before, and takes no writes until an operator acts, or until entries expire.
+    #[must_use]
+    pub fn is_backend_state(&self) -> bool {
+        match self {
+            Self::Unavailable { reason, .. } => matches!(reason, Unavailability::NotReady),
+            Self::Rejected { code, .. } => matches!(code.as_ref(), "OOM" | "MISCONF"),
+            _ => false,
+        }
+    }
+
     /// A short, stable name of the kind, for metrics and exit codes.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
@@ -283,6 +297,25 @@ mod tests {
             source: None,
         };
         assert!(!certificate.is_transient());
+    }
+
+    #[test]
+    fn a_refusal_for_the_state_of_the_backend_is_told_from_one_for_the_operation() {
+        let rejected = |code: &'static str| CacheError::Rejected {
+            code: code.into(),
+            detail: "no".into(),
+        };
+        assert!(rejected("OOM").is_backend_state() && rejected("MISCONF").is_backend_state());
+        assert!(!rejected("WRONGTYPE").is_backend_state() && !rejected("ERR").is_backend_state());
+        let unavailable = |reason| CacheError::Unavailable {
+            reason,
+            detail: "no".into(),
+            outcome: Outcome::NotApplied,
+            source: None,
+        };
+        assert!(unavailable(Unavailability::NotReady).is_backend_state());
+        assert!(!unavailable(Unavailability::Lost).is_backend_state());
+        assert!(!CacheError::Miss.is_backend_state());
     }
 
     #[test]

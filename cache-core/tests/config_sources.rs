@@ -102,6 +102,7 @@ fn every_setting_of_a_server_arrives() {
         ("CACHE_SENTINEL_MASTER", "main"),
         ("CACHE_SENTINEL_PASSWORD", "watch"),
         ("CACHE_MAX_CONNECTION_AGE", "30m"),
+        ("CACHE_CLIENT_NAME", "billing-7"),
         ("CACHE_READ_FROM", "prefer-replica"),
     ]);
     let valkey = valkey(&loaded);
@@ -153,6 +154,7 @@ fn every_setting_of_a_server_arrives() {
     assert_eq!(valkey.write_timeout, Duration::from_millis(1500));
     assert_eq!(valkey.read_from, ReadFrom::PreferReplica);
     assert_eq!(valkey.max_connection_age, Some(Duration::from_secs(1800)));
+    assert_eq!(valkey.client_name.as_deref(), Some("billing-7"));
     assert_eq!(loaded.warnings, []);
 }
 

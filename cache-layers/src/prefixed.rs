@@ -62,10 +62,17 @@ const MAX_PREFIX_LEN: usize = 1024;
 /// # Ok::<(), CacheError>(())
 /// # }).unwrap();
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Prefixed {
     client: Arc<dyn CacheClient>,
     prefix: Arc<str>,
+}
+
+/// One short line: what it stands on. A prefix may be a tenant's name, and long.
+impl fmt::Debug for Prefixed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Prefixed({:?})", self.client)
+    }
 }
 
 impl Prefixed {

@@ -20,6 +20,7 @@
 
 mod aws;
 mod connect;
+mod connections;
 mod encryption;
 mod layers;
 mod refusal;

@@ -3,6 +3,7 @@
 //! Callers need the client alone. Administration (scans, removals by pattern, the topology) works on the
 //! backend itself, which the contract hides.
 
+use std::fmt;
 use std::sync::Arc;
 
 use cache_core::config::{Backend, Topology};
@@ -10,11 +11,11 @@ use cache_core::{CacheClient, CacheConfig, CacheError, MemoryCache};
 use cache_layers::{Encrypted, Guarded, Keyring, Tiered};
 use cache_valkey::ValkeyClient;
 
-use crate::encryption;
 use crate::layers::{self, Layers};
+use crate::{connections, encryption};
 
 /// A client, the layers that tell how they do, and the backend under them.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct Stack {
     /// What callers use.
@@ -45,6 +46,9 @@ impl Stack {
             near,
             encryption,
         } = layers::around(foundation.client(), config, keyring)?;
+        if let Foundation::Valkey(client) = &foundation {
+            connections::watch(client);
+        }
         let prefix = config.key_prefix.as_deref().unwrap_or_default();
         let stored = config.encryption.as_ref().map_or("", encryption::stored_prefix);
         Ok(Self {
@@ -73,6 +77,19 @@ impl Stack {
         layers::outline(&self.config, &backend)
     }
 
+    /// The client of the servers, if the stack stands on one: for commands and scripts that the contract does not have
+    /// ([`ValkeyClient::command`], [`ValkeyClient::script`]), and for [`ValkeyClient::stats`].
+    ///
+    /// It is below all layers: put [`key_prefix`](Self::key_prefix) before keys; values are not encrypted, and neither the
+    /// guard nor the near cache is asked.
+    #[must_use]
+    pub fn valkey(&self) -> Option<&Arc<ValkeyClient>> {
+        match &self.foundation {
+            Foundation::Valkey(client) => Some(client),
+            _ => None,
+        }
+    }
+
     /// What it was put together from.
     #[must_use]
     pub const fn config(&self) -> &CacheConfig {
@@ -88,6 +105,13 @@ impl Stack {
     }
 }
 
+/// One short line, as [`Stack::describe`].
+impl fmt::Debug for Stack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Stack({})", self.describe())
+    }
+}
+
 /// A cluster, in words.
 fn cluster(primaries: usize, tls: bool) -> String {
     let s = if primaries == 1 { "y" } else { "ies" };
@@ -98,7 +122,7 @@ fn cluster(primaries: usize, tls: bool) -> String {
 /// The backend under a [`Stack`], by its own type.
 ///
 /// More backends may come: what works on some only says so of the others.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub enum Foundation {
     /// The embedded client.
@@ -108,6 +132,18 @@ pub enum Foundation {
     /// A table.
     #[cfg(feature = "dynamodb")]
     DynamoDb(Arc<cache_aws::dynamodb::DynamoClient>),
+}
+
+/// One short line: that of the backend.
+impl fmt::Debug for Foundation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Memory(cache) => cache.fmt(f),
+            Self::Valkey(client) => client.fmt(f),
+            #[cfg(feature = "dynamodb")]
+            Self::DynamoDb(client) => client.fmt(f),
+        }
+    }
 }
 
 impl Foundation {

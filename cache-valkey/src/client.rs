@@ -5,6 +5,7 @@
 mod builder;
 mod contract;
 mod each;
+mod request;
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use cache_core::CacheError;
 use cache_core::config::{Address, ValkeyConfig};
 
 pub use builder::Builder;
+pub use request::Request;
 
 use crate::admin::Administration;
 use crate::command::{Command, Effect};
@@ -24,6 +26,7 @@ use crate::reply::Reply;
 use crate::retry::undecided;
 use crate::router::Router;
 use crate::script::Script;
+use crate::stats::{ConnectionStats, Counts};
 use crate::tracking::Feed;
 
 /// The largest value, in bytes: what a server takes by default (`proto-max-bulk-len`), 512 MiB.
@@ -99,6 +102,7 @@ pub struct ValkeyClient {
     router: Router,
     administration: Administration,
     feed: Arc<Feed>,
+    counts: Arc<Counts>,
     read_timeout: Duration,
     write_timeout: Duration,
     closed: AtomicBool,
@@ -123,7 +127,8 @@ impl ValkeyClient {
     ///
     /// # Errors
     ///
-    /// [`CacheError::Config`] for certificates that cannot be read and for IAM authentication, which needs
+    /// [`CacheError::Config`] for a configuration that does not hold ([`ValkeyConfig::validate`], whoever made it), for
+    /// certificates that cannot be read, and for IAM authentication, which needs
     /// a [`CredentialsSource`](cache_core::credentials::CredentialsSource); [`CacheError::Unavailable`] and [`CacheError::Unauthorized`] for a server
     /// that cannot be used.
     pub async fn connect(config: &ValkeyConfig) -> Result<Self, CacheError> {
@@ -142,11 +147,84 @@ impl ValkeyClient {
         self.administration.clone()
     }
 
+    /// A command that the contract does not have, such as `HGETALL`: the way out of the contract.
+    ///
+    /// It goes over the client's own connections, to the node that its keys belong to, with the same retries,
+    /// redirections and deadline as any other call. See [`Request`] for keys, deadline and replies.
+    ///
+    /// `effect` says what the command does, and so whether it may be repeated and where it may go: say it with care.
+    ///
+    /// Nothing of the layers applies, because this is below them: no key prefix (`cache_stack::Stack::key_prefix` says
+    /// what to put before keys), no encryption, no circuit breaker, no metrics. A near cache hears of changes made this way as
+    /// of any other client's.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use cache_valkey::{Effect, ValkeyClient};
+    ///
+    /// # async fn example(client: &ValkeyClient) -> Result<(), cache_core::CacheError> {
+    /// client
+    ///     .command("HSET", Effect::Write)
+    ///     .key("user:7")
+    ///     .arg("name")
+    ///     .arg("Ada")
+    ///     .send()
+    ///     .await?;
+    /// let fields = client.command("HGETALL", Effect::Read).key("user:7").send().await?;
+    /// for (field, value) in fields.into_map()? {
+    ///     println!("{:?} has {} bytes", field.as_text(), value.into_value()?.map_or(0, |value| value.len()));
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use = "nothing is sent before `send`"]
+    pub fn command<'a>(&'a self, name: &'a str, effect: Effect) -> Request<'a> {
+        Request::command(self, name, effect)
+    }
+
+    /// A Lua script, which a server runs as one step. All its keys have to be stated, as keys.
+    ///
+    /// Everything else is as for [`command`](Self::command). The script is sent by its digest, and with its text to a server that
+    /// does not know it yet. A server runs nothing else meanwhile: keep it short.
+    ///
+    /// A number that a script returns loses its fraction, and is exact up to 2^53 only: return text for larger ones.
+    /// A script that fails half way has done the half before.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use cache_valkey::{Effect, Script, ValkeyClient};
+    ///
+    /// static TAKE_ONE: Script = Script::new(
+    ///     "if tonumber(redis.call('GET', KEYS[1]) or '0') < 1 then return 0 end
+    ///      redis.call('DECR', KEYS[1])
+    ///      return 1",
+    /// );
+    ///
+    /// # async fn example(client: &ValkeyClient) -> Result<(), cache_core::CacheError> {
+    /// let reply = client.script(&TAKE_ONE, Effect::WriteOnce).key("seats:7").send().await?;
+    /// let taken = reply.into_int()? == 1;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use = "nothing is sent before `send`"]
+    pub fn script<'a>(&'a self, script: &'a Script, effect: Effect) -> Request<'a> {
+        Request::script(self, script, effect)
+    }
+
     /// The primaries in use, as this client knows them at the moment; none is asked.
     #[must_use]
     pub fn primaries(&self) -> Vec<Address> {
         let primaries = self.router.primaries();
         primaries.iter().map(|node| node.address().clone()).collect()
+    }
+
+    /// What it knows about its connections at the moment. No I/O.
+    #[must_use]
+    pub fn stats(&self) -> ConnectionStats {
+        self.counts
+            .with(self.router.nodes().iter().map(|node| node.stats()))
     }
 
     fn reading(&self) -> Result<Deadline, CacheError> {
@@ -188,7 +266,7 @@ impl ValkeyClient {
     /// Runs a script by its digest, and by its text where the server does not know it yet.
     async fn run(
         &self,
-        script: &'static Script,
+        script: &Script,
         key: &str,
         arguments: &[&[u8]],
         effect: Effect,
@@ -204,7 +282,7 @@ impl ValkeyClient {
         let known = command("EVALSHA", script.digest());
         match self.router.send(&known, deadline).await? {
             Reply::Error(error) if error.code == "NOSCRIPT" => {
-                self.call(&command("EVAL", script.text), deadline).await
+                self.call(&command("EVAL", script.text()), deadline).await
             }
             reply => accept(reply, known.name()),
         }
@@ -227,7 +305,7 @@ impl ValkeyClient {
     /// Counts over `keys` of any slots by `name`: as few commands as the topology allows.
     async fn count(
         &self,
-        name: &'static str,
+        name: &str,
         effect: Effect,
         keys: &[&str],
         deadline: Deadline,
@@ -267,9 +345,17 @@ impl Drop for ValkeyClient {
 }
 
 impl fmt::Debug for ValkeyClient {
+    /// One short line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ValkeyClient")
-            .field("router", &self.router)
-            .finish_non_exhaustive()
+        let primaries = self.router.primaries();
+        f.write_str("ValkeyClient(")?;
+        match (&self.router, primaries.as_slice()) {
+            (Router::Cluster(_), [_]) => f.write_str("cluster, 1 primary")?,
+            (Router::Cluster(_), primaries) => write!(f, "cluster, {} primaries", primaries.len())?,
+            (Router::Single(_), []) => f.write_str("no primary known")?,
+            // A name may be long, and this is one short line.
+            (Router::Single(_), [primary, ..]) => write!(f, "{:.80}", primary.address().to_string())?,
+        }
+        f.write_str(")")
     }
 }

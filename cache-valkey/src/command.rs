@@ -10,11 +10,13 @@ use crate::reply::Reply;
 /// One command with borrowed arguments.
 #[derive(Clone)]
 pub(crate) struct Command<'a> {
-    name: &'static str,
+    name: &'a str,
     arguments: Arguments<'a>,
     key: Option<&'a [u8]>,
     effect: Effect,
     answer: ScriptAnswer,
+    /// Whether any reply may be its own: what a caller asks for by name has options that are not known here.
+    takes_any_reply: bool,
 }
 
 /// What the script answers that a command runs.
@@ -70,39 +72,41 @@ pub(crate) enum Argument<'a> {
 /// What a command does to the server, and so whether it may be sent twice.
 /// The order is that of care: the effect of a batch is the greatest of its commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Effect {
-    /// Reads only: any node of the shard may answer, and it may be repeated.
+pub enum Effect {
+    /// Reads only: a replica may answer, as `CACHE_READ_FROM` says, and a lost call is repeated.
     Read,
-    /// Writes, and doing it twice is doing it once.
+    /// Writes, and doing it twice is doing it once (`HSET`, `SADD`): a lost call is repeated.
     Write,
-    /// Writes, and doing it twice is different: never repeated while the outcome of a try is unknown.
+    /// Writes, and doing it twice is different (`LPUSH`, `HINCRBY`): never repeated while the outcome of a try is
+    /// unknown.
     WriteOnce,
 }
 
 impl<'a> Command<'a> {
     /// A command that reads.
-    pub(crate) const fn read(name: &'static str) -> Self {
+    pub(crate) const fn read(name: &'a str) -> Self {
         Self::new(name, Effect::Read)
     }
 
     /// A command that writes, and may be repeated.
-    pub(crate) const fn write(name: &'static str) -> Self {
+    pub(crate) const fn write(name: &'a str) -> Self {
         Self::new(name, Effect::Write)
     }
 
     /// A command that writes, and must not be done twice.
-    pub(crate) const fn write_once(name: &'static str) -> Self {
+    pub(crate) const fn write_once(name: &'a str) -> Self {
         Self::new(name, Effect::WriteOnce)
     }
 
     /// A command with this effect.
-    pub(crate) const fn new(name: &'static str, effect: Effect) -> Self {
+    pub(crate) const fn new(name: &'a str, effect: Effect) -> Self {
         Self {
             name,
             arguments: Arguments::NONE,
             key: None,
             effect,
             answer: ScriptAnswer::Int,
+            takes_any_reply: false,
         }
     }
 
@@ -112,10 +116,23 @@ impl<'a> Command<'a> {
         self
     }
 
+    /// A command that a caller has named, with this effect: whatever answers it is its reply.
+    pub(crate) const fn named(name: &'a str, effect: Effect) -> Self {
+        let mut command = Self::new(name, effect);
+        command.takes_any_reply = true;
+        command
+    }
+
     /// Appends a key. The first one routes the command.
     pub(crate) fn key(mut self, key: &'a [u8]) -> Self {
         self.key.get_or_insert(key);
         self.arg(key)
+    }
+
+    /// Is routed by `key`, unless a key that was appended does that. Appends nothing.
+    pub(crate) fn routed_by(mut self, key: &'a [u8]) -> Self {
+        self.key.get_or_insert(key);
+        self
     }
 
     /// Appends an argument.
@@ -153,7 +170,7 @@ impl<'a> Command<'a> {
         self.arguments.push(argument);
     }
 
-    pub(crate) const fn name(&self) -> &'static str {
+    pub(crate) const fn name(&self) -> &'a str {
         self.name
     }
 
@@ -175,17 +192,18 @@ impl<'a> Command<'a> {
     pub(crate) fn is_answered_by(&self, reply: &Reply) -> bool {
         match (self.name, reply) {
             (_, Reply::Error(_)) => true,
+            _ if self.takes_any_reply => true,
             ("GET" | "GETDEL" | "GETEX", _) => matches!(reply, Reply::Bulk(_) | Reply::Nil),
-            ("EVAL" | "EVALSHA", _) if self.answer == ScriptAnswer::Value => {
-                matches!(reply, Reply::Bulk(_) | Reply::Nil)
-            }
+            ("EVAL" | "EVALSHA", _) => match self.answer {
+                ScriptAnswer::Int => matches!(reply, Reply::Int(_)),
+                ScriptAnswer::Value => matches!(reply, Reply::Bulk(_) | Reply::Nil),
+            },
             ("MGET", _) => matches!(reply, Reply::Array(_)),
             ("SET", _) => matches!(reply, Reply::Status(_) | Reply::Nil),
             ("PING", _) => matches!(reply, Reply::Status(_)),
-            (
-                "INCR" | "INCRBY" | "UNLINK" | "EXISTS" | "PEXPIRE" | "PTTL" | "DELIFEQ" | "EVAL" | "EVALSHA",
-                _,
-            ) => matches!(reply, Reply::Int(_)),
+            ("INCR" | "INCRBY" | "UNLINK" | "EXISTS" | "PEXPIRE" | "PTTL" | "DELIFEQ", _) => {
+                matches!(reply, Reply::Int(_))
+            }
             _ => true,
         }
     }

@@ -5,6 +5,9 @@ use std::time::Duration;
 use cache_core::clock::{self, Instant};
 use cache_core::{CacheError, Stage};
 
+/// The longest time that a call can be given. Instants are exact for far longer, on every system.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// The instant by which a call must have ended.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Deadline {
@@ -13,8 +16,9 @@ pub(crate) struct Deadline {
 }
 
 impl Deadline {
-    /// `after` from now.
+    /// `after` from now; at most a year.
     pub(crate) fn after(after: Duration) -> Self {
+        let after = after.min(LONGEST);
         Self {
             at: clock::now() + after,
             after,

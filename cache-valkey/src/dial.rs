@@ -31,6 +31,7 @@ use crate::error::{accept, from_login};
 use crate::identity::{Expected, Ids, ServerKind};
 use crate::reply::Reply;
 use crate::resolve::Resolve;
+use crate::stats::Counts;
 use crate::tls::{self, Tls};
 use crate::tracking::{Agreement, Feed, Tracking};
 use crate::wire::{Connection, Events, Greeted, Handshake, HandshakeError, Protocol, Stream, Wire};
@@ -44,6 +45,7 @@ pub(crate) struct Dialer {
     credentials: Arc<dyn CredentialsSource>,
     resolve: Arc<dyn Resolve>,
     db: u32,
+    client_name: Option<String>,
     limits: Limits,
     feed: Arc<Feed>,
     wire: Wire,
@@ -51,6 +53,7 @@ pub(crate) struct Dialer {
     kind: ServerKind,
     /// The nodes of the cluster that is believed in; none outside of a cluster, and before the first view of it.
     known: ArcSwap<Ids>,
+    counts: Arc<Counts>,
 }
 
 /// How much, and how long.
@@ -110,6 +113,7 @@ impl Dialer {
             credentials,
             resolve,
             db,
+            client_name: config.client_name.clone(),
             limits: Limits {
                 connections: usize::try_from(config.pool_size).unwrap_or(usize::MAX).max(1),
                 dial_timeout: config.dial_timeout,
@@ -125,6 +129,7 @@ impl Dialer {
                 _ => ServerKind::Single,
             },
             known: ArcSwap::default(),
+            counts: Arc::default(),
         })
     }
 
@@ -153,6 +158,11 @@ impl Dialer {
     pub(crate) const fn close_idle_after(mut self, idle: Duration) -> Self {
         self.limits.idle = idle;
         self
+    }
+
+    /// What is counted of the connections that it makes for nodes.
+    pub(crate) const fn counts(&self) -> &Arc<Counts> {
+        &self.counts
     }
 
     pub(crate) const fn limits(&self) -> Limits {
@@ -335,6 +345,11 @@ impl Dialer {
         let hello = Command::read("HELLO").int(3);
         let select = Command::read("SELECT").int(db);
         let readonly = Command::read("READONLY");
+        let name = self
+            .client_name
+            .as_deref()
+            .filter(|_| matches!(greeted, Greeted::Resp3(_)));
+        let name = name.map(|name| Command::read("CLIENT").arg("SETNAME").arg(name));
         let (greeting, has_pushes) = match &greeted {
             Greeted::Resp3(reply) => (Greeting::read(reply), true),
             Greeted::Resp2 => (Greeting::default(), false),
@@ -355,6 +370,7 @@ impl Dialer {
         if mode == Mode::Replica {
             setup.push(&readonly);
         }
+        setup.extend(&name);
         let mut replies = connection.send_batch(&setup, deadline).await?.into_iter();
         let agreed = replies.by_ref().take(settled_from).take(requests.len()).collect();
         let tracking = match (mode, has_pushes) {
@@ -384,6 +400,8 @@ impl Dialer {
                     format!("the server has no database {}: {}", self.db, error.detail),
                 )))
             }
+            // A connection without its name is as good.
+            ("CLIENT", Reply::Error(_)) => Ok(()),
             // A server that is no cluster knows no READONLY, and its replicas serve reads without it.
             ("READONLY", Reply::Error(error)) if error.code == "ERR" => Ok(()),
             (name, reply) => accept(reply, name).map(drop),

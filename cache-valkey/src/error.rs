@@ -14,12 +14,21 @@ use crate::reply::{Reply, ServerError};
 /// |---|---|
 /// | `LOADING` `MASTERDOWN` `CLUSTERDOWN` `TRYAGAIN` `BUSY` `READONLY` `FAILOVER` `NOREPLICAS` | `Unavailable`, not ready, not applied |
 /// | `ERR max number of clients reached` | `Unavailable`, not ready, not applied |
+/// | what a proxy says of its servers ([`behind_proxy`]) | `Unavailable`, not applied or unknown |
 /// | `NOAUTH` `WRONGPASS` | `Unauthorized` |
 /// | `NOPERM` | `Denied` |
 /// | `MOVED` `ASK` outside of cluster mode | `Config`, naming `CACHE_MODE` |
 /// | anything else, such as `WRONGTYPE` `OOM` `ERR` | `Rejected` with the server's code |
-pub(crate) fn from_server(error: &ServerError, command: &'static str) -> CacheError {
+pub(crate) fn from_server(error: &ServerError, command: &str) -> CacheError {
     let detail = words(&error.detail);
+    if let Some((reason, outcome)) = behind_proxy(error) {
+        return CacheError::Unavailable {
+            reason,
+            detail: format!("a proxy says of a server behind it: {} {detail}", error.code).into(),
+            outcome,
+            source: None,
+        };
+    }
     match error.code.as_str() {
         "LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN" | "BUSY" | "READONLY" | "FAILOVER" | "NOREPLICAS" => {
             CacheError::Unavailable {
@@ -47,7 +56,7 @@ pub(crate) fn from_server(error: &ServerError, command: &'static str) -> CacheEr
                 .into(),
             source: None,
         },
-        "NOPERM" => CacheError::Denied { command: command.into(), detail: detail.into_owned().into() },
+        "NOPERM" => CacheError::Denied { command: command.to_owned().into(), detail: detail.into_owned().into() },
         "MOVED" | "ASK" => CacheError::Config(ConfigError::one(
             "CACHE_MODE",
             "the server is part of a cluster and this key lives on another node; set CACHE_MODE=cluster",
@@ -56,12 +65,42 @@ pub(crate) fn from_server(error: &ServerError, command: &'static str) -> CacheEr
     }
 }
 
+/// What a proxy means that says why a server behind it did not answer: twemproxy in the system's words, Envoy in its own.
+fn behind_proxy(error: &ServerError) -> Option<(Unavailability, Outcome)> {
+    const NOT_SENT: [&str; 4] = [
+        "ERR Connection refused",
+        "ERR Host is down",
+        "ERR No route to host",
+        "no upstream host",
+    ];
+    const MAYBE_SENT: [&str; 5] = [
+        "ERR Connection timed out",
+        "ERR Connection reset by peer",
+        "ERR Broken pipe",
+        "upstream failure",
+        "upstream disconnected",
+    ];
+    let is = |line: &&str| {
+        let rest = line
+            .strip_prefix(error.code.as_str())
+            .and_then(|rest| rest.strip_prefix(' '));
+        rest.is_some_and(|words| error.detail.starts_with(words))
+    };
+    if NOT_SENT.iter().any(|line| is(&line)) {
+        return Some((Unavailability::NotReady, Outcome::NotApplied));
+    }
+    MAYBE_SENT
+        .iter()
+        .any(|line| is(&line))
+        .then_some((Unavailability::Lost, Outcome::Unknown))
+}
+
 /// What to check about a refused login if the source of the credentials does not know better.
 const CHECK_LOGIN: &str = "; check CACHE_USERNAME and CACHE_PASSWORD";
 
 /// What a server's refusal of a login (`HELLO` or `AUTH`) means: as [`from_server`], and some servers refuse
 /// credentials under the code `ERR`.
-pub(crate) fn from_login(error: &ServerError, command: &'static str) -> CacheError {
+pub(crate) fn from_login(error: &ServerError, command: &str) -> CacheError {
     let words = error.detail.to_ascii_lowercase();
     let refused = [
         "invalid username-password pair",
@@ -106,7 +145,7 @@ pub(crate) fn with_check(error: CacheError, check: &str) -> CacheError {
 }
 
 /// The reply, unless it is a refusal.
-pub(crate) fn accept(reply: Reply, command: &'static str) -> Result<Reply, CacheError> {
+pub(crate) fn accept(reply: Reply, command: &str) -> Result<Reply, CacheError> {
     match reply {
         Reply::Error(error) => Err(from_server(&error, command)),
         reply => Ok(reply),
@@ -164,6 +203,23 @@ mod tests {
         let error = refusal("ERR", "max number of clients reached");
         assert!(error.is_transient());
         assert!(error.to_string().contains("max number of clients"), "{error}");
+    }
+
+    #[test]
+    fn what_a_proxy_says_of_its_servers_is_unavailable() {
+        for (code, detail, outcome) in [
+            ("ERR", "Connection refused", Outcome::NotApplied),
+            ("ERR", "Host is down", Outcome::NotApplied),
+            ("ERR", "Connection timed out", Outcome::Unknown),
+            ("no", "upstream host", Outcome::NotApplied),
+            ("upstream", "failure", Outcome::Unknown),
+        ] {
+            let error = refusal(code, detail);
+            assert!(error.is_transient(), "{code} {detail}");
+            assert_eq!(error.outcome(), outcome, "{code} {detail}");
+        }
+        assert!(!refusal("ERR", "no such key").is_transient());
+        assert!(!refusal("", "").is_transient());
     }
 
     #[test]

@@ -75,6 +75,7 @@ pub(crate) async fn look(
     dialer: &Arc<Dialer>,
     deadline: Deadline,
 ) -> Result<(), CacheError> {
+    dialer.counts().refreshing();
     match guide {
         Guide::Primary => {
             let replicas = replicas_of(&single.primary()?, deadline).await?;

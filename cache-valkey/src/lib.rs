@@ -31,12 +31,17 @@ mod script;
 mod sentinel;
 mod single;
 mod startup;
+mod stats;
 mod tls;
 mod tracking;
 mod upkeep;
 mod wire;
 
-pub use client::{Builder, MAX_VALUE_LEN, ValkeyClient};
+pub use client::{Builder, MAX_VALUE_LEN, Request, ValkeyClient};
+pub use command::Effect;
+pub use reply::{Reply, ServerError};
 pub use resolve::Resolve;
+pub use script::Script;
+pub use stats::{ConnectionStats, NodeStats};
 pub use tracking::Tracking;
 pub use wire::Wire;

@@ -34,6 +34,7 @@ use crate::deadline::Deadline;
 use crate::dial::{Dialed, Dialer, Greeting, Mode};
 use crate::identity::Expected;
 use crate::reply::Reply;
+use crate::stats::NodeStats;
 use crate::tracking::{Member, Witness};
 pub(crate) use link::Link;
 use link::LinkEvents;
@@ -57,6 +58,8 @@ pub(crate) struct Node {
     /// Wakes the keeper; shared with it so that it can wait without keeping the node alive.
     work: Arc<Notify>,
     keeper: Arc<Background>,
+    /// Whether there has been a connection.
+    has_connected: AtomicBool,
     wants_more: AtomicBool,
     /// Whether further connections cannot be opened at the moment.
     cannot_grow: AtomicBool,
@@ -83,16 +86,20 @@ impl Blueprint {
             node: self.node.clone(),
             witness: Arc::clone(&witness),
         });
+        let dialed = self
+            .dialer
+            .dial(&self.address, self.mode, &self.expected, events)
+            .await;
         let Dialed {
             connection,
             greeting,
             valid_for,
             tracking,
             ..
-        } = self
-            .dialer
-            .dial(&self.address, self.mode, &self.expected, events)
-            .await?;
+        } = dialed.inspect_err(|_| self.dialer.counts().dial_failed())?;
+        if let Some(node) = self.node.upgrade() {
+            node.count_connection();
+        }
         witness.agreed(tracking, greeting.replica);
         let max_age = self.dialer.limits().max_age;
         let node = self.node.clone();
@@ -136,6 +143,7 @@ impl Node {
             greeting: ArcSwap::default(),
             work: Arc::new(Notify::new()),
             keeper: Background::new(),
+            has_connected: AtomicBool::new(false),
             wants_more: AtomicBool::new(false),
             cannot_grow: AtomicBool::new(false),
             rest: Rest::new(),
@@ -291,6 +299,29 @@ impl Node {
             Health::Down(_) | Health::Connecting { is_slow: true } => self.keeper.is_seen(clock::now()),
             Health::Up | Health::Idle | Health::Connecting { is_slow: false } => false,
         }
+    }
+
+    /// Counts a connection that was opened, before it is in use.
+    fn count_connection(&self) {
+        let is_first = !self.has_connected.swap(true, Ordering::Relaxed);
+        let has_other = || self.links.load().iter().any(|link| !link.connection.is_closed());
+        if !is_first && !has_other() {
+            self.dialer.counts().reconnected();
+        }
+    }
+
+    /// What is known of the connections that calls go over.
+    pub(crate) fn stats(&self) -> NodeStats {
+        let mut stats = NodeStats::new(self.address.clone());
+        for link in self.links.load().iter() {
+            if !link.connection.is_closed() {
+                let traffic = link.connection.traffic();
+                stats.connections += 1;
+                stats.calls_in_flight += u64::from(traffic.in_flight());
+                stats.bytes_in_flight += traffic.unwritten();
+            }
+        }
+        stats
     }
 
     pub(crate) const fn address(&self) -> &Address {

@@ -2,48 +2,53 @@
 
 #[cfg(test)]
 pub(crate) mod foreign;
+mod refusal;
 
 use std::borrow::Cow;
 use std::fmt;
 
 use bytes::Bytes;
-use cache_core::CacheError;
+use cache_core::{CacheError, integer};
+
+pub use refusal::ServerError;
 
 /// One reply of a server.
+///
+/// Servers that speak the older protocol (RESP2) have fewer kinds: a map comes as a flat array, a boolean as an
+/// integer, a double as bytes. The methods that read a reply take both.
+///
+/// `Debug` shows the kind of a reply and its size, never its content.
 #[derive(Clone, PartialEq)]
-pub(crate) enum Reply {
+#[non_exhaustive]
+pub enum Reply {
+    /// There is nothing.
     Nil,
+    /// An integer.
     Int(i64),
+    /// Bytes. They may share a buffer of up to 64 KiB with other replies: copy what you keep for long.
     Bulk(Bytes),
     /// A status such as `OK`.
     Status(Cow<'static, str>),
+    /// A boolean.
     Bool(bool),
+    /// A floating-point number.
     Double(f64),
     /// An array, a set, or a push.
     Array(Vec<Reply>),
+    /// A map, in the order of the server.
     Map(Vec<(Reply, Reply)>),
-    /// The server refused this one command.
+    /// A refusal. [`ValkeyClient::command`](crate::ValkeyClient::command) answers a refusal of the whole command as an
+    /// error; this is one inside an array, as scripts may answer.
     Error(Box<ServerError>),
 }
 
-/// A server's refusal: its code (`WRONGTYPE`) and its words.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ServerError {
-    pub(crate) code: String,
-    pub(crate) detail: String,
-}
-
-impl fmt::Display for ServerError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the server said {} {}", self.code, self.detail)
-    }
-}
-
-impl std::error::Error for ServerError {}
-
 impl Reply {
-    /// Bytes, or nothing where the reply is nil.
-    pub(crate) fn into_value(self) -> Result<Option<Bytes>, CacheError> {
+    /// The bytes, or nothing if the reply is nil.
+    ///
+    /// # Errors
+    ///
+    /// [`CacheError::Corrupt`] if the reply is of another kind. The text names the kind, not the content.
+    pub fn into_value(self) -> Result<Option<Bytes>, CacheError> {
         match self {
             Self::Bulk(bytes) => Ok(Some(bytes)),
             Self::Status(text) => Ok(Some(text.into_owned().into())),
@@ -52,12 +57,24 @@ impl Reply {
         }
     }
 
-    /// An integer.
-    pub(crate) fn into_int(self) -> Result<i64, CacheError> {
+    /// The integer; a boolean is 0 or 1.
+    ///
+    /// # Errors
+    ///
+    /// As [`into_value`](Self::into_value).
+    pub fn into_int(self) -> Result<i64, CacheError> {
         match self {
             Self::Int(value) => Ok(value),
             Self::Bool(value) => Ok(i64::from(value)),
             other => Err(other.unexpected("an integer")),
+        }
+    }
+
+    /// The number, exact over all of `i64`: an integer, or bytes that are one.
+    pub(crate) fn into_exact_int(self) -> Result<i64, CacheError> {
+        match &self {
+            Self::Bulk(digits) => integer::parse(digits).ok_or_else(|| self.unexpected("an integer")),
+            _ => self.into_int(),
         }
     }
 
@@ -67,16 +84,70 @@ impl Reply {
         u64::try_from(value).map_err(|_| Self::Int(value).unexpected("a count"))
     }
 
-    /// An array.
-    pub(crate) fn into_array(self) -> Result<Vec<Self>, CacheError> {
+    /// The boolean; of the older protocol the integers 0 and 1.
+    ///
+    /// # Errors
+    ///
+    /// As [`into_value`](Self::into_value).
+    pub fn into_bool(self) -> Result<bool, CacheError> {
+        match self {
+            Self::Bool(value) => Ok(value),
+            Self::Int(value @ (0 | 1)) => Ok(value == 1),
+            other => Err(other.unexpected("a boolean")),
+        }
+    }
+
+    /// The floating-point number; of the older protocol its text. `None` if the reply is nil.
+    ///
+    /// # Errors
+    ///
+    /// As [`into_value`](Self::into_value).
+    pub fn into_double(self) -> Result<Option<f64>, CacheError> {
+        match &self {
+            Self::Double(value) => Ok(Some(*value)),
+            Self::Nil => Ok(None),
+            _ => match self.as_text().and_then(|text| text.parse().ok()) {
+                Some(value) => Ok(Some(value)),
+                None => Err(self.unexpected("a double")),
+            },
+        }
+    }
+
+    /// The items of an array or a set.
+    ///
+    /// # Errors
+    ///
+    /// As [`into_value`](Self::into_value).
+    pub fn into_array(self) -> Result<Vec<Self>, CacheError> {
         match self {
             Self::Array(items) => Ok(items),
             other => Err(other.unexpected("an array")),
         }
     }
 
-    /// Text, whether it came as a status or as bytes.
-    pub(crate) fn as_text(&self) -> Option<&str> {
+    /// The pairs of a map; of the older protocol of the flat array that comes for one.
+    ///
+    /// # Errors
+    ///
+    /// As [`into_value`](Self::into_value).
+    pub fn into_map(self) -> Result<Vec<(Self, Self)>, CacheError> {
+        match self {
+            Self::Map(pairs) => Ok(pairs),
+            Self::Array(items) if items.len() % 2 == 0 => {
+                let mut pairs = Vec::with_capacity(items.len() / 2);
+                let mut items = items.into_iter();
+                while let (Some(key), Some(value)) = (items.next(), items.next()) {
+                    pairs.push((key, value));
+                }
+                Ok(pairs)
+            }
+            other => Err(other.unexpected("a map")),
+        }
+    }
+
+    /// Text, whether it came as a status or as bytes; `None` if it is not UTF-8, or no text.
+    #[must_use]
+    pub fn as_text(&self) -> Option<&str> {
         match self {
             Self::Status(text) => Some(text),
             Self::Bulk(bytes) => std::str::from_utf8(bytes).ok(),
@@ -85,7 +156,8 @@ impl Reply {
     }
 
     /// The value of `name` in a map, or in the flat array that older protocols send for one.
-    pub(crate) fn field(&self, name: &str) -> Option<&Self> {
+    #[must_use]
+    pub fn field(&self, name: &str) -> Option<&Self> {
         match self {
             Self::Map(pairs) => pairs
                 .iter()
@@ -137,6 +209,28 @@ mod tests {
             "corrupt: the server answered 7 bytes instead of an integer"
         );
         assert!(Reply::Int(-1).into_count().is_err());
+    }
+
+    #[test]
+    fn both_protocols_are_read_alike() {
+        let pair = || (Reply::Bulk("a".into()), Reply::Int(1));
+        let (key, value) = pair();
+        assert_eq!(Reply::Map(vec![pair()]).into_map().unwrap(), [pair()]);
+        assert_eq!(Reply::Array(vec![key, value]).into_map().unwrap(), [pair()]);
+        assert!(Reply::Array(vec![Reply::Nil]).into_map().is_err());
+        for reply in [Reply::Bool(true), Reply::Int(1)] {
+            assert!(reply.into_bool().unwrap());
+        }
+        assert!(Reply::Int(2).into_bool().is_err());
+        for reply in [Reply::Double(0.5), Reply::Bulk("0.5".into())] {
+            assert_eq!(reply.into_double().unwrap(), Some(0.5));
+        }
+        assert_eq!(Reply::Nil.into_double().unwrap(), None);
+        assert!(Reply::Bulk("hunter2".into()).into_double().is_err());
+        for reply in [Reply::Int(i64::MAX), Reply::Bulk("9223372036854775807".into())] {
+            assert_eq!(reply.into_exact_int().unwrap(), i64::MAX);
+        }
+        assert!(Reply::Bulk("1e3".into()).into_exact_int().is_err());
     }
 
     #[test]

@@ -139,6 +139,17 @@ impl Router {
         }
     }
 
+    /// Every node that is known, replicas included.
+    pub(crate) fn nodes(&self) -> Vec<Arc<Node>> {
+        match self {
+            Self::Single(single) => {
+                let primary = single.primary().into_iter();
+                primary.chain(single.replicas().iter().map(Arc::clone)).collect()
+            }
+            Self::Cluster(cluster) => cluster.nodes(),
+        }
+    }
+
     /// Whether one command may name keys of any slots.
     pub(crate) const fn takes_keys_together(&self) -> bool {
         matches!(self, Self::Single(_))

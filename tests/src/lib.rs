@@ -69,6 +69,7 @@ pub mod server;
 pub mod shared;
 pub mod skip;
 pub mod terminal;
+pub mod twemproxy;
 pub mod wait;
 
 pub use certificates::{Certificates, Identity};
@@ -87,4 +88,5 @@ pub use sentinel::{SentinelOptions, SentinelSet};
 pub use server::{Server, ServerOptions, Tls};
 pub use shared::{Kind, Shared, shared};
 pub use terminal::Terminal;
+pub use twemproxy::Twemproxy;
 pub use wait::until;

@@ -35,13 +35,15 @@ pub enum Kind {
     Valkey9,
     /// Three primaries, Valkey 9.
     Valkey9Cluster,
+    /// One Redis 6.2.
+    Redis6,
     /// One Redis 7.0.
     Redis7,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Single,
         Self::Tls,
         Self::Sentinel,
@@ -49,6 +51,7 @@ impl Kind {
         Self::ClusterTls,
         Self::Valkey9,
         Self::Valkey9Cluster,
+        Self::Redis6,
         Self::Redis7,
     ];
 }
@@ -94,6 +97,7 @@ impl Running {
     pub async fn start(kind: Kind) -> Result<Self> {
         let version = match kind {
             Kind::Valkey9 | Kind::Valkey9Cluster => Version::Valkey9,
+            Kind::Redis6 => Version::Redis6,
             Kind::Redis7 => Version::Redis7,
             Kind::Single | Kind::Tls | Kind::Sentinel | Kind::Cluster | Kind::ClusterTls => Version::Valkey8,
         };
@@ -105,7 +109,7 @@ impl Running {
             certificates = Some(made);
         }
         let (servers, addresses) = match kind {
-            Kind::Single | Kind::Tls | Kind::Valkey9 | Kind::Redis7 => {
+            Kind::Single | Kind::Tls | Kind::Valkey9 | Kind::Redis6 | Kind::Redis7 => {
                 let server = Server::start(node).await?;
                 let address = server.address();
                 (Servers::Single(server), vec![address])

@@ -25,9 +25,10 @@ async fn every_version_starts_and_answers() -> Result<()> {
         (Version::Valkey8, "8."),
         (Version::Valkey9, "9."),
         (Version::Redis7, "7.0."),
+        (Version::Redis6, "6.2."),
     ] {
         let server = Server::start(ServerOptions::new(version)).await?;
-        let field = if version == Version::Redis7 {
+        let field = if matches!(version, Version::Redis6 | Version::Redis7) {
             "redis_version"
         } else {
             "valkey_version"

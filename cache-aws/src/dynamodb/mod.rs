@@ -25,8 +25,8 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::StalledStreamProtectionConfig;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
-use cache_core::config::Startup;
-use cache_core::{CacheError, ConfigError};
+use cache_core::config::{DynamoDbConfig, Startup};
+use cache_core::{CacheConfig, CacheError};
 use tokio::sync::watch;
 
 pub use self::cost::{DynamoDbStats, METRICS, Metric, markdown};
@@ -198,8 +198,9 @@ impl DynamoClientBuilder {
     ///
     /// # Errors
     ///
-    /// [`CacheError::Config`] if the table is missing or has another key; [`CacheError::Unauthorized`] and
-    /// [`CacheError::Denied`] for credentials that cannot be used; with [`Startup::Fail`] also
+    /// [`CacheError::InvalidInput`] for [options](DynamoDbOptions) that no call could go by, and [`CacheError::Config`] for a
+    /// name that no table can have; [`CacheError::Config`] if the table is missing or has another key;
+    /// [`CacheError::Unauthorized`] and [`CacheError::Denied`] for credentials that cannot be used; with [`Startup::Fail`] also
     /// [`CacheError::Unavailable`] and [`CacheError::Timeout`] if DynamoDB does not answer. A role that may not
     /// describe the table is no error; the first calls show then what is wrong.
     ///
@@ -207,10 +208,10 @@ impl DynamoClientBuilder {
     ///
     /// Cancel safe.
     pub async fn connect(self) -> Result<DynamoClient, CacheError> {
-        if self.table.is_empty() {
-            let error = ConfigError::one("CACHE_DYNAMODB_TABLE", "must be the name of a table");
-            return Err(error.into());
-        }
+        CacheConfig::builder()
+            .dynamodb(DynamoDbConfig::new(&*self.table))
+            .build()?;
+        self.options.check()?;
         let clock = Arc::new(TableClock::new(self.wall));
         let client = sdk(&self.aws, self.options.connect_timeout, Some(&clock));
         let table = Table {

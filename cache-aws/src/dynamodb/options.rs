@@ -1,6 +1,9 @@
 //! How a [`DynamoClient`](super::DynamoClient) reads, writes and waits.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
+
+use cache_core::CacheError;
 
 /// How a [`DynamoClient`](super::DynamoClient) reads, writes and waits.
 ///
@@ -90,6 +93,38 @@ impl DynamoDbOptions {
     }
 }
 
+impl DynamoDbOptions {
+    /// Refuses what no call could go by. The fields are public, so this is asked where a client is made.
+    pub(super) fn check(&self) -> Result<(), CacheError> {
+        let times = [
+            ("read_timeout", self.read_timeout),
+            ("write_timeout", self.write_timeout),
+            ("connect_timeout", self.connect_timeout),
+        ];
+        let refuse = |argument, reason: &'static str| {
+            Err(CacheError::InvalidInput {
+                argument,
+                reason: reason.into(),
+            })
+        };
+        for (argument, time) in times {
+            if !TIMEOUTS.contains(&time) {
+                return refuse(argument, "takes 1 ms to 1 hour");
+            }
+        }
+        if self.max_retries > MOST_RETRIES {
+            return refuse("max_retries", "takes at most 100");
+        }
+        if self.parallel_requests == 0 {
+            return refuse("parallel_requests", "takes 1 or more");
+        }
+        Ok(())
+    }
+}
+
+const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(3600);
+const MOST_RETRIES: u32 = 100;
+
 impl Default for DynamoDbOptions {
     fn default() -> Self {
         Self {
@@ -99,6 +134,40 @@ impl Default for DynamoDbOptions {
             max_retries: 5,
             parallel_requests: 8,
             consistency: Consistency::Strong,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Change = fn(&mut DynamoDbOptions);
+
+    #[test]
+    fn options_that_no_call_could_go_by_are_refused_by_name() {
+        assert!(DynamoDbOptions::default().check().is_ok());
+        let cases: [(&str, Change); 7] = [
+            ("read_timeout", |options| options.read_timeout = Duration::MAX),
+            ("read_timeout", |options| options.read_timeout = Duration::ZERO),
+            ("write_timeout", |options| options.write_timeout = Duration::MAX),
+            ("connect_timeout", |options| {
+                options.connect_timeout = Duration::ZERO
+            }),
+            ("connect_timeout", |options| {
+                options.connect_timeout = Duration::MAX
+            }),
+            ("max_retries", |options| options.max_retries = 101),
+            ("parallel_requests", |options| options.parallel_requests = 0),
+        ];
+        for (argument, change) in cases {
+            let mut options = DynamoDbOptions::default();
+            change(&mut options);
+            let error = options.check().unwrap_err().to_string();
+            assert!(
+                error.starts_with(&format!("invalid {argument}: takes ")),
+                "{error}"
+            );
         }
     }
 }

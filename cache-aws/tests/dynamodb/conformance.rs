@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use aws_sdk_dynamodb::types::AttributeValue;
 use cache_aws::dynamodb::{DynamoClient, DynamoDbOptions};
-use cache_core::conformance::{Outage, Subject};
+use cache_core::conformance::{ForeignValues, Outage, Subject};
 
 use crate::double::{Act, Double};
 use crate::emulator::{Emulator, TABLE, aws};
@@ -39,10 +40,25 @@ impl Outage for Unreachable {
     }
 }
 
+/// Another program, whose items have a text where the cache has its value.
+struct Texts(aws_sdk_dynamodb::Client);
+
+#[async_trait]
+impl ForeignValues for Texts {
+    async fn put(&self, key: &str) {
+        let put = self.0.put_item().table_name(TABLE);
+        let put = put.item("key", AttributeValue::S(key.to_owned()));
+        let put = put.item("value", AttributeValue::S("text".to_owned()));
+        put.send().await.unwrap();
+    }
+}
+
 cache_core::conformance_tests! {
-    mod dynoxide in real time = async {
+    mod dynoxide in real time with foreign = async {
         let emulator = Emulator::start().await;
-        subject(emulator.builder().await.options(options()).connect().await.unwrap())
+        let texts = Texts(emulator.raw());
+        let client = emulator.builder().await.options(options()).connect().await.unwrap();
+        subject(client).with_foreign_values(texts)
     };
 }
 

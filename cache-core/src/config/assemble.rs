@@ -196,6 +196,7 @@ impl Assembly<'_> {
             Authentication::Iam { .. } => Some(IAM_CONNECTION_AGE),
             _ => None,
         });
+        config.client_name.clone_from(&values.client_name);
         config.max_retries = values.max_retries.unwrap_or(config.max_retries);
         config
     }

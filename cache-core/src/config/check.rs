@@ -115,6 +115,10 @@ pub(super) fn valkey(config: &ValkeyConfig, addresses: Addresses, problems: &mut
             .max_connection_age
             .is_none_or(|age| CONNECTION_AGES.contains(&age)),
     );
+    check.form(
+        &var::CLIENT_NAME,
+        config.client_name.as_deref().is_none_or(is_client_name),
+    );
     check.form(&var::DIAL_TIMEOUT, TIMEOUTS.contains(&config.dial_timeout));
     check.form(&var::READ_TIMEOUT, TIMEOUTS.contains(&config.read_timeout));
     check.form(&var::WRITE_TIMEOUT, TIMEOUTS.contains(&config.write_timeout));
@@ -206,6 +210,11 @@ impl Check<'_> {
 /// A name that the protocol takes as one word.
 fn is_word(text: &str) -> bool {
     !text.is_empty() && !text.chars().any(|c| c.is_whitespace() || c.is_control())
+}
+
+/// A name of a connection, as every server takes it.
+fn is_client_name(text: &str) -> bool {
+    (1..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 fn is_uri(text: &str) -> bool {

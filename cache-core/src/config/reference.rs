@@ -179,6 +179,11 @@ variables! {
         meaning: "a connection that is older is replaced, without an error to callers; each one up to a tenth earlier, at random",
         scope: Scope::Valkey,
     }
+    CLIENT_NAME {
+        form: "at most 128 printable ASCII characters without spaces",
+        meaning: "the name of the connections in the servers' `CLIENT LIST`; from Redis 6.0 on",
+        scope: Scope::Valkey,
+    }
     DB {
         default: "0",
         form: "a whole number, 0 or more",

@@ -32,6 +32,8 @@ pub struct ValkeyConfig {
     pub read_from: ReadFrom,
     /// The age at which a connection is replaced by a new one, without an error to callers. Default: none.
     pub max_connection_age: Option<Duration>,
+    /// The name of the connections in the servers' `CLIENT LIST`. Default: none.
+    pub client_name: Option<String>,
 }
 
 impl ValkeyConfig {
@@ -49,6 +51,7 @@ impl ValkeyConfig {
             write_timeout: Duration::from_secs(3),
             read_from: ReadFrom::Primary,
             max_connection_age: None,
+            client_name: None,
         }
     }
 
@@ -119,6 +122,14 @@ impl ValkeyConfig {
     #[must_use]
     pub const fn with_max_connection_age(mut self, age: Duration) -> Self {
         self.max_connection_age = Some(age);
+        self
+    }
+
+    /// The name of the connections in the servers' `CLIENT LIST`: at most 128 printable ASCII characters without spaces.
+    /// Default: none. Servers that know no `HELLO` are not told it, and one that refuses it is used without.
+    #[must_use]
+    pub fn with_client_name(mut self, name: impl Into<String>) -> Self {
+        self.client_name = Some(name.into());
         self
     }
 

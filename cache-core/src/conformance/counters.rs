@@ -59,6 +59,51 @@ pub async fn an_integer_is_counted_up_and_down(subject: &Subject) {
     );
 }
 
+/// Scenario 8: a count is exact from end to end of the range, whether the call gives a TTL or not, and whether the key has
+/// one or not. A number that went through a double on its way is wrong from 2^53 on.
+pub async fn incr_by_is_exact_over_all_of_i64_whatever_the_ttl(subject: &Subject) {
+    const EXACT: i64 = 1 << 53;
+    let (cache, key) = (subject.client(), subject.key("exact"));
+    let steps: [(i64, i64, i64); 12] = [
+        (0, EXACT + 1, EXACT + 1),
+        (EXACT, 1, EXACT + 1),
+        (-EXACT, -1, -EXACT - 1),
+        (EXACT + 1, -1, EXACT),
+        (1_234_567_890_123_456_789, 1, 1_234_567_890_123_456_790),
+        (-1_234_567_890_123_456_789, 11, -1_234_567_890_123_456_778),
+        (i64::MAX - 1, 1, i64::MAX),
+        (i64::MAX, 0, i64::MAX),
+        (i64::MAX, -1, i64::MAX - 1),
+        (i64::MIN + 1, -1, i64::MIN),
+        (i64::MIN, i64::MAX, -1),
+        (0, i64::MIN, i64::MIN),
+    ];
+    for has in [Some(LONG), None] {
+        for given in [Some(LONG), None] {
+            for (count, delta, wanted) in steps {
+                let stored = cache.set(&key, count.to_string().into(), has.into()).await;
+                expect::ok(stored, "set of an integer as text");
+                let counted = cache.incr_by(&key, delta, given.into()).await;
+                expect::is(
+                    counted,
+                    wanted,
+                    format_args!(
+                        "{count} and {delta} to be counted together, with the TTL {given:?} on {has:?}"
+                    ),
+                );
+                expect::value(
+                    cache.get(&key).await,
+                    wanted.to_string(),
+                    "the new count as decimal text",
+                );
+            }
+        }
+    }
+    let fresh = subject.key("exact:fresh");
+    let counted = cache.incr_by(&fresh, i64::MAX, LONG.into()).await;
+    expect::is(counted, i64::MAX, "a missing key to be counted from 0");
+}
+
 /// Scenario 8: a value that is no integer is rejected, and stays as it is, and so does its life.
 pub async fn what_is_no_integer_is_rejected_and_stays(subject: &Subject) {
     const TEXTS: [&str; 14] = [

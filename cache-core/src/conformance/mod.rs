@@ -17,7 +17,8 @@
 //! scenarios about lives take no time at all. `in real time` is for clients of a server. The future makes
 //! the [`Subject`], anew for each scenario. What not every backend lets a test do is asked for by name,
 //! so that what is not tested is seen where the tests are listed: `mod cluster in real time with outage`
-//! also runs the scenarios that take a primary away, and needs [`Subject::with_outage`].
+//! also runs the scenarios that take a primary away, and needs [`Subject::with_outage`]; `with foreign` runs those about keys
+//! that hold something other than bytes, and needs [`Subject::with_foreign_values`].
 //!
 //! A scenario panics, with what was expected, where the client breaks the contract.
 //!
@@ -42,6 +43,7 @@ pub mod concurrency;
 pub mod conditional;
 pub mod counters;
 pub mod expiry;
+pub mod foreign;
 pub mod life_bounds;
 pub mod limits;
 pub mod namespaces;
@@ -49,4 +51,4 @@ pub mod reachability;
 
 pub use runner::{Time, run};
 pub use scenario::{Pace, SCENARIOS, Scenario};
-pub use subject::{Load, Outage, Subject};
+pub use subject::{ForeignValues, Load, Outage, Subject};

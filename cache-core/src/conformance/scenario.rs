@@ -3,8 +3,8 @@
 use std::pin::Pin;
 
 use super::Subject;
-use super::{basics, batches, cancellation, closing, concurrency};
-use super::{conditional, counters, expiry, life_bounds, limits, namespaces, reachability};
+use super::{basics, batches, cancellation, closing, concurrency, conditional};
+use super::{counters, expiry, foreign, life_bounds, limits, namespaces, reachability};
 
 /// One promise of the contract, and how to see it kept.
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +60,7 @@ macro_rules! for_each_conformance_scenario {
                 Parallel conditional one_of_many_tasks_deletes_what_is_equal,
                 Timed counters a_counter_starts_at_one_and_never_expires,
                 Timed counters an_integer_is_counted_up_and_down,
+                Timed counters incr_by_is_exact_over_all_of_i64_whatever_the_ttl,
                 Timed counters what_is_no_integer_is_rejected_and_stays,
                 Timed counters an_overflow_is_rejected_and_the_count_stays,
                 Timed counters incr_keeps_the_life,
@@ -88,6 +89,10 @@ macro_rules! for_each_conformance_scenario {
             with_outage {
                 Timed reachability ping_fails_while_a_primary_is_gone,
             }
+            with_foreign {
+                Timed foreign a_key_of_another_type_is_rejected_by_every_read,
+                Timed foreign a_key_of_another_type_is_replaced_and_deleted,
+            }
         }
     };
 }
@@ -110,14 +115,14 @@ macro_rules! for_each_conformance_scenario {
 /// Each `mod` is a module of tests. An `async fn` of its name, which makes the subject, stands beside it.
 #[macro_export]
 macro_rules! conformance_tests {
-    ($(mod $name:ident in $time:ident time $(with $capability:ident)? = $make:expr;)+) => {$(
+    ($(mod $name:ident in $time:ident time $(with $capability:ident)* = $make:expr;)+) => {$(
         async fn $name() -> $crate::conformance::Subject {
             $make.await
         }
 
         mod $name {
             $crate::for_each_conformance_scenario! {
-                conformance_tests_of_a_subject ($name $time $($capability)?)
+                conformance_tests_of_a_subject ($name $time $($capability)*)
             }
         }
     )+};
@@ -131,6 +136,7 @@ macro_rules! conformance_tests_of_a_subject {
         ($make:ident $time:ident)
         every { $($pace:ident $file:ident $name:ident,)+ }
         with_outage { $($outage:tt)+ }
+        with_foreign { $($foreign:tt)+ }
     ) => {$(
         #[test]
         fn $name() {
@@ -138,14 +144,29 @@ macro_rules! conformance_tests_of_a_subject {
         }
     )+};
     (
-        ($make:ident $time:ident outage)
+        ($make:ident $time:ident outage $($more:ident)*)
         every { $($every:tt)+ }
         with_outage { $($outage:tt)+ }
+        with_foreign { $($foreign:tt)+ }
     ) => {
         $crate::conformance_tests_of_a_subject! {
-            ($make $time)
+            ($make $time $($more)*)
             every { $($every)+ $($outage)+ }
             with_outage { none }
+            with_foreign { $($foreign)+ }
+        }
+    };
+    (
+        ($make:ident $time:ident foreign $($more:ident)*)
+        every { $($every:tt)+ }
+        with_outage { $($outage:tt)+ }
+        with_foreign { $($foreign:tt)+ }
+    ) => {
+        $crate::conformance_tests_of_a_subject! {
+            ($make $time $($more)*)
+            every { $($every)+ $($foreign)+ }
+            with_outage { $($outage)+ }
+            with_foreign { none }
         }
     };
 }
@@ -170,6 +191,7 @@ macro_rules! conformance_scenario_list {
         ()
         every { $($pace:ident $file:ident $name:ident,)+ }
         with_outage { $($outage_pace:ident $outage_file:ident $outage_name:ident,)+ }
+        with_foreign { $($foreign_pace:ident $foreign_file:ident $foreign_name:ident,)+ }
     ) => {
         /// Every scenario, also those that need a capability.
         pub const SCENARIOS: &[Scenario] = &[
@@ -182,6 +204,11 @@ macro_rules! conformance_scenario_list {
                 name: stringify!($outage_name),
                 pace: Pace::$outage_pace,
                 run: |subject| Box::pin($outage_file::$outage_name(subject)),
+            },)+
+            $(Scenario {
+                name: stringify!($foreign_name),
+                pace: Pace::$foreign_pace,
+                run: |subject| Box::pin($foreign_file::$foreign_name(subject)),
             },)+
         ];
     };

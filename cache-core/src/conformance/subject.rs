@@ -21,6 +21,7 @@ pub struct Subject {
     load: Load,
     patience: Duration,
     outage: Option<Box<dyn Outage>>,
+    foreign_values: Option<Box<dyn ForeignValues>>,
 }
 
 /// How much load the scenarios that need load make.
@@ -55,6 +56,13 @@ pub trait Outage: Send + Sync + 'static {
     async fn end(&self);
 }
 
+/// Writes what this contract cannot: as another program would.
+#[async_trait]
+pub trait ForeignValues: Send + Sync + 'static {
+    /// Puts something other than bytes, such as a list, under `key`, which the client under test finds there.
+    async fn put(&self, key: &str);
+}
+
 impl Subject {
     /// A subject with a namespace of its own.
     pub fn new(client: impl CacheClient) -> Self {
@@ -66,6 +74,7 @@ impl Subject {
             load: Load::default(),
             patience: Duration::from_secs(30),
             outage: None,
+            foreign_values: None,
         }
     }
 
@@ -111,6 +120,13 @@ impl Subject {
     #[must_use]
     pub fn with_outage(mut self, outage: impl Outage) -> Self {
         self.outage = Some(Box::new(outage));
+        self
+    }
+
+    /// How a key comes to hold something other than bytes. Default: it cannot.
+    #[must_use]
+    pub fn with_foreign_values(mut self, foreign_values: impl ForeignValues) -> Self {
+        self.foreign_values = Some(Box::new(foreign_values));
         self
     }
 
@@ -189,6 +205,19 @@ impl Subject {
             panic!("this scenario needs `Subject::with_outage`; ask for it only `with outage`");
         };
         &**outage
+    }
+
+    /// Puts something other than bytes under a key.
+    ///
+    /// # Panics
+    ///
+    /// As [`outage`](Self::outage).
+    #[must_use]
+    pub fn foreign_values(&self) -> &dyn ForeignValues {
+        let Some(foreign_values) = &self.foreign_values else {
+            panic!("this scenario needs `Subject::with_foreign_values`; ask for it only `with foreign`");
+        };
+        &**foreign_values
     }
 
     /// Chance that is the same for the same seed and `stream`.

@@ -32,14 +32,6 @@ impl Bounds {
         }
     }
 
-    pub(super) const fn max_bytes(&self) -> u64 {
-        self.max_bytes
-    }
-
-    pub(super) const fn max_entries(&self) -> u64 {
-        self.max_entries
-    }
-
     pub(super) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }

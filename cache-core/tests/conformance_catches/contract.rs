@@ -9,7 +9,7 @@ use cache_core::{CacheClient, CacheError, Entry, InvalidationSource, Outcome, Tt
 use tokio::task::yield_now;
 
 use crate::defect::Defect;
-use crate::defective::Defective;
+use crate::defective::{Defective, OTHER_TYPE, of_this_type};
 
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
@@ -33,6 +33,7 @@ impl CacheClient for Defective {
                 .cloned()
                 .ok_or(CacheError::Miss),
             Err(CacheError::Closed) if self.is(Defect::CloseForgetsOneMethod) => Err(CacheError::Miss),
+            Ok(value) => of_this_type(value),
             result => result,
         }
     }
@@ -40,6 +41,7 @@ impl CacheClient for Defective {
     async fn get_entry(&self, key: &str) -> Result<Entry, CacheError> {
         self.enter(&[key]).await?;
         let mut entry = self.inner.get_entry(&self.key(key)).await?;
+        entry.value = of_this_type(entry.value)?;
         match self.defect {
             Defect::EntryIsEmpty => entry.value = Bytes::new(),
             Defect::EntryHasNoLife => entry.remaining = Ttl::Forever,
@@ -58,6 +60,13 @@ impl CacheClient for Defective {
         }
         let keys: Vec<&str> = owned.iter().map(String::as_str).collect();
         let mut values = self.inner.get_many(&keys).await?;
+        for value in &mut values {
+            let read = value.take().map(of_this_type).transpose();
+            *value = match read {
+                Err(_) if self.is(Defect::BatchesMissOtherTypes) => None,
+                read => read?,
+            };
+        }
         if self.is(Defect::GetManyLeavesMissesOut) {
             values.retain(Option::is_some);
         }
@@ -137,6 +146,11 @@ impl CacheClient for Defective {
                 let stored = self.inner.set_if_absent(&key, value, ttl).await?;
                 self.inner.expire(&key, ttl).await?;
                 Ok(stored)
+            }
+            Defect::OtherTypesAreAbsent
+                if self.inner.get(&key).await.is_ok_and(|value| value == OTHER_TYPE) =>
+            {
+                self.inner.set(&key, value, ttl).await.map(|()| true)
             }
             _ => self.inner.set_if_absent(&key, value, ttl).await,
         }
@@ -265,6 +279,14 @@ impl CacheClient for Defective {
             (Defect::IncrByHealsNothing, Ok(before)) => self.inner.expire(&key, before).await?,
             _ => true,
         };
+        if self.is(Defect::IncrByWithALifeIsADouble) && !ttl.is_forever() {
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_precision_loss,
+                reason = "the defect"
+            )]
+            return Ok(counted as f64 as i64);
+        }
         Ok(counted)
     }
 

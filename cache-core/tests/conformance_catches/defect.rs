@@ -44,6 +44,7 @@ pub(crate) enum Defect {
     IncrWraps,
     IncrIsNotAtomic,
     IncrByIsUnsigned,
+    IncrByWithALifeIsADouble,
     IncrByResetsTheLife,
     IncrByHealsNothing,
     IncrByForeverTakesTheLife,
@@ -70,6 +71,8 @@ pub(crate) enum Defect {
     RepliesCross,
     DropBreaksTheClient,
     EveryHundredthSetIsLost,
+    BatchesMissOtherTypes,
+    OtherTypesAreAbsent,
     PingFails,
     PingIsNeverSent,
 }

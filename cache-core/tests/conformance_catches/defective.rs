@@ -16,6 +16,9 @@ use crate::defect::Defect;
 /// The largest value of the subjects that are made of this client.
 pub(crate) const LARGEST_VALUE: usize = 1024 * 1024;
 
+/// What stands for something other than bytes.
+pub(crate) const OTHER_TYPE: &[u8] = b"\0another type\0";
+
 #[derive(Debug)]
 pub(crate) struct Defective {
     pub(crate) inner: MemoryCache,
@@ -178,6 +181,17 @@ impl Defective {
             Err(_) => self.is(Defect::CompareMatchesTheMissing),
         }
     }
+}
+
+/// What was read, unless it is of another type.
+pub(crate) fn of_this_type(value: Bytes) -> Result<Bytes, CacheError> {
+    if value == OTHER_TYPE {
+        return Err(CacheError::Rejected {
+            code: "WRONGTYPE".into(),
+            detail: "the key holds something else".into(),
+        });
+    }
+    Ok(value)
 }
 
 fn refused(argument: &'static str) -> CacheError {

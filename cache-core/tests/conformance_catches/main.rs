@@ -12,11 +12,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use cache_core::MemoryCache;
-use cache_core::conformance::{Outage, SCENARIOS, Subject, Time, run};
+use cache_core::conformance::{ForeignValues, Outage, SCENARIOS, Subject, Time, run};
+use cache_core::{CacheClient as _, MemoryCache, Ttl};
 
 use defect::Defect;
-use defective::{Defective, LARGEST_VALUE};
+use defective::{Defective, LARGEST_VALUE, OTHER_TYPE};
 
 struct Switch(Arc<AtomicBool>);
 
@@ -31,10 +31,22 @@ impl Outage for Switch {
     }
 }
 
+struct OtherProgram(Arc<Defective>);
+
+#[async_trait]
+impl ForeignValues for OtherProgram {
+    async fn put(&self, key: &str) {
+        let stored = self.0.inner.set(key, OTHER_TYPE.into(), Ttl::Forever).await;
+        stored.unwrap();
+    }
+}
+
 async fn subject(defect: Defect) -> Subject {
     let gone = Arc::new(AtomicBool::new(false));
     let switch = Switch(Arc::clone(&gone));
-    Subject::new(Defective::new(defect, gone))
+    let client = Arc::new(Defective::new(defect, gone));
+    Subject::new(Arc::clone(&client))
+        .with_foreign_values(OtherProgram(client))
         .with_largest_value(LARGEST_VALUE)
         .with_load(50, 200)
         .with_drops(5_000)
@@ -102,6 +114,7 @@ catches! {
     IncrWraps: an_overflow_is_rejected_and_the_count_stays;
     IncrIsNotAtomic: increments_of_many_tasks_add_up;
     IncrByIsUnsigned: an_integer_is_counted_up_and_down;
+    IncrByWithALifeIsADouble: incr_by_is_exact_over_all_of_i64_whatever_the_ttl;
     IncrByResetsTheLife: incr_by_gives_a_life_once incr_by_forever_leaves_lives_alone;
     IncrByHealsNothing: incr_by_heals_a_counter_that_lost_its_life;
     IncrByForeverTakesTheLife: incr_by_forever_leaves_lives_alone;
@@ -128,6 +141,8 @@ catches! {
     RepliesCross: no_call_sees_the_reply_of_a_dropped_one;
     DropBreaksTheClient: dropped_futures_leave_the_client_usable;
     EveryHundredthSetIsLost: mixed_calls_of_many_tasks_agree_with_a_model;
+    BatchesMissOtherTypes: a_key_of_another_type_is_rejected_by_every_read;
+    OtherTypesAreAbsent: a_key_of_another_type_is_replaced_and_deleted;
     PingFails: ping_answers ping_fails_while_a_primary_is_gone;
     PingIsNeverSent: ping_fails_while_a_primary_is_gone;
 }
@@ -176,5 +191,5 @@ fn a_subject_that_cannot_lose_a_primary_is_told_so_and_nothing_is_skipped() {
 }
 
 cache_core::conformance_tests! {
-    mod a_client_without_a_defect in virtual time with outage = subject(Defect::Nothing);
+    mod a_client_without_a_defect in virtual time with outage with foreign = subject(Defect::Nothing);
 }

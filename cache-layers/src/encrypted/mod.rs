@@ -264,13 +264,9 @@ impl Drop for Encrypted {
     }
 }
 
-/// Shows no key, no value and no key material.
+/// One short line: what it stands on. No key, no value and no key material.
 impl fmt::Debug for Encrypted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Encrypted")
-            .field("inner", &self.inner)
-            .field("form", &self.config.form)
-            .field("migration", &self.config.migration)
-            .finish_non_exhaustive()
+        write!(f, "Encrypted({:?})", self.inner)
     }
 }

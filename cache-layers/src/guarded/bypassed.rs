@@ -33,12 +33,12 @@ impl Bypassed {
         }
     }
 
-    /// A failure was bypassed.
-    pub(super) fn note(&self, error: &CacheError, now: Instant) {
+    /// A failure was bypassed; `at_once` if the breaker has no part in it.
+    pub(super) fn note(&self, error: &CacheError, now: Instant, at_once: bool) {
         let mut unsaid = self.unsaid.lock().unwrap_or_else(PoisonError::into_inner);
         unsaid.failures += 1;
         let is_due = match unsaid.since {
-            None => self.at_once,
+            None => self.at_once || at_once,
             Some(since) => now.saturating_duration_since(since) >= self.every,
         };
         if is_due || unsaid.since.is_none() {

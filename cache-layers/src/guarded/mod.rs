@@ -82,8 +82,9 @@ use running::{Running, is_failure};
 ///
 /// # `Fail` or `Bypass`
 ///
-/// With [`OnFailure::Fail`] every error surfaces. With [`OnFailure::Bypass`] a failure, and the answer of an
-/// open circuit, becomes what an empty cache would answer, where that is an honest answer:
+/// With [`OnFailure::Fail`] every error surfaces. With [`OnFailure::Bypass`] a failure, the answer of an open circuit,
+/// and a refusal for the backend's own state ([`is_backend_state`](CacheError::is_backend_state): a full server's `OOM`,
+/// `MISCONF`, ...) become what an empty cache would answer, where that is an honest answer:
 ///
 /// | method | answer |
 /// |---|---|
@@ -96,7 +97,8 @@ use running::{Running, is_failure};
 /// | `incr`, `incr_by`, `set_if_absent`, `compare_and_set`, `compare_and_delete` | the error: no made-up answer is true |
 /// | `ping`, `close` | the error: health checks are to see it |
 ///
-/// Errors that are not about availability surface in either case. What was bypassed is counted in
+/// Errors about the operation or the user surface in either case. `docs/errors.md` has one table of what servers say, and what
+/// callers get. `OOM` and `MISCONF` are bypassed and do not count for the circuit: such a server answers reads as before. What was bypassed is counted in
 /// [`GuardStats::bypassed`], and told in the log once per change of state, not per call; while too few calls
 /// fail for the circuit to open, or there is no breaker, once per window.
 ///
@@ -260,7 +262,8 @@ impl Guarded {
                 if let Stop::Failed(error) = &stop
                     && self.state() == BreakerState::Closed
                 {
-                    self.bypassed.note(error, clock::now());
+                    // What is no failure never opens the circuit, which would tell of it.
+                    self.bypassed.note(error, clock::now(), !is_failure(error));
                 }
                 instead()
             }
@@ -300,7 +303,7 @@ impl Stop<'_> {
     fn is_bypassed(&self) -> bool {
         match self {
             Self::Shed(_) => true,
-            Self::Failed(error) => is_failure(error),
+            Self::Failed(error) => is_failure(error) || error.is_backend_state(),
         }
     }
 
@@ -312,12 +315,12 @@ impl Stop<'_> {
     }
 }
 
+/// One short line: what it stands on, and the state of the circuit unless it is closed.
 impl fmt::Debug for Guarded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Guarded")
-            .field("client", &self.client)
-            .field("config", &self.config)
-            .field("state", &self.state())
-            .finish_non_exhaustive()
+        match self.state() {
+            BreakerState::Closed => write!(f, "Guarded({:?})", self.client),
+            state => write!(f, "Guarded({state}, {:?})", self.client),
+        }
     }
 }

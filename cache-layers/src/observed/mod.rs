@@ -30,6 +30,7 @@ mod client;
 mod config;
 mod each;
 
+use std::fmt;
 use std::sync::Arc;
 
 use cache_core::{CacheClient, CacheError};
@@ -68,11 +69,17 @@ use crate::metrics::{Operation, Outcome, Sampler, TierCalls};
 /// # Ok::<(), cache_core::CacheError>(())
 /// # }).unwrap();
 /// ```
-#[derive(Debug)]
 pub struct Observed {
     inner: Arc<dyn CacheClient>,
     calls: Arc<TierCalls>,
     sampler: Sampler,
+}
+
+/// One short line: what it stands on.
+impl fmt::Debug for Observed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Observed({:?})", self.inner)
+    }
 }
 
 impl Observed {

@@ -29,6 +29,18 @@ fn unavailable(reason: Unavailability) -> CacheError {
     }
 }
 
+fn rejected(code: &'static str) -> CacheError {
+    CacheError::Rejected {
+        code: code.into(),
+        detail: "no".into(),
+    }
+}
+
+/// The server refuses for its own state, and is there: nothing for the circuit.
+fn states() -> Vec<CacheError> {
+    vec![rejected("OOM"), rejected("MISCONF")]
+}
+
 const fn timeout(stage: Stage) -> CacheError {
     CacheError::Timeout { stage, after: ms(3) }
 }
@@ -59,10 +71,8 @@ fn other_errors() -> Vec<CacheError> {
             command: "GET".into(),
             detail: "no such right".into(),
         },
-        CacheError::Rejected {
-            code: "OOM".into(),
-            detail: "full".into(),
-        },
+        rejected("WRONGTYPE"),
+        rejected("ERR"),
         CacheError::InvalidInput {
             argument: "value",
             reason: "too large".into(),
@@ -81,8 +91,12 @@ fn other_errors() -> Vec<CacheError> {
 
 #[tokio::test(start_paused = true)]
 async fn every_method_answers_every_error_as_the_table_says() {
-    let kinds = [(failures(), true), (other_errors(), false)];
-    for (errors, is_failure) in kinds {
+    let kinds = [
+        (failures(), true, true),
+        (states(), false, true),
+        (other_errors(), false, false),
+    ];
+    for (errors, is_failure, is_bypassed) in kinds {
         for error in errors {
             for on_failure in [OnFailure::Fail, OnFailure::Bypass] {
                 for &operation in Operation::ALL {
@@ -90,7 +104,7 @@ async fn every_method_answers_every_error_as_the_table_says() {
                     faults.next(operation, Fault::Error(error.clone()));
                     let answer = ask(&*cache, operation).await;
                     let substitute =
-                        substitute(operation).filter(|_| is_failure && on_failure == OnFailure::Bypass);
+                        substitute(operation).filter(|_| is_bypassed && on_failure == OnFailure::Bypass);
                     let what = format!("{operation:?} with {error} and {on_failure:?} is {answer:?}");
                     match (&answer, substitute) {
                         (Ok(answer), Some(Ok(expected))) => assert_eq!(answer, expected, "{what}"),

@@ -3,8 +3,8 @@
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use cache_core::CacheClient;
-use cache_layers::guarded::OnFailure;
+use cache_core::{CacheClient, CacheError, Ttl};
+use cache_layers::guarded::{BreakerState, OnFailure};
 use cache_mock::{Fault, Operation};
 use tracing::subscriber::DefaultGuard;
 
@@ -133,6 +133,31 @@ async fn without_a_breaker_the_first_failure_is_told_at_once() {
     assert_eq!(warnings.len(), 3, "{warnings:#?}");
     assert!(warnings[0].contains("failures=1 "), "{}", warnings[0]);
     assert!(warnings[0].contains("bypassed"), "{}", warnings[0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_server_is_told_at_once_and_opens_no_circuit() {
+    let (lines, _guard) = Lines::capture();
+    let (cache, faults) = guard(|config| config.on_failure(OnFailure::Bypass));
+    let full = CacheError::Rejected {
+        code: "OOM".into(),
+        detail: "command not allowed when used memory > 'maxmemory'".into(),
+    };
+    faults.always(&[Operation::Set], &Fault::Error(full));
+    for _ in 0..300 {
+        cache.set(KEY, "1".into(), Ttl::Forever).await.unwrap();
+        tokio::time::advance(ms(100)).await;
+    }
+    let warnings = lines.at("WARN");
+    assert_eq!(warnings.len(), 3, "{warnings:#?}");
+    assert!(
+        warnings[0].contains("failures=1 ") && warnings[0].contains("OOM"),
+        "{}",
+        warnings[0]
+    );
+    assert_eq!(cache.state(), BreakerState::Closed);
+    let stats = cache.stats();
+    assert_eq!((stats.failures, stats.bypassed), (0, 300));
 }
 
 #[tokio::test(start_paused = true)]

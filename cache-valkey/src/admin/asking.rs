@@ -150,7 +150,7 @@ fn time_of(parts: &[Reply]) -> Option<Duration> {
 }
 
 /// `reply`; `None` where the user may not do it or the server does not know how.
-pub(super) fn unless_refused(reply: Reply, command: &'static str) -> Result<Option<Reply>, CacheError> {
+pub(super) fn unless_refused(reply: Reply, command: &str) -> Result<Option<Reply>, CacheError> {
     match accept(reply, command) {
         Ok(reply) => Ok(Some(reply)),
         Err(CacheError::Denied { .. }) => Ok(None),

@@ -91,8 +91,11 @@ impl<'a> Builder<'a> {
     ///
     /// # Errors
     ///
-    /// [`CacheError::InvalidInput`] for a [`Tracking::Broadcast`] whose prefixes do not limit it; else as [`ValkeyClient::connect`]; with [`Startup::Degrade`] a server that cannot be reached is none.
+    /// [`CacheError::InvalidInput`] for a [`Tracking::Broadcast`] whose prefixes do not limit it; else as
+    /// [`ValkeyClient::connect`]; with [`Startup::Degrade`] a server that cannot be reached is none.
     pub async fn connect(self) -> Result<ValkeyClient, CacheError> {
+        // Its fields are public, so it need not have come from where configurations are checked.
+        self.config.validate()?;
         self.tracking.check()?;
         let feed = Feed::new(self.tracking);
         let credentials = match self.credentials {
@@ -118,6 +121,7 @@ impl ValkeyClient {
             administration: Administration::new(router.clone(), Arc::clone(dialer), config.read_timeout),
             router,
             feed: Arc::clone(dialer.feed()),
+            counts: Arc::clone(dialer.counts()),
             read_timeout: config.read_timeout,
             write_timeout: config.write_timeout,
             closed: AtomicBool::new(false),
@@ -139,4 +143,77 @@ fn from_config(authentication: &Authentication) -> Result<Arc<dyn CredentialsSou
         }
     };
     Ok(Arc::new(FixedCredentials::new(fixed)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use cache_core::config::{Address, Topology};
+
+    use super::*;
+
+    type Change = fn(&mut ValkeyConfig);
+
+    #[tokio::test]
+    async fn a_configuration_made_by_hand_is_checked_before_anything_is_opened() {
+        let cases: [(&str, Change); 15] = [
+            ("CACHE_READ_TIMEOUT", |config| config.read_timeout = Duration::MAX),
+            ("CACHE_READ_TIMEOUT", |config| {
+                config.read_timeout = Duration::ZERO
+            }),
+            ("CACHE_WRITE_TIMEOUT", |config| {
+                config.write_timeout = Duration::MAX
+            }),
+            ("CACHE_WRITE_TIMEOUT", |config| {
+                config.write_timeout = Duration::ZERO
+            }),
+            ("CACHE_DIAL_TIMEOUT", |config| config.dial_timeout = Duration::MAX),
+            ("CACHE_DIAL_TIMEOUT", |config| {
+                config.dial_timeout = Duration::ZERO
+            }),
+            ("CACHE_MAX_CONNECTION_AGE", |config| {
+                config.max_connection_age = Some(Duration::MAX);
+            }),
+            ("CACHE_MAX_CONNECTION_AGE", |config| {
+                config.max_connection_age = Some(Duration::ZERO);
+            }),
+            ("CACHE_POOL_SIZE", |config| config.pool_size = 0),
+            ("CACHE_POOL_SIZE", |config| config.pool_size = u32::MAX),
+            ("CACHE_MAX_RETRIES", |config| config.max_retries = u32::MAX),
+            ("CACHE_ADDRS", |config| config.topology.set_addresses(Vec::new())),
+            ("CACHE_ADDRS", |config| {
+                config.topology.set_addresses(vec![Address::new("", 0)]);
+            }),
+            ("CACHE_CLIENT_NAME", |config| {
+                config.client_name = Some("two words".to_owned())
+            }),
+            ("CACHE_PASSWORD", |config| {
+                config.authentication = Authentication::Password {
+                    username: None,
+                    password: String::new().into(),
+                };
+            }),
+        ];
+        for (variable, change) in cases {
+            // Nothing listens there, and with this nobody would notice.
+            let mut config = ValkeyConfig::new(Topology::single(Address::new("127.0.0.1", 1)));
+            change(&mut config);
+            let result = ValkeyClient::builder(&config)
+                .startup(Startup::Degrade)
+                .connect()
+                .await;
+            match result {
+                Err(CacheError::Config(error)) => {
+                    let named: Vec<_> = error
+                        .problems()
+                        .iter()
+                        .map(|problem| problem.variable.as_str())
+                        .collect();
+                    assert_eq!(named, [variable], "{error}");
+                }
+                other => panic!("{variable}: {other:?}"),
+            }
+        }
+    }
 }

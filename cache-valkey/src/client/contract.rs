@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use cache_core::{CacheClient, CacheError, Entry, InvalidationSource, Ttl, check_key};
 
-use super::{KEYS_PER_COMMAND, MAX_VALUE_LEN, Since, ValkeyClient};
+use super::{MAX_VALUE_LEN, Since, ValkeyClient};
 use crate::command::{Command, Effect};
 use crate::error::accept;
 use crate::reply::Reply;
@@ -63,32 +63,13 @@ impl CacheClient for ValkeyClient {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
-        if !self.router.takes_keys_together() {
-            let commands: Vec<_> = keys
-                .iter()
-                .map(|key| Command::read("GET").key(key.as_bytes()))
-                .collect();
-            let replies = self.call_all(&commands, deadline).await?;
-            return replies.into_iter().map(Reply::into_value).collect();
-        }
+        // No MGET: it answers a key of another type as a miss, which `get` does not.
         let commands: Vec<_> = keys
-            .chunks(KEYS_PER_COMMAND)
-            .map(|keys| {
-                keys.iter()
-                    .fold(Command::read("MGET"), |command, key| command.key(key.as_bytes()))
-            })
+            .iter()
+            .map(|key| Command::read("GET").key(key.as_bytes()))
             .collect();
-        let mut values = Vec::with_capacity(keys.len());
-        for reply in self.call_all(&commands, deadline).await? {
-            for value in reply.into_array()? {
-                values.push(value.into_value()?);
-            }
-        }
-        if values.len() == keys.len() {
-            Ok(values)
-        } else {
-            Err(Reply::Array(Vec::new()).unexpected("a value for each key"))
-        }
+        let replies = self.call_all(&commands, deadline).await?;
+        replies.into_iter().map(Reply::into_value).collect()
     }
 
     async fn get_each<'a>(&self, keys: &[&'a str]) -> Vec<Result<Bytes, CacheError>> {
@@ -240,7 +221,7 @@ impl CacheClient for ValkeyClient {
         let arguments = [delta.as_bytes(), life.as_bytes()];
         self.run(&INCREMENT_WITH_LIFE, key, &arguments, Effect::WriteOnce, deadline)
             .await?
-            .into_int()
+            .into_exact_int()
     }
 
     async fn expire(&self, key: &str, ttl: Ttl) -> Result<bool, CacheError> {

@@ -88,6 +88,7 @@ impl Cluster {
         let _turn = self.surveying.lock().await;
         let began = clock::now();
         self.upkeep.begin();
+        self.counts.refreshing();
         let found = self.find_topology(began).await;
         *self.failure() = found.as_ref().err().cloned();
         self.upkeep.end(self.outlook(found.is_ok()));

@@ -49,6 +49,7 @@ use crate::identity::Expected;
 use crate::node::Node;
 use crate::reply::Reply;
 use crate::startup::tolerate;
+use crate::stats::Counts;
 use crate::tracking::Feed;
 use belief::Belief;
 use crate::upkeep::{Hint, Upkeep};
@@ -88,6 +89,7 @@ pub(crate) struct Cluster {
     failure: Mutex<Option<CacheError>>,
     closed: AtomicBool,
     feed: Arc<Feed>,
+    counts: Arc<Counts>,
 }
 
 impl Cluster {
@@ -101,6 +103,7 @@ impl Cluster {
         startup: Startup,
     ) -> Result<Arc<Self>, CacheError> {
         let feed = Arc::clone(dialer.feed());
+        let counts = Arc::clone(dialer.counts());
         let make = {
             let dialer = Arc::clone(&dialer);
             move |address: &Address, reads_only| {
@@ -132,6 +135,7 @@ impl Cluster {
             failure: Mutex::default(),
             closed: AtomicBool::new(false),
             feed,
+            counts,
         });
         let started = match cluster.survey().await {
             Ok(()) => cluster.connect_primaries().await,
@@ -208,6 +212,11 @@ impl Cluster {
         let table = self.table.load();
         let serving = table.serving();
         serving.map(|shard| Arc::clone(shard.primary())).collect()
+    }
+
+    /// Every node that is known.
+    pub(crate) fn nodes(&self) -> Vec<Arc<Node>> {
+        self.state().nodes().map(Arc::clone).collect()
     }
 
     /// The primary that serves the slot of `key`, as far as is known.

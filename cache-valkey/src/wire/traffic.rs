@@ -38,6 +38,8 @@ struct Counts {
     reads: AtomicU64,
     /// Grows whenever a stream that was full has taken bytes again.
     writes: AtomicU64,
+    /// Bytes that are encoded and not written.
+    unwritten: AtomicU64,
     /// Grows with every call that got its reply.
     answers: AtomicU64,
     /// Whether a caller went away without its reply and nothing was heard since.
@@ -55,6 +57,15 @@ const CROWDED_REDIS: u32 = 192;
 impl Traffic {
     pub(crate) fn in_flight(&self) -> u32 {
         self.counts.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// The bytes that are encoded and not written to the socket.
+    pub(crate) fn unwritten(&self) -> u64 {
+        self.counts.unwritten.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_unwritten(&self, bytes: u64) {
+        self.counts.unwritten.store(bytes, Ordering::Relaxed);
     }
 
     /// A number that stays the same only while nothing is heard from the server.

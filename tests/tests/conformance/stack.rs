@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use cache_core::config::NearConfig;
 use cache_core::{CacheClient, CacheConfig};
+use cache_stack::Foundation;
+use cache_valkey::ValkeyClient;
 use tests::{Kind, shared};
 
 use crate::backend::config;
 
-/// Every layer that there is around a client of the shared servers of that kind.
-pub(crate) async fn connect(kind: Kind, prefix: &str) -> Arc<dyn CacheClient> {
+/// Every layer that there is around a client of the shared servers of that kind, and that client.
+pub(crate) async fn connect(kind: Kind, prefix: &str) -> (Arc<dyn CacheClient>, Arc<ValkeyClient>) {
     let servers = shared(kind).await.expect("the shared servers start");
     let config = CacheConfig::builder()
         .valkey(config(kind, &servers))
@@ -26,5 +28,8 @@ pub(crate) async fn connect(kind: Kind, prefix: &str) -> Arc<dyn CacheClient> {
         outline.starts_with("Prefixed(Observed(Tiered(Observed(Guarded(Valkey("),
         "{outline}"
     );
-    stack.client
+    let Foundation::Valkey(servers) = stack.foundation else {
+        panic!("not a client of servers: {outline}");
+    };
+    (stack.client, servers)
 }

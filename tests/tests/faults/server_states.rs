@@ -208,3 +208,45 @@ async fn a_server_that_loads_its_data_is_not_ready_until_it_has() -> Result<()> 
     works_again(&client).await?;
     works_again(&late).await
 }
+
+/// Redis before 7.0 wraps what a command inside a script was refused with.
+#[tokio::test]
+async fn a_refusal_inside_a_script_is_the_same_on_every_version() -> Result<()> {
+    let life = Ttl::secs(600);
+    for version in [Version::Valkey8, Version::Redis7, Version::Redis6] {
+        let server = Server::start(ServerOptions::new(version)).await?;
+        let client = ValkeyClient::connect(&single(&server.address())?).await?;
+        server.call(&["RPUSH", "list", "item"]).await?;
+        for error in [
+            client.incr_by("list", 1, life).await.unwrap_err(),
+            client.incr("list").await.unwrap_err(),
+        ] {
+            assert!(
+                matches!(&error, CacheError::Rejected { code, .. } if code == "WRONGTYPE"),
+                "{version:?}: {error}"
+            );
+        }
+
+        // What passes is tried again, and counted once.
+        server
+            .call(&["CONFIG", "SET", "min-replicas-to-write", "1"])
+            .await?;
+        let error = client.incr_by("counter", 1, life).await.unwrap_err();
+        assert!(is_not_ready(&error, "NOREPLICAS"), "{version:?}: {error}");
+        server
+            .call(&["CONFIG", "SET", "min-replicas-to-write", "0"])
+            .await?;
+        assert_eq!(client.incr_by("counter", 1, life).await?, 1, "{version:?}");
+
+        // As a primary that lost a failover does it.
+        server.call(&["REPLICAOF", "127.0.0.1", "1"]).await?;
+        let error = client.incr_by("counter", 1, life).await.unwrap_err();
+        assert!(error.is_transient(), "{version:?}: {error}");
+        server.call(&["REPLICAOF", "NO", "ONE"]).await?;
+        until(LIMIT, "the counter to be counted again", || async {
+            Ok(client.incr_by("counter", 1, life).await.ok())
+        })
+        .await?;
+    }
+    Ok(())
+}

@@ -15,3 +15,4 @@ mod callers;
 mod lateness;
 mod loads;
 mod start;
+mod states;

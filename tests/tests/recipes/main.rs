@@ -18,7 +18,11 @@ const TASKS: usize = 100;
 
 /// Four clients of the shared servers, as of four processes.
 async fn clients(kind: Kind) -> Vec<Arc<dyn CacheClient>> {
-    join_all((0..4).map(|_| backend::connect(kind))).await
+    let clients = join_all((0..4).map(|_| backend::connect(kind))).await;
+    clients
+        .into_iter()
+        .map(|client| client as Arc<dyn CacheClient>)
+        .collect()
 }
 
 /// A key of one's own on shared servers.

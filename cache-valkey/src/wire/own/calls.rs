@@ -365,6 +365,7 @@ impl Calls {
         traffic.set_in_flight(self.waiting);
         traffic.set_big_calls(self.waiting_big);
         traffic.set_leaving(self.big.iter().map(|(_, bytes)| bytes).sum());
+        traffic.set_unwritten(self.encoded - self.written);
     }
 
     /// Hands the encoded requests over to be written, in exchange for an empty buffer. Nobody else may write meanwhile.

@@ -406,12 +406,7 @@ fn typed(kind: u8, mut value: Bytes) -> Result<Reply, NotTheProtocol> {
 }
 
 fn error(text: &[u8]) -> ServerError {
-    let text = String::from_utf8_lossy(text);
-    let (code, detail) = text.split_once(' ').unwrap_or((&text, ""));
-    ServerError {
-        code: code.to_owned(),
-        detail: detail.to_owned(),
-    }
+    ServerError::read(&String::from_utf8_lossy(text))
 }
 
 fn map(items: Vec<Reply>) -> Reply {

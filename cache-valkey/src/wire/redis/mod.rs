@@ -318,10 +318,7 @@ fn reply(value: Value) -> Reply {
 }
 
 fn server_error(code: &str, detail: Option<&str>) -> ServerError {
-    ServerError {
-        code: code.to_owned(),
-        detail: detail.unwrap_or_default().to_owned(),
-    }
+    ServerError::new(code, detail.unwrap_or_default())
 }
 
 fn handshake_error(error: RedisError) -> HandshakeError {

@@ -16,7 +16,7 @@ usage:
       with arguments, runs the tests that they choose: cargo xtask test -p cache-valkey failover
   cargo xtask servers [KIND] [-- COMMAND]
       starts servers to play with (single, tls, sentinel, cluster, cluster-tls, valkey9, valkey9-cluster,
-      redis7; default: cluster), prints the variables that lead a service there, and waits for Ctrl-C;
+      redis6, redis7; default: cluster), prints the variables that lead a service there, and waits for Ctrl-C;
       with a command, sets the variables for it, runs it, and stops the servers when it ends
 ";
 

@@ -20,10 +20,11 @@ pub(crate) async fn run(kind: &str, command: &[&str]) -> Result<ExitCode> {
         "cluster-tls" => Kind::ClusterTls,
         "valkey9" => Kind::Valkey9,
         "valkey9-cluster" => Kind::Valkey9Cluster,
+        "redis6" => Kind::Redis6,
         "redis7" => Kind::Redis7,
         other => bail!(
             "no servers of kind {other}: single, tls, sentinel, cluster, cluster-tls, valkey9, \
-             valkey9-cluster, redis7"
+             valkey9-cluster, redis6, redis7"
         ),
     };
     let running = Running::start(kind).await?;
@@ -71,7 +72,7 @@ fn variables(kind: Kind, shared: &Shared) -> Vec<(&'static str, String)> {
             variables.push(("CACHE_MODE", "cluster".to_owned()));
         }
         Kind::Sentinel => variables.push(("CACHE_MODE", "sentinel".to_owned())),
-        Kind::Single | Kind::Tls | Kind::Valkey9 | Kind::Redis7 => {}
+        Kind::Single | Kind::Tls | Kind::Valkey9 | Kind::Redis6 | Kind::Redis7 => {}
     }
     if let Some(name) = &shared.sentinel_primary {
         variables.push(("CACHE_SENTINEL_MASTER", name.clone()));
