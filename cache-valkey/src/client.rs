@@ -79,7 +79,7 @@ const KEYS_PER_COMMAND: usize = 256;
 /// # async fn example() -> Result<(), cache_core::CacheError> {
 /// // One address is enough: the cluster tells the others.
 /// let seeds = vec![Address::new("cache.example.org", 6379)];
-/// let client = ValkeyClient::connect(&ValkeyConfig::new(Topology::Cluster { seeds })).await?;
+/// let client = ValkeyClient::connect(&ValkeyConfig::new(Topology::cluster(seeds))).await?;
 /// client.set("greeting", "hello".into(), Ttl::secs(60)).await?;
 /// # Ok(())
 /// # }

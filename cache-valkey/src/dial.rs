@@ -6,6 +6,7 @@
 
 mod greeting;
 mod login;
+mod place;
 
 use std::fmt;
 use std::io;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cache_core::clock::{self, Instant};
-use cache_core::config::{Address, ValkeyConfig};
+use cache_core::config::{Address, TlsConfig, ValkeyConfig};
 use cache_core::credentials::{Credentials, CredentialsSource};
 use cache_core::{CacheError, ConfigError, Outcome, Unavailability};
 use socket2::{SockRef, TcpKeepalive};
@@ -22,6 +23,8 @@ use tokio::net::TcpStream;
 
 pub(crate) use greeting::Greeting;
 pub(crate) use login::Login;
+pub(crate) use place::Announced;
+use place::Places;
 
 use crate::command::Command;
 use crate::deadline::Deadline;
@@ -35,6 +38,7 @@ use crate::wire::{Connection, Events, Greeted, Handshake, HandshakeError, Protoc
 /// Makes connections as a [`ValkeyConfig`] says.
 pub(crate) struct Dialer {
     tls: Option<Tls>,
+    places: Places,
     credentials: Arc<dyn CredentialsSource>,
     resolve: Arc<dyn Resolve>,
     db: u32,
@@ -83,9 +87,11 @@ pub(crate) enum Mode {
 }
 
 impl Dialer {
-    /// A dialer to the data nodes of `config`.
+    /// A dialer to servers of `config` that are reached by `tls`; `announced` is where what they announce is noted.
     pub(crate) fn new(
         config: &ValkeyConfig,
+        tls: Option<&TlsConfig>,
+        announced: Arc<Announced>,
         db: u32,
         credentials: Arc<dyn CredentialsSource>,
         resolve: Arc<dyn Resolve>,
@@ -94,7 +100,12 @@ impl Dialer {
     ) -> Result<Self, CacheError> {
         let silence = (config.read_timeout.min(config.write_timeout) / 3).clamp(SILENCE.0, SILENCE.1);
         Ok(Self {
-            tls: config.tls.as_ref().map(Tls::new).transpose()?,
+            tls: tls.map(Tls::new).transpose()?,
+            places: Places {
+                map: config.address_map.clone(),
+                configured: config.topology.addresses().to_vec(),
+                announced,
+            },
             credentials,
             resolve,
             db,
@@ -119,6 +130,11 @@ impl Dialer {
         &self.feed
     }
 
+    /// Notes who announces which addresses.
+    pub(crate) fn announced(&self) -> &Announced {
+        &self.places.announced
+    }
+
     /// Asks for the credentials of a connection that is opened or renewed now.
     pub(crate) async fn login(&self) -> Result<Login<'_>, CacheError> {
         Login::ask(&*self.credentials).await
@@ -133,7 +149,8 @@ impl Dialer {
         events: Arc<dyn Events>,
     ) -> Result<Dialed, CacheError> {
         let deadline = Deadline::after(self.limits.dial_timeout);
-        let found = tokio::time::timeout_at(deadline.at(), self.look_up(address)).await;
+        let reachable = self.places.map.reachable(address);
+        let found = tokio::time::timeout_at(deadline.at(), self.look_up(address, &reachable)).await;
         let targets = found.unwrap_or_else(|_| {
             let detail = "no answer of the name service within the dial timeout";
             Err(unreachable(address, Unavailability::Resolve, detail, None))
@@ -143,35 +160,74 @@ impl Dialer {
             let detail = "no credentials were issued within the dial timeout";
             Err(unreachable(address, Unavailability::Connect, detail, None))
         })?;
+        let place = Place {
+            address,
+            host: &reachable.host,
+        };
         let mut last = None;
+        let mut has_reread = false;
         for (index, target) in targets.iter().enumerate() {
             // What is left is shared out, so that one silent address leaves time for the others.
             let left = u32::try_from(targets.len() - index).unwrap_or(u32::MAX);
             let until = clock::now() + deadline.remaining() / left;
             // On the heap: what a handshake keeps on the way is large, and connecting is rare.
-            match Box::pin(self.log_in(address, *target, until, mode, &mut login, &events)).await {
+            let mut dialed = Box::pin(self.log_in(place, *target, until, mode, &mut login, &events)).await;
+            // Certificates may have been replaced on both sides at this very moment.
+            if !has_reread && is_of_tls(&dialed) && self.reread_certificates().await {
+                has_reread = true;
+                dialed = Box::pin(self.log_in(place, *target, until, mode, &mut login, &events)).await;
+            }
+            match dialed {
                 // What no waiting mends is wrong at the other addresses, too.
                 Err(error) if error.is_transient() => last = Some(error),
-                result => return result,
+                Err(error) => return Err(self.told_of(address, &reachable, error)),
+                dialed => return dialed,
             }
         }
-        Err(last.unwrap_or_else(|| {
+        let last = last.unwrap_or_else(|| {
             unreachable(address, Unavailability::Resolve, "the name has no address", None)
-        }))
+        });
+        Err(self.told_of(address, &reachable, last))
     }
 
-    async fn look_up(&self, address: &Address) -> Result<Vec<SocketAddr>, CacheError> {
-        let found = self.resolve.resolve(&address.host, address.port).await;
+    async fn look_up(&self, address: &Address, reachable: &Address) -> Result<Vec<SocketAddr>, CacheError> {
+        let found = self.resolve.resolve(&reachable.host, reachable.port).await;
         found.map_err(|error| {
-            let detail = "check CACHE_ADDRS and the name service";
-            unreachable(address, Unavailability::Resolve, detail, Some(error))
+            let detail = self.places.unresolved(address, reachable);
+            unreachable(address, Unavailability::Resolve, &detail, Some(error))
         })
+    }
+
+    /// `error` with where `address` comes from, if it is not a configured one.
+    fn told_of(&self, address: &Address, reachable: &Address, error: CacheError) -> CacheError {
+        let origin = self.places.unreached(address, reachable);
+        match error {
+            CacheError::Unavailable {
+                reason,
+                detail,
+                outcome,
+                source,
+            } if !origin.is_empty() && reason != Unavailability::NotReady => CacheError::Unavailable {
+                reason,
+                detail: format!("{detail}{origin}").into(),
+                outcome,
+                source,
+            },
+            other => other,
+        }
+    }
+
+    async fn reread_certificates(&self) -> bool {
+        match &self.tls {
+            Some(tls) => tls.reread().await,
+            None => false,
+        }
     }
 
     /// Connects to one of the addresses of `address`, with newer credentials if it refuses the first ones.
     async fn log_in(
         &self,
-        address: &Address,
+        place: Place<'_>,
         target: SocketAddr,
         until: Instant,
         mode: Mode,
@@ -181,7 +237,7 @@ impl Dialer {
         loop {
             let who = login.credentials();
             let reached = self
-                .reach(address, target, until, mode, who, Arc::clone(events))
+                .reach(place, target, until, mode, who, Arc::clone(events))
                 .await;
             if let Some(dialed) = login.settle(reached, until).await? {
                 return Ok(dialed);
@@ -195,7 +251,7 @@ impl Dialer {
     /// that speaks the older protocol only.
     async fn reach(
         &self,
-        address: &Address,
+        place: Place<'_>,
         target: SocketAddr,
         until: Instant,
         mode: Mode,
@@ -204,7 +260,7 @@ impl Dialer {
     ) -> Result<Dialed, CacheError> {
         let mut first_failure = None;
         for protocol in [Protocol::Resp3, Protocol::Resp3, Protocol::Resp2] {
-            let stream = self.open(address, target, until).await?;
+            let stream = self.open(place, target, until).await?;
             let handshake = Handshake {
                 username: credentials.and_then(|known| known.username.as_deref()),
                 password: credentials.map(|known| known.password.expose().as_str()),
@@ -223,7 +279,7 @@ impl Dialer {
                 Err(_) => HandshakeError::Late,
             };
             let has_hung_up = matches!(error, HandshakeError::HungUp(_));
-            let error = self.refused(address, error);
+            let error = self.refused(place, error);
             let error = first_failure.take().unwrap_or(error);
             if !has_hung_up {
                 return Err(error);
@@ -234,24 +290,19 @@ impl Dialer {
     }
 
     /// Opens a stream to `target`, which is one of the addresses of `address`, and secures it.
-    async fn open(
-        &self,
-        address: &Address,
-        target: SocketAddr,
-        until: Instant,
-    ) -> Result<Stream, CacheError> {
-        let late = |detail| unreachable(address, Unavailability::Connect, detail, None);
+    async fn open(&self, place: Place<'_>, target: SocketAddr, until: Instant) -> Result<Stream, CacheError> {
+        let late = |detail| unreachable(place.address, Unavailability::Connect, detail, None);
         let stream = match tokio::time::timeout_at(until, open(target)).await {
             Ok(opened) => opened.map_err(|error| {
                 let detail = error.kind().to_string();
-                unreachable(address, Unavailability::Connect, &detail, Some(error))
+                unreachable(place.address, Unavailability::Connect, &detail, Some(error))
             })?,
             Err(_) => return Err(late("no answer within the dial timeout")),
         };
         let Some(tls) = &self.tls else {
             return Ok(Stream::Tcp(stream));
         };
-        let secured = tokio::time::timeout_at(until, tls.secure(&address.host, stream)).await;
+        let secured = tokio::time::timeout_at(until, tls.secure(place.host, stream)).await;
         let stream = secured.unwrap_or_else(|_| {
             Err(late(
                 "which accepts connections but does not answer the TLS handshake; set CACHE_TLS_ENABLED=false or use its TLS port",
@@ -317,10 +368,18 @@ impl Dialer {
     fn settled(&self, command: &Command<'_>, reply: Reply) -> Result<(), CacheError> {
         match (command.name(), reply) {
             ("SELECT", Reply::Error(error)) if error.code == "ERR" => {
-                Err(CacheError::Config(ConfigError::one(
-                    "CACHE_DB",
-                    format!("the server has no database {}: {}", self.db, error.detail),
-                )))
+                let why = if error.detail.contains("not allowed in cluster mode") {
+                    "the servers of this cluster have one database only; leave it out, or use Valkey from 9.0 with \
+                     cluster-databases"
+                        .to_owned()
+                } else {
+                    let detail = &error.detail;
+                    format!(
+                        "the server has no database {}: {detail}; check its settings databases and cluster-databases",
+                        self.db
+                    )
+                };
+                Err(CacheError::Config(ConfigError::one("CACHE_DB", why)))
             }
             // A server that is no cluster knows no READONLY, and its replicas serve reads without it.
             ("READONLY", Reply::Error(error)) if error.code == "ERR" => Ok(()),
@@ -339,7 +398,8 @@ impl Dialer {
         }
     }
 
-    fn refused(&self, address: &Address, error: HandshakeError) -> CacheError {
+    fn refused(&self, place: Place<'_>, error: HandshakeError) -> CacheError {
+        let Place { address, host } = place;
         let parsed = !matches!(error, HandshakeError::NotTheProtocol(_));
         match error {
             HandshakeError::Refused(error) => match from_login(&error, "HELLO") {
@@ -368,7 +428,7 @@ impl Dialer {
             },
             HandshakeError::Ended(source) | HandshakeError::NotTheProtocol(source) => {
                 if let Some(tls) = &self.tls
-                    && let Some(detail) = tls.explain(&*source, &address.host)
+                    && let Some(detail) = tls.explain(&*source, host)
                 {
                     return tls::insecure(detail, Some(source));
                 }
@@ -387,6 +447,23 @@ impl Dialer {
             }
         }
     }
+}
+
+/// An address, as it is named, and the host that it leads to.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    address: &'a Address,
+    host: &'a str,
+}
+
+fn is_of_tls(dialed: &Result<Dialed, CacheError>) -> bool {
+    matches!(
+        dialed,
+        Err(CacheError::Unavailable {
+            reason: Unavailability::Tls,
+            ..
+        })
+    )
 }
 
 /// Why changes of keys are not reported by a server that speaks the older protocol.

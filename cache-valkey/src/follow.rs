@@ -158,7 +158,9 @@ fn put_replicas(single: &Single, addresses: Vec<Address>, dialer: &Arc<Dialer>) 
 async fn replicas_of(primary: &Arc<Node>, deadline: Deadline) -> Result<Vec<Address>, CacheError> {
     let role = Command::read("ROLE");
     let reply = accept(primary.send(&role, deadline).await?, role.name())?;
-    Ok(read_role(&reply))
+    let replicas = read_role(&reply);
+    primary.announces(&replicas);
+    Ok(replicas)
 }
 
 /// The replicas in a primary's reply to `ROLE`.

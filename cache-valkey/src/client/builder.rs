@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use cache_core::config::{Authentication, Startup, ValkeyConfig};
-use cache_core::credentials::{Credentials, CredentialsSource, FixedCredentials};
+use cache_core::credentials::{CredentialsSource, FixedCredentials};
 use cache_core::{CacheError, ConfigError};
 
 use super::ValkeyClient;
 use crate::admin::Administration;
-use crate::connect::connect;
+use crate::connect::{connect, from_password};
 use crate::dial::Dialer;
 use crate::resolve::{Resolve, SystemResolver};
 use crate::router::Router;
@@ -85,7 +85,7 @@ impl<'a> Builder<'a> {
         let feed = Feed::new(self.tracking);
         let credentials = match self.credentials {
             Some(source) => source,
-            None => from_config(&self.config.authentication)?,
+            None => from_config(self.config)?,
         };
         let (config, startup) = (self.config, self.startup);
         let (router, dialer) = connect(config, credentials, self.resolve, startup, feed, self.wire).await?;
@@ -106,12 +106,10 @@ impl ValkeyClient {
     }
 }
 
-fn from_config(authentication: &Authentication) -> Result<Arc<dyn CredentialsSource>, CacheError> {
-    let fixed = match authentication {
-        Authentication::None => None,
-        Authentication::Password { username, password } => {
-            Some(Credentials::fixed(username.clone(), password.clone()))
-        }
+fn from_config(config: &ValkeyConfig) -> Result<Arc<dyn CredentialsSource>, CacheError> {
+    let (username, password) = match &config.authentication {
+        Authentication::None => return Ok(Arc::new(FixedCredentials::new(None))),
+        Authentication::Password { username, password } => (username.clone(), password),
         _ => {
             return Err(CacheError::Config(ConfigError::one(
                 "CACHE_IAM_ENABLED",
@@ -119,5 +117,9 @@ fn from_config(authentication: &Authentication) -> Result<Arc<dyn CredentialsSou
             )));
         }
     };
-    Ok(Arc::new(FixedCredentials::new(fixed)))
+    Ok(from_password(
+        username,
+        Some(password),
+        config.password_file.as_ref(),
+    ))
 }

@@ -235,6 +235,8 @@ async fn question(node: &Arc<Node>, deadline: Deadline) -> Result<Report, CacheE
         return Err(crate::reply::Reply::Array(replies).unexpected("two replies"));
     };
     let report = Report::read(slots, info, node.address())?;
+    let shards = report.topology.shards.iter();
+    node.announces(shards.flat_map(|shard| std::iter::once(&shard.primary).chain(&shard.replicas)));
     if report.topology.shards.is_empty() {
         return Err(not_ready(format!(
             "{} is in a cluster that serves no slots",
