@@ -19,6 +19,7 @@ use crate::admin::Administration;
 use crate::command::{Command, Effect};
 use crate::deadline::Deadline;
 use crate::error::accept;
+use crate::refusals::Refusals;
 use crate::reply::Reply;
 use crate::retry::undecided;
 use crate::router::Router;
@@ -56,6 +57,12 @@ const KEYS_PER_COMMAND: usize = 256;
 /// lost or a server said that it is not ready. `incr`, `incr_by` and conditional writes are not repeated
 /// while it is unknown whether they were carried out.
 ///
+/// # Refusals
+///
+/// A command that the user may not run is [`CacheError::Denied`]. The first refusal of each command and its end are
+/// logged, once per change, and [`ping`](cache_core::CacheClient::ping) fails with the refusal until a later call of that
+/// command is accepted: a health check sees that this cache is of no use.
+///
 /// # Tracking
 ///
 /// [`invalidations`](cache_core::CacheClient::invalidations) reports changes of the keys that were read by
@@ -88,6 +95,7 @@ pub struct ValkeyClient {
     router: Router,
     administration: Administration,
     feed: Arc<Feed>,
+    refusals: Refusals,
     read_timeout: Duration,
     write_timeout: Duration,
     closed: AtomicBool,
@@ -156,7 +164,9 @@ impl ValkeyClient {
 
     /// Sends one command; its refusal is the call's error.
     async fn call(&self, command: &Command<'_>, deadline: Deadline) -> Result<Reply, CacheError> {
-        accept(self.router.send(command, deadline).await?, command.name())
+        let reply = accept(self.router.send(command, deadline).await?, command.name());
+        self.refusals.note(command.name(), &reply);
+        reply
     }
 
     /// Sends commands; the first refusal is the call's error.
@@ -165,7 +175,11 @@ impl ValkeyClient {
             let replies = self.router.send_batch(commands, deadline).await?;
             let replies = replies.into_iter().zip(commands);
             replies
-                .map(|(reply, command)| accept(reply, command.name()))
+                .map(|(reply, command)| {
+                    let reply = accept(reply, command.name());
+                    self.refusals.note(command.name(), &reply);
+                    reply
+                })
                 .collect()
         };
         // What one command failed with says nothing of what the others have written.
@@ -194,7 +208,11 @@ impl ValkeyClient {
             Reply::Error(error) if error.code == "NOSCRIPT" => {
                 self.call(&command("EVAL", script.text), deadline).await
             }
-            reply => accept(reply, known.name()),
+            reply => {
+                let reply = accept(reply, known.name());
+                self.refusals.note(known.name(), &reply);
+                reply
+            }
         }
     }
 

@@ -9,7 +9,7 @@ use cache_core::{CacheError, ConfigError, Secret};
 
 use crate::cluster::Cluster;
 use crate::deadline::Deadline;
-use crate::dial::{Announced, Dialer, Mode};
+use crate::dial::{Access, Announced, Dialer, Mode};
 use crate::follow::{Guide, follow, look};
 use crate::node::Node;
 use crate::resolve::Resolve;
@@ -36,10 +36,12 @@ pub(crate) async fn connect(
     let announced = Arc::new(Announced::default());
     let dialer = Arc::new(Dialer::new(
         config,
-        config.tls.as_ref(),
-        Arc::clone(&announced),
-        config.topology.db(),
-        credentials,
+        Access {
+            tls: config.tls.as_ref(),
+            db: config.topology.db(),
+            credentials,
+            announced: Arc::clone(&announced),
+        },
         Arc::clone(&resolve),
         Arc::clone(&feed),
         wire,
@@ -70,8 +72,13 @@ pub(crate) async fn connect(
                 _ => None,
             };
             let file = config.sentinel_password_file.as_ref();
-            let login = from_password(username.clone(), password.as_ref(), file);
-            let asking = Dialer::new(config, tls, announced, 0, login, resolve, feed, wire)?;
+            let access = Access {
+                tls,
+                db: 0,
+                credentials: from_password(username.clone(), password.as_ref(), file),
+                announced,
+            };
+            let asking = Dialer::new(config, access, resolve, feed, wire)?;
             let sentinels = Sentinels::new(sentinels.clone(), master.clone(), asking);
             Router::Single(watched(config, sentinels, &dialer, startup).await?)
         }

@@ -47,6 +47,16 @@ pub(crate) struct Dialer {
     wire: Wire,
 }
 
+/// How one kind of servers is reached: data nodes, or sentinels.
+pub(crate) struct Access<'a> {
+    pub(crate) tls: Option<&'a TlsConfig>,
+    /// The database to select.
+    pub(crate) db: u32,
+    pub(crate) credentials: Arc<dyn CredentialsSource>,
+    /// Where it is noted which addresses servers announce.
+    pub(crate) announced: Arc<Announced>,
+}
+
 /// How much, and how long.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
@@ -87,28 +97,25 @@ pub(crate) enum Mode {
 }
 
 impl Dialer {
-    /// A dialer to servers of `config` that are reached by `tls`; `announced` is where what they announce is noted.
+    /// A dialer to servers of `config` that are reached by `access`.
     pub(crate) fn new(
         config: &ValkeyConfig,
-        tls: Option<&TlsConfig>,
-        announced: Arc<Announced>,
-        db: u32,
-        credentials: Arc<dyn CredentialsSource>,
+        access: Access<'_>,
         resolve: Arc<dyn Resolve>,
         feed: Arc<Feed>,
         wire: Wire,
     ) -> Result<Self, CacheError> {
         let silence = (config.read_timeout.min(config.write_timeout) / 3).clamp(SILENCE.0, SILENCE.1);
         Ok(Self {
-            tls: tls.map(Tls::new).transpose()?,
+            tls: access.tls.map(Tls::new).transpose()?,
             places: Places {
                 map: config.address_map.clone(),
                 configured: config.topology.addresses().to_vec(),
-                announced,
+                announced: access.announced,
             },
-            credentials,
+            credentials: access.credentials,
             resolve,
-            db,
+            db: access.db,
             limits: Limits {
                 connections: usize::try_from(config.pool_size).unwrap_or(usize::MAX).max(1),
                 dial_timeout: config.dial_timeout,

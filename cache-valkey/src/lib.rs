@@ -20,6 +20,7 @@ mod follow;
 #[expect(clippy::missing_panics_doc, reason = "for fuzz targets only")]
 pub mod fuzzing;
 mod node;
+mod refusals;
 mod reply;
 mod resolve;
 mod retry;

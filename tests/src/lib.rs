@@ -70,7 +70,7 @@ pub mod skip;
 pub mod terminal;
 pub mod wait;
 
-pub use certificates::{Certificates, Identity};
+pub use certificates::{Certificates, Identity, OddCertificates};
 pub use cluster::{Cluster, ClusterOptions};
 pub use docker::Docker;
 pub use emulator::{Emulator, EmulatorKind, aws_variables};

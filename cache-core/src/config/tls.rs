@@ -84,11 +84,9 @@ impl TlsConfig {
         let mut read = |path: &Option<PathBuf>, variable: &Variable, kind| {
             let path = path.as_deref()?;
             read_pem(path, kind)
-                .map_err(|why| {
-                    problems.push(Problem {
-                        variable: format!("{}_FILE", variable.name),
-                        message: why,
-                    })
+                .map_err(|message| {
+                    let variable = format!("{}_FILE", variable.name);
+                    problems.push(Problem { variable, message });
                 })
                 .ok()
         };

@@ -11,6 +11,7 @@ use super::ValkeyClient;
 use crate::admin::Administration;
 use crate::connect::{connect, from_password};
 use crate::dial::Dialer;
+use crate::refusals::Refusals;
 use crate::resolve::{Resolve, SystemResolver};
 use crate::router::Router;
 use crate::tracking::{Feed, Tracking};
@@ -99,6 +100,7 @@ impl ValkeyClient {
             administration: Administration::new(router.clone(), Arc::clone(dialer), config.read_timeout),
             router,
             feed: Arc::clone(dialer.feed()),
+            refusals: Refusals::default(),
             read_timeout: config.read_timeout,
             write_timeout: config.write_timeout,
             closed: AtomicBool::new(false),

@@ -52,12 +52,12 @@ pub(crate) async fn run(command: Command, output: &mut Output) -> Ended {
         Command::Dynamodb(table) => Box::pin(dynamodb::run(table, output)).await,
         Command::Serve(arguments) => Box::pin(serve::run(&arguments, output)).await,
         Command::Topology => {
-            let failure = match connect(Startup::Fail, output).await {
+            let failure = match connect(output).await {
                 Ok(stack) => return run_and_close(Command::Topology, &stack, output).await,
                 Err(failure) => failure,
             };
             // What the seeds say of the cluster helps to see why the nodes that they name cannot be reached.
-            match connect(Startup::Degrade, output).await {
+            match connect_as(Startup::Degrade, output).await {
                 Ok(stack) if failure.is_unavailable() => {
                     topology::show_unreachable(&stack, output).await?;
                     let _ = stack.client.close().await;
@@ -67,7 +67,7 @@ pub(crate) async fn run(command: Command, output: &mut Output) -> Ended {
             Err(failure)
         }
         command => {
-            let stack = connect(Startup::Fail, output).await?;
+            let stack = connect(output).await?;
             run_and_close(command, &stack, output).await
         }
     }
@@ -113,7 +113,11 @@ async fn run_on(command: Command, stack: &Stack, output: &mut Output) -> Ended {
 }
 
 /// The cache that the environment names.
-async fn connect(startup: Startup, output: &mut Output) -> Result<Stack, Failure> {
+async fn connect(output: &mut Output) -> Result<Stack, Failure> {
+    connect_as(Startup::Fail, output).await
+}
+
+async fn connect_as(startup: Startup, output: &mut Output) -> Result<Stack, Failure> {
     let Loaded {
         mut config, warnings, ..
     } = Loaded::from_env()?;

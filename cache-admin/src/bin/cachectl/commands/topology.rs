@@ -64,7 +64,7 @@ pub(super) async fn show_unreachable(stack: &Stack, output: &mut Output) -> Resu
         return Ok(());
     };
     match client.administration().topology().await {
-        Ok(view) if view.cluster && output.is_json() => output.json(&as_json(&view)),
+        Ok(view) if view.cluster && output.is_json() => Ok(output.json(&as_json(&view))?),
         Ok(view) if view.cluster => show(&view, output),
         _ => Ok(()),
     }
