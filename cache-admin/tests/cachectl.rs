@@ -218,11 +218,47 @@ fn config_check_promises_nothing_that_connecting_refuses() -> Result<()> {
 
 #[test]
 fn config_check_can_connect() -> Result<()> {
-    let ran = cachectl(&["config", "check", "--connect", "--json"])?;
-    assert_eq!((ran.code, &ran.json()?[0]["connected"]), (0, &Value::Bool(true)));
     let nobody = [("CACHE_ADDRS", "127.0.0.1:1"), ("CACHE_DIAL_TIMEOUT", "500ms")];
     let ran = with(&["config", "check", "--connect", "--json"], &nobody, b"")?;
     assert_eq!((ran.code, &ran.json()?[0]["connected"]), (4, &Value::Bool(false)));
+    Ok(())
+}
+
+#[test]
+fn config_check_never_passes_the_embedded_cache_off_as_a_server() -> Result<()> {
+    let ran = cachectl(&["config", "check", "--connect"])?;
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert!(
+        ran.text().contains("no server: the embedded cache"),
+        "{}",
+        ran.text()
+    );
+    assert!(!ran.text().contains("answered"), "{}", ran.text());
+    let ran = cachectl(&["config", "check", "--connect", "--json"])?;
+    let said = &ran.json()?[0];
+    assert_eq!(
+        (&said["server"], &said["connected"]),
+        (&Value::Bool(false), &Value::Null)
+    );
+    let ran = cachectl(&["config", "check", "--require-server"])?;
+    assert_eq!(ran.code, 6);
+    assert!(
+        ran.err.contains("CACHE_TYPE: no server is configured"),
+        "{}",
+        ran.err
+    );
+    let url = [("REDIS_URL", "redis://:hunter2@cache:6379")];
+    let ran = with(&["config", "check", "--require-server"], &url, b"")?;
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let all = format!("{}{}", ran.text(), ran.err);
+    assert!(
+        all.contains("REDIS_URL: is an older name, set CACHE_URL instead"),
+        "{all}"
+    );
+    assert!(
+        all.contains("Valkey(single, cache:6379)") && !all.contains("hunter2"),
+        "{all}"
+    );
     Ok(())
 }
 

@@ -5,12 +5,16 @@
 //! connection it opens, once more before [`Credentials::valid_for`] ends, and tells the source when a server
 //! refuses what it issued.
 
+mod file;
+
 use std::borrow::Cow;
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+
+pub use file::FileCredentials;
 
 use crate::{CacheError, Secret};
 

@@ -39,6 +39,10 @@ fn each_older_name_works_with_one_warning_that_names_the_new_one() {
     let cases: &[(&str, &str, &str, Pairs<'_>)] = &[
         ("REDIS_HOST", "cache:6379", "CACHE_ADDRS", &[]),
         ("VALKEY_ADDRESS", "cache:6379", "CACHE_ADDRS", &[]),
+        ("REDIS_ADDR", "cache:6379", "CACHE_ADDRS", &[]),
+        ("VALKEY_URL", "valkey://cache", "CACHE_URL", &[]),
+        ("REDIS_TLS_URL", "rediss://:pw@cache/2", "CACHE_URL", &[]),
+        ("REDIS_URL", "redis://app:pw@cache", "CACHE_URL", &[]),
         ("REDIS_USERNAME", "app", "CACHE_USERNAME", &[address, password]),
         ("VALKEY_USERNAME", "app", "CACHE_USERNAME", &[address, password]),
         ("REDIS_PASSWORD", "pw", "CACHE_PASSWORD", &[address]),

@@ -155,6 +155,109 @@ fn each_entry_of_a_wrong_address_list_is_named_by_its_place() {
 }
 
 #[test]
+fn what_is_really_wrong_with_a_value_is_named() {
+    let address = ("CACHE_ADDRS", "cache:6379");
+    let mistakes: &[(&[(&str, &str)], &str)] = &[
+        (
+            &[("CACHE_ADDRS", "\"127.0.0.1:6379\"")],
+            "literal quotes around it: remove them; must be host:port",
+        ),
+        (
+            &[("CACHE_ADDRS", "'a:1,b:2'")],
+            "literal quotes around it: remove them",
+        ),
+        (
+            &[("CACHE_ADDRS", "redis://cache:6379")],
+            "entry 1: it is a URL; a URL belongs into CACHE_URL",
+        ),
+        (
+            &[("CACHE_ADDRS", "a:1,b:2,")],
+            "entry 3: it is empty: is there a comma too many?",
+        ),
+        (&[("CACHE_ADDRS", "a:1 b:2")], "addresses are separated by commas"),
+        (&[("CACHE_ADDRS", "a:1;b:2")], "addresses are separated by commas"),
+        (
+            &[("CACHE_ADDRS", "cache")],
+            "entry 1: the port is missing (6379 is the usual one)",
+        ),
+        (
+            &[("CACHE_ADDRS", "cache:redis")],
+            "entry 1: the port is not a number",
+        ),
+        (
+            &[address, ("CACHE_POOL_SIZE", "\"5\"")],
+            "literal quotes around it: remove them; must be a whole number",
+        ),
+        (
+            &[("CACHE_TYPE", "'valkey'")],
+            "literal quotes around it: remove them; must be memory",
+        ),
+    ];
+    for (variables, expected) in mistakes {
+        let problem = only(variables);
+        assert!(problem.contains(expected), "{problem}");
+    }
+    for (value, expected) in [
+        (
+            "\"s3cr3t\"",
+            "CACHE_PASSWORD: the value has literal quotes around it, which are taken as part of it",
+        ),
+        (
+            "s3cr3t ",
+            "CACHE_PASSWORD: the value begins or ends with white space, which is taken as part of it",
+        ),
+    ] {
+        let loaded = load(&[address, ("CACHE_PASSWORD", value)]).unwrap();
+        let warning = loaded.warnings[0].to_string();
+        assert!(
+            warning.starts_with(expected) && !warning.contains(SEEN),
+            "{warning}"
+        );
+    }
+}
+
+#[test]
+fn each_mistake_with_a_certificate_is_named() {
+    let servers = [("CACHE_ADDRS", "cache:6379"), ("CACHE_TLS_ENABLED", "true")];
+    let folder = tempfile::tempdir().unwrap();
+    let der = folder.path().join("ca.der");
+    std::fs::write(&der, [0x30, 0x82, 0x03, 0xff]).unwrap();
+    let in_file = der.to_str().unwrap();
+    let base64_of_der = STANDARD.encode([0x30, 0x82, 3, 1]);
+    let key = pem("PRIVATE KEY");
+    let encrypted = pem("ENCRYPTED PRIVATE KEY");
+    let certificate = pem("CERTIFICATE");
+    for (variables, expected) in [
+        (
+            &[("CACHE_CA_CERT_BASE64", key.as_str())][..],
+            "CACHE_CA_CERT_BASE64: it holds a private key",
+        ),
+        (
+            &[("CACHE_CA_CERT_BASE64", &base64_of_der)],
+            "CACHE_CA_CERT_BASE64: it is DER or PKCS #12",
+        ),
+        (
+            &[("CACHE_CA_CERT_BASE64_FILE", in_file)],
+            "CACHE_CA_CERT_BASE64_FILE: names a file that is not text: it is DER",
+        ),
+        (
+            &[("CACHE_CA_CERT_BASE64", "/etc/ca.pem")],
+            "CACHE_CA_CERT_BASE64: it is neither PEM nor base64",
+        ),
+        (
+            &[
+                ("CACHE_CLIENT_CERT_BASE64", &certificate),
+                ("CACHE_CLIENT_KEY_BASE64", &encrypted),
+            ],
+            "CACHE_CLIENT_KEY_BASE64: the key is encrypted",
+        ),
+    ] {
+        let problem = only(&[&servers, variables].concat());
+        assert!(problem.starts_with(expected), "{problem}");
+    }
+}
+
+#[test]
 fn the_accepted_form_stands_beside_the_name() {
     for (name, value, form) in [
         ("CACHE_TYPE", "disk", "memory, valkey or dynamodb"),
@@ -273,7 +376,7 @@ fn settings_that_do_not_fit_together_are_refused() {
         (&[table], "CACHE_DYNAMODB_TABLE: needs CACHE_TYPE=dynamodb"),
         (
             &[("INSTALLATION_TOKEN_TABLE_NAME", "tokens")],
-            "INSTALLATION_TOKEN_TABLE_NAME: needs CACHE_TYPE=dynamodb, or CACHE_TYPE=memory where",
+            "INSTALLATION_TOKEN_TABLE_NAME: needs CACHE_TYPE=dynamodb, or CACHE_TYPE=memory if",
         ),
         (&[valkey, table], "CACHE_DYNAMODB_TABLE: contradicts CACHE_ADDRS"),
         (
@@ -291,10 +394,6 @@ fn settings_that_do_not_fit_together_are_refused() {
         (&[cluster], "CACHE_MODE: needs CACHE_ADDRS"),
         (&[password], "CACHE_PASSWORD: needs CACHE_ADDRS"),
         (
-            &[valkey, cluster, ("CACHE_DB", "3")],
-            "CACHE_DB: must be 0 with CACHE_MODE=cluster",
-        ),
-        (
             &[valkey, sentinel],
             "CACHE_SENTINEL_MASTER: with CACHE_MODE=sentinel it must be the name",
         ),
@@ -305,6 +404,31 @@ fn settings_that_do_not_fit_together_are_refused() {
         (
             &[valkey, ("CACHE_SENTINEL_PASSWORD", SEEN)],
             "CACHE_SENTINEL_PASSWORD: needs CACHE_MODE=sentinel",
+        ),
+        (
+            &[valkey, ("CACHE_SENTINEL_TLS_ENABLED", "true")],
+            "CACHE_SENTINEL_TLS_ENABLED: needs CACHE_MODE=sentinel",
+        ),
+        (
+            &[
+                valkey,
+                sentinel,
+                ("CACHE_SENTINEL_MASTER", "m"),
+                ("CACHE_SENTINEL_USERNAME", "app"),
+            ],
+            "CACHE_SENTINEL_USERNAME: needs CACHE_SENTINEL_PASSWORD",
+        ),
+        (
+            &[valkey, ("CACHE_TLS_SERVER_NAME", "cache.example")],
+            "CACHE_TLS_SERVER_NAME: needs CACHE_TLS_ENABLED=true",
+        ),
+        (
+            &[valkey, tls, ("CACHE_TLS_SERVER_NAME", "cache.example:6379")],
+            "CACHE_TLS_SERVER_NAME: must be a host name or an IP address",
+        ),
+        (
+            &[valkey, ("CACHE_ADDRESS_MAP", "a:1=b:1,c=d:2")],
+            "CACHE_ADDRESS_MAP: entry 2: either both sides have a port or none has; must be announced=reachable",
         ),
         (
             &[valkey, user],

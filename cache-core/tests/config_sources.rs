@@ -14,7 +14,7 @@ use base64::engine::general_purpose::STANDARD;
 use cache_core::config::{
     Address, Authentication, Backend, DynamoDbConfig, EncryptionConfig, IamService, KeysetLocation, Loaded,
     MemoryConfig, NearConfig, NearTracking, OnError, Origin, PlaintextEntries, ReadFrom, SecretConfig,
-    Startup, StoredForm, TlsConfig, Topology, ValkeyConfig,
+    SentinelTls, Startup, StoredForm, TlsConfig, Topology, ValkeyConfig,
 };
 use cache_core::{CacheConfig, ConfigError, Secret};
 
@@ -100,7 +100,11 @@ fn every_setting_of_a_server_arrives() {
         ("CACHE_WRITE_TIMEOUT", "1s 500ms"),
         ("CACHE_DB", "2"),
         ("CACHE_SENTINEL_MASTER", "main"),
+        ("CACHE_SENTINEL_USERNAME", "watcher"),
         ("CACHE_SENTINEL_PASSWORD", "watch"),
+        ("CACHE_SENTINEL_TLS_ENABLED", "false"),
+        ("CACHE_TLS_SERVER_NAME", "cache.example"),
+        ("CACHE_ADDRESS_MAP", "10.0.0.1=localhost"),
         ("CACHE_MAX_CONNECTION_AGE", "30m"),
         ("CACHE_CLIENT_NAME", "billing-7"),
         ("CACHE_READ_FROM", "prefer-replica"),
@@ -117,6 +121,7 @@ fn every_setting_of_a_server_arrives() {
         Topology::Sentinel {
             sentinels,
             master: "main".into(),
+            username: Some("watcher".into()),
             password,
             db: 2
         }
@@ -129,7 +134,10 @@ fn every_setting_of_a_server_arrives() {
             password
         }
     );
+    assert_eq!(valkey.sentinel_tls, SentinelTls::Off);
+    assert_eq!(valkey.address_map.to_string(), "10.0.0.1=localhost");
     let tls = valkey.tls.as_ref().unwrap();
+    assert_eq!(tls.server_name.as_deref(), Some("cache.example"));
     assert!(
         tls.ca_pem
             .as_ref()

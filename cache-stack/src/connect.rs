@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cache_core::config::{
-    Authentication, Backend, ConfigError, NearTracking, PlaintextEntries, ValkeyConfig,
+    Authentication, Backend, ConfigError, NearTracking, PlaintextEntries, Startup, ValkeyConfig,
 };
 use cache_core::credentials::CredentialsSource;
 use cache_core::{CacheClient, CacheConfig, CacheError, MemoryCache};
@@ -158,7 +158,9 @@ async fn build(
             if let Some(credentials) = credentials {
                 client = client.credentials(credentials);
             }
-            Foundation::Valkey(Arc::new(client.connect().await?))
+            let client = Arc::new(client.connect().await?);
+            check_permission(&client, &config).await;
+            Foundation::Valkey(client)
         }
         Backend::DynamoDb(table) => account.table(table, &config).await?,
         _ => return Err(ConfigError::one("CACHE_TYPE", "must be memory, valkey or dynamodb").into()),
@@ -166,6 +168,21 @@ async fn build(
     let stack = Stack::new(foundation, &config, keyring)?;
     tracing::info!(cache = stack.describe(), "the cache client is ready");
     Ok(stack)
+}
+
+/// Reads a key that does not exist, so that a user that may not read is found at start, not by the first caller: the
+/// client logs the refusal, and its `ping` fails. If the servers need not be there yet, nothing waits for the answer.
+async fn check_permission(client: &Arc<ValkeyClient>, config: &CacheConfig) {
+    let prefix = config.key_prefix.as_deref().unwrap_or_default();
+    let stored = config.encryption.as_ref().map_or("", encryption::stored_prefix);
+    let key = format!("{stored}{prefix}permission-check");
+    match config.startup {
+        Startup::Fail => drop(client.get(&key).await),
+        Startup::Degrade => {
+            let client = Arc::clone(client);
+            tokio::spawn(async move { drop(client.get(&key).await) });
+        }
+    }
 }
 
 /// Who the client logs in as: those `brought`, the configured ones, IAM tokens, or the secret's. Fills what `config`

@@ -22,6 +22,7 @@ use crate::admin::Administration;
 use crate::command::{Command, Effect};
 use crate::deadline::Deadline;
 use crate::error::accept;
+use crate::refusals::Refusals;
 use crate::reply::Reply;
 use crate::retry::undecided;
 use crate::router::Router;
@@ -70,6 +71,12 @@ const KEYS_PER_COMMAND: usize = 256;
 /// again and another connection is opened, at most once per second. What servers do not say is no contradiction. The page
 /// `docs/identity.md` has all cases.
 ///
+/// # Refusals
+///
+/// A command that the user may not run is [`CacheError::Denied`]. The first refusal of each command and its end are
+/// logged, once per change, and [`ping`](cache_core::CacheClient::ping) fails with the refusal until a later call of that
+/// command is accepted: a health check sees that this cache is of no use.
+///
 /// # Tracking
 ///
 /// [`invalidations`](cache_core::CacheClient::invalidations) reports changes of the keys that were read by
@@ -93,7 +100,7 @@ const KEYS_PER_COMMAND: usize = 256;
 /// # async fn example() -> Result<(), cache_core::CacheError> {
 /// // One address is enough: the cluster tells the others.
 /// let seeds = vec![Address::new("cache.example.org", 6379)];
-/// let client = ValkeyClient::connect(&ValkeyConfig::new(Topology::Cluster { seeds })).await?;
+/// let client = ValkeyClient::connect(&ValkeyConfig::new(Topology::cluster(seeds))).await?;
 /// client.set("greeting", "hello".into(), Ttl::secs(60)).await?;
 /// # Ok(())
 /// # }
@@ -103,6 +110,7 @@ pub struct ValkeyClient {
     administration: Administration,
     feed: Arc<Feed>,
     counts: Arc<Counts>,
+    refusals: Refusals,
     read_timeout: Duration,
     write_timeout: Duration,
     closed: AtomicBool,
@@ -245,7 +253,9 @@ impl ValkeyClient {
 
     /// Sends one command; its refusal is the call's error.
     async fn call(&self, command: &Command<'_>, deadline: Deadline) -> Result<Reply, CacheError> {
-        accept(self.router.send(command, deadline).await?, command.name())
+        let reply = accept(self.router.send(command, deadline).await?, command.name());
+        self.refusals.note(command.name(), &reply);
+        reply
     }
 
     /// Sends commands; the first refusal is the call's error.
@@ -254,7 +264,11 @@ impl ValkeyClient {
             let replies = self.router.send_batch(commands, deadline).await?;
             let replies = replies.into_iter().zip(commands);
             replies
-                .map(|(reply, command)| accept(reply, command.name()))
+                .map(|(reply, command)| {
+                    let reply = accept(reply, command.name());
+                    self.refusals.note(command.name(), &reply);
+                    reply
+                })
                 .collect()
         };
         // What one command failed with says nothing of what the others have written.
@@ -284,7 +298,11 @@ impl ValkeyClient {
             Reply::Error(error) if error.code == "NOSCRIPT" => {
                 self.call(&command("EVAL", script.text()), deadline).await
             }
-            reply => accept(reply, known.name()),
+            reply => {
+                let reply = accept(reply, known.name());
+                self.refusals.note(known.name(), &reply);
+                reply
+            }
         }
     }
 

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache_core::config::{Address, ReadFrom, Startup, Topology, ValkeyConfig};
-use cache_core::credentials::{Credentials, CredentialsSource, FixedCredentials};
-use cache_core::{CacheError, ConfigError};
+use cache_core::config::{Address, PasswordFile, ReadFrom, SentinelTls, Startup, Topology, ValkeyConfig};
+use cache_core::credentials::{Credentials, CredentialsSource, FileCredentials, FixedCredentials};
+use cache_core::{CacheError, ConfigError, Secret};
 
 use crate::cluster::Cluster;
 use crate::deadline::Deadline;
-use crate::dial::{Dialer, Mode};
+use crate::dial::{Access, Announced, Dialer, Mode};
 use crate::follow::{Configured, Following, Guide, look};
 use crate::node::Node;
 use crate::resolve::Resolve;
@@ -47,14 +47,15 @@ pub(crate) async fn connect(
         wire,
         idle,
     } = dialing;
-    let db = match &config.topology {
-        Topology::Single { db, .. } | Topology::Sentinel { db, .. } => *db,
-        _ => 0,
-    };
+    let announced = Arc::new(Announced::default());
     let dialer = Dialer::new(
         config,
-        db,
-        credentials,
+        Access {
+            tls: config.tls.as_ref(),
+            db: config.topology.db(),
+            credentials,
+            announced: Arc::clone(&announced),
+        },
         Arc::clone(&resolve),
         Arc::clone(&feed),
         wire,
@@ -64,7 +65,7 @@ pub(crate) async fn connect(
         Topology::Single { addresses, .. } => {
             Router::Single(single(config, addresses, &dialer, startup).await?)
         }
-        Topology::Cluster { seeds } => {
+        Topology::Cluster { seeds, .. } => {
             if seeds.is_empty() {
                 return Err(no_address());
             }
@@ -73,24 +74,26 @@ pub(crate) async fn connect(
         Topology::Sentinel {
             sentinels,
             master,
+            username,
             password,
             ..
         } => {
             if sentinels.is_empty() {
                 return Err(no_address());
             }
-            let known = password
-                .as_ref()
-                .map(|password| Credentials::fixed(None, password.clone()));
-            let asking = Dialer::new(
-                config,
-                0,
-                Arc::new(FixedCredentials::new(known)),
-                resolve,
-                feed,
-                wire,
-            )?
-            .to_sentinels();
+            let tls = match &config.sentinel_tls {
+                SentinelTls::AsServers => config.tls.as_ref(),
+                SentinelTls::Own(tls) => Some(tls),
+                _ => None,
+            };
+            let file = config.sentinel_password_file.as_ref();
+            let access = Access {
+                tls,
+                db: 0,
+                credentials: from_password(username.clone(), password.as_ref(), file),
+                announced,
+            };
+            let asking = Dialer::new(config, access, resolve, feed, wire)?.to_sentinels();
             let sentinels = Sentinels::new(sentinels.clone(), master.clone(), asking);
             Router::Single(watched(config, sentinels, &dialer, startup).await?)
         }
@@ -101,6 +104,25 @@ pub(crate) async fn connect(
         }
     };
     Ok((router, dialer))
+}
+
+/// The credentials that a configuration holds: a password, which may come from a file, or none.
+pub(crate) fn from_password(
+    username: Option<String>,
+    password: Option<&Secret>,
+    file: Option<&PasswordFile>,
+) -> Arc<dyn CredentialsSource> {
+    let password = password.cloned();
+    match file {
+        Some(file) => {
+            let password = password.unwrap_or_else(|| Secret::new(String::new()));
+            Arc::new(FileCredentials::new(username, password, file.clone()))
+        }
+        None => {
+            let fixed = password.map(|password| Credentials::fixed(username, password));
+            Arc::new(FixedCredentials::new(fixed))
+        }
+    }
 }
 
 async fn single(

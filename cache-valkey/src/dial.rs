@@ -6,6 +6,7 @@
 
 mod greeting;
 mod login;
+mod place;
 pub(crate) mod recognition;
 
 use std::fmt;
@@ -16,7 +17,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use cache_core::clock::{self, Instant};
-use cache_core::config::{Address, Topology, ValkeyConfig};
+use cache_core::config::{Address, TlsConfig, Topology, ValkeyConfig};
 use cache_core::credentials::{Credentials, CredentialsSource};
 use cache_core::{CacheError, ConfigError, Outcome, Unavailability};
 use socket2::{SockRef, TcpKeepalive};
@@ -24,6 +25,8 @@ use tokio::net::TcpStream;
 
 pub(crate) use greeting::Greeting;
 pub(crate) use login::Login;
+pub(crate) use place::Announced;
+use place::Places;
 
 use crate::command::Command;
 use crate::deadline::Deadline;
@@ -42,6 +45,7 @@ pub(crate) const IDLE: Duration = Duration::from_secs(60);
 /// Makes connections as a [`ValkeyConfig`] says.
 pub(crate) struct Dialer {
     tls: Option<Tls>,
+    places: Places,
     credentials: Arc<dyn CredentialsSource>,
     resolve: Arc<dyn Resolve>,
     db: u32,
@@ -54,6 +58,16 @@ pub(crate) struct Dialer {
     /// The nodes of the cluster that is believed in; none outside of a cluster, and before the first view of it.
     known: ArcSwap<Ids>,
     counts: Arc<Counts>,
+}
+
+/// How one kind of servers is reached: data nodes, or sentinels.
+pub(crate) struct Access<'a> {
+    pub(crate) tls: Option<&'a TlsConfig>,
+    /// The database to select.
+    pub(crate) db: u32,
+    pub(crate) credentials: Arc<dyn CredentialsSource>,
+    /// Where it is noted which addresses servers announce.
+    pub(crate) announced: Arc<Announced>,
 }
 
 /// How much, and how long.
@@ -98,21 +112,25 @@ pub(crate) enum Mode {
 }
 
 impl Dialer {
-    /// A dialer to the data nodes of `config`.
+    /// A dialer to servers of `config` that are reached by `access`.
     pub(crate) fn new(
         config: &ValkeyConfig,
-        db: u32,
-        credentials: Arc<dyn CredentialsSource>,
+        access: Access<'_>,
         resolve: Arc<dyn Resolve>,
         feed: Arc<Feed>,
         wire: Wire,
     ) -> Result<Self, CacheError> {
         let silence = (config.read_timeout.min(config.write_timeout) / 3).clamp(SILENCE.0, SILENCE.1);
         Ok(Self {
-            tls: config.tls.as_ref().map(Tls::new).transpose()?,
-            credentials,
+            tls: access.tls.map(Tls::new).transpose()?,
+            places: Places {
+                map: config.address_map.clone(),
+                configured: config.topology.addresses().to_vec(),
+                announced: access.announced,
+            },
+            credentials: access.credentials,
             resolve,
-            db,
+            db: access.db,
             client_name: config.client_name.clone(),
             limits: Limits {
                 connections: usize::try_from(config.pool_size).unwrap_or(usize::MAX).max(1),
@@ -174,6 +192,11 @@ impl Dialer {
         &self.feed
     }
 
+    /// Notes who announces which addresses.
+    pub(crate) fn announced(&self) -> &Announced {
+        &self.places.announced
+    }
+
     /// Asks for the credentials of a connection that is opened or renewed now.
     pub(crate) async fn login(&self) -> Result<Login<'_>, CacheError> {
         Login::ask(&*self.credentials).await
@@ -192,7 +215,8 @@ impl Dialer {
         events: Arc<dyn Events>,
     ) -> Result<Dialed, CacheError> {
         let deadline = Deadline::after(self.limits.dial_timeout);
-        let found = tokio::time::timeout_at(deadline.at(), self.look_up(address)).await;
+        let reachable = self.places.map.reachable(address);
+        let found = tokio::time::timeout_at(deadline.at(), self.look_up(address, &reachable)).await;
         let targets = found.unwrap_or_else(|_| {
             let detail = "no answer of the name service within the dial timeout";
             Err(unreachable(address, Unavailability::Resolve, detail, None))
@@ -202,48 +226,99 @@ impl Dialer {
             let detail = "no credentials were issued within the dial timeout";
             Err(unreachable(address, Unavailability::Connect, detail, None))
         })?;
+        let place = Place {
+            address,
+            host: &reachable.host,
+        };
         let (mut last, mut second_best) = (None, None);
+        let mut has_reread = false;
         for (index, target) in targets.iter().enumerate() {
             // What is left is shared out, so that one silent address leaves time for the others.
             let left = u32::try_from(targets.len() - index).unwrap_or(u32::MAX);
             let until = clock::now() + deadline.remaining() / left;
             // On the heap: what a handshake keeps on the way is large, and connecting is rare.
-            let reached = Box::pin(async {
-                let dialed = self
-                    .log_in(address, *target, until, mode, &mut login, &events)
-                    .await?;
-                self.recognise(address, dialed, expected, Deadline::until(until))
-                    .await
-            });
-            match reached.await {
+            let mut reached =
+                Box::pin(self.log_in_to(place, *target, until, mode, expected, &mut login, &events)).await;
+            // Certificates may have been replaced on both sides at this very moment.
+            if !has_reread && is_of_tls(&reached) && self.reread_certificates().await {
+                has_reread = true;
+                reached =
+                    Box::pin(self.log_in_to(place, *target, until, mode, expected, &mut login, &events)).await;
+            }
+            match reached {
                 Ok(dialed) if self.is_second_best(&dialed, mode) => {
                     second_best.get_or_insert(dialed);
                 }
                 // What no waiting mends is wrong at the other addresses, too.
                 Err(error) if error.is_transient() => last = Some(error),
-                result => return result,
+                Err(error) => return Err(self.told_of(address, &reachable, error)),
+                dialed => return dialed,
             }
         }
         if let Some(dialed) = second_best {
             return Ok(dialed);
         }
-        Err(last.unwrap_or_else(|| {
+        let last = last.unwrap_or_else(|| {
             unreachable(address, Unavailability::Resolve, "the name has no address", None)
-        }))
+        });
+        Err(self.told_of(address, &reachable, last))
     }
 
-    async fn look_up(&self, address: &Address) -> Result<Vec<SocketAddr>, CacheError> {
-        let found = self.resolve.resolve(&address.host, address.port).await;
+    /// Connects to `target`, logs in, and finds out whether it is the right server.
+    #[expect(clippy::too_many_arguments, reason = "what a try to connect depends on, used in one place")]
+    async fn log_in_to(
+        &self,
+        place: Place<'_>,
+        target: SocketAddr,
+        until: Instant,
+        mode: Mode,
+        expected: &Expected,
+        login: &mut Login<'_>,
+        events: &Arc<dyn Events>,
+    ) -> Result<Dialed, CacheError> {
+        let dialed = self.log_in(place, target, until, mode, login, events).await?;
+        self.recognise(place.address, dialed, expected, Deadline::until(until))
+            .await
+    }
+
+    async fn look_up(&self, address: &Address, reachable: &Address) -> Result<Vec<SocketAddr>, CacheError> {
+        let found = self.resolve.resolve(&reachable.host, reachable.port).await;
         found.map_err(|error| {
-            let detail = "check CACHE_ADDRS and the name service";
-            unreachable(address, Unavailability::Resolve, detail, Some(error))
+            let detail = self.places.unresolved(address, reachable);
+            unreachable(address, Unavailability::Resolve, &detail, Some(error))
         })
+    }
+
+    /// `error` with where `address` comes from, if it is not a configured one.
+    fn told_of(&self, address: &Address, reachable: &Address, error: CacheError) -> CacheError {
+        let origin = self.places.unreached(address, reachable);
+        match error {
+            CacheError::Unavailable {
+                reason,
+                detail,
+                outcome,
+                source,
+            } if !origin.is_empty() && reason != Unavailability::NotReady => CacheError::Unavailable {
+                reason,
+                detail: format!("{detail}{origin}").into(),
+                outcome,
+                source,
+            },
+            other => other,
+        }
+    }
+
+    async fn reread_certificates(&self) -> bool {
+        match &self.tls {
+            Some(tls) => tls.reread().await,
+            None => false,
+        }
     }
 
     /// Connects to one of the addresses of `address`, with newer credentials if it refuses the first ones.
     async fn log_in(
         &self,
-        address: &Address,
+        place: Place<'_>,
         target: SocketAddr,
         until: Instant,
         mode: Mode,
@@ -253,7 +328,7 @@ impl Dialer {
         loop {
             let who = login.credentials();
             let reached = self
-                .reach(address, target, until, mode, who, Arc::clone(events))
+                .reach(place, target, until, mode, who, Arc::clone(events))
                 .await;
             if let Some(dialed) = login.settle(reached, until).await? {
                 return Ok(dialed);
@@ -267,7 +342,7 @@ impl Dialer {
     /// that speaks the older protocol only.
     async fn reach(
         &self,
-        address: &Address,
+        place: Place<'_>,
         target: SocketAddr,
         until: Instant,
         mode: Mode,
@@ -276,7 +351,7 @@ impl Dialer {
     ) -> Result<Dialed, CacheError> {
         let mut first_failure = None;
         for protocol in [Protocol::Resp3, Protocol::Resp3, Protocol::Resp2] {
-            let stream = self.open(address, target, until).await?;
+            let stream = self.open(place, target, until).await?;
             let handshake = Handshake {
                 username: credentials.and_then(|known| known.username.as_deref()),
                 password: credentials.map(|known| known.password.expose().as_str()),
@@ -295,7 +370,7 @@ impl Dialer {
                 Err(_) => HandshakeError::Late,
             };
             let has_hung_up = matches!(error, HandshakeError::HungUp(_));
-            let error = self.refused(address, error);
+            let error = self.refused(place, error);
             let error = first_failure.take().unwrap_or(error);
             if !has_hung_up {
                 return Err(error);
@@ -306,24 +381,19 @@ impl Dialer {
     }
 
     /// Opens a stream to `target`, which is one of the addresses of `address`, and secures it.
-    async fn open(
-        &self,
-        address: &Address,
-        target: SocketAddr,
-        until: Instant,
-    ) -> Result<Stream, CacheError> {
-        let late = |detail| unreachable(address, Unavailability::Connect, detail, None);
+    async fn open(&self, place: Place<'_>, target: SocketAddr, until: Instant) -> Result<Stream, CacheError> {
+        let late = |detail| unreachable(place.address, Unavailability::Connect, detail, None);
         let stream = match tokio::time::timeout_at(until, open(target)).await {
             Ok(opened) => opened.map_err(|error| {
                 let detail = error.kind().to_string();
-                unreachable(address, Unavailability::Connect, &detail, Some(error))
+                unreachable(place.address, Unavailability::Connect, &detail, Some(error))
             })?,
             Err(_) => return Err(late("no answer within the dial timeout")),
         };
         let Some(tls) = &self.tls else {
             return Ok(Stream::Tcp(stream));
         };
-        let secured = tokio::time::timeout_at(until, tls.secure(&address.host, stream)).await;
+        let secured = tokio::time::timeout_at(until, tls.secure(place.host, stream)).await;
         let stream = secured.unwrap_or_else(|_| {
             Err(late(
                 "which accepts connections but does not answer the TLS handshake; set CACHE_TLS_ENABLED=false or use its TLS port",
@@ -395,10 +465,18 @@ impl Dialer {
     fn settled(&self, command: &Command<'_>, reply: Reply) -> Result<(), CacheError> {
         match (command.name(), reply) {
             ("SELECT", Reply::Error(error)) if error.code == "ERR" => {
-                Err(CacheError::Config(ConfigError::one(
-                    "CACHE_DB",
-                    format!("the server has no database {}: {}", self.db, error.detail),
-                )))
+                let why = if error.detail.contains("not allowed in cluster mode") {
+                    "the servers of this cluster have one database only; leave it out, or use Valkey from 9.0 with \
+                     cluster-databases"
+                        .to_owned()
+                } else {
+                    let detail = &error.detail;
+                    format!(
+                        "the server has no database {}: {detail}; check its settings databases and cluster-databases",
+                        self.db
+                    )
+                };
+                Err(CacheError::Config(ConfigError::one("CACHE_DB", why)))
             }
             // A connection without its name is as good.
             ("CLIENT", Reply::Error(_)) => Ok(()),
@@ -419,7 +497,8 @@ impl Dialer {
         }
     }
 
-    fn refused(&self, address: &Address, error: HandshakeError) -> CacheError {
+    fn refused(&self, place: Place<'_>, error: HandshakeError) -> CacheError {
+        let Place { address, host } = place;
         let parsed = !matches!(error, HandshakeError::NotTheProtocol(_));
         match error {
             HandshakeError::Refused(error) => match from_login(&error, "HELLO") {
@@ -448,7 +527,7 @@ impl Dialer {
             },
             HandshakeError::Ended(source) | HandshakeError::NotTheProtocol(source) => {
                 if let Some(tls) = &self.tls
-                    && let Some(detail) = tls.explain(&*source, &address.host)
+                    && let Some(detail) = tls.explain(&*source, host)
                 {
                     return tls::insecure(detail, Some(source));
                 }
@@ -467,6 +546,23 @@ impl Dialer {
             }
         }
     }
+}
+
+/// An address, as it is named, and the host that it leads to.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    address: &'a Address,
+    host: &'a str,
+}
+
+fn is_of_tls(dialed: &Result<Dialed, CacheError>) -> bool {
+    matches!(
+        dialed,
+        Err(CacheError::Unavailable {
+            reason: Unavailability::Tls,
+            ..
+        })
+    )
 }
 
 /// Why changes of keys are not reported by a server that speaks the older protocol.

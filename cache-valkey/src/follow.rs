@@ -281,7 +281,9 @@ async fn replicas_of(primary: &Arc<Node>, deadline: Deadline) -> Result<Vec<Addr
     let role = Command::read("ROLE");
     let replies = primary.ask(&[&role], deadline).await?;
     let reply = accept(replies.into_iter().next().unwrap_or(Reply::Nil), role.name())?;
-    Ok(read_role(&reply))
+    let replicas = read_role(&reply);
+    primary.announces(&replicas);
+    Ok(replicas)
 }
 
 /// The replicas in a primary's reply to `ROLE`.

@@ -22,6 +22,7 @@ mod follow;
 pub mod fuzzing;
 mod identity;
 mod node;
+mod refusals;
 mod reply;
 mod resolve;
 mod retry;

@@ -127,6 +127,11 @@ enum Health {
 }
 
 impl Node {
+    /// Notes that this server announces `addresses`, so that errors can say who named them.
+    pub(crate) fn announces<'a>(&self, addresses: impl IntoIterator<Item = &'a Address>) {
+        self.dialer.announced().note(&self.address, addresses);
+    }
+
     /// The server at `address`. Nothing is connected before the first use.
     pub(crate) fn new(address: Address, mode: Mode, dialer: Arc<Dialer>) -> Arc<Self> {
         Arc::new(Self {

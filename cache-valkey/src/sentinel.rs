@@ -192,6 +192,8 @@ impl Sentinels {
         let dialed = dialed.map_err(of_the_sentinel)?;
         let (connection, has_pushes) = (dialed.connection, dialed.has_pushes);
         let found = self.ask(&connection, with_replicas).await?;
+        let names = std::iter::once(&found.primary).chain(&found.replicas);
+        self.dialer.announced().note(address, names);
         // Announcements only shorten the wait. A sentinel that does not send them is asked again and again.
         let mut has_announcements = has_pushes;
         for channel in ANNOUNCEMENTS.iter().filter(|_| has_pushes) {
@@ -305,11 +307,12 @@ fn read_replicas(reply: &Reply) -> Vec<Address> {
         .collect()
 }
 
-/// A sentinel has a password of its own; say which variable carries it.
+/// A sentinel has users and passwords that are not those of the data nodes; say which variables carry them.
 fn of_the_sentinel(error: CacheError) -> CacheError {
     match error {
         CacheError::Unauthorized { source, .. } => CacheError::Unauthorized {
-            detail: "the sentinel refused the password, or asks for one; check CACHE_SENTINEL_PASSWORD"
+            detail: "the sentinel refused the user name or the password, or asks for one; check CACHE_SENTINEL_USERNAME and \
+                     CACHE_SENTINEL_PASSWORD"
                 .into(),
             source,
         },

@@ -1,34 +1,44 @@
-//! TLS by `rustls`: which authorities are trusted, what the client shows, and what went wrong in words.
+//! TLS by `rustls`: which authorities are trusted, what the client shows, and files of both that are read again.
 //!
-//! Host names are always verified; there is no switch. TLS 1.2 is the least.
+//! Host names are always verified; there is no switch. TLS 1.2 is the least. Not in here: what went wrong in words
+//! (`words`).
+
+mod words;
 
 use std::error::Error;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use arc_swap::ArcSwap;
 use cache_core::config::TlsConfig;
 use cache_core::{CacheError, ConfigError, ErrorSource, Outcome, Unavailability};
 use rustls::client::danger::ServerCertVerifier;
 use rustls::client::{WantsClientCert, WebPkiServerVerifier};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{AlertDescription, CertificateError, ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-/// Secures streams as a [`TlsConfig`] says.
+/// Secures streams as a [`TlsConfig`] says. If it names files, they are read again for each stream.
 #[derive(Clone)]
 pub(crate) struct Tls {
+    current: Arc<ArcSwap<Material>>,
+    /// Why the files could not be used the last time.
+    trouble: Arc<Mutex<Option<String>>>,
+}
+
+/// What was read, and what was made of it.
+struct Material {
+    config: TlsConfig,
     connector: TlsConnector,
-    /// Whether the authorities are the configuration's own, not the system's.
-    own_roots: bool,
 }
 
 impl Tls {
     /// Reads the certificates. Errors name the variable that carries them.
     pub(crate) fn new(config: &TlsConfig) -> Result<Self, CacheError> {
-        Self::built(config, builder()?.with_root_certificates(roots(config)?))
+        Material::new(with_files(config)?).map(Self::of)
     }
 
     /// As [`new`](Self::new), and `verifier` decides whether a server is what it says.
@@ -37,58 +47,95 @@ impl Tls {
         verifier: Arc<dyn ServerCertVerifier>,
     ) -> Result<Self, CacheError> {
         let builder = builder()?.dangerous();
-        Self::built(config, builder.with_custom_certificate_verifier(verifier))
+        let builder = builder.with_custom_certificate_verifier(verifier);
+        Material::built(config.clone(), builder).map(Self::of)
     }
 
-    fn built(
-        config: &TlsConfig,
-        builder: ConfigBuilder<ClientConfig, WantsClientCert>,
-    ) -> Result<Self, CacheError> {
-        let client = match &config.identity {
-            None => builder.with_no_client_auth(),
-            Some(identity) => {
-                let chain = certificates("CACHE_CLIENT_CERT_BASE64", &identity.certificate_pem)?;
-                let key = PrivateKeyDer::from_pem_slice(identity.key_pem.expose()).map_err(|_| {
-                    wrong(
-                        "CACHE_CLIENT_KEY_BASE64",
-                        "not a private key; expected base64 of a PEM private key",
-                    )
-                })?;
-                builder.with_client_auth_cert(chain, key).map_err(|error| {
-                    wrong(
-                        "CACHE_CLIENT_CERT_BASE64",
-                        &format!("does not go with CACHE_CLIENT_KEY_BASE64: {error}"),
-                    )
-                })?
+    fn of(material: Material) -> Self {
+        Self {
+            current: Arc::new(ArcSwap::from_pointee(material)),
+            trouble: Arc::default(),
+        }
+    }
+
+    /// Reads the files again; whether there is anything new. What cannot be read, or does not fit together because
+    /// only a part has been replaced so far, leaves in use what was read before.
+    pub(crate) async fn reread(&self) -> bool {
+        let known = self.current.load_full();
+        if known.config.files.is_empty() {
+            return false;
+        }
+        let config = known.config.clone();
+        // A file may be on a network, and must not hold up a thread that serves others.
+        let read = tokio::task::spawn_blocking(move || {
+            let new = config.read_again()?;
+            if new == config {
+                Ok(None)
+            } else {
+                Material::new(new).map(Some)
             }
+        });
+        let Ok(read) = read.await else { return false };
+        let why = match read {
+            Ok(new) => {
+                let had_trouble = self.trouble().take().is_some();
+                let Some(new) = new else {
+                    if had_trouble {
+                        tracing::info!("the certificate files can be used again");
+                    }
+                    return false;
+                };
+                self.current.store(Arc::new(new));
+                tracing::info!("the certificate files have changed; new connections use what is in them now");
+                return true;
+            }
+            Err(error) => error.to_string(),
         };
-        Ok(Self {
-            connector: TlsConnector::from(Arc::new(client)),
-            own_roots: config.ca_pem.is_some(),
-        })
+        if self.trouble().replace(why.clone()).as_ref() != Some(&why) {
+            tracing::warn!("{why}; what was read before stays in use");
+        }
+        false
     }
 
-    /// Secures `stream`, whose peer must prove to be `host`.
+    /// Secures `stream`, whose peer must prove to be `host`, unless another name is configured.
     pub(crate) async fn secure(
         &self,
         host: &str,
         stream: TcpStream,
     ) -> Result<TlsStream<TcpStream>, CacheError> {
-        let name = ServerName::try_from(host.to_owned()).map_err(|_| {
+        self.reread().await;
+        let current = self.current.load_full();
+        let (variable, name) = match &current.config.server_name {
+            Some(name) => ("CACHE_TLS_SERVER_NAME", name.as_str()),
+            None => ("CACHE_ADDRS", host),
+        };
+        // Brackets are how addresses are written beside a port.
+        let bare = name.trim_start_matches('[').trim_end_matches(']').to_owned();
+        let name = ServerName::try_from(bare).map_err(|_| {
             wrong(
-                "CACHE_ADDRS",
-                &format!("{host} is no host name that a certificate could carry"),
+                variable,
+                &format!("{name} is no host name that a certificate could carry"),
             )
         })?;
-        self.connector
-            .connect(name, stream)
-            .await
-            .map_err(|error| self.failed(host, error))
+        let secured = current.connector.connect(name, stream).await;
+        secured.map_err(|error| self.failed(host, error))
     }
 
     /// What a failed handshake, or an alert after it, means; `None` where TLS is not what failed.
     pub(crate) fn explain(&self, error: &(dyn Error + 'static), host: &str) -> Option<String> {
-        find(error).map(|error| words(error, host, self.own_roots))
+        let current = self.current.load();
+        let config = &current.config;
+        let context = words::Context {
+            name: config.server_name.as_deref().unwrap_or(host),
+            is_own_name: config.server_name.is_some(),
+            own_roots: config.ca_pem.is_some(),
+            shows_certificate: config.identity.is_some(),
+        };
+        find(error).map(|error| words::of(error, host, context))
+    }
+
+    fn trouble(&self) -> MutexGuard<'_, Option<String>> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn failed(&self, host: &str, error: io::Error) -> CacheError {
@@ -105,6 +152,66 @@ impl Tls {
                 source: Some(Arc::new(error)),
             },
         }
+    }
+}
+
+impl Material {
+    fn new(config: TlsConfig) -> Result<Self, CacheError> {
+        let builder = builder()?.with_root_certificates(roots(&config)?);
+        Self::built(config, builder)
+    }
+
+    fn built(
+        config: TlsConfig,
+        builder: ConfigBuilder<ClientConfig, WantsClientCert>,
+    ) -> Result<Self, CacheError> {
+        let client = match &config.identity {
+            None => builder.with_no_client_auth(),
+            Some(identity) => {
+                let chain = certificates("CACHE_CLIENT_CERT_BASE64", &identity.certificate_pem)?;
+                let key = PrivateKeyDer::from_pem_slice(identity.key_pem.expose()).map_err(|_| {
+                    wrong(
+                        "CACHE_CLIENT_KEY_BASE64",
+                        "not a private key; expected PEM of a private key, or base64 of it",
+                    )
+                })?;
+                builder.with_client_auth_cert(chain, key).map_err(|error| {
+                    let why = match error {
+                        rustls::Error::InconsistentKeys(_) => {
+                            "the key belongs to another certificate".to_owned()
+                        }
+                        error => error.to_string(),
+                    };
+                    wrong(
+                        "CACHE_CLIENT_CERT_BASE64",
+                        &format!("does not go with CACHE_CLIENT_KEY_BASE64: {why}"),
+                    )
+                })?
+            }
+        };
+        Ok(Self {
+            connector: TlsConnector::from(Arc::new(client)),
+            config,
+        })
+    }
+}
+
+/// `config` with what is in its files now. What was read before does if that fails.
+pub(crate) fn with_files(config: &TlsConfig) -> Result<TlsConfig, CacheError> {
+    let files = &config.files;
+    if files.is_empty() {
+        return Ok(config.clone());
+    }
+    let needs_identity = files.certificate.is_some() || files.key.is_some();
+    let is_read =
+        (files.ca.is_none() || config.ca_pem.is_some()) && (!needs_identity || config.identity.is_some());
+    match config.read_again() {
+        Ok(read) => Ok(read),
+        Err(error) if is_read => {
+            tracing::warn!("{error}; what was read before stays in use");
+            Ok(config.clone())
+        }
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -152,49 +259,6 @@ pub(crate) fn insecure(detail: String, source: Option<ErrorSource>) -> CacheErro
     }
 }
 
-fn words(error: &rustls::Error, host: &str, own_roots: bool) -> String {
-    match error {
-        rustls::Error::InvalidCertificate(certificate) => match certificate {
-            CertificateError::UnknownIssuer | CertificateError::BadSignature if own_roots => {
-                format!(
-                    "the certificate of {host} is signed by none of the authorities in CACHE_CA_CERT_BASE64"
-                )
-            }
-            CertificateError::UnknownIssuer | CertificateError::BadSignature => format!(
-                "the certificate of {host} is signed by no authority that this system trusts; set \
-                 CACHE_CA_CERT_BASE64"
-            ),
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                format!("the certificate of the server is not for {host}; use a host name that it carries")
-            }
-            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-                format!("the certificate of {host} has expired")
-            }
-            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-                format!("the certificate of {host} is not valid yet; check the clocks")
-            }
-            CertificateError::Revoked => format!("the certificate of {host} is revoked"),
-            other => format!("the certificate of {host} cannot be accepted: {other}"),
-        },
-        rustls::Error::AlertReceived(AlertDescription::CertificateRequired) => format!(
-            "{host} asks for a client certificate; set CACHE_CLIENT_CERT_BASE64 and CACHE_CLIENT_KEY_BASE64"
-        ),
-        rustls::Error::AlertReceived(
-            AlertDescription::BadCertificate
-            | AlertDescription::UnknownCA
-            | AlertDescription::CertificateExpired
-            | AlertDescription::CertificateRevoked
-            | AlertDescription::CertificateUnknown,
-        ) => format!("{host} does not accept the client certificate in CACHE_CLIENT_CERT_BASE64"),
-        rustls::Error::AlertReceived(AlertDescription::ProtocolVersion)
-        | rustls::Error::PeerIncompatible(_) => format!("{host} speaks no TLS version from 1.2 on"),
-        rustls::Error::InvalidMessage(_) => {
-            format!("{host} does not speak TLS on this port; set CACHE_TLS_ENABLED=false or use its TLS port")
-        }
-        other => format!("{host}: {other}"),
-    }
-}
-
 fn roots(config: &TlsConfig) -> Result<RootCertStore, CacheError> {
     let mut roots = RootCertStore::empty();
     if let Some(pem) = &config.ca_pem {
@@ -211,7 +275,7 @@ fn roots(config: &TlsConfig) -> Result<RootCertStore, CacheError> {
         if added == 0 {
             return Err(wrong(
                 "CACHE_CA_CERT_BASE64",
-                "the system has no trusted authorities; set it to base64 of the authority's PEM certificate",
+                "the system has no trusted authorities; set it to the PEM certificate of the authority of the servers",
             ));
         }
     }
@@ -224,13 +288,13 @@ fn certificates(variable: &'static str, pem: &[u8]) -> Result<Vec<CertificateDer
         .map_err(|_| {
             wrong(
                 variable,
-                "not readable as certificates; expected base64 of PEM certificates",
+                "not readable as certificates; expected PEM certificates, or base64 of them",
             )
         })?;
     if chain.is_empty() {
         return Err(wrong(
             variable,
-            "holds no certificate; expected base64 of PEM certificates",
+            "holds no certificate; expected PEM certificates, or base64 of them",
         ));
     }
     Ok(chain)

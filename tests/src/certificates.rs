@@ -83,6 +83,70 @@ impl Certificates {
     }
 }
 
+/// Server certificates that people make by mistake, for the names of the good one unless it says otherwise.
+#[derive(Clone, Debug)]
+pub struct OddCertificates {
+    /// The authority that signed them, PEM.
+    pub ca: String,
+    /// The authority's own certificate, shown by a server.
+    pub authority: Identity,
+    /// Valid from the year 2100 on.
+    pub not_yet_valid: Identity,
+    /// Good for clients only.
+    pub for_clients: Identity,
+    /// Without any subject alternative name.
+    pub nameless: Identity,
+    /// Signed by a certificate that is not one of an authority; the signer is sent along.
+    pub by_a_server: Identity,
+    /// Signed by an authority of the same name with another key.
+    pub by_a_namesake: Identity,
+}
+
+impl OddCertificates {
+    /// Makes a fresh set.
+    ///
+    /// # Errors
+    ///
+    /// When the random source fails.
+    pub fn generate() -> Result<Self> {
+        let mut own = params("cache tests", &HOSTS)?;
+        own.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate()?;
+        let ca = own.self_signed(&key)?.pem();
+        let authority = Identity {
+            certificate: ca.clone(),
+            key: key.serialize_pem(),
+        };
+        let issuer = Issuer::new(own, key);
+        let mut not_yet_valid = params("early", &HOSTS)?;
+        not_yet_valid.not_before = date_time_ymd(2100, 1, 1);
+        not_yet_valid.not_after = date_time_ymd(2101, 1, 1);
+        let mut for_clients = params("for clients", &HOSTS)?;
+        for_clients.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let signer_params = params("signer", &HOSTS)?;
+        let signer_key = KeyPair::generate()?;
+        let signer = signer_params.signed_by(&signer_key, &issuer)?.pem();
+        let mut by_a_server = sign(
+            &params("signed", &HOSTS)?,
+            &Issuer::new(signer_params, signer_key),
+        )?;
+        by_a_server.certificate.push_str(&signer);
+        let (_, namesake) = self::authority("cache tests")?;
+        let mut same_name = params("signed", &HOSTS)?;
+        // Which key signed it is said by this extension alone.
+        same_name.use_authority_key_identifier_extension = false;
+        Ok(Self {
+            ca,
+            authority,
+            not_yet_valid: sign(&not_yet_valid, &issuer)?,
+            for_clients: sign(&for_clients, &issuer)?,
+            nameless: sign(&params("nameless", &[])?, &issuer)?,
+            by_a_server,
+            by_a_namesake: sign(&same_name, &namesake)?,
+        })
+    }
+}
+
 fn authority(name: &str) -> Result<(String, Issuer<'static, KeyPair>)> {
     let mut params = params(name, &[])?;
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

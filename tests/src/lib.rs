@@ -72,7 +72,7 @@ pub mod terminal;
 pub mod twemproxy;
 pub mod wait;
 
-pub use certificates::{Certificates, Identity};
+pub use certificates::{Certificates, Identity, OddCertificates};
 pub use cluster::{Cluster, ClusterOptions};
 pub use docker::{Compose, Docker};
 pub use emulator::{Emulator, EmulatorKind, aws_variables};

@@ -67,6 +67,14 @@ impl SentinelOptions {
         self
     }
 
+    /// TLS to the sentinels, not to the servers. Only one sentinel then: it speaks plain text to others.
+    #[must_use]
+    pub fn sentinel_tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
+        self.sentinels = 1;
+        self
+    }
+
     fn sentinel(&self, primary: &Server) -> ServerOptions {
         let (host, port) = (primary.host(), primary.port());
         let quorum = self.sentinels / 2 + 1;
@@ -86,6 +94,9 @@ impl SentinelOptions {
         }
         if let Some(tls) = &self.tls {
             options = options.tls(tls.clone());
+            if !self.node.is_tls() {
+                options = options.line("tls-replication no");
+            }
         }
         options
     }

@@ -129,9 +129,7 @@ async fn a_client_that_is_closed_ends_its_tasks_although_somebody_still_holds_it
     let set = SentinelSet::start(SentinelOptions::new()).await?;
     let cluster = Cluster::start(ClusterOptions::new(3, 0)).await?;
     let server = Server::start(ServerOptions::new(Version::Valkey8)).await?;
-    let topology = Topology::Cluster {
-        seeds: vec![address(&cluster.node(0).address())?],
-    };
+    let topology = Topology::cluster([address(&cluster.node(0).address())?]);
     for (name, config) in [
         ("single", single(&server.address())?),
         ("sentinel", watched(&set.addresses())?),

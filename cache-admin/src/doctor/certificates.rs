@@ -54,7 +54,7 @@ pub(super) async fn look(valkey: &ValkeyConfig, patient: Option<&Patient>) -> Ve
             addresses.push(node.address.clone());
         }
     }
-    let shown = join_all(addresses.iter().map(|address| ask(tls, address))).await;
+    let shown = join_all(addresses.iter().map(|address| ask(tls, valkey, address))).await;
     let shown: Vec<Shown> = shown.into_iter().flatten().collect();
     if shown.is_empty() {
         return Verdict::skipped("no server answers a TLS handshake");
@@ -64,11 +64,12 @@ pub(super) async fn look(valkey: &ValkeyConfig, patient: Option<&Patient>) -> Ve
 }
 
 /// `None` where nobody answers: other checks tell.
-async fn ask(tls: &TlsConfig, address: &Address) -> Option<Shown> {
-    let found = reach::resolve(address, LIMIT).await.ok()?;
+async fn ask(tls: &TlsConfig, valkey: &ValkeyConfig, address: &Address) -> Option<Shown> {
+    let reachable = valkey.address_map.reachable(address);
+    let found = reach::resolve(&reachable, LIMIT).await.ok()?;
     let mut last = None;
     for target in found {
-        match presented(tls, &address.host, target, LIMIT / 2).await {
+        match presented(tls, &reachable.host, target, LIMIT / 2).await {
             Ok(shown) => {
                 let reached = !shown.chain.is_empty();
                 last = Some(Shown {
@@ -117,8 +118,8 @@ fn judge(shown: &[Shown], now: i64) -> Verdict {
     if !refused.is_empty() {
         return Verdict::fail(
             refused.join("; "),
-            "give the server a certificate for the name in CACHE_ADDRS by an authority in CACHE_CA_CERT_BASE64, and \
-             let it read it anew",
+            "give the server a certificate for the name in CACHE_ADDRS (or CACHE_TLS_SERVER_NAME) by an authority in \
+             CACHE_CA_CERT_BASE64, and let it read it (CONFIG SET tls-cert-file)",
         );
     }
     let ending = shown

@@ -30,12 +30,17 @@ const LOOKS: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(400);
 
 const NO_CLUSTER: &str = "this is no cluster";
+/// Said of what nobody could be asked: it is no missing permission.
+const NO_ANSWER: &str = "no node answers";
 
 pub(super) async fn state(patient: &Patient) -> Verdict {
     if !patient.view.cluster {
         return Verdict::skipped(NO_CLUSTER);
     }
     let nodes: Vec<_> = patient.answering().collect();
+    if nodes.is_empty() {
+        return Verdict::skipped(NO_ANSWER);
+    }
     let states = join_all(nodes.iter().map(|node| node.member.cluster_state())).await;
     let states: Vec<(&str, ClusterState)> = nodes
         .iter()
@@ -134,6 +139,9 @@ pub(super) fn shared_addresses(view: &TopologyView) -> Option<Verdict> {
 pub(super) async fn epochs(patient: &Patient) -> Verdict {
     if !patient.view.cluster {
         return Verdict::skipped(NO_CLUSTER);
+    }
+    if patient.answering().next().is_none() {
+        return Verdict::skipped(NO_ANSWER);
     }
     for look in 1.. {
         match opinions(patient).await {

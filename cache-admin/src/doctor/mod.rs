@@ -156,8 +156,10 @@ impl Doctor {
             Box::pin(self.within(tracking::look(patient))),
             Box::pin(self.within(clocks::look(patient))),
         ];
-        let mut verdicts = vec![reach.names, reach.tcp];
-        verdicts.extend(join_all(checks).await);
+        let names = reach::announced(reach.names, valkey, patient, self.deadline / 2);
+        let (names, checked) = futures::join!(names, join_all(checks));
+        let mut verdicts = vec![names, reach.tcp];
+        verdicts.extend(checked);
         // By themselves, so that nothing of the doctor's own stands in the way of what is measured.
         verdicts.push(self.within(latency::look(patient)).await);
         verdicts.push(self.within(near_tier::look(patient)).await);

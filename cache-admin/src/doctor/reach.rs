@@ -8,6 +8,7 @@ use futures::future::join_all;
 use tokio::net::TcpStream;
 
 use super::finding::{Check, Verdict};
+use super::patient::Patient;
 
 pub(super) const NAMES: Check = Check {
     name: "names",
@@ -38,12 +39,46 @@ struct Target<'a> {
 /// Looks up and connects to what is configured; half of `deadline` each.
 pub(super) async fn look(valkey: &ValkeyConfig, deadline: Duration) -> Reach {
     let limit = deadline / 2;
-    let addresses = valkey.topology.addresses();
+    let addresses = valkey.topology.addresses().iter();
+    let addresses: Vec<Address> = addresses
+        .map(|address| valkey.address_map.reachable(address))
+        .collect();
     let targets = join_all(addresses.iter().map(|address| Target::of(address, limit))).await;
     Reach {
         names: names(&targets),
         tcp: tcp(&targets),
     }
+}
+
+/// `names`, and whether the names that the servers announce have addresses here.
+pub(super) async fn announced(
+    names: Verdict,
+    valkey: &ValkeyConfig,
+    patient: &Patient,
+    limit: Duration,
+) -> Verdict {
+    let configured = valkey.topology.addresses();
+    let nodes = patient.view.nodes.iter().map(|node| &node.address);
+    let announced = nodes.filter(|address| !configured.contains(address));
+    let looked = join_all(announced.map(|address| async move {
+        let reachable = valkey.address_map.reachable(address);
+        let why = resolve(&reachable, limit).await.err()?;
+        Some(format!("{} {why}", reachable.host))
+    }));
+    let mut lost: Vec<String> = looked.await.into_iter().flatten().collect();
+    lost.sort_unstable();
+    lost.dedup();
+    if lost.is_empty() {
+        return names;
+    }
+    Verdict::fail(
+        format!(
+            "the servers announce names that lead nowhere from here: {}",
+            lost.join("; ")
+        ),
+        "let the servers announce what can be looked up here (cluster-announce-hostname, \
+         cluster-preferred-endpoint-type), or say by CACHE_ADDRESS_MAP where they are reachable",
+    )
 }
 
 /// The addresses of `address`.

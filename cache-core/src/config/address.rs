@@ -6,6 +6,8 @@ use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
+use super::form;
+
 /// A host and a port.
 ///
 /// Written as `host:port`, an IPv6 address in brackets; [`Display`](fmt::Display) and
@@ -65,14 +67,7 @@ impl FromStr for Address {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
-        if text.is_empty() {
-            return Err(AddressError("it is empty"));
-        }
-        if text.contains("://") || text.contains('@') {
-            return Err(AddressError(
-                "it is a URL; give host:port, and user and password by their own names",
-            ));
-        }
+        check_written(text)?;
         let (host, port) = match text.strip_prefix('[') {
             Some(rest) => {
                 let (host, port) = rest
@@ -81,22 +76,24 @@ impl FromStr for Address {
                 if host.parse::<Ipv6Addr>().is_err() {
                     return Err(AddressError("what is in the brackets is no IPv6 address"));
                 }
-                (
-                    host,
-                    port.strip_prefix(':')
-                        .ok_or(AddressError("the port is missing"))?,
-                )
+                (host, port.strip_prefix(':').ok_or(NO_PORT)?)
             }
             None => {
-                let (host, port) = text.rsplit_once(':').ok_or(AddressError("the port is missing"))?;
+                let (host, port) = text.rsplit_once(':').ok_or(NO_PORT)?;
                 if host.contains(':') {
-                    return Err(AddressError("an IPv6 address stands in brackets"));
+                    return Err(IN_BRACKETS);
                 }
                 (host, port)
             }
         };
-        let digits = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
-        let port = if digits { port.parse().unwrap_or(0) } else { 0 };
+        if port.is_empty() {
+            return Err(NO_PORT);
+        }
+        if !port.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(AddressError("the port is not a number"));
+        }
+        // A number that is too large is wrong in the same way as 0.
+        let port = port.parse().unwrap_or(0);
         let address = Self::new(host, port);
         address.check()?;
         Ok(address)
@@ -107,6 +104,48 @@ impl FromStr for Address {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct AddressError(&'static str);
+
+impl AddressError {
+    pub(super) const fn words(self) -> &'static str {
+        self.0
+    }
+}
+
+const NO_PORT: AddressError = AddressError("the port is missing (6379 is the usual one)");
+const IN_BRACKETS: AddressError = AddressError("an IPv6 address must be in brackets");
+
+/// What is wrong with `text` before it is taken apart.
+fn check_written(text: &str) -> Result<(), AddressError> {
+    let quote = ['"', '\'', '`'];
+    Err(AddressError(if text.is_empty() {
+        "it is empty: is there a comma too many?"
+    } else if text.starts_with(quote) || text.ends_with(quote) {
+        form::QUOTES
+    } else if text.contains("://") || text.contains('@') {
+        "it is a URL; a URL belongs into CACHE_URL, here it is host:port, and user and password by their own names"
+    } else if text.contains(';') || text.contains(char::is_whitespace) {
+        "it has a space or a semicolon in it; addresses are separated by commas"
+    } else {
+        return Ok(());
+    }))
+}
+
+/// The host that `text` is, if it is one without a port.
+pub(super) fn host_of(text: &str) -> Result<Option<String>, AddressError> {
+    if text.is_empty() {
+        return Err(AddressError("the host is missing"));
+    }
+    check_written(text)?;
+    if let Some(host) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        let address = Address::new(host, 1);
+        address.check()?;
+        return Ok(Some(address.host));
+    }
+    if text.contains(':') {
+        return Ok(None);
+    }
+    check_name(text).map(|()| Some(text.to_owned()))
+}
 
 fn check_name(host: &str) -> Result<(), AddressError> {
     if host.is_empty() {
@@ -163,19 +202,23 @@ mod tests {
         for (text, part) in [
             ("", "empty"),
             ("cache", "port is missing"),
-            ("cache:", "port must be"),
+            ("cache:", "port is missing"),
             ("cache:0", "port must be"),
             ("cache:65536", "port must be"),
-            ("cache:+1", "port must be"),
+            ("cache:+1", "port is not a number"),
+            ("\"cache:6379\"", "literal quotes"),
+            ("cache:6379'", "literal quotes"),
+            ("a:6379 b:6379", "separated by commas"),
+            ("a:6379;b:6379", "separated by commas"),
             (":6379", "host is missing"),
             ("::1:6379", "in brackets"),
             ("[::1]", "port is missing"),
             ("[::1:6379", "closing bracket"),
             ("[cache]:6379", "no IPv6"),
             ("10.0.0:6379", "no IPv4"),
-            ("ca che:6379", "neither a host name"),
+            ("ca(che:6379", "neither a host name"),
             ("a..b:6379", "neither a host name"),
-            ("redis://user:s3cr3t@cache:6379", "URL"),
+            ("redis://user:s3cr3t@cache:6379", "belongs into CACHE_URL"),
         ] {
             let error = text.parse::<Address>().unwrap_err().to_string();
             assert!(error.contains(part), "{text}: {error}");

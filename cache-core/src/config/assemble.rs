@@ -10,7 +10,7 @@ use super::settings::Settings;
 use super::values::{Kind, Mode, Values};
 use super::{
     Authentication, Backend, CacheConfig, ClientIdentity, DynamoDbConfig, EncryptionConfig, KeysetLocation,
-    MemoryConfig, NearConfig, ReadFrom, SecretConfig, TlsConfig, Topology, ValkeyConfig, check,
+    MemoryConfig, NearConfig, ReadFrom, SecretConfig, SentinelTls, TlsConfig, Topology, ValkeyConfig, check,
 };
 
 /// The services end a connection 12 hours after it logged in with a token.
@@ -147,21 +147,21 @@ impl Assembly<'_> {
         let foreign = set.filter(|variable| variable.scope != Scope::Any && variable.scope != own);
         for variable in foreign.collect::<Vec<_>>() {
             let is_table = variable.scope == Scope::DynamoDb;
-            let names_backend = is_table || [var::ADDRS.name, var::SECRET_ARN.name].contains(&variable.name);
+            let names_backend =
+                is_table || [var::ADDRS.name, var::URL.name, var::SECRET_ARN.name].contains(&variable.name);
             let unused = format!("has no effect with {reason}");
             if asked.is_none() && kind == Kind::Memory {
                 if is_table && self.settings.is_alias(variable) {
                     let message =
-                        "needs CACHE_TYPE=dynamodb, or CACHE_TYPE=memory where the embedded client is meant";
+                        "needs CACHE_TYPE=dynamodb, or CACHE_TYPE=memory if the embedded client is meant";
                     self.refuse(variable, &[], message);
                 } else if is_table {
                     self.refuse(variable, &[], "needs CACHE_TYPE=dynamodb");
                 } else if self.settings.is_alias(variable) {
                     self.settings
-                        .unused(variable, "has no effect without CACHE_ADDRS");
+                        .unused(variable, "has no effect without CACHE_ADDRS or CACHE_URL");
                 } else {
-                    let message =
-                        "needs CACHE_ADDRS, or CACHE_TYPE=memory where the embedded client is meant";
+                    let message = "needs CACHE_ADDRS or CACHE_URL, or CACHE_TYPE=memory if the embedded client is meant";
                     self.refuse(variable, &[&var::ADDRS], message);
                 }
             } else if names_backend && !self.settings.is_alias(variable) {
@@ -181,10 +181,19 @@ impl Assembly<'_> {
         let mut config = ValkeyConfig::new(topology(kind, values));
         // What a valid configuration needs is asked for only where it is used.
         if kind == Kind::Valkey {
+            config.password_file = values.password_file.take();
             config.authentication = authentication(values);
         }
+        config.sentinel_password_file = values.sentinel_password_file.take();
+        config.address_map = values.address_map.take().unwrap_or_default();
         // Where the switch cannot be read, nothing is said about what depends on it.
         let with_tls = values.tls == Some(true) || self.settings.is_broken(&var::TLS_ENABLED);
+        let secret_has_tls = values.tls.is_none() && self.settings.is_set(&var::SECRET_ARN);
+        config.sentinel_tls = match values.sentinel_tls {
+            Some(true) if !with_tls => SentinelTls::Own(tls(values)),
+            Some(false) if with_tls || secret_has_tls => SentinelTls::Off,
+            _ => SentinelTls::AsServers,
+        };
         config.tls = with_tls.then(|| tls(values));
         config.read_from = values.read_from.unwrap_or_default();
         let set = |target: &mut Duration, value: Option<Duration>| *target = value.unwrap_or(*target);
@@ -211,20 +220,19 @@ impl Assembly<'_> {
             );
             self.refuse(&var::ADDRS, &[&var::SECRET_ARN], message);
         }
-        if mode == Mode::Cluster && values.db.is_some_and(|db| db != 0) {
-            self.refuse(
-                &var::DB,
-                &[&var::MODE],
-                "must be 0 with CACHE_MODE=cluster: a cluster has one database",
-            );
-        }
         if mode != Mode::Sentinel {
-            self.refuse_set(&var::SENTINEL_MASTER, &[&var::MODE], "needs CACHE_MODE=sentinel");
-            self.refuse_set(
+            for variable in [
+                &var::SENTINEL_MASTER,
+                &var::SENTINEL_USERNAME,
                 &var::SENTINEL_PASSWORD,
-                &[&var::MODE],
-                "needs CACHE_MODE=sentinel",
-            );
+                &var::SENTINEL_TLS_ENABLED,
+            ] {
+                self.refuse_set(variable, &[&var::MODE], "needs CACHE_MODE=sentinel");
+            }
+        }
+        if values.sentinel_password.is_none() {
+            let others = [&var::MODE, &var::SENTINEL_PASSWORD];
+            self.refuse_set(&var::SENTINEL_USERNAME, &others, "needs CACHE_SENTINEL_PASSWORD");
         }
         let primary_only = values.read_from.unwrap_or_default() == ReadFrom::Primary;
         if mode == Mode::Single && primary_only && addresses.len() > 1 {
@@ -255,7 +263,12 @@ impl Assembly<'_> {
         }
         let supplied = set(self.settings, &var::SECRET_ARN);
         if values.iam != Some(true) && !set(self.settings, &var::PASSWORD) && !supplied {
-            let message = "needs CACHE_PASSWORD or CACHE_IAM_ENABLED=true";
+            let message = if self.settings.is_of_url(&var::USERNAME) {
+                "has a user name without a password: write redis://:password@host if it is the password, or set \
+                 CACHE_PASSWORD or CACHE_IAM_ENABLED=true"
+            } else {
+                "needs CACHE_PASSWORD or CACHE_IAM_ENABLED=true"
+            };
             self.refuse_set(&var::USERNAME, &[&var::IAM_ENABLED], message);
         }
     }
@@ -263,13 +276,24 @@ impl Assembly<'_> {
     /// As for the user: whether there is TLS may be the secret's to say.
     fn tls_rules(&mut self, values: &Values) {
         let set = |variable| self.settings.is_set(variable) || self.settings.is_broken(variable);
-        if values.tls.is_none() && !set(&var::SECRET_ARN) {
+        let of_url = self.settings.is_of_url(&var::TLS_ENABLED) && values.tls == Some(false);
+        let is_open = values.tls.is_none() || of_url;
+        if is_open && values.sentinel_tls != Some(true) && !set(&var::SECRET_ARN) {
+            let message = if of_url {
+                format!(
+                    "needs TLS: use rediss:// in {}",
+                    self.settings.label(&var::TLS_ENABLED)
+                )
+            } else {
+                "needs CACHE_TLS_ENABLED=true".to_owned()
+            };
             for variable in [
+                &var::TLS_SERVER_NAME,
                 &var::CA_CERT_BASE64,
                 &var::CLIENT_CERT_BASE64,
                 &var::CLIENT_KEY_BASE64,
             ] {
-                self.refuse_set(variable, &[&var::TLS_ENABLED], "needs CACHE_TLS_ENABLED=true");
+                self.refuse_set(variable, &[&var::TLS_ENABLED], &message);
             }
         }
         let set = |variable| self.settings.is_set(variable) || self.settings.is_broken(variable);
@@ -373,10 +397,11 @@ fn topology(kind: Kind, values: &mut Values) -> Topology {
         Mode::Sentinel if kind == Kind::Valkey => Topology::Sentinel {
             sentinels: addresses,
             master: values.sentinel_master.take().unwrap_or_default(),
+            username: values.sentinel_username.take(),
             password: values.sentinel_password.take(),
             db,
         },
-        Mode::Cluster => Topology::Cluster { seeds: addresses },
+        Mode::Cluster => Topology::Cluster { seeds: addresses, db },
         Mode::Single | Mode::Sentinel => Topology::Single { addresses, db },
     }
 }
@@ -397,8 +422,8 @@ fn authentication(values: &mut Values) -> Authentication {
     }
 }
 
-fn tls(values: &mut Values) -> TlsConfig {
-    let identity = match (values.client_certificate.take(), values.client_key.take()) {
+fn tls(values: &Values) -> TlsConfig {
+    let identity = match (values.client_certificate.clone(), values.client_key.clone()) {
         (Some(certificate_pem), Some(key_pem)) => Some(ClientIdentity {
             certificate_pem,
             key_pem,
@@ -406,7 +431,9 @@ fn tls(values: &mut Values) -> TlsConfig {
         _ => None,
     };
     TlsConfig {
-        ca_pem: values.ca.take(),
+        ca_pem: values.ca.clone(),
         identity,
+        server_name: values.tls_server_name.clone(),
+        files: values.tls_files.clone(),
     }
 }

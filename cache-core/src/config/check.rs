@@ -3,13 +3,14 @@
 //! Problems carry the newest name of the variable that sets the value. Not in here: what only written
 //! settings can get wrong (`assemble`), because the types rule it out.
 
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::reference::{self as var, Variable};
 use super::{
     Address, Authentication, CacheConfig, DynamoDbConfig, KeysetLocation, MemoryConfig, NearTracking,
-    Problem, TlsConfig, Topology, ValkeyConfig, pem,
+    Problem, SentinelTls, TlsConfig, Topology, ValkeyConfig, address, pem,
 };
 
 const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(3600);
@@ -92,7 +93,14 @@ pub(super) fn dynamodb(config: &DynamoDbConfig, problems: &mut Vec<Problem>) {
 pub(super) fn valkey(config: &ValkeyConfig, addresses: Addresses, problems: &mut Vec<Problem>) {
     let mut check = Check { problems };
     check.addresses(config.topology.addresses(), addresses);
-    if let Topology::Sentinel { master, password, .. } = &config.topology {
+    if let Topology::Sentinel {
+        master,
+        username,
+        password,
+        ..
+    } = &config.topology
+    {
+        check.form(&var::SENTINEL_USERNAME, username.as_deref().is_none_or(is_word));
         if !is_word(master) {
             check.wrong(&var::SENTINEL_MASTER, "with CACHE_MODE=sentinel it");
         }
@@ -103,8 +111,11 @@ pub(super) fn valkey(config: &ValkeyConfig, addresses: Addresses, problems: &mut
                 .is_none_or(|password| !password.expose().is_empty()),
         );
     }
-    check.authentication(&config.authentication, config.tls.is_some());
+    check.authentication(config);
     if let Some(tls) = &config.tls {
+        check.tls(tls);
+    }
+    if let SentinelTls::Own(tls) = &config.sentinel_tls {
         check.tls(tls);
     }
     check.form(&var::POOL_SIZE, POOL_SIZES.contains(&config.pool_size));
@@ -158,12 +169,17 @@ impl Check<'_> {
         }
     }
 
-    fn authentication(&mut self, authentication: &Authentication, tls: bool) {
-        match authentication {
+    fn authentication(&mut self, config: &ValkeyConfig) {
+        let tls = config.tls.is_some();
+        match &config.authentication {
             Authentication::None => {}
             Authentication::Password { username, password } => {
                 self.form(&var::USERNAME, username.as_deref().is_none_or(is_word));
-                self.form(&var::PASSWORD, !password.expose().is_empty());
+                // With a file it is read when the client is built.
+                self.form(
+                    &var::PASSWORD,
+                    !password.expose().is_empty() || config.password_file.is_some(),
+                );
             }
             Authentication::Iam {
                 username, cache_name, ..
@@ -183,6 +199,12 @@ impl Check<'_> {
     }
 
     fn tls(&mut self, tls: &TlsConfig) {
+        let is_name =
+            |name: &str| matches!(address::host_of(name), Ok(Some(_))) || name.parse::<IpAddr>().is_ok();
+        self.form(
+            &var::TLS_SERVER_NAME,
+            tls.server_name.as_deref().is_none_or(is_name),
+        );
         if let Some(ca) = &tls.ca_pem {
             self.pem(&var::CA_CERT_BASE64, ca, pem::Kind::Certificates);
         }

@@ -4,7 +4,8 @@ use std::fmt;
 
 use super::{
     Authentication, Backend, CacheConfig, EncryptionConfig, KeysetLocation, NearTracking, OnError,
-    PlaintextEntries, ReadFrom, Startup, StoredForm, TlsConfig, Topology, ValkeyConfig, form, pem,
+    PlaintextEntries, ReadFrom, SentinelTls, Startup, StoredForm, TlsConfig, Topology, ValkeyConfig, form,
+    pem,
 };
 
 impl CacheConfig {
@@ -107,7 +108,7 @@ impl fmt::Display for Backend {
                             )
                         }
                     },
-                    Topology::Cluster { seeds } => {
+                    Topology::Cluster { seeds, .. } => {
                         write!(f, "Valkey(cluster, {}{tls})", count(seeds.len(), "seed"))
                     }
                     Topology::Sentinel {
@@ -162,15 +163,27 @@ fn describe_valkey(valkey: &ValkeyConfig, topics: &mut Vec<(&'static str, String
             topics.push(("servers", addresses));
             topics.push(("database", db.to_string()));
         }
-        Topology::Cluster { .. } => topics.push(("servers", format!("the cluster that {addresses} knows"))),
+        Topology::Cluster { db, .. } => {
+            topics.push(("servers", format!("the cluster that {addresses} knows")));
+            topics.push(("database", db.to_string()));
+        }
         Topology::Sentinel {
-            master, password, db, ..
+            master,
+            username,
+            password,
+            db,
+            ..
         } => {
-            let how = if password.is_some() {
-                "with a password"
-            } else {
-                "without a password"
+            let user = username
+                .as_deref()
+                .map_or_else(String::new, |name| format!("as {name} "));
+            let password = if password.is_some() { "with" } else { "without" };
+            let tls = match &valkey.sentinel_tls {
+                SentinelTls::AsServers => "",
+                SentinelTls::Off => ", without TLS",
+                SentinelTls::Own(_) => ", by TLS",
             };
+            let how = format!("{user}{password} a password{tls}");
             topics.push((
                 "servers",
                 format!("the primary {master} that the sentinels {addresses} watch, asked {how}"),
@@ -194,8 +207,15 @@ fn describe_valkey(valkey: &ValkeyConfig, topics: &mut Vec<(&'static str, String
             format!("{username} with IAM tokens for the {service} {kind} {cache_name}")
         }
     };
-    topics.push(("user", user));
+    let reread = match &valkey.password_file {
+        Some(_) => " from a file, read again for each connection",
+        None => "",
+    };
+    topics.push(("user", format!("{user}{reread}")));
     topics.push(("tls", valkey.tls.as_ref().map_or_else(none, describe_tls)));
+    if !valkey.address_map.is_empty() {
+        topics.push(("reachable at", valkey.address_map.to_string()));
+    }
     let time = humantime::format_duration;
     let age = valkey
         .max_connection_age
@@ -241,7 +261,16 @@ fn describe_tls(tls: &TlsConfig) -> String {
     } else {
         "no client certificate"
     };
-    format!("1.2 or newer, host names verified, {roots}, {shown}")
+    let names = match &tls.server_name {
+        None => "host names verified".to_owned(),
+        Some(name) => format!("{name} is the verified name of every server"),
+    };
+    let files = if tls.files.is_empty() {
+        ""
+    } else {
+        ", files are read again for each connection"
+    };
+    format!("1.2 or newer, {names}, {roots}, {shown}{files}")
 }
 
 fn count(number: usize, what: &str) -> String {

@@ -1,27 +1,44 @@
 //! Files that settings name: the configuration file, and files that hold one value.
 
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io::Read as _;
+use std::path::Path;
 
 use toml::Value;
+use zeroize::{Zeroize as _, Zeroizing};
 
-use super::reference as var;
+use super::{pem, reference as var};
 
 /// More than any configuration or certificate chain; keeps a wrong path, such as a device, from filling
 /// the memory.
 const MAX_LEN: u64 = 1024 * 1024;
 
 /// The text of the file at `path`; why it cannot be had, without its path.
-pub(super) fn read(path: &str) -> Result<String, String> {
-    let mut text = String::new();
-    let read = File::open(path).and_then(|file| file.take(MAX_LEN + 1).read_to_string(&mut text));
+pub(crate) fn read(path: impl AsRef<Path>) -> Result<String, String> {
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(MAX_LEN + 1).read_to_end(&mut bytes));
     match read {
-        Ok(_) if text.len() as u64 > MAX_LEN => Err("names a file of more than 1 MiB".to_owned()),
-        Ok(_) => Ok(text),
-        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-            Err("names a file that is not UTF-8 text".to_owned())
-        }
+        Ok(_) if bytes.len() as u64 > MAX_LEN => Err("names a file of more than 1 MiB".to_owned()),
+        Ok(_) => String::from_utf8(bytes).map_err(|error| {
+            let mut bytes = error.into_bytes();
+            let der = pem::is_der(&bytes);
+            bytes.zeroize();
+            if der {
+                format!("names a file that is not text: {}", pem::DER)
+            } else {
+                "names a file that is not UTF-8 text".to_owned()
+            }
+        }),
         Err(error) => Err(format!("names a file that cannot be read: {}", error.kind())),
+    }
+}
+
+/// The text of the file at `path` that holds one value, trimmed; as [`read`], and an empty file is a problem.
+pub(crate) fn read_value(path: impl AsRef<Path>) -> Result<String, String> {
+    let text = Zeroizing::new(read(path)?);
+    match text.trim() {
+        "" => Err("names an empty file".to_owned()),
+        text => Ok(text.to_owned()),
     }
 }
 

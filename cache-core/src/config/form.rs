@@ -5,6 +5,17 @@
 
 use std::time::Duration;
 
+/// The problem of a value in literal quotes: shells remove them, files of variables and YAML may not.
+pub(super) const QUOTES: &str = "the value has literal quotes around it: remove them";
+
+/// Whether `text` is in literal quotes.
+pub(super) fn is_quoted(text: &str) -> bool {
+    text.len() >= 2
+        && ['"', '\'']
+            .iter()
+            .any(|quote| text.starts_with(*quote) && text.ends_with(*quote))
+}
+
 /// `true` or `false`, and what other tools write for them.
 pub(super) fn switch(text: &str) -> Option<bool> {
     match text.to_ascii_lowercase().as_str() {

@@ -7,6 +7,7 @@
 //! Not in here: connecting to anything.
 
 mod address;
+mod address_map;
 mod alias;
 mod assemble;
 mod builder;
@@ -18,21 +19,27 @@ mod error;
 mod file;
 mod form;
 mod loaded;
+mod password_file;
 mod pem;
 mod reference;
 mod settings;
+mod tls;
+mod url;
 mod valkey;
 mod values;
 
 use std::time::Duration;
 
 pub use address::{Address, AddressError};
+pub use address_map::{AddressMap, AddressMapError};
 pub use builder::CacheConfigBuilder;
 pub use encryption::{EncryptionConfig, KeysetLocation, PlaintextEntries, StoredForm};
 pub use error::{ConfigError, Problem};
 pub use loaded::{Loaded, Origin, Setting, Warning};
+pub use password_file::PasswordFile;
 pub use reference::{VARIABLES, Variable, markdown, markdown_of_aliases, variable};
-pub use valkey::{Authentication, ClientIdentity, IamService, ReadFrom, TlsConfig, Topology, ValkeyConfig};
+pub use tls::{ClientIdentity, TlsConfig, TlsFiles};
+pub use valkey::{Authentication, IamService, ReadFrom, SentinelTls, Topology, ValkeyConfig};
 
 /// What a cache client needs to know.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

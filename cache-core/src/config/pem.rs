@@ -6,6 +6,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use super::form;
+
 /// What a PEM text should hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -17,18 +19,40 @@ pub(super) enum Kind {
 
 const KEYS: [&str; 3] = ["PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY"];
 
-/// The bytes that `text` is base64 of; line breaks in it are fine.
+/// The PEM that `text` is, or is base64 of; line breaks in base64 are fine, and so are line breaks of PEM that are
+/// written as `\n`, as variables of one line have them.
 pub(super) fn decode(text: &str) -> Result<Vec<u8>, &'static str> {
+    if form::is_quoted(text.trim()) {
+        return Err(form::QUOTES);
+    }
     if text.contains("-----BEGIN ") {
-        return Err("it is PEM that has not been put into base64");
+        return Ok(text.replace("\\r", "").replace("\\n", "\n").into_bytes());
     }
     let packed: String = text.split_ascii_whitespace().collect();
-    STANDARD.decode(packed).map_err(|_| "it is not base64")
+    let decoded = STANDARD
+        .decode(packed)
+        .map_err(|_| "it is neither PEM nor base64")?;
+    if is_der(&decoded) {
+        return Err(DER);
+    }
+    Ok(decoded)
+}
+
+/// The problem of a certificate or a key in binary form.
+pub(super) const DER: &str =
+    "it is DER or PKCS #12, not PEM: convert it by openssl x509, openssl pkey or openssl pkcs12";
+
+/// Whether `bytes` begin as certificates and keys in binary form do.
+pub(super) fn is_der(bytes: &[u8]) -> bool {
+    matches!(bytes, [0x30, 0x81..=0x84, ..])
 }
 
 /// How many blocks of the right kind `pem` holds.
 pub(super) fn check(pem: &[u8], kind: Kind) -> Result<usize, &'static str> {
     let text = std::str::from_utf8(pem).map_err(|_| "what is in the base64 is not PEM")?;
+    if text.trim().is_empty() {
+        return Err("it is empty");
+    }
     let labels = blocks(text)?;
     match kind {
         Kind::Certificates if labels.iter().any(|label| label.ends_with("PRIVATE KEY")) => {
@@ -94,7 +118,7 @@ fn blocks(text: &str) -> Result<Vec<&str>, &'static str> {
         labels.push(label);
     }
     if labels.is_empty() {
-        Err("what is in the base64 is not PEM")
+        Err("it holds no PEM block")
     } else {
         Ok(labels)
     }
@@ -132,7 +156,8 @@ mod tests {
             (key + &certificate, Kind::PrivateKey, "more than the key"),
             (block("ENCRYPTED PRIVATE KEY"), Kind::PrivateKey, "encrypted"),
             (old.to_owned(), Kind::PrivateKey, "encrypted"),
-            ("hello".to_owned(), Kind::Certificates, "not PEM"),
+            ("hello".to_owned(), Kind::Certificates, "no PEM block"),
+            (" \n".to_owned(), Kind::Certificates, "empty"),
             (
                 certificate.replace("END CERTIFICATE", "END PRIVATE KEY"),
                 Kind::Certificates,
@@ -151,13 +176,27 @@ mod tests {
     }
 
     #[test]
-    fn pem_that_is_not_in_base64_is_named_as_such() {
-        assert!(
-            decode(&block("CERTIFICATE"))
-                .unwrap_err()
-                .contains("not been put into base64")
+    fn pem_is_taken_as_it_is_and_in_base64() {
+        let pem = block("CERTIFICATE");
+        assert_eq!(decode(&pem).unwrap(), pem.as_bytes());
+        assert_eq!(decode(&STANDARD.encode(&pem)).unwrap(), pem.as_bytes());
+        let one_line = pem.replace('\n', "\\n");
+        assert_eq!(decode(&one_line).unwrap(), pem.as_bytes());
+        assert_eq!(
+            decode(&pem.replace('\n', "\r\n")).and_then(|pem| check(&pem, Kind::Certificates)),
+            Ok(1)
         );
-        assert!(decode("%%%").unwrap_err().contains("not base64"));
-        assert_eq!(decode("aGVs\nbG8=\n").unwrap(), b"hello");
+    }
+
+    #[test]
+    fn each_wrong_form_is_named() {
+        for (text, part) in [
+            ("%%%".to_owned(), "neither PEM nor base64"),
+            (STANDARD.encode([0x30, 0x82, 1, 0]), "DER or PKCS #12"),
+            (format!("\"{}\"", block("CERTIFICATE")), "literal quotes"),
+        ] {
+            let problem = decode(&text).unwrap_err();
+            assert!(problem.contains(part), "{problem}");
+        }
     }
 }

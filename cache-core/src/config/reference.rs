@@ -77,7 +77,7 @@ macro_rules! variables {
 const SWITCH: &str = "true or false";
 const TIMEOUT: &str = "a duration with its unit, from 1ms to 1h, such as 500ms or 3s";
 const BYTES: &str = "a number of bytes, 1KiB or more, plain or with KiB, MiB or GiB";
-const CERTIFICATES: &str = "base64 of PEM that holds CERTIFICATE blocks only";
+const CERTIFICATES: &str = "PEM that holds CERTIFICATE blocks only, or base64 of it";
 
 variables! {
     CONFIG_FILE {
@@ -85,9 +85,9 @@ variables! {
         meaning: "settings that the environment overrides, named as here in lower case without `CACHE_`",
     }
     TYPE {
-        default: "`memory`; `valkey` where `CACHE_ADDRS` or `CACHE_SECRET_ARN` is set",
+        default: "`memory`; `valkey` if `CACHE_ADDRS`, `CACHE_URL` or `CACHE_SECRET_ARN` is set",
         form: "memory, valkey or dynamodb",
-        meaning: "the backend: the embedded client, a server of the Redis protocol, a DynamoDB table (which needs the feature `dynamodb`)",
+        meaning: "the backend: the embedded client, a server of the Redis protocol, a DynamoDB table (which needs the feature `dynamodb`); `valkey` in production, so that a forgotten address stops the start",
     }
     MODE {
         default: "`single`",
@@ -98,7 +98,20 @@ variables! {
     ADDRS {
         form: "host:port, several separated by commas, IPv6 in brackets",
         meaning: "the servers: in mode `single` the primary first and then replicas (found by asking it where none is given), in `cluster` any nodes, in `sentinel` the sentinels",
-        aliases: &["VALKEY_ADDRESS", "REDIS_HOST", "REDIS_PORT"],
+        aliases: &["VALKEY_ADDRESS", "REDIS_HOST", "REDIS_PORT", "REDIS_ADDR"],
+        scope: Scope::Valkey,
+    }
+    URL {
+        form: "a URL, such as rediss://user:password@host:6379/0: redis, valkey, or rediss and valkeys for TLS; several hosts separated by commas; redis+sentinel://host:26379/name for sentinels; reserved characters of user name and password percent-encoded; no options",
+        meaning: "in place of `CACHE_ADDRS`, `CACHE_TLS_ENABLED`, and, as far as it has them, `CACHE_USERNAME`, `CACHE_PASSWORD`, `CACHE_DB`, `CACHE_SENTINEL_MASTER`",
+        secret: true,
+        from_file: true,
+        aliases: &["VALKEY_URL", "REDIS_TLS_URL", "REDIS_URL"],
+        scope: Scope::Valkey,
+    }
+    ADDRESS_MAP {
+        form: "announced=reachable, several separated by commas, each host:port=host:port or host=host",
+        meaning: "where addresses that a cluster or sentinels announce are reachable from here; certificates are checked against the reachable host, unless `CACHE_TLS_SERVER_NAME` is set",
         scope: Scope::Valkey,
     }
     USERNAME {
@@ -123,6 +136,12 @@ variables! {
         aliases: &["VALKEY_TLS", "REDIS_TLS"],
         scope: Scope::Valkey,
     }
+    TLS_SERVER_NAME {
+        default: "the host of each address",
+        form: "a host name or an IP address that the servers' certificates carry, without a port",
+        meaning: "the one name that every server's certificate must carry: for clusters that announce IP addresses and certificates that carry a name; sent to the server, too (SNI)",
+        scope: Scope::Valkey,
+    }
     CA_CERT_BASE64 {
         default: "the system's roots",
         form: CERTIFICATES,
@@ -137,7 +156,7 @@ variables! {
         scope: Scope::Valkey,
     }
     CLIENT_KEY_BASE64 {
-        form: "base64 of PEM that holds one PRIVATE KEY block, not encrypted",
+        form: "PEM that holds one PRIVATE KEY block, not encrypted, or base64 of it",
         meaning: "the key of the client certificate",
         secret: true,
         from_file: true,
@@ -187,7 +206,7 @@ variables! {
     DB {
         default: "0",
         form: "a whole number, 0 or more",
-        meaning: "the database to select; modes `single` and `sentinel` only",
+        meaning: "the database to select; in a cluster the servers must have it (Valkey from 9.0 with `cluster-databases`)",
         aliases: &["REDIS_DB"],
         scope: Scope::Valkey,
     }
@@ -196,11 +215,23 @@ variables! {
         meaning: "which primary to follow; mode `sentinel` only",
         scope: Scope::Valkey,
     }
+    SENTINEL_USERNAME {
+        default: "the sentinels' default user",
+        form: "a user name without spaces",
+        meaning: "the ACL user of the sentinels; mode `sentinel` only",
+        scope: Scope::Valkey,
+    }
     SENTINEL_PASSWORD {
         form: "a password",
         meaning: "the sentinels' own password; mode `sentinel` only",
         secret: true,
         from_file: true,
+        scope: Scope::Valkey,
+    }
+    SENTINEL_TLS_ENABLED {
+        default: "as `CACHE_TLS_ENABLED`",
+        form: SWITCH,
+        meaning: "TLS to the sentinels, with the same authorities, client certificate and server name; mode `sentinel` only",
         scope: Scope::Valkey,
     }
     READ_FROM {

@@ -4,9 +4,10 @@
 //! written. Not in here: what the values mean.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 use super::reference::{self as var, VARIABLES, Variable};
-use super::{Origin, Problem, Setting, Warning, alias, file};
+use super::{Origin, Problem, Setting, Warning, alias, file, form, url};
 use crate::Secret;
 
 const LONGEST_SHOWN: usize = 1024;
@@ -25,6 +26,10 @@ struct Given {
     text: Secret,
     origin: Origin,
     alias: bool,
+    /// The file that held it.
+    file: Option<PathBuf>,
+    /// Whether it is a part of a URL.
+    of_url: bool,
 }
 
 /// Whether a variable of the environment can matter at all.
@@ -58,6 +63,7 @@ impl Settings {
                 Origin::Variable,
             );
         }
+        settings.spread_url(&[]);
         if let Some(path) = settings.text(&var::CONFIG_FILE).map(ToOwned::to_owned) {
             settings.gather_file(&path);
         }
@@ -75,6 +81,7 @@ impl Settings {
             Ok(entries) => entries,
             Err(message) => return self.refuse(&var::CONFIG_FILE, &[], message),
         };
+        let of_environment: Vec<&str> = self.given.keys().copied().collect();
         let mut written = BTreeMap::new();
         for (name, value) in entries {
             match value {
@@ -106,10 +113,101 @@ impl Settings {
                 Origin::File,
             );
         }
+        self.spread_url(&of_environment);
         for name in written.into_keys() {
             let message = unknown(&name, Variable::file_key);
             self.report(&Origin::File(name).to_string(), message);
         }
+    }
+
+    /// Takes the URL apart. Its parts must not be written by their own names as well, except that what
+    /// `above` names overrides the URL: if that is the address, the URL has no effect at all, because what is for one
+    /// server must not go to another.
+    fn spread_url(&mut self, above: &[&'static str]) {
+        if above.contains(&var::URL.name) || self.is_broken(&var::URL) {
+            return;
+        }
+        let Some(given) = self.given.get(var::URL.name) else {
+            return;
+        };
+        let (text, origin, alias, file) = (
+            given.text.clone(),
+            given.origin.clone(),
+            given.alias,
+            given.file.clone(),
+        );
+        if above.contains(&var::ADDRS.name) {
+            let addresses = self.label(&var::ADDRS);
+            self.given.remove(var::URL.name);
+            return self.warn(
+                &origin.to_string(),
+                format!("has no effect, because {addresses} is set"),
+            );
+        }
+        let parts = match url::read(text.expose()) {
+            Ok(parts) => parts,
+            Err(why) => {
+                self.refuse(&var::URL, &[], why);
+                self.broken.insert(var::ADDRS.name);
+                return;
+            }
+        };
+        let mode = parts.master.is_some().then(|| "sentinel".to_owned());
+        let parts = [
+            (&var::ADDRS, Some(parts.addresses), "addresses"),
+            (&var::TLS_ENABLED, Some(parts.tls.to_string()), "its scheme"),
+            (&var::MODE, mode, "sentinels"),
+            (&var::SENTINEL_MASTER, parts.master, "sentinels"),
+            (&var::USERNAME, parts.username, "a user name"),
+            (&var::PASSWORD, parts.password, "a password"),
+            (&var::DB, parts.db, "a database"),
+        ];
+        let url = origin.to_string();
+        for (variable, text, what) in parts {
+            let Some(text) = text else { continue };
+            let is_written = self.is_set(variable) || self.is_broken(variable);
+            // What is written by a newer name wins over an older one, the environment over the file.
+            if is_written && (alias || above.contains(&variable.name)) {
+                continue;
+            }
+            if self
+                .text(variable)
+                .is_some_and(|known| known.eq_ignore_ascii_case(&text))
+            {
+                continue;
+            }
+            if is_written {
+                let message = format!("must not be set together with {url}, which has {what}");
+                self.refuse(variable, &[], message);
+                continue;
+            }
+            let given = Given {
+                text: Secret::new(text),
+                origin: origin.clone(),
+                alias,
+                file: file.clone(),
+                of_url: true,
+            };
+            self.given.insert(variable.name, given);
+        }
+    }
+
+    /// Takes a URL under an older name, unless the servers are known already.
+    fn gather_older_url(&mut self, written: &mut BTreeMap<String, String>, name: &'static str) {
+        let known = [&var::ADDRS, &var::SECRET_ARN]
+            .into_iter()
+            .find(|variable| self.is_set(variable) || self.is_broken(variable));
+        if let Some(known) = known {
+            let in_file = format!("{name}_FILE");
+            for used in [name, &in_file] {
+                if written.remove(used).is_some() {
+                    self.warn(used, alias::outdone(&self.label(known)));
+                }
+            }
+            return;
+        }
+        self.take(written, &var::URL, name, "_FILE", true, Origin::Variable);
+        self.spread_url(&[]);
     }
 
     fn gather_aliases(&mut self, written: &mut BTreeMap<String, String>) {
@@ -117,6 +215,8 @@ impl Settings {
             for name in variable.aliases.iter().copied() {
                 if alias::is_of_pair(name) {
                     self.gather_pair(written);
+                } else if variable.name == var::URL.name {
+                    self.gather_older_url(written, name);
                 } else {
                     self.take(written, variable, name, "_FILE", true, Origin::Variable);
                 }
@@ -132,12 +232,8 @@ impl Settings {
                 self.warn(alias::PAIR, alias::outdone(&self.label(&var::ADDRS)));
             }
             alias::Pair::Address(address) => {
-                self.give(
-                    &var::ADDRS,
-                    address,
-                    Origin::Variable(alias::PAIR.to_owned()),
-                    true,
-                );
+                let origin = Origin::Variable(alias::PAIR.to_owned());
+                self.give(&var::ADDRS, address, origin, true, None);
             }
             alias::Pair::Wrong(name, message) => {
                 self.broken.insert(var::ADDRS.name);
@@ -174,7 +270,18 @@ impl Settings {
         if let Some(winner) = winner {
             if alias && (value.is_some() || path.is_some()) {
                 let used = if value.is_some() { name } else { in_file.as_str() };
-                self.warn(used, alias::outdone(&winner));
+                if value
+                    .as_deref()
+                    .is_some_and(|value| self.would_lose_tls(variable, value))
+                {
+                    // A warning would come after the password has gone over the network in clear.
+                    self.report(
+                        used,
+                        format!("contradicts {winner}, whose scheme asks for no TLS: use rediss://"),
+                    );
+                } else {
+                    self.warn(used, alias::outdone(&winner));
+                }
             }
             return;
         }
@@ -194,17 +301,13 @@ impl Settings {
                 } else {
                     value.trim().to_owned()
                 };
-                self.give(variable, value, origin(name.to_owned()), alias);
+                self.give(variable, value, origin(name.to_owned()), alias, None);
             }
             (None, Some(path)) => {
                 let origin = origin(in_file);
-                let text = file::read(path.trim()).map(|text| text.trim().to_owned());
-                match text {
-                    Ok(text) if text.is_empty() => {
-                        self.broken.insert(variable.name);
-                        self.report(&origin.to_string(), "names an empty file".to_owned());
-                    }
-                    Ok(text) => self.give(variable, text, origin, alias),
+                let path = Path::new(path.trim());
+                match file::read_value(path) {
+                    Ok(text) => self.give(variable, text, origin, alias, Some(path.to_owned())),
                     Err(message) => {
                         self.broken.insert(variable.name);
                         self.report(&origin.to_string(), message);
@@ -214,7 +317,25 @@ impl Settings {
         }
     }
 
-    fn give(&mut self, variable: &'static Variable, text: String, origin: Origin, alias: bool) {
+    /// Whether an older name asks for TLS and loses against a URL without.
+    fn would_lose_tls(&self, variable: &Variable, value: &str) -> bool {
+        let of_url = self
+            .given
+            .get(variable.name)
+            .filter(|given| given.of_url && given.alias);
+        variable.name == var::TLS_ENABLED.name
+            && of_url.is_some_and(|given| given.text.expose() == "false")
+            && form::switch(value.trim()) == Some(true)
+    }
+
+    fn give(
+        &mut self,
+        variable: &'static Variable,
+        text: String,
+        origin: Origin,
+        alias: bool,
+        file: Option<PathBuf>,
+    ) {
         if alias {
             self.warn(&origin.to_string(), alias::in_use(variable));
         }
@@ -224,8 +345,16 @@ impl Settings {
                 text: Secret::new(text),
                 origin,
                 alias,
+                file,
+                of_url: false,
             },
         );
+    }
+
+    /// The file that held the setting, and whether it held a URL of which the setting is a part.
+    pub(super) fn file(&self, variable: &Variable) -> Option<(&Path, bool)> {
+        let given = self.given.get(variable.name)?;
+        Some((given.file.as_deref()?, given.of_url))
     }
 
     /// What is written.
@@ -238,6 +367,11 @@ impl Settings {
     /// Whether something is written.
     pub(super) fn is_set(&self, variable: &Variable) -> bool {
         self.given.contains_key(variable.name)
+    }
+
+    /// Whether what is written is a part of a URL.
+    pub(super) fn is_of_url(&self, variable: &Variable) -> bool {
+        self.given.get(variable.name).is_some_and(|given| given.of_url)
     }
 
     /// Whether what is written stands under an older name.
@@ -292,10 +426,14 @@ impl Settings {
 
     /// Reports a problem under `label`.
     pub(super) fn report(&mut self, label: &str, message: String) {
-        self.problems.push(Problem {
+        let problem = Problem {
             variable: label.to_owned(),
             message,
-        });
+        };
+        // Several parts of a URL may have the same problem.
+        if !self.problems.contains(&problem) {
+            self.problems.push(problem);
+        }
     }
 
     /// Warns about a setting under the name under which it is written.
@@ -311,10 +449,13 @@ impl Settings {
     }
 
     fn warn(&mut self, label: &str, message: String) {
-        self.warnings.push(Warning {
+        let warning = Warning {
             variable: label.to_owned(),
             message,
-        });
+        };
+        if !self.warnings.contains(&warning) {
+            self.warnings.push(warning);
+        }
     }
 
     /// Problems, warnings, and every setting with its origin.

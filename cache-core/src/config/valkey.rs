@@ -3,9 +3,10 @@
 //! Not in here: what makes a configuration acceptable (`check`), how the environment becomes one.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Address, ConfigError, check};
+use super::{Address, AddressMap, ConfigError, PasswordFile, TlsConfig, check};
 use crate::Secret;
 
 /// What the Valkey client needs to know.
@@ -16,8 +17,16 @@ pub struct ValkeyConfig {
     pub topology: Topology,
     /// Who the client is. Default: the server's default user without a password.
     pub authentication: Authentication,
+    /// The file that the password of `authentication` came from, to be read again for each connection. Default: none.
+    pub password_file: Option<PasswordFile>,
     /// TLS. Default: none.
     pub tls: Option<TlsConfig>,
+    /// How the sentinels are reached. Default: as the data nodes.
+    pub sentinel_tls: SentinelTls,
+    /// The file that the sentinels' password came from, to be read again for each connection. Default: none.
+    pub sentinel_password_file: Option<PasswordFile>,
+    /// Where addresses that servers announce are reachable from here. Default: where they say.
+    pub address_map: AddressMap,
     /// Connections per node at most. Default: 10.
     pub pool_size: u32,
     /// Tries after the first, on transient failures only. Default: 3.
@@ -43,7 +52,11 @@ impl ValkeyConfig {
         Self {
             topology,
             authentication: Authentication::None,
+            password_file: None,
             tls: None,
+            sentinel_tls: SentinelTls::AsServers,
+            sentinel_password_file: None,
+            address_map: AddressMap::default(),
             pool_size: 10,
             max_retries: 3,
             dial_timeout: Duration::from_secs(5),
@@ -59,6 +72,38 @@ impl ValkeyConfig {
     #[must_use]
     pub fn with_authentication(mut self, authentication: Authentication) -> Self {
         self.authentication = authentication;
+        self
+    }
+
+    /// Logs in as `username` (the server's default user if `None`) with the password in the file at `path`, which is
+    /// read again for each connection. Default: no password.
+    ///
+    /// If the file cannot be read or is empty, the last password is kept and a warning is logged. If a server refuses
+    /// the newest password, the one before it is tried as well, so that the file may change before the servers do.
+    #[must_use]
+    pub fn with_password_file(mut self, username: Option<String>, path: impl Into<PathBuf>) -> Self {
+        self.authentication = Authentication::Password {
+            username,
+            password: Secret::new(String::new()),
+        };
+        self.password_file = Some(PasswordFile::new(path));
+        self
+    }
+
+    /// How the sentinels are reached. Default: as the data nodes.
+    #[must_use]
+    pub fn with_sentinel_tls(mut self, tls: SentinelTls) -> Self {
+        self.sentinel_tls = tls;
+        self
+    }
+
+    /// Where addresses that servers announce are reachable from here. Default: where they say.
+    ///
+    /// It holds for configured addresses, too. Certificates are checked against the reachable host, unless
+    /// [`TlsConfig::server_name`] is set.
+    #[must_use]
+    pub fn with_address_map(mut self, map: AddressMap) -> Self {
+        self.address_map = map;
         self
     }
 
@@ -161,6 +206,9 @@ pub enum Topology {
     Cluster {
         /// Where to ask for the topology; one is enough (a configuration endpoint).
         seeds: Vec<Address>,
+        /// The database to select; another one than 0 needs servers that have it (Valkey from 9.0 with
+        /// `cluster-databases`). Default: 0.
+        db: u32,
     },
     /// A primary that sentinels watch.
     Sentinel {
@@ -168,6 +216,8 @@ pub enum Topology {
         sentinels: Vec<Address>,
         /// The name under which they watch it.
         master: String,
+        /// The sentinels' ACL user; `None` is their default user.
+        username: Option<String>,
         /// The sentinels' own password.
         password: Option<Secret>,
         /// The database to select on the primary. Default: 0.
@@ -189,6 +239,7 @@ impl Topology {
     pub fn cluster(seeds: impl IntoIterator<Item = Address>) -> Self {
         Self::Cluster {
             seeds: seeds.into_iter().collect(),
+            db: 0,
         }
     }
 
@@ -197,6 +248,7 @@ impl Topology {
         Self::Sentinel {
             sentinels: sentinels.into_iter().collect(),
             master: master.into(),
+            username: None,
             password: None,
             db: 0,
         }
@@ -206,7 +258,7 @@ impl Topology {
     pub fn set_addresses(&mut self, new: Vec<Address>) {
         match self {
             Self::Single { addresses, .. } => *addresses = new,
-            Self::Cluster { seeds } => *seeds = new,
+            Self::Cluster { seeds, .. } => *seeds = new,
             Self::Sentinel { sentinels, .. } => *sentinels = new,
         }
     }
@@ -216,9 +268,26 @@ impl Topology {
     pub fn addresses(&self) -> &[Address] {
         match self {
             Self::Single { addresses, .. } => addresses,
-            Self::Cluster { seeds } => seeds,
+            Self::Cluster { seeds, .. } => seeds,
             Self::Sentinel { sentinels, .. } => sentinels,
         }
+    }
+
+    /// The database to select.
+    #[must_use]
+    pub const fn db(&self) -> u32 {
+        match self {
+            Self::Single { db, .. } | Self::Cluster { db, .. } | Self::Sentinel { db, .. } => *db,
+        }
+    }
+
+    /// Selects the database `db`. Default: 0.
+    #[must_use]
+    pub const fn with_db(mut self, number: u32) -> Self {
+        match &mut self {
+            Self::Single { db, .. } | Self::Cluster { db, .. } | Self::Sentinel { db, .. } => *db = number,
+        }
+        self
     }
 }
 
@@ -268,48 +337,17 @@ impl fmt::Display for IamService {
     }
 }
 
-/// TLS 1.2 or newer, with the host name always verified.
+/// How sentinels are reached.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct TlsConfig {
-    /// The authorities to trust, as PEM. Default: the system's.
-    pub ca_pem: Option<Vec<u8>>,
-    /// What the client shows the server. Default: nothing.
-    pub identity: Option<ClientIdentity>,
-}
-
-impl TlsConfig {
-    /// TLS with the system's authorities, and nothing shown to the server.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self {
-            ca_pem: None,
-            identity: None,
-        }
-    }
-
-    /// The only authorities to trust, as PEM. Default: the system's.
-    #[must_use]
-    pub fn with_ca_pem(mut self, pem: impl Into<Vec<u8>>) -> Self {
-        self.ca_pem = Some(pem.into());
-        self
-    }
-
-    /// What the client shows the server. Default: nothing.
-    #[must_use]
-    pub fn with_identity(mut self, identity: ClientIdentity) -> Self {
-        self.identity = Some(identity);
-        self
-    }
-}
-
-/// A client certificate and its key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClientIdentity {
-    /// The certificate chain, as PEM.
-    pub certificate_pem: Vec<u8>,
-    /// The private key, as PEM.
-    pub key_pem: Secret<Vec<u8>>,
+pub enum SentinelTls {
+    /// With TLS if, and as, the data nodes are.
+    #[default]
+    AsServers,
+    /// Without TLS.
+    Off,
+    /// With this TLS.
+    Own(TlsConfig),
 }
 
 /// Which nodes answer reads.

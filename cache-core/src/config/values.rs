@@ -2,12 +2,14 @@
 //!
 //! Not in here: how values fit together (`assemble`) and bounds (`check`).
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::reference::{self as var, Variable};
 use super::settings::Settings;
 use super::{
-    Address, IamService, NearTracking, OnError, PlaintextEntries, ReadFrom, Startup, StoredForm, form, pem,
+    Address, AddressMap, IamService, NearTracking, OnError, PasswordFile, PlaintextEntries, ReadFrom,
+    Startup, StoredForm, TlsFiles, form, pem,
 };
 use crate::Secret;
 
@@ -46,7 +48,11 @@ pub(super) struct Values {
     pub(super) addresses: Option<Vec<Address>>,
     pub(super) username: Option<String>,
     pub(super) password: Option<Secret>,
+    pub(super) password_file: Option<PasswordFile>,
+    pub(super) address_map: Option<AddressMap>,
     pub(super) tls: Option<bool>,
+    pub(super) tls_files: TlsFiles,
+    pub(super) tls_server_name: Option<String>,
     pub(super) ca: Option<Vec<u8>>,
     pub(super) client_certificate: Option<Vec<u8>>,
     pub(super) client_key: Option<Secret<Vec<u8>>>,
@@ -59,7 +65,10 @@ pub(super) struct Values {
     pub(super) client_name: Option<String>,
     pub(super) db: Option<u32>,
     pub(super) sentinel_master: Option<String>,
+    pub(super) sentinel_username: Option<String>,
     pub(super) sentinel_password: Option<Secret>,
+    pub(super) sentinel_password_file: Option<PasswordFile>,
+    pub(super) sentinel_tls: Option<bool>,
     pub(super) read_from: Option<ReadFrom>,
     pub(super) key_prefix: Option<String>,
     pub(super) startup: Option<Startup>,
@@ -96,6 +105,14 @@ impl Values {
             addresses: read.addresses(),
             username: read.text(&var::USERNAME),
             password: read.secret(&var::PASSWORD),
+            password_file: read.password_file(&var::PASSWORD),
+            address_map: read.address_map(),
+            tls_files: TlsFiles {
+                ca: read.file(&var::CA_CERT_BASE64),
+                certificate: read.file(&var::CLIENT_CERT_BASE64),
+                key: read.file(&var::CLIENT_KEY_BASE64),
+            },
+            tls_server_name: read.text(&var::TLS_SERVER_NAME),
             tls: read.form(&var::TLS_ENABLED, form::switch),
             ca: read.pem(&var::CA_CERT_BASE64, pem::Kind::Certificates),
             client_certificate: read.pem(&var::CLIENT_CERT_BASE64, pem::Kind::Certificates),
@@ -111,7 +128,10 @@ impl Values {
             client_name: read.text(&var::CLIENT_NAME),
             db: read.form(&var::DB, form::number),
             sentinel_master: read.text(&var::SENTINEL_MASTER),
+            sentinel_username: read.text(&var::SENTINEL_USERNAME),
             sentinel_password: read.secret(&var::SENTINEL_PASSWORD),
+            sentinel_password_file: read.password_file(&var::SENTINEL_PASSWORD),
+            sentinel_tls: read.form(&var::SENTINEL_TLS_ENABLED, form::switch),
             read_from: read.form(&var::READ_FROM, read_from),
             key_prefix: read.text(&var::KEY_PREFIX),
             startup: read.form(&var::STARTUP, startup),
@@ -145,18 +165,66 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn text(&self, variable: &Variable) -> Option<String> {
-        self.settings.text(variable).map(ToOwned::to_owned)
+    fn text(&mut self, variable: &Variable) -> Option<String> {
+        let text = self.settings.text(variable)?.to_owned();
+        if form::is_quoted(&text) {
+            let message = "the value has literal quotes around it, which are taken as part of it: remove them unless they are";
+            self.settings.caution(variable, message);
+        }
+        Some(text)
     }
 
-    fn secret(&self, variable: &Variable) -> Option<Secret> {
-        self.text(variable).map(Secret::new)
+    fn secret(&mut self, variable: &Variable) -> Option<Secret> {
+        let text = self.text(variable)?;
+        if text.trim() != text {
+            let message = "the value begins or ends with white space, which is taken as part of it: remove it unless it is";
+            self.settings.caution(variable, message);
+        }
+        Some(Secret::new(text))
     }
 
-    fn form<T>(&mut self, variable: &'static Variable, form: impl Fn(&str) -> Option<T>) -> Option<T> {
-        let value = form(self.settings.text(variable)?);
+    fn file(&self, variable: &Variable) -> Option<PathBuf> {
+        self.settings.file(variable).map(|(path, _)| path.to_owned())
+    }
+
+    fn password_file(&self, variable: &Variable) -> Option<PasswordFile> {
+        let (path, of_url) = self.settings.file(variable)?;
+        let file = if of_url {
+            PasswordFile::of_url(path)
+        } else {
+            PasswordFile::new(path)
+        };
+        Some(file.with_variable(self.settings.label(variable)))
+    }
+
+    fn address_map(&mut self) -> Option<AddressMap> {
+        let text = self.settings.text(&var::ADDRESS_MAP)?;
+        let read = if form::is_quoted(text) {
+            Err(form::QUOTES.to_owned())
+        } else {
+            text.parse()
+                .map_err(|error: super::AddressMapError| error.to_string())
+        };
+        match read {
+            Ok(map) => Some(map),
+            Err(why) => {
+                let message = format!("{why}; {}", var::ADDRESS_MAP.must_be());
+                self.settings.refuse(&var::ADDRESS_MAP, &[], message);
+                None
+            }
+        }
+    }
+
+    fn form<T>(&mut self, variable: &'static Variable, read: impl Fn(&str) -> Option<T>) -> Option<T> {
+        let text = self.settings.text(variable)?;
+        let value = read(text);
         if value.is_none() {
-            self.settings.refuse(variable, &[], variable.must_be());
+            let message = if form::is_quoted(text) {
+                format!("{}; {}", form::QUOTES, variable.must_be())
+            } else {
+                variable.must_be()
+            };
+            self.settings.refuse(variable, &[], message);
         }
         value
     }
@@ -164,7 +232,13 @@ impl Reader<'_> {
     fn addresses(&mut self) -> Option<Vec<Address>> {
         let mut wrong = Vec::new();
         let mut addresses = Vec::new();
-        for (index, entry) in self.settings.text(&var::ADDRS)?.split(',').enumerate() {
+        let text = self.settings.text(&var::ADDRS)?;
+        if form::is_quoted(text) {
+            let message = format!("{}; {}", form::QUOTES, var::ADDRS.must_be());
+            self.settings.refuse(&var::ADDRS, &[], message);
+            return None;
+        }
+        for (index, entry) in text.split(',').enumerate() {
             match entry.trim().parse() {
                 Ok(address) => addresses.push(address),
                 Err(error) => wrong.push(format!("entry {}: {error}", index + 1)),

@@ -9,11 +9,17 @@ use cache_core::{CacheError, Outcome, Stage, clock};
 pub(super) struct Budget {
     whole: Duration,
     left: Duration,
+    /// What ended it before its time.
+    failure: Option<CacheError>,
 }
 
 impl Budget {
     pub(super) const fn new(whole: Duration) -> Self {
-        Self { whole, left: whole }
+        Self {
+            whole,
+            left: whole,
+            failure: None,
+        }
     }
 
     /// Runs an operation within what is left. Once one has failed, those that follow are not even begun:
@@ -37,6 +43,7 @@ impl Budget {
     /// Counts in what was spent of a copy of this at the same time: no more is left than of the copy.
     pub(super) fn share(&mut self, spent: &Self) {
         self.left = self.left.min(spent.left);
+        self.failure = self.failure.take().or_else(|| spent.failure.clone());
     }
 
     async fn run<T>(
@@ -45,10 +52,11 @@ impl Budget {
         operation: impl Future<Output = Result<T, CacheError>>,
     ) -> Result<T, CacheError> {
         if limit.is_zero() {
-            return Err(CacheError::Timeout {
+            // The cause again: a refusal is not to be counted as a timeout.
+            return Err(self.failure.clone().unwrap_or(CacheError::Timeout {
                 stage: Stage::Connect,
                 after: self.whole,
-            });
+            }));
         }
         let begun = clock::now();
         let result = tokio::time::timeout(limit, operation)
@@ -63,7 +71,46 @@ impl Budget {
             && error.outcome() == Outcome::NotApplied
         {
             self.left = Duration::ZERO;
+            self.failure = Some(error.clone());
         }
         result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_not_begun_after_a_refusal_fails_with_the_refusal() {
+        let mut budget = Budget::new(Duration::from_secs(1));
+        let mut copy = budget.clone();
+        let denied = CacheError::Denied {
+            command: "GET".into(),
+            detail: "no".into(),
+        };
+        let refused = budget.spend(async { Err::<(), _>(denied) }).await;
+        assert_eq!(refused.unwrap_err().kind(), "denied");
+        let next = budget.spend(async { Ok(()) }).await;
+        assert_eq!(next.unwrap_err().kind(), "denied");
+        copy.share(&budget);
+        assert_eq!(copy.spend(async { Ok(()) }).await.unwrap_err().kind(), "denied");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_budget_that_is_used_up_is_a_timeout() {
+        let mut budget = Budget::new(Duration::from_secs(1));
+        let slow = tokio::time::sleep(Duration::from_secs(2));
+        let late = budget
+            .spend(async {
+                slow.await;
+                Ok(())
+            })
+            .await;
+        assert_eq!(late.unwrap_err().kind(), "timeout");
+        assert_eq!(
+            budget.spend(async { Ok(()) }).await.unwrap_err().kind(),
+            "timeout"
+        );
     }
 }

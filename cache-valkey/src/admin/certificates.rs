@@ -44,6 +44,7 @@ pub async fn presented(
     target: SocketAddr,
     within: Duration,
 ) -> Result<Presented, CacheError> {
+    let config = &tls::with_files(config)?;
     let recorder = Arc::new(Recorder {
         verifier: tls::verifier(config)?,
         seen: Mutex::default(),

@@ -146,7 +146,7 @@ async fn single_view(single: &Single, deadline: Deadline) -> Result<TopologyView
     let primary = single.primary()?;
     let ping = Command::read("PING");
     let look = async |node: &Arc<Node>, role, of| {
-        let reachable = node.send(&ping, deadline).await.is_ok();
+        let trouble = node.send(&ping, deadline).await.err();
         let greeting = node.greeting();
         NodeView {
             id: None,
@@ -156,7 +156,8 @@ async fn single_view(single: &Single, deadline: Deadline) -> Result<TopologyView
             primary: of,
             server: greeting.server.clone(),
             version: greeting.version.clone(),
-            reachable,
+            reachable: trouble.is_none(),
+            trouble: trouble.map(|error| error.to_string()),
         }
     };
     let replicas = single.replicas();

@@ -58,6 +58,7 @@ async fn told(witness: &Member, view: &TopologyView) -> Result<Vec<NodeView>, Ca
         server: own.server.clone(),
         version: own.version.clone(),
         reachable,
+        trouble: None,
     };
     let (question, name) = if view.cluster {
         (Command::read("CLUSTER").arg("NODES"), "CLUSTER NODES")

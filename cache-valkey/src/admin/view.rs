@@ -55,6 +55,8 @@ pub struct NodeView {
     pub version: String,
     /// Whether it can be used, as far as is known.
     pub reachable: bool,
+    /// Why it cannot be used, as far as this client has tried.
+    pub trouble: Option<String>,
 }
 
 impl NodeView {

@@ -5,13 +5,14 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use cache_core::config::{Authentication, Startup, ValkeyConfig};
-use cache_core::credentials::{Credentials, CredentialsSource, FixedCredentials};
+use cache_core::credentials::{CredentialsSource, FixedCredentials};
 use cache_core::{CacheError, ConfigError};
 
 use super::ValkeyClient;
 use crate::admin::Administration;
-use crate::connect::{Dialing, connect};
+use crate::connect::{Dialing, connect, from_password};
 use crate::dial::{Dialer, IDLE};
+use crate::refusals::Refusals;
 use crate::resolve::{Resolve, SystemResolver};
 use crate::router::Router;
 use crate::tracking::{Feed, Tracking};
@@ -100,7 +101,7 @@ impl<'a> Builder<'a> {
         let feed = Feed::new(self.tracking);
         let credentials = match self.credentials {
             Some(source) => source,
-            None => from_config(&self.config.authentication)?,
+            None => from_config(self.config)?,
         };
         let (config, startup) = (self.config, self.startup);
         let dialing = Dialing {
@@ -122,6 +123,7 @@ impl ValkeyClient {
             router,
             feed: Arc::clone(dialer.feed()),
             counts: Arc::clone(dialer.counts()),
+            refusals: Refusals::default(),
             read_timeout: config.read_timeout,
             write_timeout: config.write_timeout,
             closed: AtomicBool::new(false),
@@ -129,12 +131,10 @@ impl ValkeyClient {
     }
 }
 
-fn from_config(authentication: &Authentication) -> Result<Arc<dyn CredentialsSource>, CacheError> {
-    let fixed = match authentication {
-        Authentication::None => None,
-        Authentication::Password { username, password } => {
-            Some(Credentials::fixed(username.clone(), password.clone()))
-        }
+fn from_config(config: &ValkeyConfig) -> Result<Arc<dyn CredentialsSource>, CacheError> {
+    let (username, password) = match &config.authentication {
+        Authentication::None => return Ok(Arc::new(FixedCredentials::new(None))),
+        Authentication::Password { username, password } => (username.clone(), password),
         _ => {
             return Err(CacheError::Config(ConfigError::one(
                 "CACHE_IAM_ENABLED",
@@ -142,7 +142,11 @@ fn from_config(authentication: &Authentication) -> Result<Arc<dyn CredentialsSou
             )));
         }
     };
-    Ok(Arc::new(FixedCredentials::new(fixed)))
+    Ok(from_password(
+        username,
+        Some(password),
+        config.password_file.as_ref(),
+    ))
 }
 
 #[cfg(test)]

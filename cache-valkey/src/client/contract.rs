@@ -40,7 +40,11 @@ impl CacheClient for ValkeyClient {
         let (replies, tracked) = if self.feed.is_heard() {
             let answers = self.router.send_tracked(&commands, deadline).await?;
             let replies = answers.replies.into_iter().zip(&commands);
-            let replies = replies.map(|(reply, command)| accept(reply, command.name()));
+            let replies = replies.map(|(reply, command)| {
+                let reply = accept(reply, command.name());
+                self.refusals.note(command.name(), &reply);
+                reply
+            });
             (replies.collect::<Result<_, _>>()?, answers.tracked)
         } else {
             (self.call_all(&commands, deadline).await?, false)
@@ -255,7 +259,8 @@ impl CacheClient for ValkeyClient {
     }
 
     async fn ping(&self) -> Result<(), CacheError> {
-        self.router.ping(self.reading()?).await
+        self.router.ping(self.reading()?).await?;
+        self.refusals.check()
     }
 
     async fn close(&self) -> Result<(), CacheError> {

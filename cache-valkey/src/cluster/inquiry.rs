@@ -433,7 +433,9 @@ fn question(node: &Arc<Node>, deadline: Deadline) -> BoxFuture<'_, Result<Report
     Box::pin(async move {
         node.connect(deadline).await?;
         let replies = node.ask(&questions().each_ref(), deadline).await?;
-        read(replies, node.address())
+        let report = read(replies, node.address())?;
+        node.announces(report.topology.nodes().map(|node| &node.address));
+        Ok(report)
     })
 }
 

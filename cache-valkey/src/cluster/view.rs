@@ -30,7 +30,7 @@ impl Cluster {
         primaries.append(&mut replicas);
         let limit = Deadline::after(LIMIT.min(deadline.remaining()));
         let nodes = primaries.into_iter().map(|(node, role, shard)| async move {
-            let reachable = node.send(&Command::read("PING"), limit).await.is_ok();
+            let trouble = node.send(&Command::read("PING"), limit).await.err();
             let greeting = node.greeting();
             let is_primary = role == Role::Primary;
             let own = |known: &&ClusterNode| known.address == *node.address();
@@ -47,7 +47,8 @@ impl Cluster {
                 primary: (!is_primary).then(|| shard.primary.address.clone()),
                 server: greeting.server.clone(),
                 version: greeting.version.clone(),
-                reachable,
+                reachable: trouble.is_none(),
+                trouble: trouble.map(|error| error.to_string()),
             }
         });
         TopologyView {

@@ -118,6 +118,12 @@ impl ServerOptions {
         self.line(line)
     }
 
+    /// Whether it speaks TLS.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
     /// The version asked for.
     #[must_use]
     pub fn version(&self) -> Version {

@@ -32,7 +32,7 @@ pub(crate) fn address(server: &Server) -> Address {
 }
 
 pub(crate) fn config(seeds: Vec<Address>) -> ValkeyConfig {
-    let mut config = ValkeyConfig::new(Topology::Cluster { seeds });
+    let mut config = ValkeyConfig::new(Topology::cluster(seeds));
     config.read_timeout = DEADLINE;
     config.write_timeout = DEADLINE;
     config

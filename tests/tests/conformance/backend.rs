@@ -33,12 +33,13 @@ pub(crate) fn config(kind: Kind, servers: &Shared) -> ValkeyConfig {
                 .sentinel_primary
                 .clone()
                 .expect("sentinels watch a primary"),
+            username: None,
             password: None,
             db: 0,
         },
-        Kind::Cluster | Kind::ClusterTls | Kind::Valkey9Cluster => Topology::Cluster {
-            seeds: addresses.into_iter().take(1).collect(),
-        },
+        Kind::Cluster | Kind::ClusterTls | Kind::Valkey9Cluster => {
+            Topology::cluster(addresses.into_iter().take(1))
+        }
         Kind::Single | Kind::Tls | Kind::Valkey9 | Kind::Redis6 | Kind::Redis7 => {
             Topology::Single { addresses, db: 0 }
         }

@@ -36,6 +36,7 @@ pub(crate) fn watched(sentinels: &[String]) -> Result<ValkeyConfig> {
             .map(|text| address(text))
             .collect::<Result<_>>()?,
         master: PRIMARY_NAME.to_owned(),
+        username: None,
         password: None,
         db: 0,
     }))

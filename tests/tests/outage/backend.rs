@@ -58,9 +58,7 @@ impl Backend {
                 addresses: vec![address(server)],
                 db: 0,
             },
-            Self::Cluster(cluster) => Topology::Cluster {
-                seeds: cluster.nodes().iter().map(address).collect(),
-            },
+            Self::Cluster(cluster) => Topology::cluster(cluster.nodes().iter().map(address)),
         };
         let config = ValkeyConfig::new(topology);
         let client = ValkeyClient::builder(&config).startup(startup).connect().await?;

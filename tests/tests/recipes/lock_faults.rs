@@ -82,9 +82,7 @@ async fn a_server_that_stalls_cancels_the_work_before_its_lease_can_have_run_out
 async fn a_lock_outlives_an_orderly_change_of_its_primary_and_its_numbers_grow_on() -> Result<()> {
     const KEY: &str = "handed:{over}";
     let cluster = Cluster::start(ClusterOptions::new(3, 1)).await?;
-    let topology = Topology::Cluster {
-        seeds: vec![address(&cluster.addresses()[0])?],
-    };
+    let topology = Topology::cluster([address(&cluster.addresses()[0])?]);
     let lock = lock(topology, Duration::from_secs(5)).await?;
     let held = lock.acquire(KEY, WAIT).await?;
     let old = cluster.primary_of(slot_of(b"over")).await?;

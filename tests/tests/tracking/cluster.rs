@@ -12,7 +12,7 @@ use crate::listener::{Heard, LIMIT, address, first_answer, read, status_is, trac
 /// One address is enough.
 pub(crate) fn config(cluster: &Cluster) -> Result<ValkeyConfig> {
     let seeds = vec![address(&cluster.node(0).address())?];
-    Ok(ValkeyConfig::new(Topology::Cluster { seeds }))
+    Ok(ValkeyConfig::new(Topology::cluster(seeds)))
 }
 
 async fn listening(cluster: &Cluster) -> Result<(ValkeyClient, Heard)> {

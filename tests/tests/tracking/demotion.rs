@@ -39,6 +39,7 @@ async fn watching(set: &SentinelSet) -> Result<ValkeyClient> {
             .map(|text| address(text))
             .collect::<Result<_>>()?,
         master: PRIMARY_NAME.to_owned(),
+        username: None,
         password: None,
         db: 0,
     };

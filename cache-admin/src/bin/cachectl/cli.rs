@@ -235,6 +235,9 @@ pub(crate) enum Config {
         /// Connect, too
         #[arg(long)]
         connect: bool,
+        /// Fail if no server is configured, and the embedded cache would be used
+        #[arg(long)]
+        require_server: bool,
     },
 }
 

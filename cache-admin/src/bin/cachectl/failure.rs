@@ -45,6 +45,14 @@ impl Failure {
         }
     }
 
+    /// Whether servers could not be reached.
+    pub(crate) const fn is_unavailable(&self) -> bool {
+        matches!(
+            self,
+            Self::Cache(CacheError::Unavailable { .. } | CacheError::Timeout { .. })
+        )
+    }
+
     /// Whether a service gave this as its reason.
     pub(crate) fn is_of_service(&self, name: &str) -> bool {
         matches!(self, Self::Service { kind, .. } if kind == name)

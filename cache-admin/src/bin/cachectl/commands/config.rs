@@ -1,7 +1,7 @@
 //! `cachectl config check`.
 
-use cache_core::config::{Loaded, Origin, Startup};
-use cache_core::{CacheConfig, CacheError, Outcome, Unavailability, clock};
+use cache_core::config::{Backend, Loaded, Origin, Startup};
+use cache_core::{CacheConfig, CacheError, ConfigError, Outcome, Unavailability, clock};
 use cache_stack::Foundation;
 use cache_valkey::ValkeyClient;
 use serde_json::{Map, Value, json};
@@ -14,10 +14,19 @@ use crate::output::Output;
 use crate::table::{Side, Table};
 
 /// Says what the environment amounts to, or everything that is wrong with it or refused.
-pub(super) async fn check(connect: bool, output: &mut Output) -> Ended {
+pub(super) async fn check(connect: bool, require_server: bool, output: &mut Output) -> Ended {
     let loaded = Loaded::from_env()?;
     cache_stack::check(&loaded.config)?;
-    let connected = if connect {
+    let is_embedded = matches!(loaded.config.backend, Backend::Memory(_));
+    if is_embedded && require_server {
+        return Err(ConfigError::one(
+            "CACHE_TYPE",
+            "no server is configured, the embedded cache would be used: set CACHE_ADDRS or CACHE_URL; with \
+             CACHE_TYPE=valkey a service that has no address does not start",
+        )
+        .into());
+    }
+    let connected = if connect && !is_embedded {
         Some(try_it(&loaded.config).await)
     } else {
         None
@@ -28,19 +37,36 @@ pub(super) async fn check(connect: bool, output: &mut Output) -> Ended {
         show(&loaded, output)?;
     }
     match connected {
-        None => Ok(Exit::Ok),
+        None => {
+            if is_embedded && !output.is_json() {
+                output.line("")?;
+                output.line(
+                    "no server: the embedded cache, empty at each start and not shared; CACHE_TYPE=valkey makes a service \
+                     without an address fail at start, --require-server makes this command fail",
+                )?;
+            }
+            Ok(Exit::Ok)
+        }
         Some(Ok(elapsed)) => {
             if !output.is_json() {
                 let works = output.colours().green("connected");
                 output.line("")?;
                 output.line(&format!(
-                    "{works}: every primary answered, {}",
+                    "{works}: {}, {}",
+                    answered(&loaded.config.backend),
                     human::time(elapsed)
                 ))?;
             }
             Ok(Exit::Ok)
         }
         Some(Err(failure)) => Err(failure),
+    }
+}
+
+fn answered(backend: &Backend) -> &'static str {
+    match backend {
+        Backend::Valkey(_) => "every primary answered",
+        _ => "the table answered",
     }
 }
 
@@ -146,6 +172,7 @@ fn as_json(loaded: &Loaded, connected: Option<&Result<std::time::Duration, Failu
         "settings": settings,
         "warnings": warnings,
         "would_use": topics,
+        "server": !matches!(loaded.config.backend, Backend::Memory(_)),
         "connected": connected.map(Result::is_ok),
     })
 }

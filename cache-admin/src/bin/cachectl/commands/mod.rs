@@ -40,7 +40,10 @@ pub(crate) type Ended = Result<Exit, Failure>;
 pub(crate) async fn run(command: Command, output: &mut Output) -> Ended {
     match command {
         Command::Completions { shell } => completions::run(shell, output),
-        Command::Config(Config::Check { connect }) => config::check(connect, output).await,
+        Command::Config(Config::Check {
+            connect,
+            require_server,
+        }) => config::check(connect, require_server, output).await,
         Command::Token(tokens) => token::run(tokens, output),
         Command::Keyset(keyset) => Box::pin(keyset::run(keyset, output)).await,
         Command::Doctor(arguments) => Box::pin(doctor::run(arguments, output)).await,
@@ -51,14 +54,33 @@ pub(crate) async fn run(command: Command, output: &mut Output) -> Ended {
         Command::Health => Err(Failure::Usage(
             "health asks a service: give --server URL; to ask the cache itself: cachectl ping".to_owned(),
         )),
+        Command::Topology => {
+            let failure = match connect(output).await {
+                Ok(stack) => return run_and_close(Command::Topology, &stack, output).await,
+                Err(failure) => failure,
+            };
+            // What the seeds say of the cluster helps to see why the nodes that they name cannot be reached.
+            match connect_as(Startup::Degrade, output).await {
+                Ok(stack) if failure.is_unavailable() => {
+                    topology::show_unreachable(&stack, output).await?;
+                    let _ = stack.client.close().await;
+                }
+                _ => {}
+            }
+            Err(failure)
+        }
         command => {
             let stack = connect(output).await?;
-            let ended = run_on(command, &stack, output).await;
-            // The command's own end is what counts.
-            let _ = stack.client.close().await;
-            ended
+            run_and_close(command, &stack, output).await
         }
     }
+}
+
+async fn run_and_close(command: Command, stack: &Stack, output: &mut Output) -> Ended {
+    let ended = run_on(command, stack, output).await;
+    // The command's own end is what counts.
+    let _ = stack.client.close().await;
+    ended
 }
 
 async fn run_on(command: Command, stack: &Stack, output: &mut Output) -> Ended {
@@ -96,20 +118,28 @@ async fn run_on(command: Command, stack: &Stack, output: &mut Output) -> Ended {
 
 /// The cache that the environment names.
 async fn connect(output: &mut Output) -> Result<Stack, Failure> {
+    connect_as(Startup::Fail, output).await
+}
+
+async fn connect_as(startup: Startup, output: &mut Output) -> Result<Stack, Failure> {
     let Loaded {
         mut config, warnings, ..
     } = Loaded::from_env()?;
-    for warning in warnings {
-        output.warning(&warning.to_string());
+    if startup == Startup::Fail {
+        for warning in warnings {
+            output.warning(&warning.to_string());
+        }
     }
-    // Whoever waits at a terminal wants to know at once.
-    config.startup = Startup::Fail;
+    // Not as configured: a person at a terminal wants to know at once.
+    config.startup = startup;
     // And what is the case: no error is passed over, and nothing is answered from a copy.
     config.on_error = OnError::Fail;
     config.near = None;
     let stack = Box::pin(cache_stack::assemble(&config)).await?;
     if matches!(stack.foundation, Foundation::Memory(_)) {
-        output.note("no server is configured (CACHE_ADDRS): this cache is empty and ends with the command");
+        output.note(
+            "no server is configured (CACHE_ADDRS, CACHE_URL): this cache is empty and ends with the command",
+        );
     }
     Ok(stack)
 }

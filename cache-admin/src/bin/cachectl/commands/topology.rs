@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 use cache_core::CacheError;
-use cache_stack::Foundation;
+use cache_stack::{Foundation, Stack};
 use cache_valkey::admin::{NodeView, Role, TopologyView};
 use serde_json::{Value, json};
 
@@ -58,6 +58,18 @@ pub(super) async fn run(foundation: &Foundation, output: &mut Output) -> Ended {
     })
 }
 
+/// Shows what the seeds say of a cluster, none of whose primaries can be used; nothing if they say nothing.
+pub(super) async fn show_unreachable(stack: &Stack, output: &mut Output) -> Result<(), Failure> {
+    let Foundation::Valkey(client) = &stack.foundation else {
+        return Ok(());
+    };
+    match client.administration().topology().await {
+        Ok(view) if view.cluster && output.is_json() => Ok(output.json(&as_json(&view))?),
+        Ok(view) if view.cluster => show(&view, output),
+        _ => Ok(()),
+    }
+}
+
 fn show(view: &TopologyView, output: &mut Output) -> Result<(), Failure> {
     let primaries: Vec<&NodeView> = view
         .nodes
@@ -106,6 +118,11 @@ fn show(view: &TopologyView, output: &mut Output) -> Result<(), Failure> {
         output.line(&line)?;
     }
     output.flush()?;
+    for node in &view.nodes {
+        if let Some(trouble) = &node.trouble {
+            output.warning(&format!("{}: {trouble}", node.address));
+        }
+    }
     if !view.uncovered.is_empty() {
         output.warning(&format!(
             "no primary serves the slots {}",
@@ -165,6 +182,7 @@ fn as_json(view: &TopologyView) -> Value {
                 "server": node.server,
                 "version": node.version,
                 "reachable": node.reachable,
+                "trouble": node.trouble,
             })
         })
         .collect();
