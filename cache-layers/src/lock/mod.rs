@@ -41,9 +41,10 @@
 //!
 //! # In the cache
 //!
-//! Beside the key, in one slot of a cluster: at `KEY:{SLOT}:#lock` the text `1 ` and 32 hex digits of the
-//! holder's token, then a space and the fencing number; at `KEY:{SLOT}:#fence` the counter. Where the key has
-//! a brace, the slot is left out. A pattern that covers the key and ends in `*` covers both.
+//! Beside the key, in the key's slot of a cluster: at `KEY:#lock` the text `1 ` and 32 hex digits of the holder's
+//! token, then a space and the fencing number; at `KEY:#fence` the counter. Behind both names of a key without a
+//! hash tag follow `:#` and three letters or digits that depend on the key. A pattern that covers the key and ends
+//! in `*` covers both.
 //!
 //! To take a lock costs three round trips (token, number, both), to find it taken one.
 //!

@@ -9,11 +9,17 @@ use cache_core::{CacheError, Outcome, Stage, clock};
 pub(super) struct Budget {
     whole: Duration,
     left: Duration,
+    /// What operations took so far.
+    taken: Duration,
 }
 
 impl Budget {
     pub(super) const fn new(whole: Duration) -> Self {
-        Self { whole, left: whole }
+        Self {
+            whole,
+            left: whole,
+            taken: Duration::ZERO,
+        }
     }
 
     /// Runs an operation within what is left. Once one has failed, those that follow are not even begun:
@@ -32,6 +38,22 @@ impl Budget {
         operation: impl Future<Output = Result<T, CacheError>>,
     ) -> Result<T, CacheError> {
         self.run(self.left / 2, operation).await
+    }
+
+    /// Half of what is left, for operations whose failing says nothing about others. What they took is
+    /// [counted in](Self::repaid) afterwards.
+    pub(super) fn lend(&self) -> Self {
+        Self {
+            whole: self.whole,
+            left: self.left / 2,
+            taken: Duration::ZERO,
+        }
+    }
+
+    /// Counts in what `lent` took. That it failed is not counted.
+    pub(super) fn repaid(&mut self, lent: &Self) {
+        self.left = self.left.saturating_sub(lent.taken);
+        self.taken += lent.taken;
     }
 
     /// Counts in what was spent of a copy of this at the same time: no more is left than of the copy.
@@ -57,7 +79,9 @@ impl Budget {
                 stage: Stage::Call,
                 after: limit,
             }));
-        self.left = self.left.saturating_sub(clock::now() - begun);
+        let took = clock::now() - begun;
+        self.left = self.left.saturating_sub(took);
+        self.taken += took;
         if let Err(error) = &result
             && !error.is_miss()
             && error.outcome() == Outcome::NotApplied

@@ -68,9 +68,12 @@ impl Claim {
             // A sign is a fence by itself: whoever took the lease meanwhile has replaced it before loading, or
             // will find the value. A cache that cannot say leaves the decision to the comparison.
             let owner = match self.lease.as_ref().filter(|_| self.held && !base.ours) {
-                Some(lease) => core
-                    .noted(lease.confirm(&*core.client, &mut budget).await)
-                    .unwrap_or(true),
+                Some(lease) => {
+                    let mut lent = budget.lend();
+                    let confirmed = core.noted(lease.confirm(&*core.client, &mut lent).await);
+                    budget.repaid(&lent);
+                    confirmed.unwrap_or(true)
+                }
                 None => true,
             };
             let set = async {
@@ -89,13 +92,14 @@ impl Claim {
         if !stored {
             self.clean(core, key, &mut budget).await;
         }
-        self.release(core, &mut budget).await;
+        self.release(core, &mut core.budget()).await;
     }
 
     /// Ends a load that failed, or that nobody wanted any more.
     pub(super) async fn fail<V: Payload>(self, core: &Core<V>, key: &str, given_up: bool) {
+        self.clean(core, key, &mut core.budget()).await;
+        // Whether the sign could be taken away says nothing about the lease.
         let mut budget = core.budget();
-        self.clean(core, key, &mut budget).await;
         if given_up {
             return self.release(core, &mut budget).await;
         }

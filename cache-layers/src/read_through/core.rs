@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cache_core::{CacheClient, CacheError, Entry, MAX_KEY_LEN, Ttl, check_key};
+use cache_core::{CacheClient, CacheError, Entry, Ttl};
 
 use super::budget::Budget;
 use super::clock::millis;
@@ -15,10 +15,11 @@ use super::events::{Counters, ReadThroughEvent};
 use super::flights::Flights;
 use super::found::{Found, Known, Stored};
 use super::holds::Holds;
-use super::lease::{SUFFIX, lease_key};
+use super::lease::{WORD, lease_key};
 use super::loaded::Loaded;
 use super::near::{NearTier, Written};
 use super::wakes::Wakes;
+use crate::beside::check_room;
 use crate::near::{Boarding, Count, Found as NearFound};
 
 /// What is handed around: bytes, or a value behind an `Arc`.
@@ -268,16 +269,21 @@ impl<V: Payload> Core<V> {
         self.client.set(key, entry, life).await
     }
 
-    /// Deletes values, with their leases: what failed before says nothing about what comes now.
+    /// Deletes values, and then their leases: what failed before says nothing about what comes now.
+    ///
+    /// The values decide about the result. A lease that cannot be deleted expires.
     pub(super) async fn invalidate(&self, keys: &[&str]) -> Result<(), CacheError> {
         keys.iter().try_for_each(|key| check(key))?;
         keys.iter().for_each(|key| self.forget(key));
         let leases: Vec<String> = keys.iter().map(|key| lease_key(key)).collect();
-        let leases = leases.iter().map(String::as_str);
-        let all: Vec<&str> = keys.iter().copied().chain(leases).collect();
+        let leases: Vec<&str> = leases.iter().map(String::as_str).collect();
         let _written = self.writing(keys);
-        self.client.del(&all).await?;
-        Ok(())
+        // Asked for in this order, and without a round trip more than the values alone take.
+        let mut budget = self.budget();
+        let leases = budget.spend(self.client.del(&leases));
+        let (values, leases) = futures::join!(self.client.del(keys), leases);
+        let _expire = self.noted(leases);
+        values.map(drop)
     }
 
     /// What this process knows about a key is over.
@@ -290,15 +296,7 @@ impl<V: Payload> Core<V> {
 
 /// A key that leaves room for its lease's.
 pub(super) fn check(key: &str) -> Result<(), CacheError> {
-    check_key(key)?;
-    let most = MAX_KEY_LEN - SUFFIX.len();
-    if key.len() > most {
-        return Err(CacheError::InvalidInput {
-            argument: "key",
-            reason: format!("{} bytes long; here a key has at most {most}", key.len()).into(),
-        });
-    }
-    Ok(())
+    check_room(key, WORD.len())
 }
 
 /// Why a value cannot be stored.

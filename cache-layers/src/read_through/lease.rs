@@ -5,7 +5,8 @@
 //!
 //! # Layout
 //!
-//! The lease of `KEY` is at `KEY:#lease`, which is no key of a [`Keyspace`](cache_core::Keyspace). It is
+//! The lease of `KEY` is beside it as `lease`, in the same slot of a cluster (see `beside.rs`): at `KEY:#lease` if
+//! the key has a hash tag, else at `KEY:#lease:#abc`. That is no key of a [`Keyspace`](cache_core::Keyspace). It is
 //! text: `1 loading ` or `1 failed ` and the 32 hex digits of its owner. "Failed" is a lease that its owner
 //! leaves behind, so that nobody tries again before it expires.
 
@@ -16,11 +17,12 @@ use bytes::Bytes;
 use cache_core::{CacheClient, CacheError, Outcome, Ttl};
 
 use super::budget::Budget;
+use crate::beside::beside;
 
 const LOADING: &str = "1 loading ";
 const FAILED: &str = "1 failed ";
-/// What the key of a lease is longer than that of its value.
-pub(super) const SUFFIX: &str = ":#lease";
+/// What a lease is called beside its value.
+pub(super) const WORD: &str = "lease";
 
 /// One flight's claim on a lease.
 #[derive(Debug)]
@@ -189,12 +191,12 @@ impl Lease {
 
 /// Where the lease of `key` is.
 pub(super) fn lease_key(key: &str) -> String {
-    [key, SUFFIX].concat()
+    beside(key, WORD)
 }
 
 #[cfg(test)]
 mod tests {
-    use cache_core::{CacheClientExt, Keyspace, MemoryCache};
+    use cache_core::{CacheClientExt, MemoryCache};
 
     use super::*;
 
@@ -207,9 +209,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_lease_is_text_that_names_its_owner() {
         let cache = MemoryCache::default();
-        let lease = Lease::new("user:7", [0xA5; 16], LIFE);
+        let lease = Lease::new("{user}:7", [0xA5; 16], LIFE);
         assert!(matches!(lease.take(&cache, &mut budget()).await, Taken::Held));
-        let text = || cache.find_string("user:7:#lease");
+        let text = || cache.find_string("{user}:7:#lease");
         let owner = "a5".repeat(16);
         assert_eq!(text().await.unwrap(), Some(format!("1 loading {owner}")));
         assert!(lease.leave_failed(&cache, &mut budget(), LIFE).await.unwrap());
@@ -225,7 +227,7 @@ mod tests {
         let cache = MemoryCache::default();
         let lease = Lease::new("k", [1; 16], LIFE);
         assert!(matches!(lease.take(&cache, &mut budget()).await, Taken::Held));
-        let left = async || cache.ttl("k:#lease").await.unwrap();
+        let left = async || cache.ttl(lease.key()).await.unwrap();
         tokio::time::advance(LIFE / 2).await;
         assert!(lease.confirm(&cache, &mut budget()).await.unwrap());
         assert_eq!(left().await, Ttl::After(LIFE / 2), "nobody was woken by a change");
@@ -238,13 +240,6 @@ mod tests {
             "nobody has it"
         );
         assert_eq!(left().await, Ttl::After(LIFE));
-    }
-
-    #[test]
-    fn no_keyspace_makes_the_key_of_a_lease() {
-        let keys = Keyspace::new("service").unwrap();
-        assert!(!keys.key(["user", "#lease"]).ends_with(SUFFIX));
-        assert!(!keys.key(["user:#lease"]).ends_with(SUFFIX));
     }
 
     #[tokio::test(start_paused = true)]

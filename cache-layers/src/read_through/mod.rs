@@ -42,7 +42,12 @@
 //! # In the cache
 //!
 //! Under the key stands an [envelope](self#envelope); while a missing value is loaded, a sign that says so.
-//! Beside it, at `KEY:#lease`, the lease. A pattern that covers the key and ends in `*` covers both.
+//! Beside it, in the same slot of a cluster, the lease: at `KEY:#lease` if the key has a hash tag, else at
+//! `KEY:#lease:#abc` with three letters or digits that depend on the key. A pattern that covers the key and ends in
+//! `*` covers both.
+//!
+//! So a key depends on one primary only. Where that one fails, its values are loaded without the cache; all other
+//! keys are read, loaded and stored as before.
 //!
 //! ## Envelope
 //!

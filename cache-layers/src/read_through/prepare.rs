@@ -69,7 +69,7 @@ impl<V: Payload> Preparation<'_, V> {
                 if let Some(stale) = found.stale(&core.config) {
                     self.flight.offer(stale.clone());
                 }
-                match lease.take(&*core.client, budget).await {
+                match self.take(&lease, budget).await {
                     Taken::Held => {
                         self.note_wait(waited, begun);
                         return self.claim_without(Some(lease), true, budget).await;
@@ -81,7 +81,10 @@ impl<V: Payload> Preparation<'_, V> {
                     }
                     Taken::Lost => {}
                 }
-                let (left, tracked) = match core.noted(lease.holder(&*core.client, budget).await) {
+                let mut lent = budget.lend();
+                let holder = core.noted(lease.holder(&*core.client, &mut lent).await);
+                budget.repaid(&lent);
+                let (left, tracked) = match holder {
                     Err(_) => {
                         core.note(&ReadThroughEvent::WithoutLease);
                         return self.claim_without(None, false, budget).await;
@@ -137,7 +140,7 @@ impl<V: Payload> Preparation<'_, V> {
         let lease = self.lease(rand::random());
         let held = match &lease {
             None => false,
-            Some(lease) => match lease.take(&*core.client, &mut budget).await {
+            Some(lease) => match self.take(lease, &mut budget).await {
                 Taken::Held => true,
                 Taken::Lost => {
                     core.refresh_holds
@@ -165,6 +168,14 @@ impl<V: Payload> Preparation<'_, V> {
         self.flight.decide(Outcome::Again);
         claim(None).release(core, &mut budget).await;
         None
+    }
+
+    /// Tries to take the lease. A lease that fails costs the value half of the budget at most.
+    async fn take(&self, lease: &Lease, budget: &mut Budget) -> Taken {
+        let mut lent = budget.lend();
+        let taken = lease.take(&*self.core.client, &mut lent).await;
+        budget.repaid(&lent);
+        taken
     }
 
     fn lease(&self, owner: [u8; 16]) -> Option<Lease> {

@@ -9,7 +9,7 @@ use cache_layers::read_through::ReadError;
 use cache_mock::{Fault, Operation};
 use futures::future::join_all;
 
-use crate::rig::{KEY, LEASE, LIFE, Rig, ms, secs, text};
+use crate::rig::{KEY, LEASE, LEASE_KEY, LIFE, Rig, ms, secs, text};
 use crate::wire::Wire;
 
 #[tokio::test(start_paused = true)]
@@ -169,8 +169,6 @@ async fn where_changes_are_not_reported_losers_look_again_and_less_and_less_ofte
     assert!(found - written <= ms(250), "{:?}", found - written);
     assert_eq!(rig.upstream.loads(), 1);
 }
-
-const LEASE_KEY: &str = "user:7:#lease";
 
 /// How long after `done` of a load of 100 ms a waiter has its answer whose reads of `untracked` are not tracked,
 /// though the backend says that it reports changes.

@@ -129,7 +129,7 @@ async fn a_key_that_no_cache_takes_is_refused_before_anything_is_loaded() {
             .unwrap_err();
         assert!(error.to_string().starts_with("invalid key: "), "{error}");
     }
-    let longest = "k".repeat(cache_core::MAX_KEY_LEN - ":#lease".len());
+    let longest = "k".repeat(cache_core::MAX_KEY_LEN - ":#lease:#abc".len());
     let answer = process
         .get_or_load(&longest, rig.upstream.gives_text("Ada", ms(1)))
         .await;
