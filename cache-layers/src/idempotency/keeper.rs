@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use super::claim::{Claim, Completion, End, Reply};
 use super::record::{Record, State};
 use super::{Acquired, Core, Fingerprint};
+use crate::within::within;
 
 /// How often the key is tried for while it is neither free nor readable.
 const ROUNDS: u32 = 3;
@@ -254,19 +255,6 @@ impl Keeper {
     ) -> Result<T, CacheError> {
         within(self.core.config.cache_deadline, operation).await
     }
-}
-
-/// Waits for `operation`, but no longer than `deadline`.
-pub(super) async fn within<T>(
-    deadline: Duration,
-    operation: impl Future<Output = Result<T, CacheError>>,
-) -> Result<T, CacheError> {
-    tokio::time::timeout(deadline, operation)
-        .await
-        .unwrap_or(Err(CacheError::Timeout {
-            stage: Stage::Call,
-            after: deadline,
-        }))
 }
 
 fn too_long(argument: &'static str) -> CacheError {

@@ -96,7 +96,8 @@ pub use claim::{Claim, Completion};
 pub use config::{IdempotencyConfig, IdempotencyConfigBuilder, OnFailure};
 pub use fingerprint::Fingerprint;
 
-use keeper::{Keeper, within};
+use crate::within::within;
+use keeper::Keeper;
 
 /// The first part of every key.
 const PART: &str = "idempotency";

@@ -16,7 +16,9 @@
 //! - **A lost reply is no lost lock.** Who does not know whether a request was carried out asks by its token.
 //! - **Who leaves strands nobody**: a call that is dropped gives back what it may have taken. A holder that is
 //!   killed keeps others waiting for the lease at most.
-//! - **First come, first served** within a process; between processes whoever is first.
+//! - **First come, first served** within a process, but for a caller that is not polled when its turn comes: nobody
+//!   waits for that one. What it may have taken in the cache by then expires with the lease. Between processes
+//!   whoever is first.
 //!
 //! # What is not
 //!
@@ -206,17 +208,20 @@ impl Lock {
 
     async fn acquire_in_turn(&self, key: &str, trouble: &mut Option<CacheError>) -> Result<Held, CacheError> {
         let lock_key = Claim::new(&self.client, &self.config, key)?.lock_key;
-        let _turn = self.turns.take(key).await;
+        let turn = self.turns.take(key).await;
         let ear = Ear::on(&*self.client, &lock_key);
-        loop {
-            match self.try_acquire(key).await {
-                Ok(Some(held)) => return Ok(held),
-                Ok(None) => *trouble = None,
-                Err(error) if error.is_transient() => *trouble = Some(error),
-                Err(error) => return Err(error),
+        let acquiring = async {
+            loop {
+                match self.try_acquire(key).await {
+                    Ok(Some(held)) => return Ok(held),
+                    Ok(None) => *trouble = None,
+                    Err(error) if error.is_transient() => *trouble = Some(error),
+                    Err(error) => return Err(error),
+                }
+                self.wait_for_change(&lock_key, ear.as_ref()).await;
             }
-            self.wait_for_change(&lock_key, ear.as_ref()).await;
-        }
+        };
+        turn.during(acquiring).await
     }
 
     /// Waits until it makes sense to try again.

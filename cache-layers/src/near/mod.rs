@@ -1,8 +1,8 @@
 //! A bounded store of what was read, near the caller, with the protocol that keeps it true.
 //!
 //! In here: [`Near`], generic over the value: the bytes of a layer, or a decoded value behind an `Arc`.
-//! What one lock guards is in `marks.rs`, the store and its bounds in `store.rs`, who waits for whose read
-//! in `flight.rs`, how long what may be kept in `lives.rs`. Not in here: who reads, and from where.
+//! What one lock guards is in `marks.rs`, the store and its bounds in `store.rs`, who shares whose read in
+//! `flight.rs`, how long what may be kept in `lives.rs`. Not in here: who reads, and from where.
 //!
 //! # The protocol
 //!
@@ -37,7 +37,7 @@ mod tests;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -49,11 +49,11 @@ pub use self::lives::NearStatus;
 pub use self::stats::NearStats;
 
 pub(crate) use self::counts::{Count, Counts};
-pub(crate) use self::flight::{Boarding, Flight};
+pub(crate) use self::flight::{Boarding, FarRead};
 pub(crate) use self::lives::Lives;
 pub(crate) use self::store::Bounds;
 
-use self::flight::Seats;
+use self::flight::Read;
 use self::marks::{GONE, Marks, Pending, Table};
 use self::store::{Kept, Store};
 
@@ -61,7 +61,7 @@ use self::store::{Kept, Store};
 const MANY: usize = 1_024;
 
 /// The near store of one process, or of one layer in it.
-pub(crate) struct Near<V> {
+pub(crate) struct Near<V: Clone + Send + Sync + 'static> {
     marks: Marks<V>,
     current: ArcSwap<Store<V>>,
     bounds: Bounds,
@@ -136,9 +136,13 @@ impl<V: Clone + Send + Sync + 'static> Near<V> {
     /// for is not stored.
     pub(crate) fn begin(self: &Arc<Self>, key: &str) -> Mark<V> {
         let begun = clock::now();
-        let marks = self.marks.lock(key);
+        let mut marks = self.marks.lock(key);
         let store = self.current.load_full();
-        self.mark(marks, store, key, begun, None)
+        let (mark, pending) = self.mark(store, key, begun);
+        let older = marks.insert(Arc::clone(&mark.key), pending);
+        drop(marks);
+        drop(older);
+        mark
     }
 
     /// The time between two resets that it is. To be asked before it is asked whether changes are reported,
@@ -147,20 +151,27 @@ impl<V: Clone + Send + Sync + 'static> Near<V> {
         Period(self.current.load().number())
     }
 
-    /// Joins the read of `key` that is under way, or begins one. Of callers that come at once, one reads.
+    /// Joins the read of `key` that is under way, or begins the one that `read` makes. Callers that come at once
+    /// share one read.
     ///
     /// Where there was a reset since `period`, neither: the caller may have been told before it that changes
     /// are reported, and they are not.
-    pub(crate) fn board(self: &Arc<Self>, key: &str, period: Period) -> Boarding<V> {
+    pub(crate) fn board(
+        self: &Arc<Self>,
+        key: &str,
+        period: Period,
+        read: impl FnOnce(Mark<V>) -> FarRead<V>,
+    ) -> Boarding<V> {
         let begun = clock::now();
-        let marks = self.marks.lock(key);
+        let mut marks = self.marks.lock(key);
         let store = self.current.load_full();
         if store.number() != period.0 {
             return Boarding::Late;
         }
         let of_now = marks.get(key).filter(|pending| pending.store == store.number());
-        if let Some(seats) = of_now.and_then(|pending| pending.seats.as_ref()) {
-            return Boarding::Joined(seats.take());
+        let joinable = of_now.and_then(|pending| pending.joinable.as_ref());
+        if let Some(read) = joinable.and_then(|joinable| joinable.join(begun)) {
+            return Boarding::Joined(read);
         }
         // A read that was completed since the caller looked took its mark away and stored its copy under
         // this lock, as one step.
@@ -168,35 +179,32 @@ impl<V: Clone + Send + Sync + 'static> Near<V> {
         if let Some(kept) = store.get(key).filter(|kept| now < kept.until) {
             return Boarding::Hit(kept.found(now));
         }
-        let seats = Seats::new();
-        let mark = self.mark(marks, store, key, begun, Some(seats.clone()));
-        Boarding::Led(Flight::new(mark, seats))
+        let (mark, mut pending) = self.mark(store, key, begun);
+        let key = Arc::clone(&mark.key);
+        // Made under the lock and polled later.
+        let read = Read::new(read(mark));
+        pending.joinable = Some(read.joinable(begun));
+        let older = marks.insert(key, pending);
+        drop(marks);
+        drop(older);
+        Boarding::Led(read)
     }
 
-    fn mark(
-        self: &Arc<Self>,
-        mut marks: MutexGuard<'_, Table<V>>,
-        store: Arc<Store<V>>,
-        key: &str,
-        begun: Instant,
-        seats: Option<Seats<V>>,
-    ) -> Mark<V> {
-        let (id, key) = (self.marks.next_id(), Arc::<str>::from(key));
+    fn mark(self: &Arc<Self>, store: Arc<Store<V>>, key: &str, begun: Instant) -> (Mark<V>, Pending<V>) {
+        let id = self.marks.next_id();
         let pending = Pending {
             id,
             store: store.number(),
-            seats,
+            joinable: None,
         };
-        let older = marks.insert(Arc::clone(&key), pending);
-        drop(marks);
-        drop(older);
-        Mark {
+        let mark = Mark {
             near: Arc::clone(self),
             store,
-            key,
+            key: key.into(),
             id,
             begun,
-        }
+        };
+        (mark, pending)
     }
 
     /// Takes the copy of `key` away, and its mark, so that no read that is under way is stored or joined.
@@ -272,6 +280,11 @@ impl<V: Clone + Send + Sync + 'static> Near<V> {
 }
 
 impl<V: Clone + Send + Sync + 'static> Mark<V> {
+    /// The key that is being read.
+    pub(crate) fn key(&self) -> Arc<str> {
+        Arc::clone(&self.key)
+    }
+
     /// Stores a copy, if nothing took the mark away; whether it did. Nothing is stored either where the
     /// copy's life is over by now, or where it is too large to be kept.
     pub(crate) fn complete(mut self, keep: Keep<V>) -> bool {
@@ -306,6 +319,19 @@ impl<V: Clone + Send + Sync + 'static> Mark<V> {
         let Some(gone) = gone else { return false };
         self.near.counts.add(Count::Eviction, gone.evicted());
         gone.stored()
+    }
+
+    /// Whether an entry with such a value can be kept at all.
+    pub(crate) fn takes(&self, value_len: usize) -> bool {
+        self.near.takes(&self.key, value_len)
+    }
+
+    /// Ends the read: keeps what is to be kept, if anything.
+    pub(crate) fn land(self, keep: Option<Keep<V>>) {
+        match keep {
+            Some(keep) => _ = self.complete(keep),
+            None => drop(self),
+        }
     }
 
     /// Takes it out of the table, if it is there: it may have been taken away.

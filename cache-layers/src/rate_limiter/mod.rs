@@ -17,6 +17,9 @@
 //!   and none where a call of the same subject was denied within the last
 //!   [`denial_memory`](RateLimiterConfigBuilder::denial_memory). Every ten seconds one more, which nobody waits for.
 //!
+//! - **A deadline**: no call waits for the cache for longer than [`deadline`](RateLimiterConfigBuilder::deadline),
+//!   and none waits for another call.
+//!
 //! What becomes of a call where the cache fails is said by [`OnError`]. A call that timed out, or whose future
 //! was dropped, may have been counted.
 //!
@@ -24,7 +27,8 @@
 //!
 //! Counters that were evicted, flushed, or lost by a failover begin anew: up to the limit more is then
 //! allowed in that window. A client that answers reads from replicas adds what these lag behind to what clocks
-//! differ. On a near tier the counter of the window before may be read near: it does not change any more.
+//! differ. A process that could not read the server's clock yet goes by its own: while the one server that has the
+//! clock key is down, and keys of others are counted. On a near tier the counter of the window before may be read near: it does not change any more.
 //!
 //! # Sliding windows
 //!
@@ -95,6 +99,7 @@ use self::denials::Denials;
 use self::quota::{Frame, Used};
 use self::server_clock::ServerClock;
 use crate::beside::{beside, check_room};
+use crate::within::within;
 
 /// How often a call is tried whose window ended, or that others' costs on their way back got in the way of.
 const TRIES: u32 = 4;
@@ -116,6 +121,7 @@ pub struct RateLimiter {
 struct Core {
     client: Arc<dyn CacheClient>,
     on_error: OnError,
+    deadline: Duration,
     clock: Arc<ServerClock>,
     denials: Denials,
     counters: Counters,
@@ -131,7 +137,10 @@ impl RateLimiter {
                     Arc::clone(&client),
                     config.clock_key,
                     config.clock,
+                    // So that a call has time left to count in.
+                    config.deadline / 2,
                 )),
+                deadline: config.deadline,
                 client,
                 on_error: config.on_error,
                 denials: Denials::new(config.denial_memory),
@@ -190,7 +199,7 @@ impl RateLimiter {
         quota.check(cost)?;
         check_room(subject, ROOM)?;
         let counters = &self.core.counters;
-        match self.core.decide(subject, quota, cost).await {
+        match within(self.core.deadline, self.core.decide(subject, quota, cost)).await {
             Ok(decision) => {
                 count(if decision.allowed {
                     &counters.allowed

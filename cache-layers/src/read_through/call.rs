@@ -84,7 +84,7 @@ impl<V: Payload> Core<V> {
         }
     }
 
-    pub(super) async fn look(&self, key: &str, budget: &mut Budget) -> Look<V> {
+    pub(super) async fn look(self: &Arc<Self>, key: &str, budget: &mut Budget) -> Look<V> {
         if let Some(tier) = &self.near {
             match self.read_near(tier, key, budget).await {
                 Ok(Some(known)) => return self.judge(key, known),

@@ -20,7 +20,7 @@ use super::loaded::Loaded;
 use super::near::{NearTier, Written};
 use super::wakes::Wakes;
 use crate::beside::check_room;
-use crate::near::{Boarding, Count, Found as NearFound};
+use crate::near::{Boarding, Count, FarRead, Found as NearFound, Mark};
 
 /// What is handed around: bytes, or a value behind an `Arc`.
 pub(super) trait Payload: Clone + Send + Sync + 'static {}
@@ -85,8 +85,8 @@ impl<V: Payload> Core<V> {
     }
 
     /// The near tier, where there is one and something read now may be kept in it.
-    pub(super) fn open_near(&self) -> Option<&NearTier<V>> {
-        self.near.as_deref().filter(|tier| tier.is_open())
+    pub(super) fn open_near(&self) -> Option<&Arc<NearTier<V>>> {
+        self.near.as_ref().filter(|tier| tier.is_open())
     }
 
     /// To be held while one of `keys` is written.
@@ -116,8 +116,8 @@ impl<V: Payload> Core<V> {
     /// The value under `key` by way of the near tier: one far read for all who want it now, which is kept.
     /// What is no value is a miss. `None` where nothing may be kept, and the caller reads for itself.
     pub(super) async fn read_near(
-        &self,
-        tier: &NearTier<V>,
+        self: &Arc<Self>,
+        tier: &Arc<NearTier<V>>,
         key: &str,
         budget: &mut Budget,
     ) -> Result<Option<Known<V>>, CacheError> {
@@ -129,40 +129,49 @@ impl<V: Payload> Core<V> {
                 counts.add(Count::Miss, 1);
                 return Ok(None);
             }
-            match tier.near.board(key, period) {
+            match tier.near.board(key, period, |mark| self.far_read(tier, mark)) {
                 Boarding::Late => {}
                 Boarding::Hit(found) => {
                     counts.add(Count::Hit, 1);
                     return Ok(Some(found.value));
                 }
-                Boarding::Joined(seat) => {
-                    let landed = async { seat.landed().await.transpose() };
-                    if let Some(found) = budget.spend(landed).await? {
-                        counts.add(Count::Joined, 1);
-                        return Ok(Some(found.value));
-                    }
+                Boarding::Joined(read) => {
+                    let found = budget.spend(read).await?;
+                    counts.add(Count::Joined, 1);
+                    return Ok(Some(found.value));
                 }
-                Boarding::Led(flight) => {
+                Boarding::Led(read) => {
                     counts.add(Count::Miss, 1);
-                    let read = self.noted(budget.spend(self.client.get_entry(key)).await);
-                    let (answer, keep) = match read.map(|entry| self.found(key, entry)) {
-                        Ok(Found::Value(stored, known)) => {
-                            let keep = tier.keep(key, &stored, &known);
-                            let found = NearFound {
-                                value: known,
-                                remaining: stored.remaining,
-                                tracked: stored.tracked,
-                            };
-                            (Ok(found), keep)
-                        }
-                        Ok(_) => (Err(CacheError::Miss), None),
-                        Err(error) => (Err(error), None),
-                    };
-                    flight.land(&answer, keep);
-                    return answer.map(|found| Some(found.value));
+                    let found = self.noted(budget.spend(read).await)?;
+                    return Ok(Some(found.value));
                 }
             }
         }
+    }
+
+    /// Reads the key of `mark`, and keeps what may be kept. It belongs to all who want the key; each of them waits
+    /// within a budget of its own.
+    fn far_read(self: &Arc<Self>, tier: &Arc<NearTier<V>>, mark: Mark<Known<V>>) -> FarRead<Known<V>> {
+        let (core, tier) = (Arc::clone(self), Arc::clone(tier));
+        Box::pin(async move {
+            let key = mark.key();
+            let read = core.client.get_entry(&key).await;
+            let (answer, keep) = match read.map(|entry| core.found(&key, entry)) {
+                Ok(Found::Value(stored, known)) => {
+                    let keep = tier.keep(&key, &stored, &known);
+                    let found = NearFound {
+                        value: known,
+                        remaining: stored.remaining,
+                        tracked: stored.tracked,
+                    };
+                    (Ok(found), keep)
+                }
+                Ok(_) => (Err(CacheError::Miss), None),
+                Err(error) => (Err(error), None),
+            };
+            mark.land(keep);
+            answer
+        })
     }
 
     /// What an entry is.

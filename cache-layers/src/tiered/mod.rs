@@ -30,10 +30,11 @@
 //! - **Where nobody reports changes**, the worst staleness is
 //!   [`untracked_life`](NearConfigBuilder::untracked_life). [`status`](Tiered::status) says which of it
 //!   holds.
-//! - **One far read** for all callers in this process who want the same key at once. The one who makes it
-//!   may be dropped: another one takes over. Its error is everybody's. Who joins gets what was true at some
-//!   time since that read was sent; nobody joins a read that a change or an own write has overtaken. While
-//!   the tier is bypassed each caller reads for itself.
+//! - **One far read** for all callers in this process who want the same key at once. It goes on as long as one of
+//!   them is polled, whichever; those who are dropped, or never polled again, hold up nobody. They share its error.
+//!   A caller joins a read that began less than a second ago, and that no change and no own write has overtaken; it
+//!   gets what was true at some time since that read was sent. While the tier is bypassed each caller reads for
+//!   itself.
 //! - **No copy outlives the far entry.** Its life is counted from before its read was sent.
 //!
 //! # What is not
