@@ -24,6 +24,7 @@ pub mod read_through;
 mod refuse;
 mod shared_task;
 pub mod tiered;
+mod wakes;
 mod within;
 
 pub use clock::{SystemClock, WallClock};

@@ -28,9 +28,8 @@ impl<T: Clone + Send + Sync + 'static> SharedTask<T> {
     {
         let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // One that has no value and no sender went with its runtime, or panicked.
-        let under_way = |result: &&watch::Receiver<Option<T>>| {
-            result.has_changed().is_ok() && result.borrow().is_none()
-        };
+        let under_way =
+            |result: &&watch::Receiver<Option<T>>| result.has_changed().is_ok() && result.borrow().is_none();
         if let Some(result) = current.as_ref().filter(under_way) {
             return Joined(result.clone());
         }
@@ -98,7 +97,10 @@ mod tests {
     #[tokio::test]
     async fn work_that_panics_has_no_result_and_is_started_again() {
         let shared = SharedTask::<u32>::default();
-        assert_eq!(shared.join(|| async { panic!("on purpose") }).result().await, None);
+        assert_eq!(
+            shared.join(|| async { panic!("on purpose") }).result().await,
+            None
+        );
         assert_eq!(shared.join(|| async { 7 }).result().await, Some(7));
     }
 }

@@ -273,7 +273,13 @@ async fn calls_of_broken_slots_and_keys_go_wrong_and_others_do_not() {
     let faults = cache.faults().clone();
     // "bar" is in slot 5061, "foo" in 12182, "hello" in 866.
     faults.on_slots(0..=5_460, Operation::ALL, &Fault::connection_lost());
-    assert!(cache.set("bar", "1".into(), KEPT).await.unwrap_err().is_transient());
+    assert!(
+        cache
+            .set("bar", "1".into(), KEPT)
+            .await
+            .unwrap_err()
+            .is_transient()
+    );
     cache.set("foo", "1".into(), KEPT).await.unwrap();
     cache.ping().await.unwrap();
     assert!(cache.get_many(&["foo", "bar"]).await.is_err());

@@ -30,6 +30,21 @@ pub(super) struct Keeper {
     mine: Bytes,
 }
 
+/// What a request gets from its keeper.
+pub(super) struct Offer {
+    acquired: Acquired,
+    /// Hears that a claim was taken; without that it is given back.
+    taker: Option<oneshot::Sender<()>>,
+}
+
+impl Offer {
+    /// What is offered, unless it was a claim that has been given back by now.
+    pub(super) fn take(self) -> Option<Acquired> {
+        let in_time = self.taker.is_none_or(|taker| taker.send(()).is_ok());
+        in_time.then_some(self.acquired)
+    }
+}
+
 /// What is to stand in the place of our claim.
 enum Leave {
     Nothing,
@@ -52,7 +67,7 @@ impl Keeper {
     }
 
     /// From the first look to the end of the run.
-    pub(super) async fn run(self, answer: oneshot::Sender<Result<Acquired, CacheError>>) {
+    pub(super) async fn run(self, answer: oneshot::Sender<Result<Offer, CacheError>>) {
         let mut unsure = false;
         // A client answers within its own deadline. The limit is for one that does not.
         let taken = tokio::time::timeout(self.core.config.claim_life, self.take(&mut unsure))
@@ -64,8 +79,18 @@ impl Keeper {
         match taken {
             Ok(None) => {
                 let (keeper, end) = oneshot::channel();
-                // Nobody there any more: the claim comes back, is dropped, and that is its end.
-                drop(answer.send(Ok(Acquired::Run(Claim::held(keeper)))));
+                let (taker, taken) = oneshot::channel();
+                let claim = Acquired::Run(Claim::held(keeper));
+                // Nobody there any more: the offer comes back, is dropped, and that is its end.
+                drop(answer.send(Ok(Offer {
+                    acquired: claim,
+                    taker: Some(taker),
+                })));
+                // A caller that is there and not polled does not keep the key from others.
+                let taken = tokio::time::timeout(self.core.config.cache_deadline, taken).await;
+                if !matches!(taken, Ok(Ok(()))) {
+                    return self.finish(None).await;
+                }
                 let end = tokio::select! {
                     biased;
                     end = end => end,
@@ -73,7 +98,10 @@ impl Keeper {
                 };
                 self.finish(end.ok()).await;
             }
-            Ok(Some(found)) => drop(answer.send(Ok(found))),
+            Ok(Some(acquired)) => drop(answer.send(Ok(Offer {
+                acquired,
+                taker: None,
+            }))),
             Err(error) => {
                 drop(answer.send(Err(error)));
                 if unsure {

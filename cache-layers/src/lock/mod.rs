@@ -98,6 +98,7 @@ pub use self::held::{Fence, Held};
 use self::claim::{Attempt, Claim};
 use self::ear::Ear;
 use self::turns::Turns;
+use crate::wakes::Wakes;
 
 /// Locks, each by the name of a key. See the [module](self) for what is promised.
 ///
@@ -107,6 +108,7 @@ pub struct Lock {
     client: Arc<dyn CacheClient>,
     config: Arc<LockConfig>,
     turns: Arc<Turns>,
+    wakes: Arc<Wakes>,
 }
 
 impl Lock {
@@ -114,6 +116,7 @@ impl Lock {
     #[must_use]
     pub fn new(client: Arc<dyn CacheClient>, config: LockConfig) -> Self {
         Self {
+            wakes: Arc::new(Wakes::new(Arc::clone(&client))),
             client,
             config: Arc::new(config),
             turns: Arc::default(),
@@ -144,7 +147,7 @@ impl Lock {
         let attempt = Attempt::of(&claim);
         let taken = claim.take().await?;
         attempt.ended();
-        Ok(taken.map(|taken| Held::new(claim, taken)))
+        Ok(taken.map(|taken| Held::new(claim, taken, Arc::clone(&self.wakes))))
     }
 
     /// Takes the lock of `key`, and waits for it for `wait` at most, all round trips included.
@@ -209,7 +212,7 @@ impl Lock {
     async fn acquire_in_turn(&self, key: &str, trouble: &mut Option<CacheError>) -> Result<Held, CacheError> {
         let lock_key = Claim::new(&self.client, &self.config, key)?.lock_key;
         let turn = self.turns.take(key).await;
-        let ear = Ear::on(&*self.client, &lock_key);
+        let mut ear = Ear::on(&self.wakes, &lock_key);
         let acquiring = async {
             loop {
                 match self.try_acquire(key).await {
@@ -218,14 +221,14 @@ impl Lock {
                     Err(error) if error.is_transient() => *trouble = Some(error),
                     Err(error) => return Err(error),
                 }
-                self.wait_for_change(&lock_key, ear.as_ref()).await;
+                self.wait_for_change(&lock_key, &mut ear).await;
             }
         };
         turn.during(acquiring).await
     }
 
     /// Waits until it makes sense to try again.
-    async fn wait_for_change(&self, lock_key: &str, ear: Option<&Ear>) {
+    async fn wait_for_change(&self, lock_key: &str, ear: &mut Ear) {
         let poll = self.config.poll.mul_f64(rand::rng().random_range(0.5..1.5));
         let entry = match self.client.get_entry(lock_key).await {
             Ok(entry) => entry,
@@ -239,18 +242,15 @@ impl Lock {
         };
         // It is free once its time is up, whether or not that is reported.
         let end = tokio::time::sleep_until(clock::now() + left);
-        match ear.filter(|ear| entry.tracked && ear.hears()) {
-            Some(ear) => {
-                tokio::select! {
-                    () = ear.changed() => {}
-                    () = end => {}
-                }
+        if entry.tracked && ear.hears() {
+            tokio::select! {
+                () = ear.changed() => {}
+                () = end => {}
             }
-            None => {
-                tokio::select! {
-                    () = tokio::time::sleep(poll) => {}
-                    () = end => {}
-                }
+        } else {
+            tokio::select! {
+                () = tokio::time::sleep(poll) => {}
+                () = end => {}
             }
         }
     }

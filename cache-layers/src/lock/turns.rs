@@ -113,9 +113,7 @@ impl Drop for Turn {
         let mut queues = self.turns.queues();
         self.place = None;
         // Those who wait hold the queue, too: this turn and the table are two.
-        let is_last = |queue: &Arc<Queue>| {
-            Arc::ptr_eq(queue, &self.queue) && Arc::strong_count(queue) == 2
-        };
+        let is_last = |queue: &Arc<Queue>| Arc::ptr_eq(queue, &self.queue) && Arc::strong_count(queue) == 2;
         if queues.get(&self.key).is_some_and(is_last) {
             queues.remove(&self.key);
         }

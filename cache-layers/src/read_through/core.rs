@@ -15,12 +15,12 @@ use super::events::{Counters, ReadThroughEvent};
 use super::flights::Flights;
 use super::found::{Found, Known, Stored};
 use super::holds::Holds;
-use super::lease::{WORD, lease_key};
+use super::lease::{WORD, hold_key, lease_key};
 use super::loaded::Loaded;
 use super::near::{NearTier, Written};
-use super::wakes::Wakes;
 use crate::beside::check_room;
 use crate::near::{Boarding, Count, FarRead, Found as NearFound, Mark};
+use crate::wakes::Wakes;
 
 /// What is handed around: bytes, or a value behind an `Arc`.
 pub(super) trait Payload: Clone + Send + Sync + 'static {}
@@ -51,7 +51,7 @@ impl<V: Payload> Core<V> {
     ) -> Arc<Self> {
         Arc::new(Self {
             near,
-            wakes: Wakes::new(&client),
+            wakes: Wakes::new(Arc::clone(&client)),
             client,
             config,
             form,
@@ -284,7 +284,8 @@ impl<V: Payload> Core<V> {
     pub(super) async fn invalidate(&self, keys: &[&str]) -> Result<(), CacheError> {
         keys.iter().try_for_each(|key| check(key))?;
         keys.iter().for_each(|key| self.forget(key));
-        let leases: Vec<String> = keys.iter().map(|key| lease_key(key)).collect();
+        let leases = keys.iter().flat_map(|key| [lease_key(key), hold_key(key)]);
+        let leases: Vec<String> = leases.collect();
         let leases: Vec<&str> = leases.iter().map(String::as_str).collect();
         let _written = self.writing(keys);
         // Asked for in this order, and without a round trip more than the values alone take.

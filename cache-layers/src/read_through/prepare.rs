@@ -2,7 +2,6 @@
 //!
 //! Not in here: the load itself (`journey.rs`), and what comes after it (`claim.rs`).
 
-use std::pin::pin;
 use std::time::Duration;
 
 use cache_core::{Outcome as Certainty, Ttl, clock};
@@ -17,7 +16,7 @@ use super::error::ReadError;
 use super::events::ReadThroughEvent;
 use super::flights::{Flight, Outcome};
 use super::found::{Found, Known};
-use super::lease::{Holder, Lease, Taken};
+use super::lease::{Holder, Lease, Taken, hold_key};
 use super::source::Source;
 
 /// After this a waiter looks again where changes of what it read are not reported, and then less and less often.
@@ -53,11 +52,7 @@ impl<V: Payload> Preparation<'_, V> {
         let (mut poll, mut check) = (FIRST_POLL, FIRST_CHECK);
         loop {
             // Before the reads, so that no change after them is missed.
-            let watch = core.wakes.watch([&self.flight.key, lease.key()]);
-            let [value, owner] = &watch.changed;
-            let (mut value, mut owner) = (pin!(value.notified()), pin!(owner.notified()));
-            value.as_mut().enable();
-            owner.as_mut().enable();
+            let mut watch = core.wakes.watch([&self.flight.key, lease.key()]);
 
             let Ok(found) = core.read_entry(&self.flight.key, budget).await else {
                 core.note(&ReadThroughEvent::WithoutLease);
@@ -91,6 +86,10 @@ impl<V: Payload> Preparation<'_, V> {
                     }
                     Ok(Holder::Nobody) => (Duration::ZERO, false),
                     Ok(Holder::Loading { left, tracked }) => (left, tracked),
+                    Ok(Holder::Passing) => {
+                        self.note_wait(waited, begun);
+                        return Some(Claim::passing(lease));
+                    }
                     Ok(Holder::Failed(remaining)) => {
                         core.note(&ReadThroughEvent::HeldBack);
                         core.load_holds.hold(&self.flight.key, remaining);
@@ -110,14 +109,15 @@ impl<V: Payload> Preparation<'_, V> {
                         next(&mut poll, LAST_POLL)
                     };
                     let cancel = core.config.abandoned == Abandoned::Cancel;
+                    let [value, owner] = watch.changes();
                     tokio::select! {
                         biased;
                         () = self.flight.abandoned(), if cancel => {
                             self.note_wait(waited, begun);
                             return None;
                         }
-                        () = value => {}
-                        () = owner => {}
+                        () = value.next() => {}
+                        () = owner.next() => {}
                         () = tokio::time::sleep(again.min(left)) => {}
                     }
                     // Waiting for another process is no cost of the cache: what follows is a new look at it.
@@ -138,6 +138,11 @@ impl<V: Payload> Preparation<'_, V> {
         let (core, key) = (self.core, &*self.flight.key);
         let mut budget = core.budget();
         let lease = self.lease(rand::random());
+        if lease.is_some() && self.is_held_back(&mut budget).await {
+            core.refresh_holds.hold(key, core.config.retry_after);
+            self.flight.decide(Outcome::Again);
+            return None;
+        }
         let held = match &lease {
             None => false,
             Some(lease) => match self.take(lease, &mut budget).await {
@@ -155,7 +160,7 @@ impl<V: Payload> Preparation<'_, V> {
                 }
             },
         };
-        let claim = |base| Claim { lease, held, base };
+        let claim = |base| Claim::of(lease, held, base);
         match core.read_entry(key, &mut budget).await {
             Ok(found @ Found::Value(..)) if found.is_entry_of(seen) => {
                 if let Some(base) = self.place_on(&found, &mut budget).await {
@@ -168,6 +173,20 @@ impl<V: Payload> Preparation<'_, V> {
         self.flight.decide(Outcome::Again);
         claim(None).release(core, &mut budget).await;
         None
+    }
+
+    /// Whether a refresh failed a moment ago, in whichever process.
+    async fn is_held_back(&self, budget: &mut Budget) -> bool {
+        if self.core.config.failure_hold.is_zero() {
+            return false;
+        }
+        let hold = hold_key(&self.flight.key);
+        let mut lent = budget.lend();
+        let held = self
+            .core
+            .noted(lent.spend(self.core.client.exists(&[&hold])).await);
+        budget.repaid(&lent);
+        matches!(held, Ok(1))
     }
 
     /// Tries to take the lease. A lease that fails costs the value half of the budget at most.
@@ -193,15 +212,10 @@ impl<V: Payload> Preparation<'_, V> {
     /// Looks again, under the lease or without one, and prepares the entry that the value will replace.
     async fn claim_without(&self, lease: Option<Lease>, held: bool, budget: &mut Budget) -> Option<Claim> {
         match self.place(budget).await {
-            Placed::On(base) => Some(Claim { lease, held, base }),
+            Placed::On(base) => Some(Claim::of(lease, held, base)),
             Placed::Fresh(value) => {
                 self.flight.decide(Outcome::Hit(value));
-                let claim = Claim {
-                    lease,
-                    held,
-                    base: None,
-                };
-                claim.release(self.core, budget).await;
+                Claim::of(lease, held, None).release(self.core, budget).await;
                 None
             }
         }

@@ -11,7 +11,7 @@ use cache_layers::read_through::{Abandoned, Coordination, Json, NearConfig, Read
 use cache_layers::{Loaded, ReadThrough, TypedReadThrough};
 use tokio::sync::oneshot;
 
-use crate::rig::{KEY, LEASE, Rig, LEASE_KEY};
+use crate::rig::{KEY, LEASE, LEASE_KEY, Rig};
 use crate::wire::Wire;
 
 /// Where steps wait to be let through, each with the actor whose step it is.

@@ -383,3 +383,19 @@ async fn nothing_that_is_printed_shows_a_value() {
     );
     assert!(!said.contains("hunter2"), "{said}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_is_never_polled_again_holds_up_nobody() {
+    let rig = Rig::new();
+    put(&rig, "Ada").await;
+    let client = FaultyCache::new(rig.memory.clone());
+    let faults = client.faults().clone();
+    let (names, _) = over(&rig, Arc::new(client));
+    faults.always(Operation::ALL, &Fault::Delay(ms(10)));
+    let mut stuck = Box::pin(names.get_or_load(KEY, loader(&rig, "Bob")));
+    assert!(futures::poll!(&mut stuck).is_pending());
+    let before = cache_core::clock::now();
+    assert_eq!(*load(&names, &rig, "Bob").await, "Ada");
+    assert_eq!(cache_core::clock::now() - before, ms(10));
+    assert_eq!(faults.calls(Operation::GetEntry), 1);
+}

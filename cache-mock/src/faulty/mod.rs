@@ -170,23 +170,28 @@ fn lives(ttl: Ttl) -> bool {
 #[deny(clippy::missing_trait_methods)]
 impl<C: CacheClient> CacheClient for FaultyCache<C> {
     async fn get(&self, key: &str) -> Result<Bytes, CacheError> {
-        self.call_of(Operation::Get,&[key], legal(&[key]), self.inner.get(key))
+        self.call_of(Operation::Get, &[key], legal(&[key]), self.inner.get(key))
             .await
     }
 
     async fn get_entry(&self, key: &str) -> Result<Entry, CacheError> {
-        self.call_of(Operation::GetEntry,&[key], legal(&[key]), self.inner.get_entry(key))
-            .await
+        self.call_of(
+            Operation::GetEntry,
+            &[key],
+            legal(&[key]),
+            self.inner.get_entry(key),
+        )
+        .await
     }
 
     async fn get_many<'a>(&self, keys: &[&'a str]) -> Result<Vec<Option<Bytes>>, CacheError> {
-        self.call_of(Operation::GetMany,keys, legal(keys), self.inner.get_many(keys))
+        self.call_of(Operation::GetMany, keys, legal(keys), self.inner.get_many(keys))
             .await
     }
 
     async fn set(&self, key: &str, value: Bytes, ttl: Ttl) -> Result<(), CacheError> {
         let does_io = legal(&[key]) && lives(ttl);
-        self.call_of(Operation::Set,&[key], does_io, self.inner.set(key, value, ttl))
+        self.call_of(Operation::Set, &[key], does_io, self.inner.set(key, value, ttl))
             .await
     }
 
@@ -226,12 +231,14 @@ impl<C: CacheClient> CacheClient for FaultyCache<C> {
     ) -> Result<bool, CacheError> {
         let does_io = legal(&[key]) && lives(ttl);
         let call = self.inner.compare_and_set(key, expected, value, ttl);
-        self.call_of(Operation::CompareAndSet,&[key], does_io, call).await
+        self.call_of(Operation::CompareAndSet, &[key], does_io, call)
+            .await
     }
 
     async fn compare_and_delete(&self, key: &str, expected: &[u8]) -> Result<bool, CacheError> {
         let call = self.inner.compare_and_delete(key, expected);
-        self.call_of(Operation::CompareAndDelete,&[key], legal(&[key]), call).await
+        self.call_of(Operation::CompareAndDelete, &[key], legal(&[key]), call)
+            .await
     }
 
     async fn del<'a>(&self, keys: &[&'a str]) -> Result<u64, CacheError> {
@@ -248,29 +255,34 @@ impl<C: CacheClient> CacheClient for FaultyCache<C> {
     }
 
     async fn exists<'a>(&self, keys: &[&'a str]) -> Result<u64, CacheError> {
-        self.call_of(Operation::Exists,keys, legal(keys), self.inner.exists(keys))
+        self.call_of(Operation::Exists, keys, legal(keys), self.inner.exists(keys))
             .await
     }
 
     async fn incr(&self, key: &str) -> Result<i64, CacheError> {
-        self.call_of(Operation::Incr,&[key], legal(&[key]), self.inner.incr(key))
+        self.call_of(Operation::Incr, &[key], legal(&[key]), self.inner.incr(key))
             .await
     }
 
     async fn incr_by(&self, key: &str, delta: i64, ttl: Ttl) -> Result<i64, CacheError> {
         let does_io = legal(&[key]) && lives(ttl);
-        self.call_of(Operation::IncrBy,&[key], does_io, self.inner.incr_by(key, delta, ttl))
-            .await
+        self.call_of(
+            Operation::IncrBy,
+            &[key],
+            does_io,
+            self.inner.incr_by(key, delta, ttl),
+        )
+        .await
     }
 
     async fn expire(&self, key: &str, ttl: Ttl) -> Result<bool, CacheError> {
         let does_io = legal(&[key]) && lives(ttl);
-        self.call_of(Operation::Expire,&[key], does_io, self.inner.expire(key, ttl))
+        self.call_of(Operation::Expire, &[key], does_io, self.inner.expire(key, ttl))
             .await
     }
 
     async fn ttl(&self, key: &str) -> Result<Ttl, CacheError> {
-        self.call_of(Operation::Ttl,&[key], legal(&[key]), self.inner.ttl(key))
+        self.call_of(Operation::Ttl, &[key], legal(&[key]), self.inner.ttl(key))
             .await
     }
 
