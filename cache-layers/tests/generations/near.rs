@@ -70,7 +70,7 @@ async fn the_near_life_counts_from_the_question_not_from_the_answer() {
     let wire = Arc::new(Wire::deaf(memory.clone()));
     let (here, there) = (over(memory), over(wire.clone()));
     here.current(&billing()).await.unwrap();
-    wire.delay_next_entry(900);
+    wire.delay_next_entry(400);
     let asked = clock::now();
     let old = there.current(&billing()).await.unwrap();
     let new = here.bump(&billing()).await.unwrap();
@@ -116,7 +116,9 @@ async fn a_hundred_callers_ask_once_per_near_life() {
 #[tokio::test(start_paused = true)]
 async fn a_reader_who_leaves_strands_nobody() {
     let cache = FaultyCache::new(MemoryCache::default());
-    cache.faults().next(Operation::GetEntry, Fault::Hang);
+    cache
+        .faults()
+        .next(Operation::GetEntry, Fault::Delay(Duration::from_millis(50)));
     let generations = over(cache);
     let namespace = billing();
     let (left, stayed) = tokio::join!(
