@@ -56,8 +56,13 @@ impl Wakes {
 
     /// Whether a change will be heard of at the moment.
     pub(crate) fn are_on(&self) -> bool {
-        self.listening()
-            .is_some_and(|listening| listening.source.status() == TrackingStatus::On)
+        // While some servers do not report changes, what was read from the others is tracked, and says so.
+        self.listening().is_some_and(|listening| {
+            matches!(
+                listening.source.status(),
+                TrackingStatus::On | TrackingStatus::Partial
+            )
+        })
     }
 
     /// Watches keys from now on. What is to be noticed has to be read after this.

@@ -19,6 +19,10 @@
 //! comes first: a change either finds the copy and takes it, or has taken the mark and the copy is never
 //! stored. Who comes after the change makes a mark of its own; nobody joins a read from before.
 //!
+//! A value that was read with a vouch is given only while that holds: it ends with the connection over which the value
+//! was read, or when its slot moves. So the loss of a connection takes away what was read over it, and the rest stays.
+//! Values without a vouch are all taken away then.
+//!
 //! [`reset`](Near::reset) (everything changed, or nobody can say what did) puts an empty store in the place
 //! of the old one: one pointer, whatever it held. A mark belongs to the store of its time. So a read from
 //! before the reset has nowhere to put its copy, and the memory is given back on another thread.
@@ -34,6 +38,7 @@ mod stats;
 mod store;
 #[cfg(test)]
 mod tests;
+mod trust;
 
 use std::fmt;
 use std::sync::Arc;
@@ -42,7 +47,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use cache_core::clock::{self, Instant};
-use cache_core::{Invalidation, Ttl};
+use cache_core::{Invalidation, Ttl, Vouch};
 
 pub use self::config::{NearConfig, NearConfigBuilder};
 pub use self::lives::NearStatus;
@@ -56,6 +61,7 @@ pub(crate) use self::store::Bounds;
 use self::flight::Read;
 use self::marks::{GONE, Marks, Pending, Table};
 use self::store::{Kept, Store};
+use self::trust::Trust;
 
 /// More entries than this are not given back on the task that hears of changes.
 const MANY: usize = 1_024;
@@ -69,6 +75,7 @@ pub(crate) struct Near<V: Clone + Send + Sync + 'static> {
     epoch: Instant,
     counts: Counts,
     resets: AtomicU64,
+    trust: Trust,
 }
 
 /// A value that was read, near or far.
@@ -79,6 +86,8 @@ pub(crate) struct Found<V> {
     pub(crate) remaining: Ttl,
     /// Whether every change of it will be heard of.
     pub(crate) tracked: bool,
+    /// How long that holds, if the far tier says so for each value.
+    pub(crate) vouch: Option<Vouch>,
 }
 
 /// What [`Mark::complete`] stores.
@@ -103,6 +112,8 @@ pub(crate) struct Mark<V: Clone + Send + Sync + 'static> {
     key: Arc<str>,
     id: u64,
     begun: Instant,
+    /// How often trust was lost before.
+    losses: u64,
 }
 
 impl<V: Clone + Send + Sync + 'static> Near<V> {
@@ -115,6 +126,7 @@ impl<V: Clone + Send + Sync + 'static> Near<V> {
             epoch: clock::now(),
             counts: Counts::default(),
             resets: AtomicU64::new(0),
+            trust: Trust::default(),
         })
     }
 
@@ -124,8 +136,8 @@ impl<V: Clone + Send + Sync + 'static> Near<V> {
         let store = self.current.load();
         let kept = store.get(key)?;
         let now = self.micros(clock::now());
-        if kept.until <= now {
-            store.remove_expired(key, now);
+        if !kept.is_good(now) {
+            store.remove_bad(key, now);
             return None;
         }
         Some(kept.found(now))
@@ -176,7 +188,7 @@ impl<V: Clone + Send + Sync + 'static> Near<V> {
         // A read that was completed since the caller looked took its mark away and stored its copy under
         // this lock, as one step.
         let now = self.micros(begun);
-        if let Some(kept) = store.get(key).filter(|kept| now < kept.until) {
+        if let Some(kept) = store.get(key).filter(|kept| kept.is_good(now)) {
             return Boarding::Hit(kept.found(now));
         }
         let (mark, mut pending) = self.mark(store, key, begun);
@@ -203,6 +215,7 @@ impl<V: Clone + Send + Sync + 'static> Near<V> {
             key: key.into(),
             id,
             begun,
+            losses: self.trust.losses(),
         };
         (mark, pending)
     }
@@ -237,6 +250,12 @@ impl<V: Clone + Send + Sync + 'static> Near<V> {
             Invalidation::Keys(keys) => {
                 self.counts.add(Count::Invalidation, keys.len());
                 keys.iter().for_each(|key| self.remove(key));
+            }
+            // Copies with a vouch know by themselves.
+            Invalidation::ConnectionLost | Invalidation::Revoked => {
+                if !self.trust.lose() {
+                    self.reset();
+                }
             }
             // Also what is not known yet.
             _ => self.reset(),
@@ -298,9 +317,12 @@ impl<V: Clone + Send + Sync + 'static> Mark<V> {
             far_until: now.saturating_add(left),
             bytes: store::weight(self.key.len(), bytes),
             tracked: found.tracked,
+            vouch: found.vouch,
             value: found.value,
         };
-        let alive = kept.until > now;
+        let vouched = found.vouch.is_none_or(Vouch::holds)
+            && (!found.tracked || self.near.trust.note(found.vouch.is_some(), self.losses));
+        let alive = kept.until > now && vouched;
         let mut marks = self.near.marks.lock(&self.key);
         let mark = self.take(&mut marks);
         let is_it = mark.is_some();
@@ -313,7 +335,7 @@ impl<V: Clone + Send + Sync + 'static> Mark<V> {
         drop(marks);
         drop(mark);
         self.id = GONE;
-        if !(is_it && of_now) {
+        if !(is_it && of_now && vouched) {
             self.near.counts.add(Count::Poisoned, 1);
         }
         let Some(gone) = gone else { return false };

@@ -163,6 +163,7 @@ impl<V: Payload> Core<V> {
                         value: known,
                         remaining: stored.remaining,
                         tracked: stored.tracked,
+                        vouch: stored.vouch,
                     };
                     (Ok(found), keep)
                 }
@@ -180,6 +181,7 @@ impl<V: Payload> Core<V> {
             raw: entry.value,
             remaining: entry.remaining,
             tracked: entry.tracked,
+            vouch: entry.vouch,
         };
         let Some(envelope) = Envelope::decode(key, &stored.raw) else {
             return Found::Foreign(stored);

@@ -86,12 +86,14 @@ impl Tiered {
                     value,
                     remaining,
                     tracked,
+                    vouch,
                     ..
                 } = entry;
                 Found {
                     value,
                     remaining,
                     tracked,
+                    vouch,
                 }
             });
             let found = answer.as_ref().ok();
@@ -121,6 +123,7 @@ fn keep(
             value,
             remaining: found.remaining,
             tracked: found.tracked,
+            vouch: found.vouch,
         },
         life,
     })
@@ -271,8 +274,11 @@ fn entry(found: Found<Bytes>) -> Entry {
         value,
         remaining,
         tracked,
+        vouch,
     } = found;
-    if tracked {
+    if let Some(vouch) = vouch {
+        Entry::untracked(value, remaining).vouched(vouch)
+    } else if tracked {
         Entry::tracked(value, remaining)
     } else {
         Entry::untracked(value, remaining)

@@ -25,8 +25,9 @@
 //! - **Changes of others are seen as soon as they are reported.** A read is marked before it is sent, and a
 //!   report takes mark and copy away. So a report that overtakes a reply leaves nothing stale behind. The
 //!   worst staleness is the time that a report takes to arrive.
-//! - **A lost connection empties the tier** before the next answer, and nothing is kept until changes are
-//!   reported again.
+//! - **A lost connection takes away what was read over it**, before the next answer. While one of several servers
+//!   cannot be reached, its keys are not kept, and those of the others are as before. A client that does not
+//!   [vouch](cache_core::Vouch) for each value loses all copies with any connection.
 //! - **Where nobody reports changes**, the worst staleness is
 //!   [`untracked_life`](NearConfigBuilder::untracked_life). [`status`](Tiered::status) says which of it
 //!   holds.

@@ -7,7 +7,7 @@ use cache_core::CacheClient;
 use cache_layers::Loaded;
 use cache_layers::read_through::Coordination;
 
-use crate::rig::{KEY, LIFE, Rig, ms, secs, text};
+use crate::rig::{KEY, LEASE_KEY, LIFE, Rig, ms, secs, text};
 
 #[tokio::test(start_paused = true)]
 async fn the_loader_says_how_long_its_value_lives() {

@@ -76,19 +76,21 @@ impl<N: Clone> Table<N> {
         usize::from(self.owners[usize::from(slot % SLOTS)])
     }
 
-    /// Whether a slot that somebody serves here is served by another node, or by nobody, in `next`.
-    pub(super) fn loses_slots_in(&self, next: &Self) -> bool {
+    /// The slots that a node serves here, and another one, or none, in `next`.
+    pub(super) fn slots_lost_in(&self, next: &Self) -> Vec<u16> {
         let mut last = None;
-        (0..SLOTS).any(|slot| {
+        let mut is_lost = false;
+        let lost = (0..SLOTS).filter(|&slot| {
             let pair = (self.index(slot), next.index(slot));
             // Neighbouring slots mostly have the same owners.
-            if last.replace(pair) == Some(pair) {
-                return false;
+            if last.replace(pair) != Some(pair) {
+                let owner = |table: &Self| table.shard(slot).map(|shard| shard.primary.0.clone());
+                let old = owner(self);
+                is_lost = old.is_some() && old != owner(next);
             }
-            let owner = |table: &Self| table.shard(slot).map(|shard| shard.primary.0.clone());
-            let old = owner(self);
-            old.is_some() && old != owner(next)
-        })
+            is_lost
+        });
+        lost.collect()
     }
 
     /// All shards. After a redirection there may be some that serve nothing.
@@ -278,23 +280,31 @@ mod tests {
     #[test]
     fn a_slot_changes_hands_where_its_primary_does_and_nowhere_else() {
         let old = table();
-        assert!(!old.loses_slots_in(&old) && !Table::empty().loses_slots_in(&old));
-        assert!(
-            old.loses_slots_in(&Table::empty()),
+        let served: Vec<u16> = (0..SLOTS).filter(|slot| old.shard(*slot).is_some()).collect();
+        assert!(old.slots_lost_in(&old).is_empty() && Table::empty().slots_lost_in(&old).is_empty());
+        assert_eq!(
+            old.slots_lost_in(&Table::empty()),
+            served,
             "nobody is somebody else, too"
         );
         let mut topology = old.topology();
         topology.shards[0].replicas.pop();
         topology.shards[1].slots.push(500..=600);
         let more = Table::new(&topology, |address, _| address.port);
-        assert!(!old.loses_slots_in(&more), "replicas went and slots came");
+        assert!(
+            old.slots_lost_in(&more).is_empty(),
+            "replicas went and slots came"
+        );
         for (slot, to) in [(50, 2), (50, 12), (199, 9)] {
-            assert!(
-                old.loses_slots_in(&old.moved(slot, &at(to), || to).unwrap()),
-                "{slot}"
+            assert_eq!(
+                old.slots_lost_in(&old.moved(slot, &at(to), || to).unwrap()),
+                [slot]
             );
         }
-        assert!(!old.loses_slots_in(&old.moved(200, &at(9), || 9).unwrap()));
+        assert!(
+            old.slots_lost_in(&old.moved(200, &at(9), || 9).unwrap())
+                .is_empty()
+        );
     }
 
     #[test]
