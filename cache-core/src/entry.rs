@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::Ttl;
+use crate::{Ttl, Vouch};
 
 /// What [`CacheClient::get_entry`](crate::CacheClient::get_entry) answers.
 #[derive(Clone, PartialEq, Eq)]
@@ -16,6 +16,9 @@ pub struct Entry {
     /// [`invalidations`](crate::CacheClient::invalidations). Only a tracked entry may be kept near
     /// for longer than a short life.
     pub tracked: bool,
+    /// How long that can be relied upon, if the backend says so for each entry. Without it a tracked entry is good
+    /// until [`ConnectionLost`](crate::Invalidation::ConnectionLost).
+    pub vouch: Option<Vouch>,
 }
 
 impl Entry {
@@ -26,6 +29,7 @@ impl Entry {
             value,
             remaining,
             tracked: false,
+            vouch: None,
         }
     }
 
@@ -36,7 +40,16 @@ impl Entry {
             value,
             remaining,
             tracked: true,
+            vouch: None,
         }
+    }
+
+    /// The same entry, tracked for as long as `vouch` holds.
+    #[must_use]
+    pub const fn vouched(mut self, vouch: Vouch) -> Self {
+        self.tracked = true;
+        self.vouch = Some(vouch);
+        self
     }
 }
 

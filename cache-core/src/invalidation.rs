@@ -17,9 +17,13 @@ pub enum Invalidation {
     Keys(Vec<String>),
     /// Everything may have changed (the backend was flushed, or cannot say what changed).
     Everything,
-    /// The connection that reports changes is gone: from now on nothing kept can be trusted, and
-    /// nothing read before this may be kept.
+    /// A connection that reports changes is gone: from now on nothing that was read over it can be trusted, and
+    /// nothing read before this may be kept. What was read with a [`Vouch`](crate::Vouch) can be trusted as long as
+    /// that holds; the rest may have been read over it.
     ConnectionLost,
+    /// Changes of some of what was read are not reported any more, since slots, or a node, have another part in the
+    /// cluster. As after [`ConnectionLost`](Self::ConnectionLost), a [`Vouch`](crate::Vouch) says which.
+    Revoked,
 }
 
 /// Takes [`Invalidation`]s as they arrive.
@@ -41,6 +45,9 @@ impl<F: Fn(&Invalidation) + Send + Sync + 'static> InvalidationListener for F {
 pub enum TrackingStatus {
     /// Changes of every tracked key are reported.
     On,
+    /// Changes of the keys of some servers are reported, those of others are not until they are connected to again.
+    /// [`Entry::tracked`](crate::Entry::tracked) says which of it an entry is.
+    Partial,
     /// The connection is being made anew; reads are not tracked until it is back.
     Interrupted,
     /// The backend does not report changes, for this reason.

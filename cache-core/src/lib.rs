@@ -21,6 +21,7 @@ mod memory;
 mod pattern;
 mod secret;
 mod ttl;
+mod vouch;
 
 pub mod credentials;
 pub mod integer;
@@ -41,5 +42,6 @@ pub use memory::{MemoryCache, ScanPage};
 pub use pattern::{Pattern, PatternBuilder};
 pub use secret::Secret;
 pub use ttl::Ttl;
+pub use vouch::{Place, Vouch};
 
 pub use bytes::Bytes;

@@ -22,6 +22,19 @@ pub fn slot_of(key: &[u8]) -> u16 {
     crc16(tag_of(key)) % SLOTS
 }
 
+/// Whether `key` has a hash tag: whatever is put behind such a key is in the key's slot.
+///
+/// ```
+/// use cache_core::slot::has_tag;
+///
+/// assert!(has_tag(b"settings:{acme}:eu"));
+/// assert!(!has_tag(b"user:7") && !has_tag(b"a{b") && !has_tag(b"a{}{b}"));
+/// ```
+#[must_use]
+pub fn has_tag(key: &[u8]) -> bool {
+    tag_of(key).len() < key.len()
+}
+
 /// The part of `key` that decides its slot.
 #[inline]
 fn tag_of(key: &[u8]) -> &[u8] {

@@ -23,7 +23,10 @@ mod prefixed;
 pub mod rate_limiter;
 pub mod read_through;
 mod refuse;
+mod shared_task;
 pub mod tiered;
+mod wakes;
+mod within;
 
 pub use clock::{SystemClock, WallClock};
 #[cfg(feature = "encryption")]

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use crate::beside::{push_under, without};
 use crate::each;
 use crate::refuse::refuse;
 use cache_core::{
@@ -25,7 +26,8 @@ const MAX_PREFIX_LEN: usize = 1024;
 ///
 /// Everything else passes. The prefix is part of the key: with one of 8 bytes a caller's key has at most
 /// [`MAX_KEY_LEN`] - 8, and a longer one is [`CacheError::InvalidInput`] that says so. A hash tag in a key
-/// works as before, since a prefix holds no braces. Of a list of changed keys the caller hears those under
+/// works as before, since a prefix holds no braces. What a recipe keeps beside a key without a hash tag stays in
+/// that key's slot: its name ends in letters that are chosen for the prefix. Of a list of changed keys the caller hears those under
 /// the prefix; of an event without any it hears nothing.
 ///
 /// A prefix keeps callers apart who keep to it. It is no permission: for that, give each a user of its own
@@ -132,8 +134,7 @@ impl Prefixed {
     fn join(&self, key: &str) -> Result<String, CacheError> {
         self.check(key)?;
         let mut joined = String::with_capacity(self.prefix.len() + key.len());
-        joined.push_str(&self.prefix);
-        joined.push_str(key);
+        push_under(&mut joined, &self.prefix, key);
         Ok(joined)
     }
 
@@ -148,8 +149,7 @@ impl Prefixed {
         let length = keys.clone().map(|key| self.prefix.len() + key.len()).sum();
         let mut joined = String::with_capacity(length);
         for key in keys {
-            joined.push_str(&self.prefix);
-            joined.push_str(key);
+            push_under(&mut joined, &self.prefix, key);
         }
         joined
     }
@@ -318,8 +318,8 @@ impl InvalidationListener for Strip {
             return self.listener.on_invalidation(event);
         };
         // What is no key of a caller's, since nothing is left of it, cannot have been read through here.
-        let own = keys.iter().filter_map(|key| key.strip_prefix(&*self.prefix));
-        let own: Vec<String> = own.filter(|key| !key.is_empty()).map(str::to_owned).collect();
+        let own = keys.iter().filter_map(|key| without(&self.prefix, key));
+        let own: Vec<String> = own.filter(|key| !key.is_empty()).collect();
         if !own.is_empty() {
             self.listener.on_invalidation(&Invalidation::Keys(own));
         }

@@ -266,3 +266,55 @@ fn an_operation_knows_whether_it_writes() {
         .count();
     assert_eq!((Operation::ALL.len(), writes), (16, 9));
 }
+
+#[tokio::test(start_paused = true)]
+async fn calls_of_broken_slots_and_keys_go_wrong_and_others_do_not() {
+    let cache = FaultyCache::new(MemoryCache::default());
+    let faults = cache.faults().clone();
+    // "bar" is in slot 5061, "foo" in 12182, "hello" in 866.
+    faults.on_slots(0..=5_460, Operation::ALL, &Fault::connection_lost());
+    assert!(
+        cache
+            .set("bar", "1".into(), KEPT)
+            .await
+            .unwrap_err()
+            .is_transient()
+    );
+    cache.set("foo", "1".into(), KEPT).await.unwrap();
+    cache.ping().await.unwrap();
+    assert!(cache.get_many(&["foo", "bar"]).await.is_err());
+    assert_eq!(cache.get_many(&["foo"]).await.unwrap(), [Some("1".into())]);
+
+    faults.heal();
+    faults.on_key("foo", &[Operation::Get], &Fault::Delay(DEADLINE));
+    let before = clock::now();
+    assert_eq!(cache.get("foo").await.unwrap(), "1");
+    assert_eq!(clock::now() - before, DEADLINE);
+    assert!(cache.get("bar").await.unwrap_err().is_miss());
+    assert_eq!(clock::now() - before, DEADLINE);
+    assert_eq!(faults.injected(Operation::Get), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_of_many_keys_is_done_where_nothing_is_broken() {
+    let cache = FaultyCache::new(MemoryCache::default());
+    cache
+        .faults()
+        .on_slots(0..=5_460, Operation::ALL, &Fault::connection_lost());
+    let entries = [("bar", "1".into()), ("foo", "2".into()), ("hello", "3".into())];
+    assert!(cache.set_many(&entries, KEPT).await.is_err());
+    let keys = ["bar", "foo", "hello"];
+    let stored = cache.inner().get_many(&keys).await.unwrap();
+    assert_eq!(stored, [None, Some("2".into()), None]);
+
+    cache.inner().set_many(&entries, KEPT).await.unwrap();
+    assert!(cache.del(&keys).await.is_err());
+    let stored = cache.inner().get_many(&keys).await.unwrap();
+    assert_eq!(stored, [Some("1".into()), None, Some("3".into())]);
+
+    cache.faults().heal();
+    cache
+        .faults()
+        .on_slots(0..=5_460, &[Operation::Del], &Fault::Delay(DEADLINE));
+    assert_eq!(cache.del(&keys).await.unwrap(), 2);
+}

@@ -5,6 +5,7 @@
 //! can fail. Not in here: the layers themselves, and the backend.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use cache_core::config::{Backend, NearConfig, OnError};
 use cache_core::{CacheClient, CacheConfig, CacheError};
@@ -146,11 +147,17 @@ fn guarded(config: &CacheConfig) -> Result<GuardedConfig, CacheError> {
         OnError::Fail => OnFailure::Fail,
         OnError::Bypass => OnFailure::Bypass,
     });
+    // A backend that only answers slowly is one that callers with deadlines of their own get nothing from.
+    let mut slow = SLOW_CALL;
     if let Some(deadline) = config.op_timeout {
         guarded = guarded.deadline(deadline);
+        slow = slow.min(deadline);
     }
-    guarded.build()
+    guarded.slow_call(slow).build()
 }
+
+/// A call that takes this long is slow: as long as a read-through gives the cache by default.
+const SLOW_CALL: Duration = Duration::from_millis(500);
 
 fn tiered(near: &NearConfig) -> Result<cache_layers::NearConfig, CacheError> {
     cache_layers::NearConfig::builder()
@@ -162,8 +169,6 @@ fn tiered(near: &NearConfig) -> Result<cache_layers::NearConfig, CacheError> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use cache_core::config::{Topology, ValkeyConfig};
 
     use super::*;
@@ -203,7 +208,11 @@ mod tests {
             .build()
             .unwrap();
         let guarded = format!("{:?}", guarded(&config).unwrap());
-        for said in ["deadline: Some(200ms)", "on_failure: Bypass"] {
+        for said in [
+            "deadline: Some(200ms)",
+            "slow_call: Some(200ms)",
+            "on_failure: Bypass",
+        ] {
             assert!(guarded.contains(said), "no {said} in {guarded}");
         }
         let tiered = format!("{:?}", tiered(&near).unwrap());

@@ -223,7 +223,9 @@ impl Single {
                     None => {
                         // What was read from a primary that has been replaced meanwhile is nobody's to report.
                         let replaced = |primary: Arc<Node>| !Arc::ptr_eq(&primary, &node);
-                        answers.tracked &= !self.primary().is_ok_and(replaced);
+                        if self.primary().is_ok_and(replaced) {
+                            answers.vouch = None;
+                        }
                         return Ok(answers);
                     }
                 },

@@ -48,7 +48,7 @@ pub(crate) fn rate_limit(cache: Arc<dyn CacheClient>, keys: &Keys) -> Result<Rat
 /// whoever sends a key would rather wait than have it done twice.
 pub(crate) fn idempotency(cache: Arc<dyn CacheClient>, keys: &Keys) -> IdempotencyLayer {
     let recipe = Idempotency::new(cache, keys.kept().clone(), IdempotencyConfig::default());
-    IdempotencyLayer::new(recipe).scope(tenant)
+    IdempotencyLayer::new(recipe, tenant)
 }
 
 fn tenant(request: &Parts) -> Option<String> {

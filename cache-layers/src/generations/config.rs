@@ -21,6 +21,7 @@ use crate::refuse::refuse;
 #[derive(Clone, Debug)]
 pub struct GenerationsConfig {
     pub(super) near_life: Duration,
+    pub(super) deadline: Duration,
     pub(super) clock: Arc<dyn WallClock>,
 }
 
@@ -28,6 +29,7 @@ impl Default for GenerationsConfig {
     fn default() -> Self {
         Self {
             near_life: Duration::from_secs(1),
+            deadline: Duration::from_millis(500),
             clock: Arc::new(SystemClock),
         }
     }
@@ -55,6 +57,13 @@ impl GenerationsConfigBuilder {
         self
     }
 
+    /// How long a call waits for the cache, all its round trips together. What it waited for with others goes on
+    /// for them. From 1 ms to 1 hour. Default: 500 milliseconds.
+    pub const fn deadline(mut self, deadline: Duration) -> Self {
+        self.config.deadline = deadline;
+        self
+    }
+
     /// The time of day, from which the number of a namespace without one is made. Default: [`SystemClock`].
     pub fn clock(mut self, clock: Arc<dyn WallClock>) -> Self {
         self.config.clock = clock;
@@ -65,10 +74,13 @@ impl GenerationsConfigBuilder {
     ///
     /// # Errors
     ///
-    /// [`CacheError::InvalidInput`] for a near life of more than an hour.
+    /// [`CacheError::InvalidInput`] that names the first choice that cannot be, and what can.
     pub fn build(self) -> Result<GenerationsConfig, CacheError> {
         if self.config.near_life > Duration::from_secs(3_600) {
             return refuse("near_life", "takes up to 1 hour");
+        }
+        if !(Duration::from_millis(1)..=Duration::from_secs(3_600)).contains(&self.config.deadline) {
+            return refuse("deadline", "takes 1 ms to 1 hour");
         }
         Ok(self.config)
     }
@@ -85,6 +97,11 @@ mod tests {
         assert_eq!(
             with(Duration::from_secs(3_601)).unwrap_err().to_string(),
             "invalid near_life: takes up to 1 hour"
+        );
+        let without_deadline = GenerationsConfig::builder().deadline(Duration::ZERO).build();
+        assert_eq!(
+            without_deadline.unwrap_err().to_string(),
+            "invalid deadline: takes 1 ms to 1 hour"
         );
     }
 }

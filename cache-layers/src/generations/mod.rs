@@ -16,6 +16,8 @@
 //! - **Never back.** A counter that is missing (evicted, flushed, purged, lost by a failover) begins anew at a
 //!   number that was not used before: the time of day in milliseconds and 20 random bits. All keys of
 //!   the namespace are then misses.
+//! - **A deadline.** No call waits for the cache for longer than
+//!   [`deadline`](GenerationsConfigBuilder::deadline), however many ask, and no caller waits for another one.
 //! - **No guessing.** Where the cache cannot say which generation it is, the answer is an error, not the last
 //!   one known.
 //!
@@ -67,6 +69,7 @@ use rand::Rng as _;
 pub use self::config::{GenerationsConfig, GenerationsConfigBuilder};
 
 use self::near::{Near, Space};
+use crate::within::within;
 
 /// How often a counter is looked at that somebody else makes or changes at the same moment.
 const TRIES: u32 = 5;
@@ -156,23 +159,31 @@ impl Generations {
     ///
     /// # Errors
     ///
-    /// As [`get_entry`](CacheClient::get_entry); [`CacheError::Corrupt`] where something else stands at the
-    /// counter's place.
+    /// As [`get_entry`](CacheClient::get_entry); [`CacheError::Timeout`] after
+    /// [`deadline`](GenerationsConfigBuilder::deadline); [`CacheError::Corrupt`] where something else stands at the
+    /// counter's place. Callers who ask at the same time share one read, and its error.
     ///
     /// # Cancel safety
     ///
-    /// Safe.
+    /// Safe: the read goes on for others.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime whose timers are on.
     pub async fn current(&self, namespace: &Keyspace) -> Result<Generation, CacheError> {
         let key = counter_key(namespace)?;
         let space = self.core.near.space(&key);
         if let Some(number) = space.number() {
             return Ok(Generation::new(namespace, number));
         }
-        let number = if self.core.config.near_life.is_zero() {
-            self.core.read(&key).await?
-        } else {
-            self.core.read_for_all(&key, &space).await?
+        let number = async {
+            if self.core.config.near_life.is_zero() {
+                self.core.read(&key).await
+            } else {
+                self.core.read_for_all(&key, &space).await
+            }
         };
+        let number = within(self.core.config.deadline, number).await?;
         Ok(Generation::new(namespace, number))
     }
 
@@ -191,7 +202,7 @@ impl Generations {
     /// Safe.
     pub async fn existing(&self, namespace: &Keyspace) -> Result<Option<Generation>, CacheError> {
         let key = counter_key(namespace)?;
-        match self.core.client.get(&key).await {
+        match within(self.core.config.deadline, self.core.client.get(&key)).await {
             Ok(value) => Ok(match parse(&value)? {
                 number @ FLOOR.. => Some(Generation::new(namespace, number)),
                 // Somebody is about to begin.
@@ -215,23 +226,33 @@ impl Generations {
     pub async fn bump(&self, namespace: &Keyspace) -> Result<Generation, CacheError> {
         let key = counter_key(namespace)?;
         let space = self.core.near.space(&key);
-        let bumped = self.core.add_one(&key).await;
+        let bumped = within(self.core.config.deadline, self.core.add_one(&key)).await;
         space.forget();
         Ok(Generation::new(namespace, bumped?))
     }
 }
 
 impl Core {
-    async fn read_for_all(&self, key: &str, space: &Space) -> Result<u64, CacheError> {
-        let _turn = space.reading.lock().await;
-        if let Some(number) = space.number() {
-            return Ok(number);
+    /// Reads once for all who ask at the same time, in a task.
+    async fn read_for_all(self: &Arc<Self>, key: &str, space: &Arc<Space>) -> Result<u64, CacheError> {
+        loop {
+            let reading = space.reading.join(|| {
+                let (core, key, space) = (Arc::clone(self), key.to_owned(), Arc::clone(space));
+                async move { core.read_and_keep(&key, &space).await }
+            });
+            if let Some(number) = reading.result().await {
+                return number;
+            }
         }
+    }
+
+    async fn read_and_keep(&self, key: &str, space: &Space) -> Result<u64, CacheError> {
         let mut tries = TRIES;
         loop {
             tries -= 1;
             let (changes, sent) = (space.changes(), clock::now());
-            let number = self.read(key).await?;
+            // Nobody may wait for it any more, and then nobody else ends it.
+            let number = within(self.config.deadline, self.read(key)).await?;
             // One that changed while it was read is read again.
             if space.keep(number, sent + self.config.near_life, changes) || tries == 0 {
                 return Ok(number);

@@ -5,8 +5,10 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use cache_core::Invalidation;
 use cache_core::clock::{self, Instant};
+use cache_core::{CacheError, Invalidation};
+
+use crate::shared_task::SharedTask;
 
 /// More namespaces are not kept at once; that only costs round trips.
 const MOST: usize = 16_384;
@@ -19,8 +21,8 @@ pub(super) struct Near(Mutex<HashMap<String, Arc<Space>>>);
 #[derive(Debug, Default)]
 pub(super) struct Space {
     copy: Mutex<Kept>,
-    /// Held by whoever reads, so that others wait for the reader rather than read themselves.
-    pub(super) reading: tokio::sync::Mutex<()>,
+    /// One read for all who want to know at the same time.
+    pub(super) reading: SharedTask<Result<u64, CacheError>>,
 }
 
 #[derive(Debug, Default)]

@@ -67,9 +67,9 @@ use running::{Running, is_failure};
 /// [`Unauthorized`](CacheError::Unauthorized)) and [`Corrupt`](CacheError::Corrupt) are answers of a backend
 /// that is there. [`InvalidInput`](CacheError::InvalidInput), [`Closed`](CacheError::Closed),
 /// [`Unsupported`](CacheError::Unsupported) and [`Config`](CacheError::Config) say nothing about it. A call
-/// that its caller drops counts as slow where it had waited for `slow_call`, else it does not count; a
-/// dropped probe gives its place back, unless it had waited for that long, or for `open_for` where no
-/// `slow_call` is set: then it failed. What was let through before a change of state says nothing after it.
+/// that its caller drops, as a shorter deadline above the guard does, counts as slow if it had waited for 100 ms, or
+/// for a shorter `slow_call`; else it does not count. A dropped probe gives its place back, unless it had waited for
+/// `slow_call`, or for `open_for` where none is set: then it failed. What was let through before a change of state says nothing after it.
 ///
 /// The states and the two rates are those of [resilience4j's `CircuitBreaker`] with a time-based window
 /// (whose defaults of 50 % and a minimum number of calls these are too, over less time); that a single

@@ -9,6 +9,9 @@ use super::Guarded;
 use super::breaker::{Ticket, Verdict};
 use super::events::Count;
 
+/// A call that its caller dropped after so long is slow: a deadline above the guard ended it, most likely.
+const GAVE_UP: Duration = Duration::from_millis(100);
+
 /// Whether an error says that the backend is not available.
 pub(super) const fn is_failure(error: &CacheError) -> bool {
     matches!(error, CacheError::Unavailable { .. } | CacheError::Timeout { .. })
@@ -106,7 +109,12 @@ impl Drop for Running<'_> {
         if !self.ended {
             let config = &self.guard.config;
             self.guard.counters.add(Count::dropped);
-            let slow = config.slow_call.or(self.is_probe().then_some(config.open_for));
+            let slow = if self.is_probe() {
+                config.slow_call.unwrap_or(config.open_for)
+            } else {
+                config.slow_call.map_or(GAVE_UP, |slow| slow.min(GAVE_UP))
+            };
+            let slow = Some(slow);
             self.report(Verdict::Void, clock::now(), slow);
         }
     }

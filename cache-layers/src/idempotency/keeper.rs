@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use super::claim::{Claim, Completion, End, Reply};
 use super::record::{Record, State};
 use super::{Acquired, Core, Fingerprint};
+use crate::within::within;
 
 /// How often the key is tried for while it is neither free nor readable.
 const ROUNDS: u32 = 3;
@@ -27,6 +28,21 @@ pub(super) struct Keeper {
     fingerprint: Fingerprint,
     /// The record of a run in progress. Its owner is in it: no other keeper writes the same bytes.
     mine: Bytes,
+}
+
+/// What a request gets from its keeper.
+pub(super) struct Offer {
+    acquired: Acquired,
+    /// Hears that a claim was taken; without that it is given back.
+    taker: Option<oneshot::Sender<()>>,
+}
+
+impl Offer {
+    /// What is offered, unless it was a claim that has been given back by now.
+    pub(super) fn take(self) -> Option<Acquired> {
+        let in_time = self.taker.is_none_or(|taker| taker.send(()).is_ok());
+        in_time.then_some(self.acquired)
+    }
 }
 
 /// What is to stand in the place of our claim.
@@ -51,7 +67,7 @@ impl Keeper {
     }
 
     /// From the first look to the end of the run.
-    pub(super) async fn run(self, answer: oneshot::Sender<Result<Acquired, CacheError>>) {
+    pub(super) async fn run(self, answer: oneshot::Sender<Result<Offer, CacheError>>) {
         let mut unsure = false;
         // A client answers within its own deadline. The limit is for one that does not.
         let taken = tokio::time::timeout(self.core.config.claim_life, self.take(&mut unsure))
@@ -63,8 +79,18 @@ impl Keeper {
         match taken {
             Ok(None) => {
                 let (keeper, end) = oneshot::channel();
-                // Nobody there any more: the claim comes back, is dropped, and that is its end.
-                drop(answer.send(Ok(Acquired::Run(Claim::held(keeper)))));
+                let (taker, taken) = oneshot::channel();
+                let claim = Acquired::Run(Claim::held(keeper));
+                // Nobody there any more: the offer comes back, is dropped, and that is its end.
+                drop(answer.send(Ok(Offer {
+                    acquired: claim,
+                    taker: Some(taker),
+                })));
+                // A caller that is there and not polled does not keep the key from others.
+                let taken = tokio::time::timeout(self.core.config.cache_deadline, taken).await;
+                if !matches!(taken, Ok(Ok(()))) {
+                    return self.finish(None).await;
+                }
                 let end = tokio::select! {
                     biased;
                     end = end => end,
@@ -72,7 +98,10 @@ impl Keeper {
                 };
                 self.finish(end.ok()).await;
             }
-            Ok(Some(found)) => drop(answer.send(Ok(found))),
+            Ok(Some(acquired)) => drop(answer.send(Ok(Offer {
+                acquired,
+                taker: None,
+            }))),
             Err(error) => {
                 drop(answer.send(Err(error)));
                 if unsure {
@@ -254,19 +283,6 @@ impl Keeper {
     ) -> Result<T, CacheError> {
         within(self.core.config.cache_deadline, operation).await
     }
-}
-
-/// Waits for `operation`, but no longer than `deadline`.
-pub(super) async fn within<T>(
-    deadline: Duration,
-    operation: impl Future<Output = Result<T, CacheError>>,
-) -> Result<T, CacheError> {
-    tokio::time::timeout(deadline, operation)
-        .await
-        .unwrap_or(Err(CacheError::Timeout {
-            stage: Stage::Call,
-            after: deadline,
-        }))
 }
 
 fn too_long(argument: &'static str) -> CacheError {

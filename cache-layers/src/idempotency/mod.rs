@@ -89,14 +89,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cache_core::{CacheClient, CacheError, Keyspace, check_key};
+use cache_core::{CacheClient, CacheError, Keyspace, Stage, check_key};
 use tokio::sync::oneshot;
 
 pub use claim::{Claim, Completion};
 pub use config::{IdempotencyConfig, IdempotencyConfigBuilder, OnFailure};
 pub use fingerprint::Fingerprint;
 
-use keeper::{Keeper, within};
+use crate::within::within;
+use keeper::Keeper;
 
 /// The first part of every key.
 const PART: &str = "idempotency";
@@ -169,7 +170,8 @@ impl Idempotency {
     ///
     /// # Cancel safety
     ///
-    /// Safe: a claim that nobody waits for any more is given back.
+    /// Safe: a claim that nobody waits for any more, or that is not taken within the
+    /// [`cache_deadline`](IdempotencyConfigBuilder::cache_deadline), is given back.
     ///
     /// # Panics
     ///
@@ -187,7 +189,13 @@ impl Idempotency {
         let (answer, acquired) = oneshot::channel();
         tokio::spawn(keeper.run(answer));
         // A keeper that is gone went with the runtime.
-        let acquired = async { acquired.await.unwrap_or(Err(CacheError::Closed)) };
+        let acquired = async {
+            let offer = acquired.await.unwrap_or(Err(CacheError::Closed))?;
+            offer.take().ok_or(CacheError::Timeout {
+                stage: Stage::Call,
+                after: config.cache_deadline,
+            })
+        };
         match within(config.cache_deadline, acquired).await {
             Ok(acquired) => Ok(acquired),
             Err(error @ CacheError::InvalidInput { .. }) => Err(error),

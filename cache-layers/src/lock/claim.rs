@@ -21,14 +21,15 @@ use cache_core::{CacheClient, CacheError, Outcome, Ttl};
 use rand::Rng as _;
 
 use super::config::LockConfig;
-use crate::beside::prefix_beside;
+use crate::beside::{beside, check_room};
 
 /// How often a request is sent whose reply is lost.
 const TRIES: u32 = 3;
 /// No counter that was made shows less: it would stand for 2004.
 const FLOOR: i64 = 1 << 40;
-/// `:#fence`, the longer of the two.
-const ROOM: usize = 7;
+/// What the lock and its counter are called beside the key.
+const LOCK: &str = "lock";
+const FENCE: &str = "fence";
 
 /// A holder to be, its token, and where the lock is.
 pub(super) struct Claim {
@@ -56,7 +57,7 @@ impl Claim {
         config: &Arc<LockConfig>,
         key: &str,
     ) -> Result<Self, CacheError> {
-        let prefix = prefix_beside(key, ROOM)?;
+        check_room(key, FENCE.len())?;
         let mut token = String::from("1 ");
         for byte in rand::rng().random::<[u8; 16]>() {
             // Writing to a string cannot fail.
@@ -65,8 +66,8 @@ impl Claim {
         Ok(Self {
             client: Arc::clone(client),
             config: Arc::clone(config),
-            lock_key: format!("{prefix}:#lock"),
-            fence_key: format!("{prefix}:#fence"),
+            lock_key: beside(key, LOCK),
+            fence_key: beside(key, FENCE),
             bare: token.into(),
             sealed: OnceLock::new(),
         })

@@ -11,6 +11,7 @@ use super::claim::{Claim, Taken};
 use super::ear::Ear;
 use super::error::{LockError, Loss};
 use super::standing::Standing;
+use crate::wakes::Wakes;
 
 /// The fencing number of a lock: whoever holds the lock later has a greater one.
 ///
@@ -47,10 +48,10 @@ pub struct Held {
 }
 
 impl Held {
-    pub(super) fn new(claim: Arc<Claim>, taken: Taken) -> Self {
+    pub(super) fn new(claim: Arc<Claim>, taken: Taken, wakes: Arc<Wakes>) -> Self {
         let standing = Arc::new(Standing::until(taken.since + claim.config.relied_on()));
         let (end, ended) = oneshot::channel();
-        tokio::spawn(keep(Arc::clone(&claim), Arc::clone(&standing), ended));
+        tokio::spawn(keep(Arc::clone(&claim), Arc::clone(&standing), wakes, ended));
         Self {
             claim,
             standing,
@@ -151,13 +152,14 @@ impl Held {
 async fn keep(
     claim: Arc<Claim>,
     standing: Arc<Standing>,
+    wakes: Arc<Wakes>,
     mut end: oneshot::Receiver<oneshot::Sender<Result<bool, CacheError>>>,
 ) {
     let reply = tokio::select! {
         biased;
         reply = &mut end => reply,
         never = extend_on_time(&claim, &standing) => match never {},
-        never = listen(&claim, &standing) => match never {},
+        never = listen(&claim, &standing, &wakes) => match never {},
     };
     // What is lost is not given back before the holder says that it is done: until the lease runs out
     // nobody else can have it.
@@ -184,8 +186,9 @@ async fn extend_on_time(claim: &Claim, standing: &Standing) -> Never {
 }
 
 /// Looks where the lock was changed, by whomever.
-async fn listen(claim: &Claim, standing: &Standing) -> Never {
-    if let Some(ear) = Ear::on(&*claim.client, &claim.lock_key) {
+async fn listen(claim: &Claim, standing: &Standing, wakes: &Arc<Wakes>) -> Never {
+    if claim.client.invalidations().is_some() {
+        let mut ear = Ear::on(wakes, &claim.lock_key);
         while standing.now().is_ok() {
             // To read is what makes the next change heard. What is read may be old, where a replica or a
             // near tier answers: that the lock is lost is only said by who would extend it.

@@ -16,7 +16,9 @@
 //! - **A lost reply is no lost lock.** Who does not know whether a request was carried out asks by its token.
 //! - **Who leaves strands nobody**: a call that is dropped gives back what it may have taken. A holder that is
 //!   killed keeps others waiting for the lease at most.
-//! - **First come, first served** within a process; between processes whoever is first.
+//! - **First come, first served** within a process, but for a caller that is not polled when its turn comes: nobody
+//!   waits for that one. What it may have taken in the cache by then expires with the lease. Between processes
+//!   whoever is first.
 //!
 //! # What is not
 //!
@@ -41,9 +43,10 @@
 //!
 //! # In the cache
 //!
-//! Beside the key, in one slot of a cluster: at `KEY:{SLOT}:#lock` the text `1 ` and 32 hex digits of the
-//! holder's token, then a space and the fencing number; at `KEY:{SLOT}:#fence` the counter. Where the key has
-//! a brace, the slot is left out. A pattern that covers the key and ends in `*` covers both.
+//! Beside the key, in the key's slot of a cluster: at `KEY:#lock` the text `1 ` and 32 hex digits of the holder's
+//! token, then a space and the fencing number; at `KEY:#fence` the counter. Behind both names of a key without a
+//! hash tag follow `:#` and three letters or digits that depend on the key. A pattern that covers the key and ends
+//! in `*` covers both.
 //!
 //! To take a lock costs three round trips (token, number, both), to find it taken one.
 //!
@@ -95,6 +98,7 @@ pub use self::held::{Fence, Held};
 use self::claim::{Attempt, Claim};
 use self::ear::Ear;
 use self::turns::Turns;
+use crate::wakes::Wakes;
 
 /// Locks, each by the name of a key. See the [module](self) for what is promised.
 ///
@@ -104,6 +108,7 @@ pub struct Lock {
     client: Arc<dyn CacheClient>,
     config: Arc<LockConfig>,
     turns: Arc<Turns>,
+    wakes: Arc<Wakes>,
 }
 
 impl Lock {
@@ -111,6 +116,7 @@ impl Lock {
     #[must_use]
     pub fn new(client: Arc<dyn CacheClient>, config: LockConfig) -> Self {
         Self {
+            wakes: Arc::new(Wakes::new(Arc::clone(&client))),
             client,
             config: Arc::new(config),
             turns: Arc::default(),
@@ -141,7 +147,7 @@ impl Lock {
         let attempt = Attempt::of(&claim);
         let taken = claim.take().await?;
         attempt.ended();
-        Ok(taken.map(|taken| Held::new(claim, taken)))
+        Ok(taken.map(|taken| Held::new(claim, taken, Arc::clone(&self.wakes))))
     }
 
     /// Takes the lock of `key`, and waits for it for `wait` at most, all round trips included.
@@ -205,21 +211,24 @@ impl Lock {
 
     async fn acquire_in_turn(&self, key: &str, trouble: &mut Option<CacheError>) -> Result<Held, CacheError> {
         let lock_key = Claim::new(&self.client, &self.config, key)?.lock_key;
-        let _turn = self.turns.take(key).await;
-        let ear = Ear::on(&*self.client, &lock_key);
-        loop {
-            match self.try_acquire(key).await {
-                Ok(Some(held)) => return Ok(held),
-                Ok(None) => *trouble = None,
-                Err(error) if error.is_transient() => *trouble = Some(error),
-                Err(error) => return Err(error),
+        let turn = self.turns.take(key).await;
+        let mut ear = Ear::on(&self.wakes, &lock_key);
+        let acquiring = async {
+            loop {
+                match self.try_acquire(key).await {
+                    Ok(Some(held)) => return Ok(held),
+                    Ok(None) => *trouble = None,
+                    Err(error) if error.is_transient() => *trouble = Some(error),
+                    Err(error) => return Err(error),
+                }
+                self.wait_for_change(&lock_key, &mut ear).await;
             }
-            self.wait_for_change(&lock_key, ear.as_ref()).await;
-        }
+        };
+        turn.during(acquiring).await
     }
 
     /// Waits until it makes sense to try again.
-    async fn wait_for_change(&self, lock_key: &str, ear: Option<&Ear>) {
+    async fn wait_for_change(&self, lock_key: &str, ear: &mut Ear) {
         let poll = self.config.poll.mul_f64(rand::rng().random_range(0.5..1.5));
         let entry = match self.client.get_entry(lock_key).await {
             Ok(entry) => entry,
@@ -233,18 +242,15 @@ impl Lock {
         };
         // It is free once its time is up, whether or not that is reported.
         let end = tokio::time::sleep_until(clock::now() + left);
-        match ear.filter(|ear| entry.tracked && ear.hears()) {
-            Some(ear) => {
-                tokio::select! {
-                    () = ear.changed() => {}
-                    () = end => {}
-                }
+        if entry.tracked && ear.hears() {
+            tokio::select! {
+                () = ear.changed() => {}
+                () = end => {}
             }
-            None => {
-                tokio::select! {
-                    () = tokio::time::sleep(poll) => {}
-                    () = end => {}
-                }
+        } else {
+            tokio::select! {
+                () = tokio::time::sleep(poll) => {}
+                () = end => {}
             }
         }
     }

@@ -68,6 +68,7 @@ impl NearMetrics {
 const fn name(status: &NearStatus) -> &'static str {
     match status {
         NearStatus::Tracked => "tracked",
+        NearStatus::PartlyTracked => "partly_tracked",
         NearStatus::ShortLived { .. } => "short_lived",
         NearStatus::Bypassed { .. } => "bypassed",
     }

@@ -1,18 +1,30 @@
 //! One far read for all who want the same key at once.
 //!
-//! The one who leads reads in its own call; those who joined wait for its answer. A leader that is dropped
-//! tells them so, and they begin anew: one of them leads. Not in here: who may join whose read; that is
-//! decided by the marks.
+//! All who want it hold the same future, and whichever of them is polled moves it on. So none of them depends on
+//! another being polled: neither on the one who began the read, nor on one who left. The last one to leave ends the
+//! read, and its mark goes with it. Not in here: who may join whose read; that is decided by the marks.
 
-use std::sync::{Arc, OnceLock};
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use cache_core::CacheError;
-use tokio::sync::watch;
+use cache_core::clock::Instant;
+use futures::FutureExt as _;
+use futures::future::{Shared, WeakShared};
 
-use super::{Found, Keep, Mark};
+use super::Found;
 
 /// How a far read ended.
 pub(crate) type Answer<V> = Result<Found<V>, CacheError>;
+
+/// A far read that nobody has joined yet. It holds the key's mark, and completes it before it ends.
+pub(crate) type FarRead<V> = Pin<Box<dyn Future<Output = Answer<V>> + Send>>;
+
+/// How old a read may be that is joined. One that takes longer, or that nobody polls, is not waited for by those
+/// who come later: what it brings may have been true too long ago.
+const JOINABLE: Duration = Duration::from_secs(1);
 
 /// What a caller found who wants a key that is not near.
 #[derive(Debug)]
@@ -21,61 +33,55 @@ pub(crate) enum Boarding<V: Clone + Send + Sync + 'static> {
     Late,
     /// It has come while the caller was on its way.
     Hit(Found<V>),
-    /// It is being read.
-    Joined(Seat<V>),
-    /// Nobody reads it: the caller does.
-    Led(Flight<V>),
+    /// Another caller reads it.
+    Joined(Read<V>),
+    /// The caller reads it.
+    Led(Read<V>),
 }
 
-/// A far read, in the hands of the one who makes it. Dropping it lets those who wait begin anew.
-#[derive(Debug)]
-#[must_use = "those who join wait for it"]
-pub(crate) struct Flight<V: Clone + Send + Sync + 'static> {
-    // Before the sender: by the time those who wait hear of the end, nobody can join any more.
-    mark: Mark<V>,
-    seats: Seats<V>,
+/// A far read, in the hands of one who wants its answer.
+#[derive(Clone)]
+pub(crate) struct Read<V: Clone + Send + Sync + 'static>(Shared<FarRead<V>>);
+
+/// A far read that others may join.
+pub(super) struct Joinable<V: Clone + Send + Sync + 'static> {
+    read: Option<WeakShared<FarRead<V>>>,
+    begun: Instant,
 }
 
-/// A far read, in the hands of one who waits for it.
-#[derive(Clone, Debug)]
-pub(crate) struct Seat<V>(watch::Receiver<Option<Answer<V>>>);
-
-/// Where those who join a flight wait. Made when the first one does: most reads are nobody else's.
-#[derive(Clone, Debug)]
-pub(super) struct Seats<V>(Arc<OnceLock<watch::Sender<Option<Answer<V>>>>>);
-
-impl<V> Seats<V> {
-    pub(super) fn new() -> Self {
-        Self(Arc::new(OnceLock::new()))
+impl<V: Clone + Send + Sync + 'static> Read<V> {
+    pub(super) fn new(read: FarRead<V>) -> Self {
+        Self(read.shared())
     }
 
-    /// To be called under the lock that guards the mark: the one who leads looks only after the mark is gone.
-    pub(super) fn take(&self) -> Seat<V> {
-        Seat(self.0.get_or_init(|| watch::Sender::new(None)).subscribe())
-    }
-}
-
-impl<V: Clone + Send + Sync + 'static> Flight<V> {
-    pub(super) const fn new(mark: Mark<V>, seats: Seats<V>) -> Self {
-        Self { mark, seats }
-    }
-
-    /// Ends it: stores a copy, where there is one and it may be, then tells those who wait.
-    pub(crate) fn land(self, answer: &Answer<V>, keep: Option<Keep<V>>) {
-        match keep {
-            Some(keep) => _ = self.mark.complete(keep),
-            None => drop(self.mark),
-        }
-        if let Some(joined) = self.seats.0.get() {
-            joined.send_replace(Some(answer.clone()));
+    pub(super) fn joinable(&self, begun: Instant) -> Joinable<V> {
+        Joinable {
+            read: self.0.downgrade(),
+            begun,
         }
     }
 }
 
-impl<V: Clone> Seat<V> {
-    /// Waits for the end; `None` where the leader has gone without one.
-    pub(crate) async fn landed(mut self) -> Option<Answer<V>> {
-        let answer = self.0.wait_for(Option::is_some).await.ok()?;
-        answer.clone()
+impl<V: Clone + Send + Sync + 'static> Joinable<V> {
+    /// A part in the read, unless all have left it, or it is too old at `now`.
+    pub(super) fn join(&self, now: Instant) -> Option<Read<V>> {
+        if now.saturating_duration_since(self.begun) >= JOINABLE {
+            return None;
+        }
+        self.read.as_ref()?.upgrade().map(Read)
+    }
+}
+
+impl<V: Clone + Send + Sync + 'static> Future for Read<V> {
+    type Output = Answer<V>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.poll_unpin(context)
+    }
+}
+
+impl<V: Clone + Send + Sync + 'static> fmt::Debug for Read<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Read")
     }
 }

@@ -11,6 +11,9 @@ pub enum NearStatus {
     /// Every change is reported, and takes the copy away. What was read untracked all the same (from a
     /// replica, say) lives a short life.
     Tracked,
+    /// Changes of the keys of some servers are not reported at the moment, because these are not connected to. Their
+    /// keys are read far each time; copies of all other keys are kept true as when all is well.
+    PartlyTracked,
     /// No change is reported: everything lives a short life only.
     #[non_exhaustive]
     ShortLived {
@@ -39,6 +42,7 @@ impl Lives {
     pub(crate) fn status(&self, source: Option<&dyn InvalidationSource>) -> NearStatus {
         let reason = match source.map(InvalidationSource::status) {
             Some(TrackingStatus::On) => return NearStatus::Tracked,
+            Some(TrackingStatus::Partial) => return NearStatus::PartlyTracked,
             Some(TrackingStatus::Off(reason)) => reason,
             None => "the client below reports no changes".to_owned(),
             // Also what is not known yet.
@@ -58,7 +62,9 @@ impl Lives {
     /// How long a copy may be kept that was read `tracked` or not, in this state; `None` is not at all.
     pub(crate) fn of(&self, tracked: bool, status: &NearStatus) -> Option<Duration> {
         let life = match status {
-            NearStatus::Tracked if tracked => self.tracked,
+            NearStatus::Tracked | NearStatus::PartlyTracked if tracked => self.tracked,
+            // It may belong to a server whose changes are not reported at the moment.
+            NearStatus::PartlyTracked => Duration::ZERO,
             NearStatus::Tracked | NearStatus::ShortLived { .. } => self.untracked.min(self.tracked),
             NearStatus::Bypassed { .. } => Duration::ZERO,
         };

@@ -10,19 +10,19 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use quick_cache::DefaultHashBuilder;
 
-use super::flight::Seats;
+use super::flight::Joinable;
 
 /// The id of no mark.
 pub(super) const GONE: u64 = 0;
 
 /// The mark of one key.
-pub(super) struct Pending<V> {
+pub(super) struct Pending<V: Clone + Send + Sync + 'static> {
     /// Never the same twice, never [`GONE`].
     pub(super) id: u64,
     /// The number of the store that the copy is for.
     pub(super) store: u64,
-    /// Where others may wait for this read.
-    pub(super) seats: Option<Seats<V>>,
+    /// How others may take part in this read.
+    pub(super) joinable: Option<Joinable<V>>,
 }
 
 /// The marks of one shard.
@@ -39,14 +39,14 @@ pub(super) fn parts() -> usize {
 }
 
 /// All marks.
-pub(super) struct Marks<V> {
+pub(super) struct Marks<V: Clone + Send + Sync + 'static> {
     /// As many as [`parts`].
     shards: Box<[Mutex<Table<V>>]>,
     hasher: DefaultHashBuilder,
     last_id: AtomicU64,
 }
 
-impl<V> Marks<V> {
+impl<V: Clone + Send + Sync + 'static> Marks<V> {
     pub(super) fn new() -> Self {
         let hasher = DefaultHashBuilder::default();
         let table = || Mutex::new(HashMap::with_hasher(hasher.clone()));

@@ -1,8 +1,8 @@
 //! A bounded store of what was read, near the caller, with the protocol that keeps it true.
 //!
 //! In here: [`Near`], generic over the value: the bytes of a layer, or a decoded value behind an `Arc`.
-//! What one lock guards is in `marks.rs`, the store and its bounds in `store.rs`, who waits for whose read
-//! in `flight.rs`, how long what may be kept in `lives.rs`. Not in here: who reads, and from where.
+//! What one lock guards is in `marks.rs`, the store and its bounds in `store.rs`, who shares whose read in
+//! `flight.rs`, how long what may be kept in `lives.rs`. Not in here: who reads, and from where.
 //!
 //! # The protocol
 //!
@@ -19,6 +19,10 @@
 //! comes first: a change either finds the copy and takes it, or has taken the mark and the copy is never
 //! stored. Who comes after the change makes a mark of its own; nobody joins a read from before.
 //!
+//! A value that was read with a vouch is given only while that holds: it ends with the connection over which the value
+//! was read, or when its slot moves. So the loss of a connection takes away what was read over it, and the rest stays.
+//! Values without a vouch are all taken away then.
+//!
 //! [`reset`](Near::reset) (everything changed, or nobody can say what did) puts an empty store in the place
 //! of the old one: one pointer, whatever it held. A mark belongs to the store of its time. So a read from
 //! before the reset has nowhere to put its copy, and the memory is given back on another thread.
@@ -34,34 +38,36 @@ mod stats;
 mod store;
 #[cfg(test)]
 mod tests;
+mod trust;
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use cache_core::clock::{self, Instant};
-use cache_core::{Invalidation, Ttl};
+use cache_core::{Invalidation, Ttl, Vouch};
 
 pub use self::config::{NearConfig, NearConfigBuilder};
 pub use self::lives::NearStatus;
 pub use self::stats::NearStats;
 
 pub(crate) use self::counts::{Count, Counts};
-pub(crate) use self::flight::{Boarding, Flight};
+pub(crate) use self::flight::{Boarding, FarRead};
 pub(crate) use self::lives::Lives;
 pub(crate) use self::store::Bounds;
 
-use self::flight::Seats;
+use self::flight::Read;
 use self::marks::{GONE, Marks, Pending, Table};
 use self::store::{Kept, Store};
+use self::trust::Trust;
 
 /// More entries than this are not given back on the task that hears of changes.
 const MANY: usize = 1_024;
 
 /// The near store of one process, or of one layer in it.
-pub(crate) struct Near<V> {
+pub(crate) struct Near<V: Clone + Send + Sync + 'static> {
     marks: Marks<V>,
     current: ArcSwap<Store<V>>,
     bounds: Bounds,
@@ -69,6 +75,7 @@ pub(crate) struct Near<V> {
     epoch: Instant,
     counts: Counts,
     resets: AtomicU64,
+    trust: Trust,
 }
 
 /// A value that was read, near or far.
@@ -79,6 +86,8 @@ pub(crate) struct Found<V> {
     pub(crate) remaining: Ttl,
     /// Whether every change of it will be heard of.
     pub(crate) tracked: bool,
+    /// How long that holds, if the far tier says so for each value.
+    pub(crate) vouch: Option<Vouch>,
 }
 
 /// What [`Mark::complete`] stores.
@@ -103,6 +112,8 @@ pub(crate) struct Mark<V: Clone + Send + Sync + 'static> {
     key: Arc<str>,
     id: u64,
     begun: Instant,
+    /// How often trust was lost before.
+    losses: u64,
 }
 
 impl<V: Clone + Send + Sync + 'static> Near<V> {
@@ -115,6 +126,7 @@ impl<V: Clone + Send + Sync + 'static> Near<V> {
             epoch: clock::now(),
             counts: Counts::default(),
             resets: AtomicU64::new(0),
+            trust: Trust::default(),
         })
     }
 
@@ -124,8 +136,8 @@ impl<V: Clone + Send + Sync + 'static> Near<V> {
         let store = self.current.load();
         let kept = store.get(key)?;
         let now = self.micros(clock::now());
-        if kept.until <= now {
-            store.remove_expired(key, now);
+        if !kept.is_good(now) {
+            store.remove_bad(key, now);
             return None;
         }
         Some(kept.found(now))
@@ -136,9 +148,13 @@ impl<V: Clone + Send + Sync + 'static> Near<V> {
     /// for is not stored.
     pub(crate) fn begin(self: &Arc<Self>, key: &str) -> Mark<V> {
         let begun = clock::now();
-        let marks = self.marks.lock(key);
+        let mut marks = self.marks.lock(key);
         let store = self.current.load_full();
-        self.mark(marks, store, key, begun, None)
+        let (mark, pending) = self.mark(store, key, begun);
+        let older = marks.insert(Arc::clone(&mark.key), pending);
+        drop(marks);
+        drop(older);
+        mark
     }
 
     /// The time between two resets that it is. To be asked before it is asked whether changes are reported,
@@ -147,56 +163,61 @@ impl<V: Clone + Send + Sync + 'static> Near<V> {
         Period(self.current.load().number())
     }
 
-    /// Joins the read of `key` that is under way, or begins one. Of callers that come at once, one reads.
+    /// Joins the read of `key` that is under way, or begins the one that `read` makes. Callers that come at once
+    /// share one read.
     ///
     /// Where there was a reset since `period`, neither: the caller may have been told before it that changes
     /// are reported, and they are not.
-    pub(crate) fn board(self: &Arc<Self>, key: &str, period: Period) -> Boarding<V> {
+    pub(crate) fn board(
+        self: &Arc<Self>,
+        key: &str,
+        period: Period,
+        read: impl FnOnce(Mark<V>) -> FarRead<V>,
+    ) -> Boarding<V> {
         let begun = clock::now();
-        let marks = self.marks.lock(key);
+        let mut marks = self.marks.lock(key);
         let store = self.current.load_full();
         if store.number() != period.0 {
             return Boarding::Late;
         }
         let of_now = marks.get(key).filter(|pending| pending.store == store.number());
-        if let Some(seats) = of_now.and_then(|pending| pending.seats.as_ref()) {
-            return Boarding::Joined(seats.take());
+        let joinable = of_now.and_then(|pending| pending.joinable.as_ref());
+        if let Some(read) = joinable.and_then(|joinable| joinable.join(begun)) {
+            return Boarding::Joined(read);
         }
         // A read that was completed since the caller looked took its mark away and stored its copy under
         // this lock, as one step.
         let now = self.micros(begun);
-        if let Some(kept) = store.get(key).filter(|kept| now < kept.until) {
+        if let Some(kept) = store.get(key).filter(|kept| kept.is_good(now)) {
             return Boarding::Hit(kept.found(now));
         }
-        let seats = Seats::new();
-        let mark = self.mark(marks, store, key, begun, Some(seats.clone()));
-        Boarding::Led(Flight::new(mark, seats))
+        let (mark, mut pending) = self.mark(store, key, begun);
+        let key = Arc::clone(&mark.key);
+        // Made under the lock and polled later.
+        let read = Read::new(read(mark));
+        pending.joinable = Some(read.joinable(begun));
+        let older = marks.insert(key, pending);
+        drop(marks);
+        drop(older);
+        Boarding::Led(read)
     }
 
-    fn mark(
-        self: &Arc<Self>,
-        mut marks: MutexGuard<'_, Table<V>>,
-        store: Arc<Store<V>>,
-        key: &str,
-        begun: Instant,
-        seats: Option<Seats<V>>,
-    ) -> Mark<V> {
-        let (id, key) = (self.marks.next_id(), Arc::<str>::from(key));
+    fn mark(self: &Arc<Self>, store: Arc<Store<V>>, key: &str, begun: Instant) -> (Mark<V>, Pending<V>) {
+        let id = self.marks.next_id();
         let pending = Pending {
             id,
             store: store.number(),
-            seats,
+            joinable: None,
         };
-        let older = marks.insert(Arc::clone(&key), pending);
-        drop(marks);
-        drop(older);
-        Mark {
+        let mark = Mark {
             near: Arc::clone(self),
             store,
-            key,
+            key: key.into(),
             id,
             begun,
-        }
+            losses: self.trust.losses(),
+        };
+        (mark, pending)
     }
 
     /// Takes the copy of `key` away, and its mark, so that no read that is under way is stored or joined.
@@ -229,6 +250,12 @@ impl<V: Clone + Send + Sync + 'static> Near<V> {
             Invalidation::Keys(keys) => {
                 self.counts.add(Count::Invalidation, keys.len());
                 keys.iter().for_each(|key| self.remove(key));
+            }
+            // Copies with a vouch know by themselves.
+            Invalidation::ConnectionLost | Invalidation::Revoked => {
+                if !self.trust.lose() {
+                    self.reset();
+                }
             }
             // Also what is not known yet.
             _ => self.reset(),
@@ -272,6 +299,11 @@ impl<V: Clone + Send + Sync + 'static> Near<V> {
 }
 
 impl<V: Clone + Send + Sync + 'static> Mark<V> {
+    /// The key that is being read.
+    pub(crate) fn key(&self) -> Arc<str> {
+        Arc::clone(&self.key)
+    }
+
     /// Stores a copy, if nothing took the mark away; whether it did. Nothing is stored either where the
     /// copy's life is over by now, or where it is too large to be kept.
     pub(crate) fn complete(mut self, keep: Keep<V>) -> bool {
@@ -285,9 +317,12 @@ impl<V: Clone + Send + Sync + 'static> Mark<V> {
             far_until: now.saturating_add(left),
             bytes: store::weight(self.key.len(), bytes),
             tracked: found.tracked,
+            vouch: found.vouch,
             value: found.value,
         };
-        let alive = kept.until > now;
+        let vouched = found.vouch.is_none_or(Vouch::holds)
+            && (!found.tracked || self.near.trust.note(found.vouch.is_some(), self.losses));
+        let alive = kept.until > now && vouched;
         let mut marks = self.near.marks.lock(&self.key);
         let mark = self.take(&mut marks);
         let is_it = mark.is_some();
@@ -300,12 +335,25 @@ impl<V: Clone + Send + Sync + 'static> Mark<V> {
         drop(marks);
         drop(mark);
         self.id = GONE;
-        if !(is_it && of_now) {
+        if !(is_it && of_now && vouched) {
             self.near.counts.add(Count::Poisoned, 1);
         }
         let Some(gone) = gone else { return false };
         self.near.counts.add(Count::Eviction, gone.evicted());
         gone.stored()
+    }
+
+    /// Whether an entry with such a value can be kept at all.
+    pub(crate) fn takes(&self, value_len: usize) -> bool {
+        self.near.takes(&self.key, value_len)
+    }
+
+    /// Ends the read: keeps what is to be kept, if anything.
+    pub(crate) fn land(self, keep: Option<Keep<V>>) {
+        match keep {
+            Some(keep) => _ = self.complete(keep),
+            None => drop(self),
+        }
     }
 
     /// Takes it out of the table, if it is there: it may have been taken away.

@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use cache_core::Ttl;
+use cache_core::{Ttl, Vouch};
 use quick_cache::sync::Cache;
 use quick_cache::{DefaultHashBuilder, Lifecycle, OptionsBuilder, Weighter};
 
@@ -56,9 +56,16 @@ pub(super) struct Kept<V> {
     /// What it counts for.
     pub(super) bytes: u32,
     pub(super) tracked: bool,
+    pub(super) vouch: Option<Vouch>,
 }
 
 impl<V> Kept<V> {
+    /// Whether it can be given at `now`.
+    #[inline]
+    pub(super) fn is_good(&self, now: u64) -> bool {
+        now < self.until && self.vouch.is_none_or(Vouch::holds)
+    }
+
     /// The value, and what is left of the far life at `now`, which is before `until`.
     #[inline]
     pub(super) fn found(self, now: u64) -> Found<V> {
@@ -70,6 +77,7 @@ impl<V> Kept<V> {
             value: self.value,
             remaining,
             tracked: self.tracked,
+            vouch: self.vouch,
         }
     }
 }
@@ -223,10 +231,10 @@ impl<V: Clone> Store<V> {
         self.note_removed(self.engine.remove(key))
     }
 
-    /// Takes an entry out that has expired at `now`.
+    /// Takes an entry out that cannot be given at `now`.
     #[cold]
-    pub(super) fn remove_expired(&self, key: &str, now: u64) {
-        drop(self.note_removed(self.engine.remove_if(key, |kept| kept.until <= now)));
+    pub(super) fn remove_bad(&self, key: &str, now: u64) {
+        drop(self.note_removed(self.engine.remove_if(key, |kept| !kept.is_good(now))));
     }
 
     fn note_removed(&self, removed: Option<(Box<str>, Kept<V>)>) -> Option<(Box<str>, Kept<V>)> {

@@ -36,5 +36,6 @@ fn found<V>(value: V) -> Found<V> {
         value,
         remaining: Ttl::Forever,
         tracked: true,
+        vouch: None,
     }
 }

@@ -25,6 +25,7 @@ pub struct RateLimiterConfig {
     pub(super) on_error: OnError,
     pub(super) clock_key: String,
     pub(super) denial_memory: Duration,
+    pub(super) deadline: Duration,
     pub(super) clock: Arc<dyn WallClock>,
 }
 
@@ -47,6 +48,7 @@ impl Default for RateLimiterConfig {
             on_error: OnError::Allow,
             clock_key: "rate-limiter:#clock".into(),
             denial_memory: Duration::from_millis(10),
+            deadline: Duration::from_millis(500),
             clock: Arc::new(SystemClock),
         }
     }
@@ -89,7 +91,15 @@ impl RateLimiterConfigBuilder {
         self
     }
 
-    /// The time of day, asked once for all on a cache: by who makes the clock key. Default: [`SystemClock`].
+    /// How long a call waits for the cache, all its round trips together; then [`on_error`](Self::on_error) decides.
+    /// From 1 ms to 1 hour. Default: 500 milliseconds.
+    pub const fn deadline(mut self, deadline: Duration) -> Self {
+        self.config.deadline = deadline;
+        self
+    }
+
+    /// The time of day. It is asked by the process that makes the clock key, and by one that cannot read it so far.
+    /// Default: [`SystemClock`].
     pub fn clock(mut self, clock: Arc<dyn WallClock>) -> Self {
         self.config.clock = clock;
         self
@@ -107,6 +117,9 @@ impl RateLimiterConfigBuilder {
         })?;
         if self.config.denial_memory > Duration::from_secs(1) {
             return refuse("denial_memory", "takes up to 1 second");
+        }
+        if !(Duration::from_millis(1)..=Duration::from_secs(3_600)).contains(&self.config.deadline) {
+            return refuse("deadline", "takes 1 ms to 1 hour");
         }
         Ok(self.config)
     }
@@ -127,6 +140,10 @@ mod tests {
         assert_eq!(
             refused(RateLimiterConfig::builder().denial_memory(Duration::from_secs(2))),
             "invalid denial_memory: takes up to 1 second"
+        );
+        assert_eq!(
+            refused(RateLimiterConfig::builder().deadline(Duration::ZERO)),
+            "invalid deadline: takes 1 ms to 1 hour"
         );
     }
 }

@@ -17,6 +17,9 @@
 //!   and none where a call of the same subject was denied within the last
 //!   [`denial_memory`](RateLimiterConfigBuilder::denial_memory). Every ten seconds one more, which nobody waits for.
 //!
+//! - **A deadline**: no call waits for the cache for longer than [`deadline`](RateLimiterConfigBuilder::deadline),
+//!   and none waits for another call.
+//!
 //! What becomes of a call where the cache fails is said by [`OnError`]. A call that timed out, or whose future
 //! was dropped, may have been counted.
 //!
@@ -24,7 +27,8 @@
 //!
 //! Counters that were evicted, flushed, or lost by a failover begin anew: up to the limit more is then
 //! allowed in that window. A client that answers reads from replicas adds what these lag behind to what clocks
-//! differ. On a near tier the counter of the window before may be read near: it does not change any more.
+//! differ. A process that could not read the server's clock yet goes by its own: while the one server that has the
+//! clock key is down, and keys of others are counted. On a near tier the counter of the window before may be read near: it does not change any more.
 //!
 //! # Sliding windows
 //!
@@ -44,8 +48,9 @@
 //!
 //! # In the cache
 //!
-//! Beside the subject, at `SUBJECT:{SLOT}:#limit:WINDOW:INDEX` (without the slot where the subject has a brace),
-//! an integer that lives for two windows: the window's length in milliseconds and its number since 1970. So
+//! Beside the subject, in its slot of a cluster, at `SUBJECT:#limit:WINDOW:INDEX` an integer that lives for two
+//! windows: the window's length in milliseconds and its number since 1970. Behind the name of a subject without a
+//! hash tag follow `:#` and three letters or digits that depend on all of it. So
 //! subjects with different windows never meet, those that differ in the limit only share. A pattern that
 //! covers the subject and ends in `*` covers them: to remove them is to forget what was used.
 //!
@@ -79,7 +84,6 @@ mod denials;
 mod quota;
 mod server_clock;
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -94,14 +98,15 @@ use self::counters::{Counters, count};
 use self::denials::Denials;
 use self::quota::{Frame, Used};
 use self::server_clock::ServerClock;
-use crate::beside::prefix_beside;
+use crate::beside::{beside, check_room};
+use crate::within::within;
 
 /// How often a call is tried whose window ended, or that others' costs on their way back got in the way of.
 const TRIES: u32 = 4;
 /// What the life of a counter is longer than it is needed: for clocks that differ, and late answers.
 const SLACK: Duration = Duration::from_secs(10);
-/// `:#limit:`, two numbers and the colon between them.
-const ROOM: usize = 8 + 20 + 1 + 20;
+/// `limit:`, two numbers and the colon between them.
+const ROOM: usize = 6 + 20 + 1 + 20;
 
 /// Allows so much in such a time. See the [module](self) for what is promised.
 ///
@@ -116,6 +121,7 @@ pub struct RateLimiter {
 struct Core {
     client: Arc<dyn CacheClient>,
     on_error: OnError,
+    deadline: Duration,
     clock: Arc<ServerClock>,
     denials: Denials,
     counters: Counters,
@@ -131,7 +137,10 @@ impl RateLimiter {
                     Arc::clone(&client),
                     config.clock_key,
                     config.clock,
+                    // So that a call has time left to count in.
+                    config.deadline / 2,
                 )),
+                deadline: config.deadline,
                 client,
                 on_error: config.on_error,
                 denials: Denials::new(config.denial_memory),
@@ -188,11 +197,9 @@ impl RateLimiter {
     /// Outside of a tokio runtime.
     pub async fn check_cost(&self, subject: &str, quota: &Quota, cost: u64) -> Result<Decision, CacheError> {
         quota.check(cost)?;
-        let mut prefix = prefix_beside(subject, ROOM)?;
-        // Writing to a string cannot fail.
-        let _infallible = write!(prefix, ":#limit:{}:", quota.window().as_millis());
+        check_room(subject, ROOM)?;
         let counters = &self.core.counters;
-        match self.core.decide(&prefix, quota, cost).await {
+        match within(self.core.deadline, self.core.decide(subject, quota, cost)).await {
             Ok(decision) => {
                 count(if decision.allowed {
                     &counters.allowed
@@ -214,19 +221,19 @@ impl RateLimiter {
 }
 
 impl Core {
-    async fn decide(&self, prefix: &str, quota: &Quota, cost: u64) -> Result<Decision, CacheError> {
+    async fn decide(&self, subject: &str, quota: &Quota, cost: u64) -> Result<Decision, CacheError> {
         let mut tries = TRIES;
         loop {
             tries -= 1;
             let frame = quota.frame(self.clock.now().await?);
-            let key = window_key(prefix, frame.index);
+            let key = window_key(subject, quota, frame.index);
             if let Some(used) = self.denials.recall(&key)
                 && !frame.allows(with(used, cost))
             {
                 count(&self.counters.denied_near);
                 return Ok(Decision::denied(&frame, quota, used, cost));
             }
-            let used = self.charge(&key, prefix, &frame, quota, cost).await?;
+            let used = self.charge(&key, subject, &frame, quota, cost).await?;
             let over = self.clock.still().map(|now| quota.frame(now));
             let over = over.is_some_and(|now| now.index != frame.index);
             if frame.allows(used) && (!over || tries == 0) {
@@ -249,7 +256,7 @@ impl Core {
     async fn charge(
         &self,
         key: &str,
-        prefix: &str,
+        subject: &str,
         frame: &Frame,
         quota: &Quota,
         cost: u64,
@@ -259,7 +266,7 @@ impl Core {
             let now = unsigned(charging.await?);
             return Ok(Used { before: 0, now });
         }
-        let previous = window_key(prefix, frame.index.saturating_sub(1));
+        let previous = window_key(subject, quota, frame.index.saturating_sub(1));
         let (charged, before) = futures::join!(charging, self.client.get(&previous));
         let now = unsigned(charged?);
         let before = match before {
@@ -296,12 +303,8 @@ impl Core {
     }
 }
 
-fn window_key(prefix: &str, index: u64) -> String {
-    let mut key = String::with_capacity(prefix.len() + 20);
-    key.push_str(prefix);
-    // Writing to a string cannot fail.
-    let _infallible = write!(key, "{index}");
-    key
+fn window_key(subject: &str, quota: &Quota, index: u64) -> String {
+    beside(subject, &format!("limit:{}:{index}", quota.window().as_millis()))
 }
 
 /// A counter is read until the end of the window after its own.

@@ -3,10 +3,11 @@
 //! The contract has no call that asks a server for its time. But the life of a key is counted by the
 //! server's clock. So there is one key, the anchor, whose life ends at a moment that was agreed on beforehand,
 //! 200 years after 1970: what is left of its life says what time it is. Whoever finds none makes one by
-//! its own clock; from then on all go by the server's. It is asked for every 10 seconds; in between this
-//! process's monotonic clock goes on.
+//! its own clock; from then on all go by the server's. It is asked for every 10 seconds; in between, and while the
+//! server does not answer, this process's monotonic clock goes on.
 //!
-//! Two processes differ by at most half of the round trips of their measurements.
+//! Two processes differ by at most half of the round trips of their measurements, and by what their monotonic clocks
+//! drift apart while the anchor cannot be read: less than a second in an hour.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -15,13 +16,17 @@ use cache_core::clock::{self, Instant};
 use cache_core::{CacheClient, CacheError, Ttl};
 
 use crate::clock::WallClock;
+use crate::shared_task::{Joined, SharedTask};
+use crate::within::within;
 
 /// When the anchor's life ends, counted from 1970. A monotonic clock of 64 bits of nanoseconds holds it.
 const END: Duration = Duration::from_secs(200 * 365 * 24 * 60 * 60);
 /// A measurement that is older is repeated, by the way.
 const FRESH: Duration = Duration::from_secs(10);
-/// One that is older is not gone by: the call waits for a new one.
-const USABLE: Duration = Duration::from_secs(60);
+/// One that is older is replaced by a newer one, however good it was.
+const COMPARABLE: Duration = Duration::from_secs(60);
+/// How long nothing is measured after a measurement that failed.
+const REST: Duration = Duration::from_secs(1);
 /// How far, at most, two good clocks differ after a second.
 const DRIFT: f64 = 200e-6;
 
@@ -30,9 +35,12 @@ pub(super) struct ServerClock {
     client: Arc<dyn CacheClient>,
     anchor: String,
     wall: Arc<dyn WallClock>,
+    /// How long a call waits for a measurement, and how long one may take.
+    patience: Duration,
     last: Mutex<Option<Reading>>,
-    /// Held by whoever measures.
-    measuring: tokio::sync::Mutex<()>,
+    /// When the last measurement began that failed.
+    failed: Mutex<Option<Instant>>,
+    measuring: SharedTask<Result<Reading, CacheError>>,
 }
 
 /// What the server's clock showed.
@@ -75,51 +83,90 @@ impl Reading {
 }
 
 impl ServerClock {
-    pub(super) fn new(client: Arc<dyn CacheClient>, anchor: String, wall: Arc<dyn WallClock>) -> Self {
+    pub(super) fn new(
+        client: Arc<dyn CacheClient>,
+        anchor: String,
+        wall: Arc<dyn WallClock>,
+        patience: Duration,
+    ) -> Self {
         Self {
             client,
             anchor,
             wall,
+            patience,
             last: Mutex::default(),
-            measuring: tokio::sync::Mutex::default(),
+            failed: Mutex::default(),
+            measuring: SharedTask::default(),
         }
     }
 
-    /// The time, measured first if need be. A measurement that is only getting old is repeated in a task of
-    /// its own, and this call does not wait for it.
+    /// The time. Only the first call waits for a measurement; a later one goes by the last reading, however old,
+    /// and has it measured again in a task.
+    ///
+    /// While there is none, because the anchor's server does not answer, it is the time of this process: keys of other
+    /// servers are still counted. What the server does not take for an answer is an error.
     pub(super) async fn now(self: &Arc<Self>) -> Result<Duration, CacheError> {
-        match self.last().filter(|last| last.age() < USABLE) {
-            Some(last) => {
-                if last.age() >= FRESH && self.measuring.try_lock().is_ok() {
-                    let this = Arc::clone(self);
-                    // Where it fails, a later call tries again; one that comes too late hears of it.
-                    tokio::spawn(async move { this.measured(FRESH).await.map(drop) });
-                }
-                Ok(last.now())
+        if let Some(last) = self.last() {
+            if last.age() >= FRESH && !self.failed_a_moment_ago() {
+                drop(self.measurement());
             }
-            None => self.measured(USABLE).await,
+            return Ok(last.now());
         }
+        if self.failed_a_moment_ago() {
+            return Ok(self.wall.since_epoch());
+        }
+        let measured = tokio::time::timeout(self.patience, self.measurement().result()).await;
+        match measured {
+            Ok(Some(Ok(reading))) => Ok(reading.now()),
+            Ok(Some(Err(error))) if !error.is_transient() => Err(error),
+            _ => {
+                self.note_failure();
+                Ok(self.wall.since_epoch())
+            }
+        }
+    }
+
+    fn measurement(self: &Arc<Self>) -> Joined<Result<Reading, CacheError>> {
+        self.measuring.join(|| {
+            let this = Arc::clone(self);
+            async move {
+                let measured = within(this.patience, this.measure()).await;
+                match &measured {
+                    Ok(newer) => this.keep(*newer),
+                    Err(_) => this.note_failure(),
+                }
+                measured
+            }
+        })
+    }
+
+    fn keep(&self, newer: Reading) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = Some(match *last {
+            Some(last) if last.age() < COMPARABLE => last.or_newer(newer),
+            _ => newer,
+        });
+    }
+
+    fn note_failure(&self) {
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        if failed.is_none_or(|at| clock::now().saturating_duration_since(at) >= REST * 10) {
+            tracing::warn!(
+                "the clock of the rate limiter cannot be read from the cache; it goes by the last reading, or by \
+                 this process's own clock"
+            );
+        }
+        *failed = Some(clock::now());
+    }
+
+    fn failed_a_moment_ago(&self) -> bool {
+        let failed = *self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        failed.is_some_and(|at| clock::now().saturating_duration_since(at) < REST)
     }
 
     /// The time by the last measurement, whatever its age; for those who have asked before.
     pub(super) fn still(&self) -> Option<Duration> {
         self.last().map(|last| last.now())
-    }
-
-    /// Measures, unless somebody else has just done so: one at a time.
-    async fn measured(&self, oldest: Duration) -> Result<Duration, CacheError> {
-        let _turn = self.measuring.lock().await;
-        if let Some(last) = self.last().filter(|last| last.age() < oldest) {
-            return Ok(last.now());
-        }
-        let newer = self.measure().await?;
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let best = match *last {
-            Some(last) if last.age() < USABLE => last.or_newer(newer),
-            _ => newer,
-        };
-        *last = Some(best);
-        Ok(best.now())
     }
 
     async fn measure(&self) -> Result<Reading, CacheError> {

@@ -11,6 +11,8 @@ pub(super) struct Budget {
     left: Duration,
     /// What ended it before its time.
     failure: Option<CacheError>,
+    /// What operations took so far.
+    taken: Duration,
 }
 
 impl Budget {
@@ -19,6 +21,7 @@ impl Budget {
             whole,
             left: whole,
             failure: None,
+            taken: Duration::ZERO,
         }
     }
 
@@ -38,6 +41,23 @@ impl Budget {
         operation: impl Future<Output = Result<T, CacheError>>,
     ) -> Result<T, CacheError> {
         self.run(self.left / 2, operation).await
+    }
+
+    /// Half of what is left, for operations whose failing says nothing about others. What they took is
+    /// [counted in](Self::repaid) afterwards.
+    pub(super) fn lend(&self) -> Self {
+        Self {
+            whole: self.whole,
+            left: self.left / 2,
+            failure: self.failure.clone(),
+            taken: Duration::ZERO,
+        }
+    }
+
+    /// Counts in what `lent` took. That it failed is not counted.
+    pub(super) fn repaid(&mut self, lent: &Self) {
+        self.left = self.left.saturating_sub(lent.taken);
+        self.taken += lent.taken;
     }
 
     /// Counts in what was spent of a copy of this at the same time: no more is left than of the copy.
@@ -65,7 +85,9 @@ impl Budget {
                 stage: Stage::Call,
                 after: limit,
             }));
-        self.left = self.left.saturating_sub(clock::now() - begun);
+        let took = clock::now() - begun;
+        self.left = self.left.saturating_sub(took);
+        self.taken += took;
         if let Err(error) = &result
             && !error.is_miss()
             && error.outcome() == Outcome::NotApplied

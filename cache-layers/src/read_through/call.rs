@@ -8,6 +8,7 @@ use bytes::Bytes;
 use cache_core::clock::{self, Instant};
 use cache_core::{Entry, Ttl};
 use tokio::task::consume_budget;
+use tracing::Instrument as _;
 
 use super::budget::Budget;
 use super::core::{Core, Payload, check};
@@ -84,7 +85,7 @@ impl<V: Payload> Core<V> {
         }
     }
 
-    pub(super) async fn look(&self, key: &str, budget: &mut Budget) -> Look<V> {
+    pub(super) async fn look(self: &Arc<Self>, key: &str, budget: &mut Budget) -> Look<V> {
         if let Some(tier) = &self.near {
             match self.read_near(tier, key, budget).await {
                 Ok(Some(known)) => return self.judge(key, known),
@@ -131,7 +132,7 @@ impl<V: Payload> Core<V> {
     pub(super) fn refresh(self: &Arc<Self>, key: &str, known: Known<V>, source: Source<V>) {
         if let Boarding::Led(flight, _) = self.flights.board(key, Purpose::Refresh, None) {
             let core = Arc::clone(self);
-            tokio::spawn(Journey { core, flight, source }.refresh(known));
+            tokio::spawn(Journey { core, flight, source }.refresh(known).in_current_span());
         }
     }
 
@@ -148,8 +149,9 @@ impl<V: Payload> Core<V> {
             match self.flights.board(key, Purpose::Load, stale.clone()) {
                 Boarding::Led(flight, seat) => {
                     let core = Arc::clone(self);
-                    tokio::spawn(Journey { core, flight, source }.load(budget));
-                    let result = self.wait(seat, stale, patience).await;
+                    let journey = Journey { core, flight, source }.load(budget);
+                    tokio::spawn(journey.in_current_span());
+                    let result = self.wait(seat, stale, patience, true).await;
                     return result.unwrap_or(Err(ReadError::Aborted));
                 }
                 Boarding::Joined(seat) => {
@@ -180,15 +182,16 @@ impl<V: Payload> Core<V> {
         patience: Patience,
     ) -> Option<Result<Answer<V>, ReadError>> {
         self.note(&ReadThroughEvent::Joined);
-        self.wait(seat, stale, patience).await
+        self.wait(seat, stale, patience, false).await
     }
 
-    /// What a flight brings; `None` where it decided nothing.
+    /// What a flight brings; `None` where it decided nothing for this caller, who may have led it.
     pub(super) async fn wait(
         &self,
         mut seat: Seat<V>,
         mut stale: Option<Known<V>>,
         patience: Patience,
+        led: bool,
     ) -> Option<Result<Answer<V>, ReadError>> {
         let Ok(_waiting) = Waiting::for_flight(seat.id) else {
             return Some(Err(ReadError::Reentered));
@@ -199,6 +202,7 @@ impl<V: Payload> Core<V> {
             match progress.outcome {
                 Some(Outcome::Answer(Ok(answer))) => return Some(Ok(answer)),
                 Some(Outcome::Answer(Err(error))) => return Some(self.instead(stale, error)),
+                Some(Outcome::Own(error)) => return led.then(|| self.instead(stale, error)),
                 Some(Outcome::Hit(known)) => return Some(Ok(self.hit(&known))),
                 Some(Outcome::Again) => return None,
                 None => {}

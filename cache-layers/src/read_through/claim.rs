@@ -4,11 +4,12 @@
 //! Not in here: how it came to it (`prepare.rs`).
 
 use bytes::Bytes;
+use cache_core::Ttl;
 
 use super::budget::Budget;
 use super::core::{Core, Payload};
 use super::events::ReadThroughEvent;
-use super::lease::Lease;
+use super::lease::{Lease, hold_key};
 use super::loaded::Loaded;
 
 /// What a load may count on.
@@ -17,6 +18,16 @@ pub(super) struct Claim {
     /// The lease is known to be ours.
     pub(super) held: bool,
     pub(super) base: Option<Base>,
+    /// A load of this key was not to be stored a moment ago: nobody queues for the lease.
+    passing: bool,
+}
+
+/// What a failed load keeps the fleet from trying for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hold {
+    Nothing,
+    Refreshes,
+    Loads,
 }
 
 /// The entry that the loaded value may replace.
@@ -27,11 +38,26 @@ pub(super) struct Base {
 }
 
 impl Claim {
-    pub(super) const fn without_anything() -> Self {
+    pub(super) const fn of(lease: Option<Lease>, held: bool, base: Option<Base>) -> Self {
         Self {
-            lease: None,
+            lease,
+            held,
+            base,
+            passing: false,
+        }
+    }
+
+    pub(super) const fn without_anything() -> Self {
+        Self::of(None, false, None)
+    }
+
+    /// The right to load what is most likely not stored, beside others who do.
+    pub(super) const fn passing(lease: Lease) -> Self {
+        Self {
+            lease: Some(lease),
             held: false,
             base: None,
+            passing: true,
         }
     }
 
@@ -62,15 +88,18 @@ impl Claim {
         let _written = core.writing(&keys);
         let mut budget = core.budget();
         let mut stored = false;
-        if let Some(base) = &self.base
-            && let Some((entry, life)) = core.entry(key, loaded, created_ms)
-        {
+        let entry = core.entry(key, loaded, created_ms);
+        let storable = entry.is_some();
+        if let (Some(base), Some((entry, life))) = (&self.base, entry) {
             // A sign is a fence by itself: whoever took the lease meanwhile has replaced it before loading, or
             // will find the value. A cache that cannot say leaves the decision to the comparison.
             let owner = match self.lease.as_ref().filter(|_| self.held && !base.ours) {
-                Some(lease) => core
-                    .noted(lease.confirm(&*core.client, &mut budget).await)
-                    .unwrap_or(true),
+                Some(lease) => {
+                    let mut lent = budget.lend();
+                    let confirmed = core.noted(lease.confirm(&*core.client, &mut lent).await);
+                    budget.repaid(&lent);
+                    confirmed.unwrap_or(true)
+                }
                 None => true,
             };
             let set = async {
@@ -89,22 +118,45 @@ impl Claim {
         if !stored {
             self.clean(core, key, &mut budget).await;
         }
-        self.release(core, &mut budget).await;
+        self.leave(core, storable, &mut core.budget()).await;
+    }
+
+    /// Gives the lease back, or leaves behind in its place that nobody need queue for it.
+    async fn leave<V: Payload>(&self, core: &Core<V>, storable: bool, budget: &mut Budget) {
+        let (Some(lease), life) = (&self.lease, core.config.hit_for_miss) else {
+            return;
+        };
+        let client = &*core.client;
+        let left = match (storable, self.passing) {
+            (true, true) => lease.end_passing(client, budget).await,
+            (false, true) => lease.keep_passing(client, budget, life).await,
+            (false, false) if self.held => lease.leave_passing(client, budget, life).await,
+            _ => return self.release(core, budget).await,
+        };
+        // What cannot be left behind, or taken away, expires.
+        let _expires = core.noted(left);
     }
 
     /// Ends a load that failed, or that nobody wanted any more.
-    pub(super) async fn fail<V: Payload>(self, core: &Core<V>, key: &str, given_up: bool) {
+    pub(super) async fn fail<V: Payload>(self, core: &Core<V>, key: &str, hold: Hold) {
+        self.clean(core, key, &mut core.budget()).await;
+        // Whether the sign could be taken away says nothing about the lease.
         let mut budget = core.budget();
-        self.clean(core, key, &mut budget).await;
-        if given_up {
-            return self.release(core, &mut budget).await;
-        }
-        if let Some(lease) = &self.lease {
-            let hold = core.config.failure_hold;
-            let left = lease.leave_failed(&*core.client, &mut budget, hold).await;
+        let Some(lease) = &self.lease else { return };
+        let time = core.config.failure_hold;
+        if hold == Hold::Loads && !self.passing {
+            let left = lease.leave_failed(&*core.client, &mut budget, time).await;
             // A lease that cannot be marked expires.
             let _expires = core.noted(left);
+            return;
         }
+        if hold == Hold::Refreshes && !time.is_zero() {
+            let hold = hold_key(key);
+            let held = core.client.set(&hold, "1 refresh".into(), Ttl::After(time));
+            // Without it other processes try, too.
+            let _unheld = core.noted(budget.spend(held).await);
+        }
+        self.release(core, &mut budget).await;
     }
 
     /// Takes away the sign of this load, if it still stands.

@@ -37,6 +37,7 @@ pub struct ReadThroughConfig {
     pub(super) cache_deadline: Duration,
     pub(super) coordination: Coordination,
     pub(super) failure_hold: Duration,
+    pub(super) hit_for_miss: Duration,
     pub(super) abandoned: Abandoned,
     pub(super) max_payload: usize,
     pub(super) clock: Arc<dyn WallClock>,
@@ -99,6 +100,7 @@ impl Default for ReadThroughConfig {
                 lease: Duration::from_secs(10),
             },
             failure_hold: Duration::from_secs(10),
+            hit_for_miss: Duration::from_secs(10),
             abandoned: Abandoned::Finish,
             max_payload: 1024 * 1024,
             clock: Arc::new(SystemClock),
@@ -206,10 +208,20 @@ impl ReadThroughConfigBuilder {
     }
 
     /// How long nobody in the fleet tries again after a failed load: callers get the stale value, or
-    /// [`ReadError::HeldBack`](super::ReadError::HeldBack). Zero: the next call tries. Without a fleet it
+    /// [`ReadError::HeldBack`](super::ReadError::HeldBack). After a refresh ahead of expiry that failed, nobody
+    /// refreshes for that long, and loads are tried. Zero: the next call tries. Without a fleet it
     /// has no meaning. Default: 10 seconds.
     pub const fn failure_hold(mut self, hold: Duration) -> Self {
         self.config.failure_hold = hold;
+        self
+    }
+
+    /// How long after a load whose result may not be stored (too large, [not
+    /// stored](super::Loaded::not_stored)) the processes of the fleet load the key without waiting for each other;
+    /// each such load begins the time anew. Zero: they always load one after the other. Without a fleet it has no
+    /// meaning. Default: 10 seconds.
+    pub const fn hit_for_miss(mut self, time: Duration) -> Self {
+        self.config.hit_for_miss = time;
         self
     }
 
@@ -253,6 +265,7 @@ impl ReadThroughConfigBuilder {
             ("stale_limit", config.stale_limit.max(LEAST)),
             ("retry_after", config.retry_after.max(LEAST)),
             ("failure_hold", config.failure_hold.max(LEAST)),
+            ("hit_for_miss", config.hit_for_miss.max(LEAST)),
             ("soft_timeout", config.soft_timeout.unwrap_or(LEAST)),
         ];
         for (argument, span) in spans {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cache_core::{CacheClient, CacheError, Entry, MAX_KEY_LEN, Ttl, check_key};
+use cache_core::{CacheClient, CacheError, Entry, Ttl};
 
 use super::budget::Budget;
 use super::clock::millis;
@@ -15,11 +15,12 @@ use super::events::{Counters, ReadThroughEvent};
 use super::flights::Flights;
 use super::found::{Found, Known, Stored};
 use super::holds::Holds;
-use super::lease::{SUFFIX, lease_key};
+use super::lease::{WORD, hold_key, lease_key};
 use super::loaded::Loaded;
 use super::near::{NearTier, Written};
-use super::wakes::Wakes;
-use crate::near::{Boarding, Count, Found as NearFound};
+use crate::beside::check_room;
+use crate::near::{Boarding, Count, FarRead, Found as NearFound, Mark};
+use crate::wakes::Wakes;
 
 /// What is handed around: bytes, or a value behind an `Arc`.
 pub(super) trait Payload: Clone + Send + Sync + 'static {}
@@ -50,7 +51,7 @@ impl<V: Payload> Core<V> {
     ) -> Arc<Self> {
         Arc::new(Self {
             near,
-            wakes: Wakes::new(&client),
+            wakes: Wakes::new(Arc::clone(&client)),
             client,
             config,
             form,
@@ -84,8 +85,8 @@ impl<V: Payload> Core<V> {
     }
 
     /// The near tier, where there is one and something read now may be kept in it.
-    pub(super) fn open_near(&self) -> Option<&NearTier<V>> {
-        self.near.as_deref().filter(|tier| tier.is_open())
+    pub(super) fn open_near(&self) -> Option<&Arc<NearTier<V>>> {
+        self.near.as_ref().filter(|tier| tier.is_open())
     }
 
     /// To be held while one of `keys` is written.
@@ -115,8 +116,8 @@ impl<V: Payload> Core<V> {
     /// The value under `key` by way of the near tier: one far read for all who want it now, which is kept.
     /// What is no value is a miss. `None` where nothing may be kept, and the caller reads for itself.
     pub(super) async fn read_near(
-        &self,
-        tier: &NearTier<V>,
+        self: &Arc<Self>,
+        tier: &Arc<NearTier<V>>,
         key: &str,
         budget: &mut Budget,
     ) -> Result<Option<Known<V>>, CacheError> {
@@ -128,40 +129,50 @@ impl<V: Payload> Core<V> {
                 counts.add(Count::Miss, 1);
                 return Ok(None);
             }
-            match tier.near.board(key, period) {
+            match tier.near.board(key, period, |mark| self.far_read(tier, mark)) {
                 Boarding::Late => {}
                 Boarding::Hit(found) => {
                     counts.add(Count::Hit, 1);
                     return Ok(Some(found.value));
                 }
-                Boarding::Joined(seat) => {
-                    let landed = async { seat.landed().await.transpose() };
-                    if let Some(found) = budget.spend(landed).await? {
-                        counts.add(Count::Joined, 1);
-                        return Ok(Some(found.value));
-                    }
+                Boarding::Joined(read) => {
+                    let found = budget.spend(read).await?;
+                    counts.add(Count::Joined, 1);
+                    return Ok(Some(found.value));
                 }
-                Boarding::Led(flight) => {
+                Boarding::Led(read) => {
                     counts.add(Count::Miss, 1);
-                    let read = self.noted(budget.spend(self.client.get_entry(key)).await);
-                    let (answer, keep) = match read.map(|entry| self.found(key, entry)) {
-                        Ok(Found::Value(stored, known)) => {
-                            let keep = tier.keep(key, &stored, &known);
-                            let found = NearFound {
-                                value: known,
-                                remaining: stored.remaining,
-                                tracked: stored.tracked,
-                            };
-                            (Ok(found), keep)
-                        }
-                        Ok(_) => (Err(CacheError::Miss), None),
-                        Err(error) => (Err(error), None),
-                    };
-                    flight.land(&answer, keep);
-                    return answer.map(|found| Some(found.value));
+                    let found = self.noted(budget.spend(read).await)?;
+                    return Ok(Some(found.value));
                 }
             }
         }
+    }
+
+    /// Reads the key of `mark`, and keeps what may be kept. It belongs to all who want the key; each of them waits
+    /// within a budget of its own.
+    fn far_read(self: &Arc<Self>, tier: &Arc<NearTier<V>>, mark: Mark<Known<V>>) -> FarRead<Known<V>> {
+        let (core, tier) = (Arc::clone(self), Arc::clone(tier));
+        Box::pin(async move {
+            let key = mark.key();
+            let read = core.client.get_entry(&key).await;
+            let (answer, keep) = match read.map(|entry| core.found(&key, entry)) {
+                Ok(Found::Value(stored, known)) => {
+                    let keep = tier.keep(&key, &stored, &known);
+                    let found = NearFound {
+                        value: known,
+                        remaining: stored.remaining,
+                        tracked: stored.tracked,
+                        vouch: stored.vouch,
+                    };
+                    (Ok(found), keep)
+                }
+                Ok(_) => (Err(CacheError::Miss), None),
+                Err(error) => (Err(error), None),
+            };
+            mark.land(keep);
+            answer
+        })
     }
 
     /// What an entry is.
@@ -170,6 +181,7 @@ impl<V: Payload> Core<V> {
             raw: entry.value,
             remaining: entry.remaining,
             tracked: entry.tracked,
+            vouch: entry.vouch,
         };
         let Some(envelope) = Envelope::decode(key, &stored.raw) else {
             return Found::Foreign(stored);
@@ -268,16 +280,22 @@ impl<V: Payload> Core<V> {
         self.client.set(key, entry, life).await
     }
 
-    /// Deletes values, with their leases: what failed before says nothing about what comes now.
+    /// Deletes values, and then their leases: what failed before says nothing about what comes now.
+    ///
+    /// The values decide about the result. A lease that cannot be deleted expires.
     pub(super) async fn invalidate(&self, keys: &[&str]) -> Result<(), CacheError> {
         keys.iter().try_for_each(|key| check(key))?;
         keys.iter().for_each(|key| self.forget(key));
-        let leases: Vec<String> = keys.iter().map(|key| lease_key(key)).collect();
-        let leases = leases.iter().map(String::as_str);
-        let all: Vec<&str> = keys.iter().copied().chain(leases).collect();
+        let leases = keys.iter().flat_map(|key| [lease_key(key), hold_key(key)]);
+        let leases: Vec<String> = leases.collect();
+        let leases: Vec<&str> = leases.iter().map(String::as_str).collect();
         let _written = self.writing(keys);
-        self.client.del(&all).await?;
-        Ok(())
+        // Asked for in this order, and without a round trip more than the values alone take.
+        let mut budget = self.budget();
+        let leases = budget.spend(self.client.del(&leases));
+        let (values, leases) = futures::join!(self.client.del(keys), leases);
+        let _expire = self.noted(leases);
+        values.map(drop)
     }
 
     /// What this process knows about a key is over.
@@ -290,15 +308,7 @@ impl<V: Payload> Core<V> {
 
 /// A key that leaves room for its lease's.
 pub(super) fn check(key: &str) -> Result<(), CacheError> {
-    check_key(key)?;
-    let most = MAX_KEY_LEN - SUFFIX.len();
-    if key.len() > most {
-        return Err(CacheError::InvalidInput {
-            argument: "key",
-            reason: format!("{} bytes long; here a key has at most {most}", key.len()).into(),
-        });
-    }
-    Ok(())
+    check_room(key, WORD.len())
 }
 
 /// Why a value cannot be stored.

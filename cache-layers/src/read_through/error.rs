@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use cache_core::CacheError;
 
+use super::load_error::{Concerns, LoadError};
+
 /// A loader's own error, shared by all who waited for the load.
 pub type LoadFailure = Arc<dyn Error + Send + Sync + 'static>;
 
@@ -62,12 +64,24 @@ impl ReadError {
         Self::Load(LoadFailure::from(error.into()))
     }
 
-    /// The loader's own error, where it is an `E`.
+    /// The loader's own error, where it is an `E`; also inside a [`LoadError`].
     #[must_use]
     pub fn load_error<E: Error + 'static>(&self) -> Option<&E> {
         match self {
-            Self::Load(failure) => failure.downcast_ref(),
+            Self::Load(failure) => failure.downcast_ref().or_else(|| {
+                let marked: &LoadError = failure.downcast_ref()?;
+                marked.inner()
+            }),
             _ => None,
         }
+    }
+
+    /// Whom it concerns.
+    pub(super) fn concerns(&self) -> Concerns {
+        let marked = match self {
+            Self::Load(failure) => failure.downcast_ref::<LoadError>(),
+            _ => None,
+        };
+        marked.map_or(Concerns::Key, LoadError::concerns)
     }
 }

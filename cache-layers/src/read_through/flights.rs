@@ -39,6 +39,8 @@ pub(super) struct Progress<V> {
 #[derive(Clone)]
 pub(super) enum Outcome<V> {
     Answer(Result<Answer<V>, ReadError>),
+    /// It failed with an error that concerns only the caller who began it; others have to ask again.
+    Own(ReadError),
     /// A fresh entry was found in the cache, nothing had to be loaded.
     Hit(Known<V>),
     /// Nothing was decided; who waits has to ask again.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use cache_core::Ttl;
+use cache_core::{Ttl, Vouch};
 
 use super::clock::millis;
 use super::config::{ReadThroughConfig, RefreshAhead};
@@ -27,6 +27,7 @@ pub(super) struct Stored {
     pub(super) remaining: Ttl,
     /// Whether a change will be heard of.
     pub(super) tracked: bool,
+    pub(super) vouch: Option<Vouch>,
 }
 
 /// A value or "there is none", with its times.

@@ -11,7 +11,7 @@ use cache_core::clock;
 use futures::FutureExt as _;
 
 use super::budget::Budget;
-use super::claim::Claim;
+use super::claim::{Claim, Hold};
 use super::clock::millis;
 use super::config::Abandoned;
 use super::core::{Core, Payload};
@@ -19,6 +19,7 @@ use super::error::ReadError;
 use super::events::{LoadOutcome, ReadThroughEvent};
 use super::flights::{Flight, Outcome, Purpose};
 use super::found::Known;
+use super::load_error::Concerns;
 use super::loaded::{Answer, Freshness, Loaded};
 use super::prepare::Preparation;
 use super::source::Source;
@@ -89,13 +90,24 @@ impl<V: Payload> Journey<V> {
                 }
             }
             Err(error) => {
-                let given_up = matches!(error, ReadError::Aborted);
-                if !given_up {
+                let concerns = error.concerns();
+                let hold = match concerns {
+                    _ if matches!(error, ReadError::Aborted) => Hold::Nothing,
+                    Concerns::Key if refresh => Hold::Refreshes,
+                    Concerns::Key => Hold::Loads,
+                    Concerns::KeyNow | Concerns::Caller => Hold::Nothing,
+                };
+                if hold == Hold::Loads {
                     core.load_holds.hold(&flight.key, core.config.retry_after);
+                }
+                if hold != Hold::Nothing {
                     core.refresh_holds.hold(&flight.key, core.config.retry_after);
                 }
-                flight.decide(Outcome::Answer(Err(error)));
-                claim.fail(&core, &flight.key, given_up).await;
+                flight.decide(match concerns {
+                    Concerns::Caller => Outcome::Own(error),
+                    _ => Outcome::Answer(Err(error)),
+                });
+                claim.fail(&core, &flight.key, hold).await;
             }
         }
     }

@@ -5,9 +5,14 @@
 //!
 //! # Layout
 //!
-//! The lease of `KEY` is at `KEY:#lease`, which is no key of a [`Keyspace`](cache_core::Keyspace). It is
-//! text: `1 loading ` or `1 failed ` and the 32 hex digits of its owner. "Failed" is a lease that its owner
-//! leaves behind, so that nobody tries again before it expires.
+//! The lease of `KEY` is beside it as `lease`, in the same slot of a cluster (see `beside.rs`): at `KEY:#lease` if
+//! the key has a hash tag, else at `KEY:#lease:#abc`. That is no key of a [`Keyspace`](cache_core::Keyspace). It is
+//! text: `1 loading ` or `1 failed ` and the 32 hex digits of its owner, or `1 passing`. "Failed" is a lease that its
+//! owner leaves behind, so that nobody tries again before it expires. "Passing" is left behind after a load whose
+//! result was not to be stored: until it expires all load at once, and none waits for another.
+//!
+//! Beside it, as `hold`, is the sign that a refresh ahead of expiry failed: nobody refreshes before it expires. A
+//! load that callers wait for does not look at it.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -16,11 +21,15 @@ use bytes::Bytes;
 use cache_core::{CacheClient, CacheError, Outcome, Ttl};
 
 use super::budget::Budget;
+use crate::beside::beside;
 
 const LOADING: &str = "1 loading ";
 const FAILED: &str = "1 failed ";
-/// What the key of a lease is longer than that of its value.
-pub(super) const SUFFIX: &str = ":#lease";
+const PASSING: &str = "1 passing";
+/// What the sign of a failed refresh is called beside the value.
+const HOLD: &str = "hold";
+/// What a lease is called beside its value.
+pub(super) const WORD: &str = "lease";
 
 /// One flight's claim on a lease.
 #[derive(Debug)]
@@ -50,6 +59,8 @@ pub(super) enum Holder {
         left: Duration,
         tracked: bool,
     },
+    /// Nobody, and nobody need have it: what is loaded is not stored.
+    Passing,
     /// Somebody who failed; what is left of the time in which nobody tries.
     Failed(Duration),
 }
@@ -111,6 +122,8 @@ impl Lease {
         };
         Ok(if entry.value.starts_with(FAILED.as_bytes()) {
             Holder::Failed(left)
+        } else if entry.value.starts_with(PASSING.as_bytes()) {
+            Holder::Passing
         } else {
             Holder::Loading {
                 left,
@@ -176,6 +189,44 @@ impl Lease {
             .await
     }
 
+    /// Leaves behind, if it is ours, that nobody need wait for it.
+    pub(super) async fn leave_passing(
+        &self,
+        client: &dyn CacheClient,
+        budget: &mut Budget,
+        life: Duration,
+    ) -> Result<bool, CacheError> {
+        if life.is_zero() {
+            return self.release(client, budget).await;
+        }
+        let mine = self.text(LOADING);
+        budget
+            .spend(client.compare_and_set(&self.key, &mine, PASSING.into(), Ttl::After(life)))
+            .await
+    }
+
+    /// Lets it say for longer that nobody need wait for it.
+    pub(super) async fn keep_passing(
+        &self,
+        client: &dyn CacheClient,
+        budget: &mut Budget,
+        life: Duration,
+    ) -> Result<bool, CacheError> {
+        let kept = client.compare_and_set(&self.key, PASSING.as_bytes(), PASSING.into(), Ttl::After(life));
+        budget.spend(kept).await
+    }
+
+    /// From now on the load of one is waited for again.
+    pub(super) async fn end_passing(
+        &self,
+        client: &dyn CacheClient,
+        budget: &mut Budget,
+    ) -> Result<bool, CacheError> {
+        budget
+            .spend(client.compare_and_delete(&self.key, PASSING.as_bytes()))
+            .await
+    }
+
     fn text(&self, state: &str) -> Bytes {
         let mut text = String::with_capacity(state.len() + 32);
         text.push_str(state);
@@ -187,14 +238,19 @@ impl Lease {
     }
 }
 
+/// Where it says that a refresh of `key` failed.
+pub(super) fn hold_key(key: &str) -> String {
+    beside(key, HOLD)
+}
+
 /// Where the lease of `key` is.
 pub(super) fn lease_key(key: &str) -> String {
-    [key, SUFFIX].concat()
+    beside(key, WORD)
 }
 
 #[cfg(test)]
 mod tests {
-    use cache_core::{CacheClientExt, Keyspace, MemoryCache};
+    use cache_core::{CacheClientExt, MemoryCache};
 
     use super::*;
 
@@ -207,9 +263,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_lease_is_text_that_names_its_owner() {
         let cache = MemoryCache::default();
-        let lease = Lease::new("user:7", [0xA5; 16], LIFE);
+        let lease = Lease::new("{user}:7", [0xA5; 16], LIFE);
         assert!(matches!(lease.take(&cache, &mut budget()).await, Taken::Held));
-        let text = || cache.find_string("user:7:#lease");
+        let text = || cache.find_string("{user}:7:#lease");
         let owner = "a5".repeat(16);
         assert_eq!(text().await.unwrap(), Some(format!("1 loading {owner}")));
         assert!(lease.leave_failed(&cache, &mut budget(), LIFE).await.unwrap());
@@ -225,7 +281,7 @@ mod tests {
         let cache = MemoryCache::default();
         let lease = Lease::new("k", [1; 16], LIFE);
         assert!(matches!(lease.take(&cache, &mut budget()).await, Taken::Held));
-        let left = async || cache.ttl("k:#lease").await.unwrap();
+        let left = async || cache.ttl(lease.key()).await.unwrap();
         tokio::time::advance(LIFE / 2).await;
         assert!(lease.confirm(&cache, &mut budget()).await.unwrap());
         assert_eq!(left().await, Ttl::After(LIFE / 2), "nobody was woken by a change");
@@ -238,13 +294,6 @@ mod tests {
             "nobody has it"
         );
         assert_eq!(left().await, Ttl::After(LIFE));
-    }
-
-    #[test]
-    fn no_keyspace_makes_the_key_of_a_lease() {
-        let keys = Keyspace::new("service").unwrap();
-        assert!(!keys.key(["user", "#lease"]).ends_with(SUFFIX));
-        assert!(!keys.key(["user:#lease"]).ends_with(SUFFIX));
     }
 
     #[tokio::test(start_paused = true)]

@@ -70,7 +70,7 @@ impl<V: Payload> Core<V> {
     }
 
     /// A look at each of the keys, all at once.
-    async fn look_many(&self, keys: &[&str], budget: &mut Budget) -> Vec<Look<V>> {
+    async fn look_many(self: &Arc<Self>, keys: &[&str], budget: &mut Budget) -> Vec<Look<V>> {
         if let Some(tier) = self.open_near() {
             // One by one, since only such reads can be kept: the client sends them together.
             let looks = keys.iter().map(|key| {

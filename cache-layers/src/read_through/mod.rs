@@ -24,7 +24,10 @@
 //! - **Stale is bounded**: by [`stale_limit`](ReadThroughConfigBuilder::stale_limit), and each
 //!   [`Answer`] says whether it is stale.
 //! - **Errors are not cached**, but after one nobody in the fleet tries again for
-//!   [`failure_hold`](ReadThroughConfigBuilder::failure_hold).
+//!   [`failure_hold`](ReadThroughConfigBuilder::failure_hold). A loader that knows better says so by a
+//!   [`LoadError`]. A refresh ahead of expiry that fails holds back refreshes, and no load that callers wait for.
+//! - **What may not be stored is not waited for.** After such a load the others in the fleet load at once and side by
+//!   side, for [`hit_for_miss`](ReadThroughConfigBuilder::hit_for_miss).
 //!
 //! # What is not
 //!
@@ -42,7 +45,12 @@
 //! # In the cache
 //!
 //! Under the key stands an [envelope](self#envelope); while a missing value is loaded, a sign that says so.
-//! Beside it, at `KEY:#lease`, the lease. A pattern that covers the key and ends in `*` covers both.
+//! Beside it, in the same slot of a cluster, the lease: at `KEY:#lease` if the key has a hash tag, else at
+//! `KEY:#lease:#abc` with three letters or digits that depend on the key. A pattern that covers the key and ends in
+//! `*` covers both.
+//!
+//! So a key depends on one primary only. Where that one fails, its values are loaded without the cache; all other
+//! keys are read, loaded and stored as before.
 //!
 //! ## Envelope
 //!
@@ -92,6 +100,7 @@ mod found;
 mod holds;
 mod journey;
 mod lease;
+mod load_error;
 mod loaded;
 mod many;
 mod near;
@@ -99,7 +108,6 @@ mod prepare;
 mod source;
 mod typed;
 mod waits;
-mod wakes;
 
 use std::error::Error;
 use std::sync::Arc;
@@ -112,6 +120,7 @@ pub use self::codec::{Codec, Json};
 pub use self::config::{Abandoned, Coordination, ReadThroughConfig, ReadThroughConfigBuilder, RefreshAhead};
 pub use self::error::{LoadFailure, ReadError};
 pub use self::events::{LoadOutcome, ReadThroughEvent, ReadThroughListener, ReadThroughStats};
+pub use self::load_error::LoadError;
 pub use self::loaded::{Answer, Freshness, Loaded};
 pub use self::typed::TypedReadThrough;
 pub use crate::near::{NearConfig, NearConfigBuilder, NearStats, NearStatus};

@@ -63,6 +63,7 @@ impl<V: Payload> NearTier<V> {
                 value: known.clone(),
                 remaining: stored.remaining,
                 tracked: stored.tracked,
+                vouch: stored.vouch,
             },
             bytes: known.size,
             life,

@@ -2,7 +2,6 @@
 //!
 //! Not in here: the load itself (`journey.rs`), and what comes after it (`claim.rs`).
 
-use std::pin::pin;
 use std::time::Duration;
 
 use cache_core::{Outcome as Certainty, Ttl, clock};
@@ -17,7 +16,7 @@ use super::error::ReadError;
 use super::events::ReadThroughEvent;
 use super::flights::{Flight, Outcome};
 use super::found::{Found, Known};
-use super::lease::{Holder, Lease, Taken};
+use super::lease::{Holder, Lease, Taken, hold_key};
 use super::source::Source;
 
 /// After this a waiter looks again where changes of what it read are not reported, and then less and less often.
@@ -53,11 +52,7 @@ impl<V: Payload> Preparation<'_, V> {
         let (mut poll, mut check) = (FIRST_POLL, FIRST_CHECK);
         loop {
             // Before the reads, so that no change after them is missed.
-            let watch = core.wakes.watch([&self.flight.key, lease.key()]);
-            let [value, owner] = &watch.changed;
-            let (mut value, mut owner) = (pin!(value.notified()), pin!(owner.notified()));
-            value.as_mut().enable();
-            owner.as_mut().enable();
+            let mut watch = core.wakes.watch([&self.flight.key, lease.key()]);
 
             let Ok(found) = core.read_entry(&self.flight.key, budget).await else {
                 core.note(&ReadThroughEvent::WithoutLease);
@@ -69,7 +64,7 @@ impl<V: Payload> Preparation<'_, V> {
                 if let Some(stale) = found.stale(&core.config) {
                     self.flight.offer(stale.clone());
                 }
-                match lease.take(&*core.client, budget).await {
+                match self.take(&lease, budget).await {
                     Taken::Held => {
                         self.note_wait(waited, begun);
                         return self.claim_without(Some(lease), true, budget).await;
@@ -81,13 +76,20 @@ impl<V: Payload> Preparation<'_, V> {
                     }
                     Taken::Lost => {}
                 }
-                let (left, tracked) = match core.noted(lease.holder(&*core.client, budget).await) {
+                let mut lent = budget.lend();
+                let holder = core.noted(lease.holder(&*core.client, &mut lent).await);
+                budget.repaid(&lent);
+                let (left, tracked) = match holder {
                     Err(_) => {
                         core.note(&ReadThroughEvent::WithoutLease);
                         return self.claim_without(None, false, budget).await;
                     }
                     Ok(Holder::Nobody) => (Duration::ZERO, false),
                     Ok(Holder::Loading { left, tracked }) => (left, tracked),
+                    Ok(Holder::Passing) => {
+                        self.note_wait(waited, begun);
+                        return Some(Claim::passing(lease));
+                    }
                     Ok(Holder::Failed(remaining)) => {
                         core.note(&ReadThroughEvent::HeldBack);
                         core.load_holds.hold(&self.flight.key, remaining);
@@ -107,14 +109,15 @@ impl<V: Payload> Preparation<'_, V> {
                         next(&mut poll, LAST_POLL)
                     };
                     let cancel = core.config.abandoned == Abandoned::Cancel;
+                    let [value, owner] = watch.changes();
                     tokio::select! {
                         biased;
                         () = self.flight.abandoned(), if cancel => {
                             self.note_wait(waited, begun);
                             return None;
                         }
-                        () = value => {}
-                        () = owner => {}
+                        () = value.next() => {}
+                        () = owner.next() => {}
                         () = tokio::time::sleep(again.min(left)) => {}
                     }
                     // Waiting for another process is no cost of the cache: what follows is a new look at it.
@@ -135,9 +138,14 @@ impl<V: Payload> Preparation<'_, V> {
         let (core, key) = (self.core, &*self.flight.key);
         let mut budget = core.budget();
         let lease = self.lease(rand::random());
+        if lease.is_some() && self.is_held_back(&mut budget).await {
+            core.refresh_holds.hold(key, core.config.retry_after);
+            self.flight.decide(Outcome::Again);
+            return None;
+        }
         let held = match &lease {
             None => false,
-            Some(lease) => match lease.take(&*core.client, &mut budget).await {
+            Some(lease) => match self.take(lease, &mut budget).await {
                 Taken::Held => true,
                 Taken::Lost => {
                     core.refresh_holds
@@ -152,7 +160,7 @@ impl<V: Payload> Preparation<'_, V> {
                 }
             },
         };
-        let claim = |base| Claim { lease, held, base };
+        let claim = |base| Claim::of(lease, held, base);
         match core.read_entry(key, &mut budget).await {
             Ok(found @ Found::Value(..)) if found.is_entry_of(seen) => {
                 if let Some(base) = self.place_on(&found, &mut budget).await {
@@ -165,6 +173,28 @@ impl<V: Payload> Preparation<'_, V> {
         self.flight.decide(Outcome::Again);
         claim(None).release(core, &mut budget).await;
         None
+    }
+
+    /// Whether a refresh failed a moment ago, in whichever process.
+    async fn is_held_back(&self, budget: &mut Budget) -> bool {
+        if self.core.config.failure_hold.is_zero() {
+            return false;
+        }
+        let hold = hold_key(&self.flight.key);
+        let mut lent = budget.lend();
+        let held = self
+            .core
+            .noted(lent.spend(self.core.client.exists(&[&hold])).await);
+        budget.repaid(&lent);
+        matches!(held, Ok(1))
+    }
+
+    /// Tries to take the lease. A lease that fails costs the value half of the budget at most.
+    async fn take(&self, lease: &Lease, budget: &mut Budget) -> Taken {
+        let mut lent = budget.lend();
+        let taken = lease.take(&*self.core.client, &mut lent).await;
+        budget.repaid(&lent);
+        taken
     }
 
     fn lease(&self, owner: [u8; 16]) -> Option<Lease> {
@@ -182,15 +212,10 @@ impl<V: Payload> Preparation<'_, V> {
     /// Looks again, under the lease or without one, and prepares the entry that the value will replace.
     async fn claim_without(&self, lease: Option<Lease>, held: bool, budget: &mut Budget) -> Option<Claim> {
         match self.place(budget).await {
-            Placed::On(base) => Some(Claim { lease, held, base }),
+            Placed::On(base) => Some(Claim::of(lease, held, base)),
             Placed::Fresh(value) => {
                 self.flight.decide(Outcome::Hit(value));
-                let claim = Claim {
-                    lease,
-                    held,
-                    base: None,
-                };
-                claim.release(self.core, budget).await;
+                Claim::of(lease, held, None).release(self.core, budget).await;
                 None
             }
         }

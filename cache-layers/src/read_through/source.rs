@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use tokio::sync::oneshot;
+use tracing::Instrument as _;
 
 use super::error::ReadError;
 use super::flights::FlightId;
@@ -118,7 +119,7 @@ impl<V: Send + 'static> Gathering<V> {
         }
         let wanted = std::mem::take(&mut state.wanted);
         drop(state);
-        tokio::spawn(Arc::clone(self).load(wanted));
+        tokio::spawn(Arc::clone(self).load(wanted).in_current_span());
     }
 
     async fn load(self: Arc<Self>, wanted: Vec<Wanted<V>>) {
@@ -164,7 +165,8 @@ impl<V: Send + 'static> Ticket<V> {
             self.gathering.state().wanted.push(wanted);
             self.leave();
         } else {
-            tokio::spawn(Arc::clone(&self.gathering).load(vec![wanted]));
+            let loading = Arc::clone(&self.gathering).load(vec![wanted]);
+            tokio::spawn(loading.in_current_span());
         }
         answered.await.unwrap_or(Err(ReadError::Aborted))
     }

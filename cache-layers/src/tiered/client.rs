@@ -8,9 +8,10 @@ use bytes::Bytes;
 use cache_core::{CacheClient, CacheError, Entry, InvalidationSource, Ttl, check_key};
 use tokio::task::consume_budget;
 
+use super::source::Source;
 use super::{NearStatus, Tiered};
 use crate::each;
-use crate::near::{Boarding, Count, Flight, Found, Keep, Near};
+use crate::near::{Boarding, Count, FarRead, Found, Keep, Lives, Mark, Near};
 
 /// Takes the copies of keys away when it is dropped: when a write has answered, or is given up.
 struct Written<'a, 'k> {
@@ -56,62 +57,77 @@ impl Tiered {
                 counts.add(Count::Miss, 1);
                 return Ok(None);
             }
-            match self.near.board(key, period) {
+            match self.near.board(key, period, |mark| self.far_read(mark)) {
                 Boarding::Late => {}
                 Boarding::Hit(found) => {
                     counts.add(Count::Hit, 1);
                     return Ok(Some(found));
                 }
-                Boarding::Led(flight) => {
+                Boarding::Led(read) => {
                     counts.add(Count::Miss, 1);
-                    return self.lead(key, flight).await.map(Some);
+                    return read.await.map(Some);
                 }
-                Boarding::Joined(seat) => {
-                    if let Some(answer) = seat.landed().await {
-                        counts.add(Count::Joined, 1);
-                        return answer.map(Some);
-                    }
+                Boarding::Joined(read) => {
+                    let answer = read.await;
+                    counts.add(Count::Joined, 1);
+                    return answer.map(Some);
                 }
             }
         }
     }
 
-    async fn lead(&self, key: &str, flight: Flight<Bytes>) -> Result<Found<Bytes>, CacheError> {
-        let answer = self.inner.get_entry(key).await.map(|entry| {
-            let Entry {
-                value,
-                remaining,
-                tracked,
-                ..
-            } = entry;
-            Found {
-                value,
-                remaining,
-                tracked,
-            }
-        });
-        let keep = answer.as_ref().ok().and_then(|found| self.keep(key, found));
-        flight.land(&answer, keep);
-        answer
-    }
-
-    /// What is kept of a far read, if anything.
-    fn keep(&self, key: &str, found: &Found<Bytes>) -> Option<Keep<Bytes>> {
-        let life = self.lives.of(found.tracked, &self.status())?;
-        if !self.near.takes(key, found.value.len()) {
-            return None;
-        }
-        let value = Bytes::copy_from_slice(&found.value);
-        Some(Keep {
-            bytes: value.len(),
-            found: Found {
-                value,
-                remaining: found.remaining,
-                tracked: found.tracked,
-            },
-            life,
+    /// Reads the key of `mark`, and keeps what may be kept. It belongs to all who want the key, so it borrows
+    /// nothing from the one who begins it.
+    fn far_read(&self, mark: Mark<Bytes>) -> FarRead<Bytes> {
+        let (inner, source, lives) = (Arc::clone(&self.inner), self.source.clone(), self.lives);
+        Box::pin(async move {
+            let key = mark.key();
+            let answer = inner.get_entry(&key).await.map(|entry| {
+                let Entry {
+                    value,
+                    remaining,
+                    tracked,
+                    vouch,
+                    ..
+                } = entry;
+                Found {
+                    value,
+                    remaining,
+                    tracked,
+                    vouch,
+                }
+            });
+            let found = answer.as_ref().ok();
+            let keep = found.and_then(|found| keep(&mark, found, lives, source.as_deref()));
+            mark.land(keep);
+            answer
         })
     }
+}
+
+/// What is kept of a far read, if anything.
+fn keep(
+    mark: &Mark<Bytes>,
+    found: &Found<Bytes>,
+    lives: Lives,
+    source: Option<&Source>,
+) -> Option<Keep<Bytes>> {
+    let source = source.map(|source| source as &dyn InvalidationSource);
+    let life = lives.of(found.tracked, &lives.status(source))?;
+    if !mark.takes(found.value.len()) {
+        return None;
+    }
+    let value = Bytes::copy_from_slice(&found.value);
+    Some(Keep {
+        bytes: value.len(),
+        found: Found {
+            value,
+            remaining: found.remaining,
+            tracked: found.tracked,
+            vouch: found.vouch,
+        },
+        life,
+    })
 }
 
 #[async_trait]
@@ -300,8 +316,11 @@ fn entry(found: Found<Bytes>) -> Entry {
         value,
         remaining,
         tracked,
+        vouch,
     } = found;
-    if tracked {
+    if let Some(vouch) = vouch {
+        Entry::untracked(value, remaining).vouched(vouch)
+    } else if tracked {
         Entry::tracked(value, remaining)
     } else {
         Entry::untracked(value, remaining)

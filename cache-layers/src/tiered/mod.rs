@@ -25,15 +25,17 @@
 //! - **Changes of others are seen as soon as they are reported.** A read is marked before it is sent, and a
 //!   report takes mark and copy away. So a report that overtakes a reply leaves nothing stale behind. The
 //!   worst staleness is the time that a report takes to arrive.
-//! - **A lost connection empties the tier** before the next answer, and nothing is kept until changes are
-//!   reported again.
+//! - **A lost connection takes away what was read over it**, before the next answer. While one of several servers
+//!   cannot be reached, its keys are not kept, and those of the others are as before. A client that does not
+//!   [vouch](cache_core::Vouch) for each value loses all copies with any connection.
 //! - **Where nobody reports changes**, the worst staleness is
 //!   [`untracked_life`](NearConfigBuilder::untracked_life). [`status`](Tiered::status) says which of it
 //!   holds.
-//! - **One far read** for all callers in this process who want the same key at once. The one who makes it
-//!   may be dropped: another one takes over. Its error is everybody's. Who joins gets what was true at some
-//!   time since that read was sent; nobody joins a read that a change or an own write has overtaken. While
-//!   the tier is bypassed each caller reads for itself.
+//! - **One far read** for all callers in this process who want the same key at once. It goes on as long as one of
+//!   them is polled, whichever; those who are dropped, or never polled again, hold up nobody. They share its error.
+//!   A caller joins a read that began less than a second ago, and that no change and no own write has overtaken; it
+//!   gets what was true at some time since that read was sent. While the tier is bypassed each caller reads for
+//!   itself.
 //! - **No copy outlives the far entry.** Its life is counted from before its read was sent.
 //!
 //! # What is not

@@ -1,12 +1,14 @@
 //! How long a process may not notice, and what asking costs.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache_core::{MemoryCache, clock};
+use cache_core::{CacheError, MemoryCache, clock};
 use cache_layers::{Generations, GenerationsConfig};
 use cache_mock::{Fault, FaultyCache, Operation};
 use futures::future::join_all;
+use futures::poll;
 
 use crate::wire::Wire;
 use crate::{NEAR, billing, over};
@@ -68,7 +70,7 @@ async fn the_near_life_counts_from_the_question_not_from_the_answer() {
     let wire = Arc::new(Wire::deaf(memory.clone()));
     let (here, there) = (over(memory), over(wire.clone()));
     here.current(&billing()).await.unwrap();
-    wire.delay_next_entry(900);
+    wire.delay_next_entry(400);
     let asked = clock::now();
     let old = there.current(&billing()).await.unwrap();
     let new = here.bump(&billing()).await.unwrap();
@@ -114,7 +116,9 @@ async fn a_hundred_callers_ask_once_per_near_life() {
 #[tokio::test(start_paused = true)]
 async fn a_reader_who_leaves_strands_nobody() {
     let cache = FaultyCache::new(MemoryCache::default());
-    cache.faults().next(Operation::GetEntry, Fault::Hang);
+    cache
+        .faults()
+        .next(Operation::GetEntry, Fault::Delay(Duration::from_millis(50)));
     let generations = over(cache);
     let namespace = billing();
     let (left, stayed) = tokio::join!(
@@ -135,4 +139,36 @@ async fn a_cache_that_cannot_say_is_an_error_and_not_the_last_generation_known()
     assert!(generations.current(&billing()).await.is_ok(), "kept near");
     tokio::time::sleep(NEAR).await;
     assert!(generations.current(&billing()).await.unwrap_err().is_transient());
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_call_ends_by_its_deadline_however_many_wait() {
+    let cache = FaultyCache::new(Wire::deaf(Arc::new(MemoryCache::default())));
+    let faults = cache.faults().clone();
+    let generations = over(cache);
+    faults.always(Operation::ALL, &Fault::LostRequest(Duration::from_secs(3)));
+    let before = clock::now();
+    for result in join_all((0..50).map(|_| async { generations.current(&billing()).await })).await {
+        assert!(matches!(result, Err(CacheError::Timeout { .. })), "{result:?}");
+    }
+    assert_eq!(clock::now() - before, Duration::from_millis(500));
+    assert_eq!(faults.calls(Operation::GetEntry), 1, "one read for all");
+    assert!(generations.bump(&billing()).await.is_err());
+    assert!(generations.existing(&billing()).await.is_err());
+    assert_eq!(clock::now() - before, Duration::from_millis(1_500));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_is_never_polled_again_holds_up_nobody() {
+    let cache = FaultyCache::new(Wire::deaf(Arc::new(MemoryCache::default())));
+    let faults = cache.faults().clone();
+    let generations = over(cache);
+    generations.bump(&billing()).await.unwrap();
+    faults.always(Operation::ALL, &Fault::Delay(Duration::from_millis(50)));
+    let namespace = billing();
+    let mut stuck = pin!(generations.current(&namespace));
+    assert!(poll!(stuck.as_mut()).is_pending());
+    let before = clock::now();
+    generations.current(&namespace).await.unwrap();
+    assert_eq!(clock::now() - before, Duration::from_millis(50));
 }

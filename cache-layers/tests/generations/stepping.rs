@@ -87,7 +87,10 @@ async fn a_step_whose_reply_was_lost_is_made_again() {
     let faults = cache.faults().clone();
     let generations = over(cache);
     let old = generations.current(&billing()).await.unwrap();
-    for fault in [Fault::LostReply(super::NEAR), Fault::LostRequest(super::NEAR)] {
+    for fault in [
+        Fault::LostReply(super::NEAR / 5),
+        Fault::LostRequest(super::NEAR / 5),
+    ] {
         faults.next(Operation::Incr, fault);
         let new = generations.bump(&billing()).await.unwrap();
         assert!(new.number() > old.number());

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use cache_core::CacheClient;
+use cache_core::{CacheClient, clock};
 use cache_layers::guarded::BreakerState;
+use cache_layers::{Loaded, ReadThrough, ReadThroughConfig};
 use cache_mock::{Fault, Operation};
 
 use crate::rig::{KEY, OPEN_FOR, guard, ms, opened};
@@ -28,6 +29,21 @@ async fn a_call_dropped_after_long_is_slow_and_one_dropped_early_is_nothing() {
     let stats = cache.stats();
     assert_eq!((stats.dropped, stats.slow, stats.failures), (120, 20, 0));
     assert_eq!(stats.calls, 120);
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_that_a_deadline_above_gives_up_open_the_circuit() {
+    let (cache, faults) = guard(|config| config);
+    faults.always(Operation::ALL, &Fault::Delay(ms(600)));
+    let values = ReadThrough::new(cache.clone(), ReadThroughConfig::default());
+    let load = || async { Ok::<_, std::io::Error>(Loaded::new("value")) };
+    let before = clock::now();
+    for number in 0..200 {
+        values.get_or_load(&number.to_string(), load).await.unwrap();
+    }
+    assert!(cache.stats().opened >= 1);
+    let took = clock::now() - before;
+    assert!(took < ms(20_000), "{took:?}");
 }
 
 #[tokio::test(start_paused = true)]

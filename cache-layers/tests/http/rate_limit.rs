@@ -248,7 +248,7 @@ async fn a_denied_request_does_not_take_its_idempotency_key() {
     );
     let app = Router::new()
         .route("/", any(|| async { "served" }))
-        .layer(IdempotencyLayer::new(recipe))
+        .layer(IdempotencyLayer::new(recipe, |_| Some(String::new())))
         .layer(layer(limiter, policy("default", 1)));
     let send = async |key: &str| {
         let request = Request::post("/").header("idempotency-key", key);

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use cache_core::{CacheClient as _, MemoryCache};
+use cache_core::{CacheClient as _, CacheError, MemoryCache};
 use cache_layers::idempotency::{Acquired, Completion};
 use cache_mock::{Fault, Operation};
 
-use crate::rig::{CLAIM_LIFE, Rig, STORED_AT, ask, claimed, ms, over, replayed, secs};
+use crate::rig::{CLAIM_LIFE, KEY, Rig, SCOPE, STORED_AT, ask, claimed, ms, over, replayed, request, secs};
 
 #[tokio::test(start_paused = true)]
 async fn a_long_run_keeps_its_claim() {
@@ -143,4 +143,17 @@ async fn a_killed_process_keeps_its_key_no_longer_than_a_claim_lives() {
     assert!(matches!(retry, Acquired::InProgress { .. }), "{retry:?}");
     tokio::time::sleep(ms(1)).await;
     drop(claimed(&other).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_is_never_polled_again_gives_its_claim_back() {
+    let rig = Rig::default();
+    let process = rig.process();
+    let mut stuck = Box::pin(process.acquire(SCOPE, KEY, request("1")));
+    assert!(futures::poll!(&mut stuck).is_pending());
+    tokio::time::sleep(secs(2)).await;
+    let again = process.acquire(SCOPE, KEY, request("1")).await.unwrap();
+    assert!(matches!(again, Acquired::Run(_)), "{again:?}");
+    let late = stuck.await;
+    assert!(matches!(late, Err(CacheError::Timeout { .. })), "{late:?}");
 }

@@ -147,3 +147,24 @@ async fn a_key_without_an_expiry_that_stands_in_the_way_is_waited_for_like_a_hol
     });
     assert!(held.is_ok());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_is_never_polled_again_holds_up_nobody() {
+    for polls in 1..10 {
+        let rig = Rig::default();
+        let (lock, faults) = rig.faulty();
+        faults.always(Operation::ALL, &Fault::Delay(ms(10)));
+        let held = rig.process().try_acquire(KEY).await.unwrap().unwrap();
+        let mut stuck = Box::pin(lock.acquire(KEY, secs(60)));
+        for _ in 0..polls {
+            assert!(futures::poll!(&mut stuck).is_pending());
+            tokio::time::sleep(ms(10)).await;
+        }
+        held.release().await.unwrap();
+        let before = clock::now();
+        let held = lock.acquire(KEY, secs(60)).await.unwrap();
+        let took = clock::now() - before;
+        assert!(took <= secs(1), "{took:?} after {polls} polls");
+        drop(held);
+    }
+}

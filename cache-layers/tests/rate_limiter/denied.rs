@@ -41,7 +41,7 @@ async fn what_is_given_back_late_never_lands_in_a_fresh_window() {
     let (limiter, faults) = rig.faulty();
     check(&limiter, &QUOTA, 10).await;
     tokio::time::sleep(MINUTE - ms(5)).await;
-    faults.nth(2, Operation::IncrBy, Fault::Delay(secs(1)));
+    faults.nth(2, Operation::IncrBy, Fault::Delay(ms(200)));
     // Denied in the old window; by the time that it has given back, it fits into the new one.
     let (slow, fast) = tokio::join!(limiter.check(SUBJECT, &QUOTA), async {
         tokio::time::sleep(ms(10)).await;

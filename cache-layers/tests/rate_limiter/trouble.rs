@@ -1,9 +1,13 @@
 //! What becomes of a call when the cache fails.
 
-use cache_core::{CacheClient, CacheError, Ttl};
+use std::pin::pin;
+
+use cache_core::{CacheClient, CacheError, Ttl, clock};
 use cache_layers::Quota;
 use cache_layers::rate_limiter::OnError;
 use cache_mock::{Fault, Operation};
+use futures::future::join_all;
+use futures::poll;
 
 use crate::rig::{EPOCH, MINUTE, Rig, SUBJECT, check, ms, secs, used_up};
 
@@ -85,4 +89,34 @@ async fn a_counter_that_is_none_is_an_error_and_stays_as_it_is() {
         assert_eq!(rig.memory.get(&key).await.unwrap(), "ten");
         rig.memory.del(&[&key]).await.unwrap();
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_call_ends_by_its_deadline_however_many_wait() {
+    let rig = Rig::new();
+    let (limiter, faults) = rig.faulty();
+    faults.always(Operation::ALL, &Fault::LostRequest(secs(3)));
+    let before = clock::now();
+    let calls = (0..50).map(|tenant| {
+        let limiter = limiter.clone();
+        async move { limiter.check(&format!("tenant:{tenant}"), &QUOTA).await }
+    });
+    for result in join_all(calls).await {
+        assert!(matches!(result, Err(CacheError::Timeout { .. })), "{result:?}");
+    }
+    assert_eq!(clock::now() - before, ms(500));
+    assert_eq!(faults.calls(Operation::Ttl), 1, "one measurement for all");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_is_never_polled_again_holds_up_nobody() {
+    let rig = Rig::new();
+    let (limiter, faults) = rig.faulty();
+    faults.always(Operation::ALL, &Fault::Delay(ms(50)));
+    let mut stuck = pin!(limiter.check(SUBJECT, &QUOTA));
+    assert!(poll!(stuck.as_mut()).is_pending());
+    let before = clock::now();
+    assert!(check(&limiter, &QUOTA, 1).await.allowed);
+    // None there, made, read; then counted.
+    assert_eq!(clock::now() - before, ms(200));
 }

@@ -11,7 +11,7 @@ use cache_layers::read_through::{Abandoned, Coordination, Json, NearConfig, Read
 use cache_layers::{Loaded, ReadThrough, TypedReadThrough};
 use tokio::sync::oneshot;
 
-use crate::rig::{KEY, LEASE, Rig};
+use crate::rig::{KEY, LEASE, LEASE_KEY, Rig};
 use crate::wire::Wire;
 
 /// Where steps wait to be let through, each with the actor whose step it is.
@@ -170,7 +170,7 @@ async fn run(orders: &mut Orders, processes: usize, coordination: Coordination) 
         "{stored:?} is left after {:?}",
         orders.path
     );
-    assert_eq!(rig.memory.exists(&["user:7:#lease"]).await.unwrap(), 0);
+    assert_eq!(rig.memory.exists(&[LEASE_KEY]).await.unwrap(), 0);
     assert_eq!(
         rig.memory.exists(&[KEY]).await.unwrap(),
         u64::from(stored.is_some())

@@ -9,7 +9,7 @@ use cache_layers::read_through::ReadError;
 use cache_mock::{Fault, Operation};
 use futures::future::join_all;
 
-use crate::rig::{KEY, LEASE, LIFE, Rig, ms, secs, text};
+use crate::rig::{KEY, LEASE, LEASE_KEY, LIFE, Rig, ms, secs, text};
 use crate::wire::Wire;
 
 #[tokio::test(start_paused = true)]
@@ -170,8 +170,6 @@ async fn where_changes_are_not_reported_losers_look_again_and_less_and_less_ofte
     assert_eq!(rig.upstream.loads(), 1);
 }
 
-const LEASE_KEY: &str = "user:7:#lease";
-
 /// How long after `done` of a load of 100 ms a waiter has its answer whose reads of `untracked` are not tracked,
 /// though the backend says that it reports changes.
 async fn waits_untracked(untracked: &'static [&'static str], fails: bool) -> Duration {
@@ -287,4 +285,37 @@ async fn a_sign_left_by_a_killed_load_is_no_value_and_no_obstacle() {
     faults.heal();
     victim.settled().await;
     assert_eq!(rig.stored(KEY).await.as_deref(), Some("Ada"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_may_not_be_stored_is_loaded_side_by_side() {
+    let rig = Rig::new();
+    let processes: Vec<_> = (0..40).map(|_| rig.process()).collect();
+    let large = || Loaded::new("Ada").not_stored();
+    let before = clock::now();
+    let calls = processes
+        .iter()
+        .map(|process| process.get_or_load(KEY, rig.upstream.gives(large(), secs(1))));
+    for answer in join_all(calls).await {
+        assert_eq!(text(answer), "Ada");
+    }
+    // One tries, and the others go on when they hear of it.
+    let took = clock::now() - before;
+    assert!(took <= secs(2) + ms(50), "{took:?}");
+    assert_eq!(rig.upstream.loads(), 40);
+    // Later ones do not wait for each other at all.
+    tokio::time::sleep(secs(9)).await;
+    let before = clock::now();
+    let calls = processes
+        .iter()
+        .map(|process| process.get_or_load(KEY, rig.upstream.gives(large(), secs(1))));
+    join_all(calls).await;
+    assert!(clock::now() - before <= secs(1) + ms(50));
+    // What may be stored is: at the second try, since the first one did not count on it.
+    for _ in 0..2 {
+        let answer = processes[0].get_or_load(KEY, rig.upstream.gives_text("Bob", ms(1)));
+        assert_eq!(text(answer.await), "Bob");
+        processes[0].settled().await;
+    }
+    assert_eq!(rig.stored(KEY).await.as_deref(), Some("Bob"));
 }

@@ -14,7 +14,7 @@ use futures::future::join_all;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use crate::rig::{KEY, LEASE, Rig, ms, secs};
+use crate::rig::{KEY, LEASE, LEASE_KEY, Rig, ms, secs};
 
 /// What is true, and how often it was loaded.
 #[derive(Clone, Debug, Default)]
@@ -131,11 +131,7 @@ async fn run(seed: u64, coordination: Coordination, abandoned: Abandoned) {
     }
     assert_eq!(truth.loads(), loads, "seed {seed}: it is stored now");
     tokio::time::sleep(LEASE).await;
-    assert_eq!(
-        rig.memory.exists(&["user:7:#lease"]).await.unwrap(),
-        0,
-        "seed {seed}"
-    );
+    assert_eq!(rig.memory.exists(&[LEASE_KEY]).await.unwrap(), 0, "seed {seed}");
 }
 
 #[tokio::test(start_paused = true)]

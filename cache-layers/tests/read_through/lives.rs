@@ -7,7 +7,7 @@ use cache_core::CacheClient;
 use cache_layers::Loaded;
 use cache_layers::read_through::Coordination;
 
-use crate::rig::{KEY, LIFE, Rig, ms, secs, text};
+use crate::rig::{KEY, LEASE_KEY, LIFE, Rig, ms, secs, text};
 
 #[tokio::test(start_paused = true)]
 async fn the_loader_says_how_long_its_value_lives() {
@@ -43,9 +43,11 @@ async fn what_the_loader_does_not_want_stored_is_returned_and_not_stored() {
             "once"
         );
         process.settled().await;
-        assert_eq!(rig.memory.len(), 0);
+        assert_eq!(rig.memory.exists(&[KEY]).await.unwrap(), 0);
     }
     assert_eq!(rig.upstream.loads(), 3);
+    tokio::time::sleep(secs(10)).await;
+    assert_eq!(rig.memory.exists(&[KEY, LEASE_KEY]).await.unwrap(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -68,7 +70,7 @@ async fn a_negative_answer_has_its_own_short_life() {
 #[tokio::test(start_paused = true)]
 async fn a_payload_over_the_limit_is_returned_and_counted_and_not_stored() {
     let rig = Rig::new();
-    let process = rig.process_with(|config| config.max_payload(4));
+    let process = rig.process_with(|config| config.max_payload(4).hit_for_miss(Duration::ZERO));
     let large = process
         .get_or_load(KEY, rig.upstream.gives_text("12345", ms(1)))
         .await;
@@ -129,7 +131,7 @@ async fn a_key_that_no_cache_takes_is_refused_before_anything_is_loaded() {
             .unwrap_err();
         assert!(error.to_string().starts_with("invalid key: "), "{error}");
     }
-    let longest = "k".repeat(cache_core::MAX_KEY_LEN - ":#lease".len());
+    let longest = "k".repeat(cache_core::MAX_KEY_LEN - ":#lease:#abc".len());
     let answer = process
         .get_or_load(&longest, rig.upstream.gives_text("Ada", ms(1)))
         .await;

@@ -10,6 +10,7 @@
 
 mod batch;
 mod cache_trouble;
+mod concerns;
 mod exhaustive;
 mod fleet;
 mod interleavings;
@@ -17,6 +18,7 @@ mod lives;
 mod near_below;
 mod refresh;
 mod rig;
+mod shards;
 mod single_flight;
 mod stored;
 mod typed;

@@ -17,6 +17,8 @@ use cache_mock::{Faults, FaultyCache};
 pub(crate) const LEASE: Duration = Duration::from_secs(10);
 pub(crate) const LIFE: Duration = Duration::from_secs(100);
 pub(crate) const KEY: &str = "user:7";
+/// Where the lease of [`KEY`] is.
+pub(crate) const LEASE_KEY: &str = "user:7:#lease:#7OG";
 
 pub(crate) const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)

@@ -6,6 +6,7 @@ use std::time::Duration;
 use cache_core::clock;
 use cache_layers::Loaded;
 use cache_layers::read_through::{Abandoned, Coordination, ReadError};
+use cache_mock::{Fault, Operation};
 use futures::future::join_all;
 
 use crate::rig::{KEY, LEASE, Rig, ms, secs, text};
@@ -303,4 +304,51 @@ async fn a_waiters_own_deadline_hurts_nobody_else() {
     let served = answers.into_iter().filter_map(Result::ok).map(text);
     assert_eq!(served.filter(|value| value == "Ada").count(), 21);
     assert_eq!(rig.upstream.loads(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_is_never_polled_again_holds_up_nobody() {
+    for polls in 1..6 {
+        let rig = Rig::new();
+        let (one, faults) = rig.faulty_with(|config| config);
+        let other = rig.process();
+        faults.always(Operation::ALL, &Fault::Delay(ms(10)));
+        let mut stuck = Box::pin(one.get_or_load(KEY, rig.upstream.gives_text("Ada", ms(100))));
+        for _ in 0..polls {
+            assert!(futures::poll!(&mut stuck).is_pending());
+            tokio::time::sleep(ms(10)).await;
+        }
+        let before = clock::now();
+        for process in [&one, &other] {
+            let answer = process.get_or_load(KEY, rig.upstream.gives_text("Ada", ms(100)));
+            assert_eq!(text(answer.await), "Ada");
+        }
+        let took = clock::now() - before;
+        assert!(took < ms(300), "{took:?} after {polls} polls");
+        assert_eq!(rig.upstream.loads(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_load_is_in_the_span_of_its_caller() {
+    use tracing::Instrument as _;
+    let _subscriber = tracing::subscriber::set_default(tracing_subscriber::registry());
+    let rig = Rig::new();
+    let process = rig.process();
+    let load = || async {
+        let span = tracing::Span::current();
+        let name = span.metadata().map_or("none", |metadata| metadata.name());
+        Ok::<_, std::io::Error>(Loaded::new(name))
+    };
+    let call = process.get_or_load(KEY, load);
+    let answer = call.instrument(tracing::info_span!("request")).await;
+    assert_eq!(text(answer), "request");
+    let many = process.get_or_load_many(&["a", "b"], |keys| async move {
+        let span = tracing::Span::current();
+        let name = span.metadata().map_or("none", |metadata| metadata.name());
+        Ok::<_, std::io::Error>(keys.iter().map(|_| Ok(Loaded::new(name))).collect())
+    });
+    for answer in many.instrument(tracing::info_span!("batch")).await {
+        assert_eq!(text(answer), "batch");
+    }
 }

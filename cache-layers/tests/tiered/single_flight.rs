@@ -1,13 +1,14 @@
 //! One far read for all who want a key at once.
 
+use std::pin::pin;
 use std::sync::Arc;
 
-use cache_core::{CacheClient, CacheError};
+use cache_core::{CacheClient, CacheError, clock};
 use cache_layers::{NearConfig, Tiered};
 use cache_mock::{Fault, FaultyCache, Operation};
 use futures::future::join_all;
 
-use crate::rig::{KEY, Rig, ms, text, value};
+use crate::rig::{KEY, Rig, SHORT, ms, text, value};
 
 #[tokio::test(start_paused = true)]
 async fn a_hundred_cold_reads_of_a_key_are_one_far_read() {
@@ -70,10 +71,39 @@ async fn a_caller_that_is_dropped_strands_nobody() {
     let leader = tokio::time::timeout(ms(30), first);
     let followers = join_all((0..10).map(|_| rig.read(KEY)));
     let (leader, followers) = tokio::join!(leader, followers);
-    assert!(leader.is_err(), "the one that made the far read was dropped");
+    assert!(leader.is_err(), "the one that began the far read was dropped");
     assert!(followers.iter().all(|read| *read == value("1")));
-    assert_eq!(rig.line.reads(), 2, "one of the others took over");
+    assert_eq!(rig.line.reads(), 1, "the others went on with it");
     assert_eq!(rig.read_and_where(KEY).await, (value("1"), "near"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_is_never_polled_again_holds_up_nobody() {
+    let rig = Rig::new();
+    rig.others_set(KEY, "1").await;
+    rig.line.takes(ms(50), ms(50));
+    let mut stuck = pin!(rig.read(KEY));
+    assert!(futures::poll!(stuck.as_mut()).is_pending());
+    let before = clock::now();
+    assert_eq!(rig.read(KEY).await, value("1"));
+    assert_eq!((clock::now() - before, rig.line.reads()), (ms(100), 1));
+    assert_eq!(rig.read_and_where(KEY).await, (value("1"), "near"));
+    assert_eq!(stuck.await, value("1"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_that_began_long_ago_is_not_joined() {
+    let rig = Rig::silent();
+    rig.others_set(KEY, "1").await;
+    rig.line.takes(ms(50), ms(50));
+    let mut stuck = pin!(rig.read(KEY));
+    assert!(futures::poll!(stuck.as_mut()).is_pending());
+    tokio::time::sleep(SHORT).await;
+    rig.others_set(KEY, "2").await;
+    assert_eq!(rig.read(KEY).await, value("2"));
+    stuck.await;
+    assert_eq!(rig.line.reads(), 2);
+    assert_eq!(rig.read_and_where(KEY).await, (value("2"), "near"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,15 +1,18 @@
 //! When which call goes wrong, and what was called: the handle that a test keeps of a faulty client.
 
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use cache_core::slot::slot_of;
 
 use super::{Fault, Operation, RandomFaults};
 
 /// The faults of one [`FaultyCache`](super::FaultyCache), to be scripted and looked at while the client is
 /// in use. A clone is the same faults.
 ///
-/// Of several faults that a call might have, the scripted one comes first, then a standing one, then
-/// chance.
+/// Of several faults that a call might have, the scripted one comes first, then that of its key or slot, then a
+/// standing one, then chance.
 ///
 /// A call that would not reach the backend (an illegal argument, an empty list, a closed client) has no
 /// fault and uses none up: it is counted by [`calls`](Faults::calls), and passed over by
@@ -17,10 +20,43 @@ use super::{Fault, Operation, RandomFaults};
 #[derive(Clone, Debug, Default)]
 pub struct Faults(Arc<Mutex<State>>);
 
+/// A part of the keys whose calls go wrong.
+#[derive(Debug)]
+struct Broken {
+    place: Place,
+    operations: Vec<Operation>,
+    fault: Fault,
+}
+
+#[derive(Debug)]
+enum Place {
+    Key(String),
+    Slots(RangeInclusive<u16>),
+}
+
+impl Place {
+    fn holds(&self, key: &str) -> bool {
+        match self {
+            Self::Key(own) => own == key,
+            Self::Slots(slots) => slots.contains(&slot_of(key.as_bytes())),
+        }
+    }
+}
+
+/// What goes wrong with a call.
+#[derive(Debug)]
+pub(super) struct Struck {
+    pub(super) fault: Fault,
+    /// Which keys of a call with many go wrong, if not all of them.
+    pub(super) keys: Option<Vec<bool>>,
+}
+
 #[derive(Debug, Default)]
 struct State {
     /// By operation and by the number of the call among those of its operation that do I/O.
     script: HashMap<(Operation, u64), Fault>,
+    /// The newest first.
+    places: Vec<Broken>,
     standing: HashMap<Operation, Fault>,
     random: Option<RandomFaults>,
     calls: HashMap<Operation, u64>,
@@ -87,6 +123,47 @@ impl Faults {
         }
     }
 
+    /// Every call of these operations with this key goes wrong from now on, until [`heal`](Faults::heal).
+    ///
+    /// A call that reads many keys fails if it reads this one. A call that writes many writes the others, and
+    /// then fails.
+    pub fn on_key(&self, key: impl Into<String>, operations: &[Operation], fault: &Fault) {
+        self.break_place(Place::Key(key.into()), operations, fault);
+    }
+
+    /// Every call of these operations with a key in one of these slots goes wrong from now on, until
+    /// [`heal`](Faults::heal): as if the primary of these slots were gone. Calls without a key are not touched.
+    ///
+    /// A call that reads many keys fails if one of them is in these slots. A call that writes many writes the
+    /// others, and then fails.
+    ///
+    /// ```
+    /// # use cache_core::slot::slot_of;
+    /// # use cache_core::{CacheClient, MemoryCache, Ttl};
+    /// # use cache_mock::{Fault, FaultyCache, Operation};
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    /// let cache = FaultyCache::new(MemoryCache::default());
+    /// // The first of three primaries.
+    /// cache.faults().on_slots(0..=5_460, Operation::ALL, &Fault::connection_lost());
+    ///
+    /// assert_eq!((slot_of(b"bar"), slot_of(b"foo")), (5_061, 12_182));
+    /// assert!(cache.set("bar", "value".into(), Ttl::Forever).await.is_err());
+    /// assert!(cache.set("foo", "value".into(), Ttl::Forever).await.is_ok());
+    /// # });
+    /// ```
+    pub fn on_slots(&self, slots: RangeInclusive<u16>, operations: &[Operation], fault: &Fault) {
+        self.break_place(Place::Slots(slots), operations, fault);
+    }
+
+    fn break_place(&self, place: Place, operations: &[Operation], fault: &Fault) {
+        let broken = Broken {
+            place,
+            operations: operations.to_vec(),
+            fault: fault.clone(),
+        };
+        self.state().places.insert(0, broken);
+    }
+
     /// Calls go wrong by chance from now on, until [`heal`](Faults::heal).
     pub fn at_random(&self, faults: RandomFaults) {
         self.state().random = Some(faults);
@@ -97,6 +174,7 @@ impl Faults {
     pub fn heal(&self) {
         let mut state = self.state();
         state.script.clear();
+        state.places.clear();
         state.standing.clear();
         state.random = None;
     }
@@ -125,8 +203,8 @@ impl Faults {
         self.state().script.len()
     }
 
-    /// Counts a call, and says what is to go wrong with it. One that does no I/O is never wrong.
-    pub(super) fn of_call(&self, operation: Operation, does_io: bool) -> Option<Fault> {
+    /// Counts a call with these keys, and says what is to go wrong with it. One that does no I/O is never wrong.
+    pub(super) fn of_call(&self, operation: Operation, keys: &[&str], does_io: bool) -> Option<Struck> {
         let mut state = self.state();
         *state.calls.entry(operation).or_default() += 1;
         if !does_io {
@@ -135,12 +213,17 @@ impl Faults {
         let calls = state.io_calls.entry(operation).or_default();
         *calls += 1;
         let call = *calls;
-        let scripted = state.script.remove(&(operation, call));
-        let fault = scripted
-            .or_else(|| state.standing.get(&operation).cloned())
-            .or_else(|| state.random.as_mut().and_then(|random| random.draw(operation)))?;
+        let whole = |fault| Struck { fault, keys: None };
+        let scripted = state.script.remove(&(operation, call)).map(whole);
+        let struck = scripted
+            .or_else(|| state.at_place(operation, keys))
+            .or_else(|| state.standing.get(&operation).cloned().map(whole))
+            .or_else(|| {
+                let random = state.random.as_mut()?;
+                random.draw(operation).map(whole)
+            })?;
         *state.injected.entry(operation).or_default() += 1;
-        Some(fault)
+        Some(struck)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -149,6 +232,20 @@ impl Faults {
 }
 
 impl State {
+    fn at_place(&self, operation: Operation, keys: &[&str]) -> Option<Struck> {
+        let broken = self.places.iter().find(|broken| {
+            broken.operations.contains(&operation) && keys.iter().any(|key| broken.place.holds(key))
+        })?;
+        let struck = keys.iter().map(|key| {
+            let mut places = self.places.iter();
+            places.any(|broken| broken.operations.contains(&operation) && broken.place.holds(key))
+        });
+        Some(Struck {
+            fault: broken.fault.clone(),
+            keys: Some(struck.collect()),
+        })
+    }
+
     fn calls(&self, operation: Operation) -> u64 {
         self.calls.get(&operation).copied().unwrap_or(0)
     }

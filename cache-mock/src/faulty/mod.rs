@@ -15,6 +15,7 @@ use tokio::sync::watch;
 
 pub use fault::{Fault, Operation};
 pub use faults::Faults;
+use faults::Struck;
 pub use random::RandomFaults;
 
 /// A client over another one, whose calls go wrong as its [`Faults`] say. Without any it does what the
@@ -75,14 +76,25 @@ impl<C> FaultyCache<C> {
         &self.faults
     }
 
-    /// Does `call`, or what is to go wrong with it.
+    /// Does `call`, which names no key, or what is to go wrong with it.
     async fn call<T>(
         &self,
         operation: Operation,
         does_io: bool,
         call: impl Future<Output = Result<T, CacheError>> + Send,
     ) -> Result<T, CacheError> {
-        match self.fault(operation, does_io) {
+        self.call_of(operation, &[], does_io, call).await
+    }
+
+    /// Does `call` of one key, or the same read of many, or what is to go wrong with it.
+    async fn call_of<T>(
+        &self,
+        operation: Operation,
+        keys: &[&str],
+        does_io: bool,
+        call: impl Future<Output = Result<T, CacheError>> + Send,
+    ) -> Result<T, CacheError> {
+        match self.fault(operation, keys, does_io).map(|struck| struck.fault) {
             None => call.await,
             Some(Fault::Partial { done, error }) => {
                 if operation.writes() && done > 0 {
@@ -121,8 +133,9 @@ impl<C> FaultyCache<C> {
     }
 
     /// What is to go wrong with this call.
-    fn fault(&self, operation: Operation, does_io: bool) -> Option<Fault> {
-        self.faults.of_call(operation, does_io && !*self.closed.borrow())
+    fn fault(&self, operation: Operation, keys: &[&str], does_io: bool) -> Option<Struck> {
+        self.faults
+            .of_call(operation, keys, does_io && !*self.closed.borrow())
     }
 
     /// Does `call` as far as a fault that is the same for one key and for many lets it.
@@ -170,6 +183,18 @@ fn legal(keys: &[&str]) -> bool {
     !keys.is_empty() && keys.iter().all(|key| check_key(key).is_ok())
 }
 
+/// The items that go wrong, and the others; without a word all of them do.
+fn parted<T: Clone>(items: &[T], wrong: Option<&[bool]>) -> (Vec<T>, Vec<T>) {
+    let Some(wrong) = wrong else {
+        return (items.to_vec(), Vec::new());
+    };
+    let those = |which: bool| {
+        let items = items.iter().zip(wrong).filter(|(_, wrong)| **wrong == which);
+        items.map(|(item, _)| item.clone()).collect()
+    };
+    (those(true), those(false))
+}
+
 fn lives(ttl: Ttl) -> bool {
     ttl.as_duration().is_ok()
 }
@@ -178,17 +203,22 @@ fn lives(ttl: Ttl) -> bool {
 #[deny(clippy::missing_trait_methods)]
 impl<C: CacheClient> CacheClient for FaultyCache<C> {
     async fn get(&self, key: &str) -> Result<Bytes, CacheError> {
-        self.call(Operation::Get, legal(&[key]), self.inner.get(key))
+        self.call_of(Operation::Get, &[key], legal(&[key]), self.inner.get(key))
             .await
     }
 
     async fn get_entry(&self, key: &str) -> Result<Entry, CacheError> {
-        self.call(Operation::GetEntry, legal(&[key]), self.inner.get_entry(key))
-            .await
+        self.call_of(
+            Operation::GetEntry,
+            &[key],
+            legal(&[key]),
+            self.inner.get_entry(key),
+        )
+        .await
     }
 
     async fn get_many<'a>(&self, keys: &[&'a str]) -> Result<Vec<Option<Bytes>>, CacheError> {
-        self.call(Operation::GetMany, legal(keys), self.inner.get_many(keys))
+        self.call_of(Operation::GetMany, keys, legal(keys), self.inner.get_many(keys))
             .await
     }
 
@@ -202,22 +232,24 @@ impl<C: CacheClient> CacheClient for FaultyCache<C> {
 
     async fn set(&self, key: &str, value: Bytes, ttl: Ttl) -> Result<(), CacheError> {
         let does_io = legal(&[key]) && lives(ttl);
-        self.call(Operation::Set, does_io, self.inner.set(key, value, ttl))
+        self.call_of(Operation::Set, &[key], does_io, self.inner.set(key, value, ttl))
             .await
     }
 
     async fn set_many<'a>(&self, entries: &[(&'a str, Bytes)], ttl: Ttl) -> Result<(), CacheError> {
         let keys: Vec<&str> = entries.iter().map(|(key, _)| *key).collect();
-        match self.fault(Operation::SetMany, legal(&keys) && lives(ttl)) {
-            None => self.inner.set_many(entries, ttl).await,
-            Some(Fault::Partial { done, error }) => {
-                self.inner
-                    .set_many(&entries[..done.min(entries.len())], ttl)
-                    .await?;
-                Err(error)
-            }
-            Some(fault) => self.suffer(fault, self.inner.set_many(entries, ttl)).await,
+        let Some(struck) = self.fault(Operation::SetMany, &keys, legal(&keys) && lives(ttl)) else {
+            return self.inner.set_many(entries, ttl).await;
+        };
+        if let Fault::Partial { done, error } = struck.fault {
+            self.inner
+                .set_many(&entries[..done.min(entries.len())], ttl)
+                .await?;
+            return Err(error);
         }
+        let (wrong, spared) = parted(entries, struck.keys.as_deref());
+        self.inner.set_many(&spared, ttl).await?;
+        self.suffer(struck.fault, self.inner.set_many(&wrong, ttl)).await
     }
 
     async fn set_each<'a>(&self, entries: &[(&'a str, Bytes, Ttl)]) -> Vec<Result<(), CacheError>> {
@@ -232,8 +264,9 @@ impl<C: CacheClient> CacheClient for FaultyCache<C> {
 
     async fn set_if_absent(&self, key: &str, value: Bytes, ttl: Ttl) -> Result<bool, CacheError> {
         let does_io = legal(&[key]) && lives(ttl);
-        self.call(
+        self.call_of(
             Operation::SetIfAbsent,
+            &[key],
             does_io,
             self.inner.set_if_absent(key, value, ttl),
         )
@@ -249,12 +282,14 @@ impl<C: CacheClient> CacheClient for FaultyCache<C> {
     ) -> Result<bool, CacheError> {
         let does_io = legal(&[key]) && lives(ttl);
         let call = self.inner.compare_and_set(key, expected, value, ttl);
-        self.call(Operation::CompareAndSet, does_io, call).await
+        self.call_of(Operation::CompareAndSet, &[key], does_io, call)
+            .await
     }
 
     async fn compare_and_delete(&self, key: &str, expected: &[u8]) -> Result<bool, CacheError> {
         let call = self.inner.compare_and_delete(key, expected);
-        self.call(Operation::CompareAndDelete, legal(&[key]), call).await
+        self.call_of(Operation::CompareAndDelete, &[key], legal(&[key]), call)
+            .await
     }
 
     async fn get_and_delete(&self, key: &str) -> Result<Bytes, CacheError> {
@@ -269,40 +304,47 @@ impl<C: CacheClient> CacheClient for FaultyCache<C> {
     }
 
     async fn del<'a>(&self, keys: &[&'a str]) -> Result<u64, CacheError> {
-        match self.fault(Operation::Del, legal(keys)) {
-            None => self.inner.del(keys).await,
-            Some(Fault::Partial { done, error }) => {
-                self.inner.del(&keys[..done.min(keys.len())]).await?;
-                Err(error)
-            }
-            Some(fault) => self.suffer(fault, self.inner.del(keys)).await,
+        let Some(struck) = self.fault(Operation::Del, keys, legal(keys)) else {
+            return self.inner.del(keys).await;
+        };
+        if let Fault::Partial { done, error } = struck.fault {
+            self.inner.del(&keys[..done.min(keys.len())]).await?;
+            return Err(error);
         }
+        let (wrong, spared) = parted(keys, struck.keys.as_deref());
+        let gone = self.inner.del(&spared).await?;
+        Ok(gone + self.suffer(struck.fault, self.inner.del(&wrong)).await?)
     }
 
     async fn exists<'a>(&self, keys: &[&'a str]) -> Result<u64, CacheError> {
-        self.call(Operation::Exists, legal(keys), self.inner.exists(keys))
+        self.call_of(Operation::Exists, keys, legal(keys), self.inner.exists(keys))
             .await
     }
 
     async fn incr(&self, key: &str) -> Result<i64, CacheError> {
-        self.call(Operation::Incr, legal(&[key]), self.inner.incr(key))
+        self.call_of(Operation::Incr, &[key], legal(&[key]), self.inner.incr(key))
             .await
     }
 
     async fn incr_by(&self, key: &str, delta: i64, ttl: Ttl) -> Result<i64, CacheError> {
         let does_io = legal(&[key]) && lives(ttl);
-        self.call(Operation::IncrBy, does_io, self.inner.incr_by(key, delta, ttl))
-            .await
+        self.call_of(
+            Operation::IncrBy,
+            &[key],
+            does_io,
+            self.inner.incr_by(key, delta, ttl),
+        )
+        .await
     }
 
     async fn expire(&self, key: &str, ttl: Ttl) -> Result<bool, CacheError> {
         let does_io = legal(&[key]) && lives(ttl);
-        self.call(Operation::Expire, does_io, self.inner.expire(key, ttl))
+        self.call_of(Operation::Expire, &[key], does_io, self.inner.expire(key, ttl))
             .await
     }
 
     async fn ttl(&self, key: &str) -> Result<Ttl, CacheError> {
-        self.call(Operation::Ttl, legal(&[key]), self.inner.ttl(key))
+        self.call_of(Operation::Ttl, &[key], legal(&[key]), self.inner.ttl(key))
             .await
     }
 

@@ -37,7 +37,7 @@ impl CacheClient for ValkeyClient {
             Command::read("PTTL").key(key.as_bytes()),
         ];
         let deadline = self.reading()?;
-        let (replies, tracked) = if self.feed.is_heard() {
+        let (replies, vouch) = if self.feed.is_heard() {
             let answers = self.router.send_tracked(&commands, deadline).await?;
             let replies = answers.replies.into_iter().zip(&commands);
             let replies = replies.map(|(reply, command)| {
@@ -45,9 +45,9 @@ impl CacheClient for ValkeyClient {
                 self.refusals.note(command.name(), &reply);
                 reply
             });
-            (replies.collect::<Result<_, _>>()?, answers.tracked)
+            (replies.collect::<Result<_, _>>()?, answers.vouch)
         } else {
-            (self.call_all(&commands, deadline).await?, false)
+            (self.call_all(&commands, deadline).await?, None)
         };
         let mut replies = replies.into_iter();
         let value = replies
@@ -56,9 +56,11 @@ impl CacheClient for ValkeyClient {
             .into_value()?
             .ok_or(CacheError::Miss)?;
         let remaining = read_life(replies.next().unwrap_or(Reply::Nil).into_int()?)?;
-        let mut entry = Entry::untracked(value, remaining);
-        entry.tracked = tracked;
-        Ok(entry)
+        let entry = Entry::untracked(value, remaining);
+        Ok(match vouch {
+            Some(vouch) => entry.vouched(vouch),
+            None => entry,
+        })
     }
 
     async fn get_many<'a>(&self, keys: &[&'a str]) -> Result<Vec<Option<Bytes>>, CacheError> {

@@ -265,7 +265,7 @@ impl Cluster {
 
     /// Routes by what the state says from now on.
     ///
-    /// Where slots have another owner in it, all that was read is given up: before anything can be read from
+    /// Where slots have another owner in it, what was read of them is given up: before anything can be read from
     /// the new owner, so that nothing older is found near after that; and once more when nothing is read
     /// from the old one any longer, for what was between the two. No lock is held meanwhile: a listener may
     /// be the last to hold this client.
@@ -273,13 +273,13 @@ impl Cluster {
         loop {
             let old = self.table.load_full();
             let new = Arc::clone(self.state().table());
-            let changes_hands = old.loses_slots_in(&new);
-            if changes_hands {
-                self.feed.everything();
+            let lost = old.slots_lost_in(&new);
+            if !lost.is_empty() {
+                self.feed.revoke(lost.iter().copied());
             }
             let found = self.table.compare_and_swap(&old, new);
-            if changes_hands {
-                self.feed.everything();
+            if !lost.is_empty() {
+                self.feed.revoke(lost.iter().copied());
             }
             if Arc::ptr_eq(&found, &old) {
                 break;

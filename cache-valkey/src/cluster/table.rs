@@ -80,20 +80,22 @@ impl<N: Clone> Table<N> {
         usize::from(self.owners[usize::from(slot % SLOTS)])
     }
 
-    /// Whether a slot that somebody serves here is served by another node, or by nobody, in `next`.
-    pub(super) fn loses_slots_in(&self, next: &Self) -> bool {
+    /// The slots that a node serves here, and another one, or none, in `next`.
+    pub(super) fn slots_lost_in(&self, next: &Self) -> Vec<u16> {
         let mut last = None;
-        (0..SLOTS).any(|slot| {
+        let mut is_lost = false;
+        let lost = (0..SLOTS).filter(|&slot| {
             let pair = (self.index(slot), next.index(slot));
             // Neighbouring slots mostly have the same owners.
-            if last.replace(pair) == Some(pair) {
-                return false;
+            if last.replace(pair) != Some(pair) {
+                is_lost = match (self.shard(slot), next.shard(slot)) {
+                    (Some(old), Some(new)) => !old.primary.0.is_same_as(&new.primary.0),
+                    (old, _) => old.is_some(),
+                };
             }
-            match (self.shard(slot), next.shard(slot)) {
-                (Some(old), Some(new)) => !old.primary.0.is_same_as(&new.primary.0),
-                (old, _) => old.is_some(),
-            }
-        })
+            is_lost
+        });
+        lost.collect()
     }
 
     /// All shards. After a redirection there may be some that serve nothing.
@@ -302,23 +304,31 @@ mod tests {
     #[test]
     fn a_slot_changes_hands_where_its_primary_does_and_nowhere_else() {
         let old = table();
-        assert!(!old.loses_slots_in(&old) && !Table::empty().loses_slots_in(&old));
-        assert!(
-            old.loses_slots_in(&Table::empty()),
+        let served: Vec<u16> = (0..SLOTS).filter(|slot| old.shard(*slot).is_some()).collect();
+        assert!(old.slots_lost_in(&old).is_empty() && Table::empty().slots_lost_in(&old).is_empty());
+        assert_eq!(
+            old.slots_lost_in(&Table::empty()),
+            served,
             "nobody is somebody else, too"
         );
         let mut topology = old.topology();
         topology.shards[0].replicas.pop();
         topology.shards[1].slots.push(500..=600);
         let more = Table::new(&topology, |node, _| node.address.port);
-        assert!(!old.loses_slots_in(&more), "replicas went and slots came");
+        assert!(
+            old.slots_lost_in(&more).is_empty(),
+            "replicas went and slots came"
+        );
         for (slot, to) in [(50, 2), (50, 12), (199, 9)] {
-            assert!(
-                old.loses_slots_in(&old.moved(slot, &at(to), |_| to).unwrap()),
-                "{slot}"
+            assert_eq!(
+                old.slots_lost_in(&old.moved(slot, &at(to), |_| to).unwrap()),
+                [slot]
             );
         }
-        assert!(!old.loses_slots_in(&old.moved(200, &at(9), |_| 9).unwrap()));
+        assert!(
+            old.slots_lost_in(&old.moved(200, &at(9), |_| 9).unwrap())
+                .is_empty()
+        );
     }
 
     #[test]
@@ -328,7 +338,7 @@ mod tests {
                 address: at(1),
                 id: crate::identity::NodeId::new(id),
             };
-            let shard = ClusterShard::new(primary, Vec::<Address>::new(), vec![0..=9]);
+            let shard = ClusterShard::new(primary, Vec::<Address>::new(), vec![0..=0]);
             let topology = ClusterTopology {
                 epoch: 1,
                 shards: vec![shard],
@@ -336,11 +346,11 @@ mod tests {
             };
             Table::new(&topology, |node, _| node.address.port)
         };
-        assert!(with("a").loses_slots_in(&with("b")));
-        assert!(!with("a").loses_slots_in(&with("a")));
+        assert_eq!(with("a").slots_lost_in(&with("b")), [0]);
+        assert!(with("a").slots_lost_in(&with("a")).is_empty());
         let unnamed = with("");
         assert!(
-            !unnamed.loses_slots_in(&with("a")),
+            unnamed.slots_lost_in(&with("a")).is_empty(),
             "a redirection named the address alone"
         );
     }

@@ -83,7 +83,9 @@ impl Cluster {
 
     /// What was read from a node that is not the slot's owner, or not any longer, is nobody's to report.
     fn still_owned(&self, mut answers: Answers, key: &[u8], node: &Arc<Node>) -> Answers {
-        answers.tracked &= self.owner(key).is_some_and(|owner| Arc::ptr_eq(&owner, node));
+        if !self.owner(key).is_some_and(|owner| Arc::ptr_eq(&owner, node)) {
+            answers.vouch = None;
+        }
         answers
     }
 }

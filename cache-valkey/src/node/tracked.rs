@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use cache_core::slot::slot_of;
 use cache_core::{CacheError, TrackingStatus};
 
 use super::{Health, Node};
@@ -25,7 +26,16 @@ impl Node {
         let link = self.link(deadline).await?;
         let asked = self.tracking.feed().tracking();
         let covers = |read: &&Command<'_>| read.routing_key().is_some_and(|key| asked.covers(key));
-        if !reads.iter().all(covers) || !link.witness.begin() {
+        let slot = reads
+            .iter()
+            .find_map(|read| read.routing_key())
+            .map_or(0, slot_of);
+        let vouch = if reads.iter().all(covers) {
+            link.witness.begin(slot)
+        } else {
+            None
+        };
+        if vouch.is_none() {
             return Ok(Answers::untracked(self.exchange(&link, reads, deadline).await?));
         }
         let caching = (*asked == Tracking::OptIn).then(caching);
@@ -44,7 +54,7 @@ impl Node {
         }
         Ok(Answers {
             replies,
-            tracked: link.witness.vouches() && !link.connection.is_closed(),
+            vouch: vouch.filter(|_| link.witness.vouches() && !link.connection.is_closed()),
         })
     }
 

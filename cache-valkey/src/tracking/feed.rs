@@ -7,13 +7,17 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
-use cache_core::{Invalidation, InvalidationListener, InvalidationSource, Subscription, TrackingStatus};
+use cache_core::{
+    Invalidation, InvalidationListener, InvalidationSource, Place, Subscription, TrackingStatus,
+};
 
 use super::Tracking;
 
 /// What all connections of one client report, to all listeners.
 pub(crate) struct Feed {
     tracking: Tracking,
+    /// What hangs on slots: its parts are numbered like them.
+    slots: Place,
     listeners: ArcSwap<Vec<Listener>>,
     next: AtomicU64,
     book: Mutex<Book>,
@@ -40,6 +44,7 @@ impl Feed {
     pub(crate) fn new(tracking: Tracking) -> Arc<Self> {
         Arc::new(Self {
             tracking,
+            slots: Place::new(),
             listeners: ArcSwap::default(),
             next: AtomicU64::new(0),
             book: Mutex::default(),
@@ -73,6 +78,17 @@ impl Feed {
         self.deliver(&Invalidation::Everything);
     }
 
+    /// What hangs on `slot`.
+    pub(crate) const fn slot(&self, slot: u16) -> Place {
+        self.slots.part(slot)
+    }
+
+    /// Gives up what was read of these slots.
+    pub(crate) fn revoke(&self, slots: impl IntoIterator<Item = u16>) {
+        slots.into_iter().for_each(|slot| self.slot(slot).revoke());
+        self.deliver(&Invalidation::Revoked);
+    }
+
     /// A place for one server's say in the status.
     pub(crate) fn member(self: &Arc<Self>) -> Member {
         Member {
@@ -99,19 +115,20 @@ impl Feed {
 }
 
 impl Book {
-    /// The status of the whole: as bad as that of the worst server.
+    /// The status of the whole.
     fn status(&self) -> TrackingStatus {
-        let mut members = self.members.values();
+        let members = self.members.values();
         if let Some(refused) = members
             .clone()
             .find(|status| matches!(status, TrackingStatus::Off(_)))
         {
             return refused.clone();
         }
-        if !self.members.is_empty() && members.all(|status| *status == TrackingStatus::On) {
-            TrackingStatus::On
-        } else {
-            TrackingStatus::Interrupted
+        let on = members.filter(|status| **status == TrackingStatus::On).count();
+        match on {
+            0 => TrackingStatus::Interrupted,
+            all if all == self.members.len() => TrackingStatus::On,
+            _ => TrackingStatus::Partial,
         }
     }
 
@@ -130,6 +147,11 @@ impl Book {
             TrackingStatus::Interrupted if self.told.is_none() => return,
             TrackingStatus::Interrupted => {
                 tracing::info!("changes of keys are not reported until every primary is connected to again");
+            }
+            TrackingStatus::Partial => {
+                tracing::info!(
+                    "changes of some keys are not reported until every primary is connected to again"
+                );
             }
             _ if self.told.is_none() => tracing::debug!("changes of keys are reported"),
             _ => tracing::info!("changes of keys are reported again"),
@@ -269,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn the_status_is_that_of_the_worst_server() {
+    fn the_status_says_whether_all_or_some_servers_report() {
         let feed = Feed::new(Tracking::OptIn);
         let source = Source(Arc::clone(&feed));
         assert_eq!(source.status(), TrackingStatus::Interrupted);
@@ -285,6 +307,8 @@ mod tests {
         second.say(Some(off.clone()));
         first.say(Some(TrackingStatus::Interrupted));
         assert_eq!(source.status(), off);
+        second.say(Some(TrackingStatus::On));
+        assert_eq!(source.status(), TrackingStatus::Partial);
         drop(second);
         assert_eq!(source.status(), TrackingStatus::Interrupted);
         first.say(Some(TrackingStatus::On));

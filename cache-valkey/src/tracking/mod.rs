@@ -7,15 +7,18 @@
 //! # What is promised
 //!
 //! - An event is delivered on the task that reads the connection, before the reply that follows it.
-//! - What was read over a connection is given up ([`Invalidation::ConnectionLost`](cache_core::Invalidation))
-//!   before any later connection of that node answers.
-//! - When slots, or the one primary, get another owner, [`Invalidation::Everything`](cache_core::Invalidation)
-//!   comes both before anything can be read from the new owner and after nothing is read from the old one.
+//! - What was read over a connection is given up before any later connection of that node answers: its
+//!   [`Vouch`] ends, and [`Invalidation::ConnectionLost`](cache_core::Invalidation) comes. What was read over other
+//!   connections stays.
+//! - When slots get another owner, what was read from these slots is given up
+//!   ([`Invalidation::Revoked`](cache_core::Invalidation)), both before anything can be read from the new owner and
+//!   after nothing is read from the old one. When the one primary is replaced, everything is
+//!   ([`Invalidation::Everything`](cache_core::Invalidation)).
 
 mod feed;
 mod witness;
 
-use cache_core::CacheError;
+use cache_core::{CacheError, Vouch};
 
 pub(crate) use feed::{Feed, Member, Source};
 pub(crate) use witness::{Agreement, Witness};
@@ -108,15 +111,13 @@ pub(crate) fn caching() -> Command<'static> {
 #[derive(Debug)]
 pub(crate) struct Answers {
     pub(crate) replies: Vec<Reply>,
-    pub(crate) tracked: bool,
+    /// Holds as long as the server reports changes; none where it does not.
+    pub(crate) vouch: Option<Vouch>,
 }
 
 impl Answers {
     pub(crate) const fn untracked(replies: Vec<Reply>) -> Self {
-        Self {
-            replies,
-            tracked: false,
-        }
+        Self { replies, vouch: None }
     }
 }
 

@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use cache_core::{Invalidation, TrackingStatus};
+use cache_core::{Invalidation, Place, TrackingStatus, Vouch};
 
 use super::Feed;
 use crate::reply::Reply;
@@ -30,6 +30,8 @@ pub(crate) enum Agreement {
 #[derive(Debug)]
 pub(crate) struct Witness {
     feed: Arc<Feed>,
+    /// What hangs on this connection.
+    place: Place,
     agreement: Mutex<Agreement>,
     /// Whether it vouches for what is read from now on.
     vouches: AtomicBool,
@@ -44,6 +46,7 @@ impl Witness {
     pub(crate) fn new(feed: Arc<Feed>) -> Arc<Self> {
         Arc::new(Self {
             feed,
+            place: Place::new(),
             agreement: Mutex::new(Agreement::None),
             vouches: AtomicBool::new(false),
             replica: AtomicBool::new(false),
@@ -67,7 +70,8 @@ impl Witness {
         }
         self.look_again();
         if replica && self.has_served() && !self.has_ended() {
-            self.feed.everything();
+            self.place.revoke();
+            self.feed.deliver(&Invalidation::Revoked);
         }
     }
 
@@ -85,14 +89,15 @@ impl Witness {
             .clone()
     }
 
-    /// Notes that something is about to be read that may be kept; whether the connection vouches for it so
-    /// far.
-    pub(crate) fn begin(&self) -> bool {
+    /// Notes that something of `slot` is about to be read that may be kept; the connection's word for it, if it
+    /// vouches so far.
+    pub(crate) fn begin(&self, slot: u16) -> Option<Vouch> {
         if !self.vouches() {
-            return false;
+            return None;
         }
         self.served.store(true, Ordering::SeqCst);
-        self.vouches()
+        let vouch = Vouch::by(self.place, self.feed.slot(slot));
+        self.vouches().then_some(vouch)
     }
 
     /// Whether it vouches for what is being read.
@@ -130,6 +135,7 @@ impl Witness {
     pub(crate) fn end(&self) {
         self.vouches.store(false, Ordering::SeqCst);
         if self.has_served() && !self.has_ended() {
+            self.place.revoke();
             self.feed.deliver(&Invalidation::ConnectionLost);
         }
         self.ended.store(true, Ordering::SeqCst);
@@ -202,11 +208,12 @@ mod tests {
     #[test]
     fn the_end_is_told_once_and_only_where_something_was_read() {
         let (witness, heard, _subscription) = witness();
-        assert!(witness.begin());
+        let vouch = witness.begin(7).expect("it vouches");
         witness.end();
+        assert!(!vouch.holds());
         witness.end();
         assert_eq!(*heard.lock().unwrap(), [Invalidation::ConnectionLost]);
-        assert!(!witness.begin() && !witness.vouches());
+        assert!(witness.begin(7).is_none() && !witness.vouches());
 
         let (unused, heard, _subscription) = self::witness();
         unused.end();
@@ -226,13 +233,14 @@ mod tests {
     #[test]
     fn a_demoted_server_is_not_vouched_for_until_it_is_primary_again() {
         let (witness, heard, _subscription) = witness();
-        assert!(witness.begin());
+        let vouch = witness.begin(7).expect("it vouches");
         witness.set_replica(true);
         witness.set_replica(true);
-        assert_eq!(*heard.lock().unwrap(), [Invalidation::Everything]);
-        assert!(!witness.begin() && witness.is_worth_asking());
+        assert_eq!(*heard.lock().unwrap(), [Invalidation::Revoked]);
+        assert!(!vouch.holds());
+        assert!(witness.begin(7).is_none() && witness.is_worth_asking());
         witness.set_replica(false);
-        assert!(witness.begin());
+        assert!(witness.begin(7).is_some());
         assert_eq!(heard.lock().unwrap().len(), 1);
     }
 
@@ -240,7 +248,7 @@ mod tests {
     fn a_server_that_refused_is_never_vouched_for() {
         let (witness, _, _subscription) = witness();
         witness.agreed(Agreement::Refused("no".into()), false);
-        assert!(!witness.begin());
+        assert!(witness.begin(7).is_none());
         assert_eq!(witness.status(), Some(TrackingStatus::Off("no".into())));
     }
 

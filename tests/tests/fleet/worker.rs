@@ -18,7 +18,8 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 pub(crate) fn key() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    format!("fleet:{:x}:{number}", rand::random::<u64>())
+    // With a hash tag, so that tests know the name of its lease.
+    format!("fleet:{{{:x}:{number}}}", rand::random::<u64>())
 }
 
 /// What processes on that cache start from: a lease of 2 s, no hold after a failure, nothing stale.

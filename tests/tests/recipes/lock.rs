@@ -43,7 +43,7 @@ async fn a_hundred_tasks_of_four_clients_are_alone_one_after_the_other() -> Resu
             .iter()
             .map(|client| Lock::new(Arc::clone(client), LockConfig::default()))
             .collect();
-        let (key, resource) = (unique("lock"), Arc::<Resource>::default());
+        let (key, resource) = (unique("{lock}"), Arc::<Resource>::default());
         let begun = clock::now();
         let tasks = (0..TASKS).map(|number| {
             let (lock, key, resource) = (locks[number % 4].clone(), key.clone(), resource.clone());
@@ -58,11 +58,8 @@ async fn a_hundred_tasks_of_four_clients_are_alone_one_after_the_other() -> Resu
         println!("{kind:?}: {TASKS} holders in {:?}", clock::now() - begun);
         assert_eq!(resource.changes.load(Ordering::SeqCst), TASKS as u64);
         // Given back, each time.
-        let lock_key = format!("{key}:{{{}}}:#lock", cache_core::slot::slot_of(key.as_bytes()));
-        assert_eq!(clients[0].find(&lock_key).await?, None);
-        clients[0]
-            .del(&[&format!("{}:#fence", lock_key.trim_end_matches(":#lock"))])
-            .await?;
+        assert_eq!(clients[0].find(&format!("{key}:#lock")).await?, None);
+        clients[0].del(&[&format!("{key}:#fence")]).await?;
     }
     Ok(())
 }

@@ -19,7 +19,7 @@ async fn a_server_that_is_made_a_replica_is_no_longer_trusted_until_it_is_primar
     heard.clear();
     let (host, port) = (other.host().to_string(), other.port().to_string());
     server.call(&["REPLICAOF", &host, &port]).await?;
-    heard.wait_for(&Invalidation::Everything).await?;
+    heard.wait_for(&Invalidation::Revoked).await?;
     status_is(&client, &TrackingStatus::Interrupted).await?;
     other.call(&["SET", "key", "2"]).await?;
     server.call(&["REPLICAOF", "NO", "ONE"]).await?;
@@ -49,7 +49,7 @@ async fn watching(set: &SentinelSet) -> Result<ValkeyClient> {
 /// Waits until what was read is given up although nothing is asked for, and the new primary tracks.
 async fn is_followed(set: &SentinelSet, client: &ValkeyClient, heard: &Heard, new: usize) -> Result<()> {
     until(LIMIT, "what was read to be given up", || async {
-        let given_up = heard.has(&Invalidation::ConnectionLost) || heard.has(&Invalidation::Everything);
+        let given_up = heard.has(&Invalidation::ConnectionLost) || heard.has(&Invalidation::Revoked);
         Ok(given_up.then_some(()))
     })
     .await?;

@@ -61,7 +61,7 @@ use crate::Idempotency;
 ///
 /// # The right place
 ///
-/// Inside of authentication (it is what tells [scopes](Self::scope) apart, and a response must not be replayed
+/// Inside of authentication (it is what tells [scopes](Self::new) apart, and a response must not be replayed
 /// to whom it was not for), of rate limits and of compression; outside of body limits of the service, and of
 /// whatever it does. The [`IdempotencyOutcome`] of a response is in its extensions.
 ///
@@ -79,7 +79,7 @@ use crate::Idempotency;
 /// );
 /// let app: Router = Router::new()
 ///     .route("/orders", post(|| async { "order 7" }))
-///     .layer(IdempotencyLayer::new(recipe).scope(|request| {
+///     .layer(IdempotencyLayer::new(recipe, |request| {
 ///         // Put there by authentication: who asks. Without it the request is refused.
 ///         request.extensions.get::<Arc<str>>().map(|tenant| tenant.to_string())
 ///     }));
@@ -138,15 +138,23 @@ pub enum IdempotencyOutcome {
 }
 
 impl IdempotencyLayer {
-    /// The middleware over `recipe`.
-    pub fn new(recipe: Idempotency) -> Self {
+    /// The middleware over `recipe`. `scope` says whose key a request's key is: a tenant or an account, from what
+    /// authentication put into the extensions.
+    ///
+    /// Two scopes never see each other's requests. `None` refuses the request with 400, code
+    /// `idempotency-scope-missing`. A service with one client only answers the same text for all requests; with more
+    /// than one, a client that sends another's key, path and body would get the other's response.
+    pub fn new(
+        recipe: Idempotency,
+        scope: impl Fn(&Parts) -> Option<String> + Send + Sync + 'static,
+    ) -> Self {
         Self {
             recipe,
             choices: Arc::new(Choices {
                 methods: vec![Method::POST, Method::PATCH],
                 required: false,
                 max_request: 1024 * 1024,
-                scope: Arc::new(|_| Some(String::new())),
+                scope: Arc::new(scope),
                 headers: vec![
                     header::CONTENT_TYPE,
                     header::CONTENT_ENCODING,
@@ -179,13 +187,6 @@ impl IdempotencyLayer {
     /// The largest body of a request with a key, in bytes; it is read before it runs. Default: 1 MiB.
     pub fn max_request(self, bytes: usize) -> Self {
         self.with(|choices| choices.max_request = bytes)
-    }
-
-    /// Whose key it is: a tenant, an account, from a header or an extension. Two scopes never see each
-    /// other's requests. `None` refuses the request with 400, code `idempotency-scope-missing`: without a
-    /// scope it could see another's response. Default: all clients are one scope.
-    pub fn scope(self, of: impl Fn(&Parts) -> Option<String> + Send + Sync + 'static) -> Self {
-        self.with(|choices| choices.scope = Arc::new(of))
     }
 
     /// The header lines that are kept and replayed. Others, `Set-Cookie` among them, are the first response's

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
-use cache_core::Invalidation;
+use cache_core::{CacheError, Invalidation};
+use futures::FutureExt as _;
+use futures::channel::oneshot;
 
-use super::super::{Boarding, Near};
+use super::super::{Boarding, Mark, Near};
 use super::{found, lasting, near};
 
 const WRITES: u64 = 500_000;
@@ -23,10 +25,20 @@ fn read(near: &Arc<Near<u64>>, far: &Far) {
         return;
     }
     let value = || far.truth.load(Ordering::SeqCst);
-    match near.board(&far.key, near.period()) {
-        Boarding::Led(flight) => {
-            let value = value();
-            flight.land(&Ok(found(value)), Some(lasting(value, 8)));
+    // What is read is read when the future is polled, and not before.
+    let (reply, replied) = oneshot::channel();
+    let read = |mark: Mark<u64>| {
+        async move {
+            let value = replied.await.map_err(|_| CacheError::Closed)?;
+            mark.land(Some(lasting(value, 8)));
+            Ok(found(value))
+        }
+        .boxed()
+    };
+    match near.board(&far.key, near.period(), read) {
+        Boarding::Led(read) => {
+            let _received = reply.send(value());
+            drop(read.now_or_never());
         }
         Boarding::Joined(_) => {
             // As one does who has a single-flight of its own.

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use cache_core::{CacheError, Invalidation};
 use futures::FutureExt as _;
+use futures::channel::oneshot;
 
-use super::super::flight::{Answer, Seat};
-use super::super::{Boarding, Flight, Mark, Near};
+use super::super::flight::Read;
+use super::super::{Boarding, Mark, Near};
 use super::{KEY, found, lasting, near};
 
 /// What a run is made of.
@@ -43,7 +44,10 @@ pub(super) enum Step {
 
 #[derive(Debug)]
 enum Message {
+    /// To a reader that only marked.
     Reply(usize, u64),
+    /// To all who take part in a far read.
+    Answer(usize, u64),
     Changed,
     Written,
 }
@@ -52,18 +56,29 @@ enum Message {
 enum Reader {
     #[default]
     Idle,
-    Leads(Flight<u64>),
+    /// Takes part in the far read with this number.
+    Reads(usize, Read<u64>),
     Marked(Mark<u64>),
     Sent(Box<Reader>),
     Replied(Box<Reader>, Option<u64>),
-    Joined(Seat<u64>),
     Done(Option<u64>),
     Gone,
+}
+
+/// How far a far read is that readers share.
+#[derive(Debug)]
+enum Far {
+    /// Nobody has polled it yet; here its reply goes in.
+    Begun(oneshot::Sender<Option<u64>>),
+    Sent(oneshot::Sender<Option<u64>>),
+    /// Its reply is there, for whoever is polled first.
+    Replied,
 }
 
 #[derive(Debug)]
 pub(super) struct World {
     near: Arc<Near<u64>>,
+    reads: Vec<Far>,
     cast: Cast,
     truth: u64,
     tracked: bool,
@@ -92,6 +107,7 @@ impl World {
         let readers = cast.readers + cast.markers;
         Self {
             near: near(1 << 16, 100),
+            reads: Vec::new(),
             cast,
             truth: 1,
             tracked: false,
@@ -110,8 +126,8 @@ impl World {
         let mut steps = Vec::new();
         for (number, reader) in self.readers.iter().enumerate() {
             match reader {
-                // Joined: it can go on once its leader has ended.
-                Reader::Joined(seat) if seat.clone().landed().now_or_never().is_none() => {}
+                // It waits for the reply, as all do who take part.
+                Reader::Reads(read, _) if matches!(self.reads[*read], Far::Sent(_)) => {}
                 Reader::Sent(_) | Reader::Done(_) | Reader::Gone => {}
                 _ => steps.push(Step::Reader(number)),
             }
@@ -220,31 +236,26 @@ impl World {
         let reader = std::mem::take(&mut self.readers[number]);
         self.readers[number] = match reader {
             Reader::Idle => self.start(number),
-            Reader::Leads(_) | Reader::Marked(_) if !self.connected => {
-                Reader::Replied(Box::new(reader), None)
+            Reader::Reads(number, read) if matches!(self.reads[number], Far::Begun(_)) => {
+                self.send(number);
+                Reader::Reads(number, read)
             }
-            Reader::Leads(_) | Reader::Marked(_) => {
+            Reader::Reads(_, read) => {
+                let answer = read.now_or_never().expect("its reply is there");
+                self.done(number, answer.ok().map(|found| found.value))
+            }
+            Reader::Marked(_) if !self.connected => Reader::Replied(Box::new(reader), None),
+            Reader::Marked(_) => {
                 self.tracked = true;
                 self.wire.push_back(Message::Reply(number, self.truth));
                 Reader::Sent(Box::new(reader))
             }
             Reader::Replied(reader, value) => {
                 match (*reader, value) {
-                    (Reader::Leads(flight), Some(value)) => {
-                        flight.land(&Ok(found(value)), Some(lasting(value, 8)));
-                    }
-                    (Reader::Leads(flight), None) => flight.land(&Err(CacheError::Closed), None),
                     (Reader::Marked(mark), Some(value)) => _ = mark.complete(lasting(value, 8)),
                     (other, _) => drop(other),
                 }
                 self.done(number, value)
-            }
-            Reader::Joined(seat) => {
-                let landed: Option<Option<Answer<u64>>> = seat.landed().now_or_never();
-                match landed.expect("its leader has ended") {
-                    Some(answer) => self.done(number, answer.ok().map(|found| found.value)),
-                    None => self.board(),
-                }
             }
             other => other,
         };
@@ -261,12 +272,49 @@ impl World {
         }
     }
 
-    fn board(&self) -> Reader {
-        match self.near.board(KEY, self.near.period()) {
+    fn board(&mut self) -> Reader {
+        let (reply, replied) = oneshot::channel();
+        let read = |mark: Mark<u64>| {
+            async move {
+                let value = replied.await.ok().flatten();
+                mark.land(value.map(|value| lasting(value, 8)));
+                value.map(found).ok_or(CacheError::Closed)
+            }
+            .boxed()
+        };
+        match self.near.board(KEY, self.near.period(), read) {
             Boarding::Late => unreachable!("nothing happens in between"),
             Boarding::Hit(found) => Reader::Done(Some(found.value)),
-            Boarding::Joined(seat) => Reader::Joined(seat),
-            Boarding::Led(flight) => Reader::Leads(flight),
+            Boarding::Joined(read) => {
+                // Of reads that can be joined there is one: the newest.
+                Reader::Reads(self.reads.len() - 1, read)
+            }
+            Boarding::Led(read) => {
+                self.reads.push(Far::Begun(reply));
+                Reader::Reads(self.reads.len() - 1, read)
+            }
+        }
+    }
+
+    /// The first who is polled sends the read.
+    fn send(&mut self, number: usize) {
+        if let Far::Begun(reply) = std::mem::replace(&mut self.reads[number], Far::Replied) {
+            if self.connected {
+                self.tracked = true;
+                self.wire.push_back(Message::Answer(number, self.truth));
+                self.reads[number] = Far::Sent(reply);
+            } else {
+                let _gone = reply.send(None);
+            }
+        }
+    }
+
+    fn answer(&mut self, number: usize, value: Option<u64>) {
+        if matches!(self.reads[number], Far::Sent(_))
+            && let Far::Sent(reply) = std::mem::replace(&mut self.reads[number], Far::Replied)
+        {
+            // All who took part may have left.
+            let _gone = reply.send(value);
         }
     }
 
@@ -283,6 +331,7 @@ impl World {
     fn deliver(&mut self) {
         match self.wire.pop_front() {
             Some(Message::Reply(number, value)) => self.reply(number, Some(value)),
+            Some(Message::Answer(number, value)) => self.answer(number, Some(value)),
             Some(Message::Changed) => self.near.apply(&Invalidation::Keys(vec![KEY.to_owned()])),
             Some(Message::Written) => {
                 if let Own::Sent(value) = self.written {
@@ -308,6 +357,9 @@ impl World {
         self.near.apply(&Invalidation::ConnectionLost);
         for number in 0..self.readers.len() {
             self.reply(number, None);
+        }
+        for number in 0..self.reads.len() {
+            self.answer(number, None);
         }
         if let Own::Sent(value) = self.written {
             // Its outcome is unknown to the writer; the copy goes all the same.

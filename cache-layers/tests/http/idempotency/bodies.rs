@@ -6,12 +6,12 @@ use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, Response, StatusCode};
 use axum::response::IntoResponse as _;
 use cache_core::{Keyspace, MemoryCache};
-use cache_layers::http::{IdempotencyLayer, IdempotencyOutcome, NotKept};
+use cache_layers::http::{IdempotencyOutcome, NotKept};
 use cache_layers::{Idempotency, IdempotencyConfig};
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use tower::ServiceExt as _;
 
-use super::rig::{KEY, Runs, layer, ms, one, order, request, send, shop};
+use super::rig::{KEY, Runs, layer, ms, one, order, over, request, send, shop};
 
 /// What `/orders` answers, with a limit of 1,000 bytes for what is kept.
 fn answering(
@@ -25,7 +25,7 @@ fn answering(
         config,
     );
     let runs = runs.clone();
-    one(IdempotencyLayer::new(recipe), move || {
+    one(over(recipe), move || {
         runs.one_more();
         std::future::ready(response())
     })

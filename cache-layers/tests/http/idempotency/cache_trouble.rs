@@ -10,7 +10,7 @@ use cache_layers::idempotency::OnFailure;
 use cache_layers::{Idempotency, IdempotencyConfig};
 use cache_mock::{Fault, Faults, FaultyCache, Operation};
 
-use super::rig::{Runs, layer, ms, order, shop};
+use super::rig::{Runs, layer, ms, order, over, shop};
 
 fn faulty(on_failure: OnFailure) -> (IdempotencyLayer, Faults) {
     let cache = FaultyCache::new(MemoryCache::default());
@@ -20,7 +20,7 @@ fn faulty(on_failure: OnFailure) -> (IdempotencyLayer, Faults) {
         .build()
         .unwrap();
     let recipe = Idempotency::new(Arc::new(cache), Keyspace::new("billing").unwrap(), config);
-    (IdempotencyLayer::new(recipe), faults)
+    (over(recipe), faults)
 }
 
 #[tokio::test(start_paused = true)]

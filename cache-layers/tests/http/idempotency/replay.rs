@@ -1,12 +1,14 @@
 //! Who runs, who waits, who gets the response again.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderName, Request, StatusCode};
-use cache_layers::http::IdempotencyOutcome;
+use cache_core::MemoryCache;
+use cache_layers::http::{IdempotencyLayer, IdempotencyOutcome};
 
-use super::rig::{KEY, Runs, layer, ms, one, order, request, send, shop};
+use super::rig::{KEY, Runs, layer, ms, one, order, recipe, request, send, shop};
 
 #[tokio::test(start_paused = true)]
 async fn of_concurrent_first_requests_one_runs_the_others_are_told_409_and_get_its_response_later() {
@@ -149,7 +151,7 @@ async fn only_the_chosen_header_lines_are_replayed() {
 #[tokio::test(start_paused = true)]
 async fn two_scopes_never_see_each_others_requests() {
     let runs = Runs::default();
-    let layer = layer().scope(|request| {
+    let layer = IdempotencyLayer::new(recipe(Arc::new(MemoryCache::default())), |request| {
         let tenant = request.headers.get("x-tenant")?;
         tenant.to_str().ok().map(str::to_owned)
     });

@@ -84,7 +84,12 @@ pub(crate) fn recipe(client: Arc<dyn CacheClient>) -> Idempotency {
 }
 
 pub(crate) fn layer() -> IdempotencyLayer {
-    IdempotencyLayer::new(recipe(Arc::new(MemoryCache::default())))
+    over(recipe(Arc::new(MemoryCache::default())))
+}
+
+/// The layer of a service with one client.
+pub(crate) fn over(recipe: Idempotency) -> IdempotencyLayer {
+    IdempotencyLayer::new(recipe, |_| Some(String::new()))
 }
 
 /// A router whose `/orders` and `/refunds` take 100 ms each and give back what they were given.
