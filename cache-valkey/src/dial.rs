@@ -83,6 +83,11 @@ pub(crate) enum Mode {
 }
 
 impl Dialer {
+    /// The database that its connections select.
+    pub(crate) const fn database(&self) -> u32 {
+        self.db
+    }
+
     /// A dialer to the data nodes of `config`.
     pub(crate) fn new(
         config: &ValkeyConfig,

@@ -12,6 +12,7 @@ use cache_core::config::Address;
 use cache_core::slot::slot_of;
 use cache_core::{CacheError, Pattern, Stage};
 
+use super::Identity;
 use super::describe::KeyType;
 use super::pool::{Loan, Pools};
 use crate::command::Command;
@@ -29,6 +30,8 @@ pub struct Primary {
     pub(super) slots: Vec<RangeInclusive<u16>>,
     pub(super) epoch: Option<u64>,
     pub(super) kind: Kind,
+    /// The only cache that it may work on.
+    pub(super) bound: Option<Arc<Identity>>,
     pub(super) pools: Arc<Pools>,
     pub(super) timeout: Duration,
 }
@@ -269,6 +272,9 @@ impl Primary {
         let asked = deadline
             .limit(Stage::Reply, async {
                 let connection = loan.insert(self.pools.get(&self.address).await?);
+                if let Some(cache) = &self.bound {
+                    connection.is_of(cache, self, deadline).await?;
+                }
                 connection.connection.send_batch(commands, deadline).await
             })
             .await;

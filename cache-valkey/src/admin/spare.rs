@@ -55,6 +55,7 @@ impl Administration {
                     by_slot: false,
                     ..kind
                 },
+                bound: None,
                 pools: Arc::clone(&self.pools),
                 timeout: self.timeout,
             });
