@@ -63,6 +63,7 @@ use self::budget::Budget;
 use self::checkpoint::saver::Saver;
 use self::ledger::Ledger;
 use self::pace::Limiter;
+pub(crate) use self::pace::Stride;
 use self::plan::Plan;
 use self::run::Run;
 use self::sample::Reservoir;

@@ -11,6 +11,7 @@
 //! cluster is hurt at random moments. Times are printed, and asserted where they are ratios of one run.
 
 mod belonging;
+mod cost;
 mod estimating;
 mod failing;
 mod moving;
