@@ -11,7 +11,7 @@ use bytes::Bytes;
 use cache_core::{CacheError, Pattern};
 pub use cache_valkey::admin::{Described, Description, KeyType, Traits, Unlinked};
 
-use crate::SlotSet;
+use crate::{CacheIdentity, SlotSet};
 
 /// A backend whose keys can be walked.
 #[async_trait]
@@ -51,11 +51,26 @@ pub enum Layout {
     Slots(Vec<(Arc<dyn Shard>, SlotSet)>),
 }
 
+impl Layout {
+    /// The cache that was asked; `None` if there is no primary.
+    #[must_use]
+    pub fn cache(&self) -> Option<&CacheIdentity> {
+        match self {
+            Self::Whole(shard) => Some(shard.cache()),
+            Self::Slots(shards) => shards.first().map(|(shard, _)| shard.cache()),
+        }
+    }
+}
+
 /// One primary.
 #[async_trait]
 pub trait Shard: Debug + Send + Sync + 'static {
     /// Its address, which is its identity: after a failover the keys have another one.
     fn address(&self) -> &str;
+
+    /// The cache that it belonged to when the layout was asked for. All shards of a layout name the same one. If servers
+    /// have ids, no call does anything on a server of another cache that now listens at the same address.
+    fn cache(&self) -> &CacheIdentity;
 
     /// A number that was greater than before, when the layout was asked for, where slots had gone from this primary
     /// and come back since the layout before, or may have. `None`, as without an implementation, is not known: a

@@ -29,6 +29,7 @@ mod engine;
 mod escape;
 #[cfg(feature = "http")]
 pub mod http;
+mod identity;
 mod inspect;
 #[cfg(feature = "jobs")]
 pub mod jobs;
@@ -56,6 +57,7 @@ pub use engine::{
     Listing, Method, Observer, Options, Outcome, Pace, PrimaryReport, Progress, Report, Selection,
 };
 pub use escape::{escaped, unescaped};
+pub use identity::CacheIdentity;
 pub use inspect::{Inspection, Shown};
 pub use keys::{Described, Description, Find, KeyType, Keys, Layout, ScanPage, Shard, Traits, Unlinked};
 pub use memory::MemoryKeys;

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use cache_core::{CacheClient as _, CacheError, MemoryCache};
 
+use crate::CacheIdentity;
 use crate::keys::{Described, Description, Find, KeyType, Keys, Layout, ScanPage, Shard, Traits, Unlinked};
 
 /// The keys of a [`MemoryCache`], as those of one primary with the address `memory`.
@@ -18,7 +19,10 @@ impl MemoryKeys {
     /// The keys of `cache`.
     pub fn new(cache: Arc<MemoryCache>) -> Self {
         Self {
-            shard: Arc::new(Whole { cache }),
+            shard: Arc::new(Whole {
+                cache,
+                identity: CacheIdentity::embedded(),
+            }),
         }
     }
 }
@@ -46,12 +50,17 @@ impl Keys for MemoryKeys {
 #[derive(Debug)]
 struct Whole {
     cache: Arc<MemoryCache>,
+    identity: CacheIdentity,
 }
 
 #[async_trait]
 impl Shard for Whole {
     fn address(&self) -> &str {
         "memory"
+    }
+
+    fn cache(&self) -> &CacheIdentity {
+        &self.identity
     }
 
     fn start_of(&self, _slot: u16) -> Option<u64> {

@@ -7,8 +7,9 @@ use bytes::Bytes;
 use cache_core::CacheError;
 use cache_core::slot::SLOTS;
 use cache_valkey::ValkeyClient;
-use cache_valkey::admin::{Administration, Primary};
+use cache_valkey::admin::{Administration, Identity, Primary};
 
+use crate::CacheIdentity;
 use crate::keys::{Described, Description, Find, Keys, Layout, ScanPage, Shard, Traits, Unlinked};
 
 /// The keys of the servers behind a [`ValkeyClient`].
@@ -33,16 +34,20 @@ impl ValkeyKeys {
 impl Keys for ValkeyKeys {
     async fn layout(&self) -> Result<Layout, CacheError> {
         let view = self.administration.topology().await?;
-        let primaries = self.administration.all_primaries(&view).await;
+        let (primaries, identity) = futures::join!(
+            self.administration.all_primaries(&view),
+            self.administration.identity(&view)
+        );
+        let found = Found::new(identity?);
         if view.cluster {
             let shard = |primary: Primary| {
                 let slots = primary.slots().iter().cloned().collect();
-                (OnePrimary::shard(primary), slots)
+                (found.shard(primary), slots)
             };
             return Ok(Layout::Slots(primaries.into_iter().map(shard).collect()));
         }
         match primaries.into_iter().next() {
-            Some(primary) => Ok(Layout::Whole(OnePrimary::shard(primary))),
+            Some(primary) => Ok(Layout::Whole(found.shard(primary))),
             None => Err(CacheError::Unavailable {
                 reason: cache_core::Unavailability::NotReady,
                 detail: "there is no primary at present".into(),
@@ -65,26 +70,51 @@ impl Keys for ValkeyKeys {
     }
 }
 
+/// The cache that a layout is of.
+struct Found {
+    identity: Arc<Identity>,
+    cache: Arc<CacheIdentity>,
+}
+
+impl Found {
+    fn new(identity: Identity) -> Self {
+        let ids = identity.ids.iter().cloned();
+        let cache = if identity.cluster {
+            CacheIdentity::cluster(ids)
+        } else {
+            CacheIdentity::server(ids)
+        };
+        Self {
+            cache: Arc::new(cache.with_database(identity.database)),
+            identity: Arc::new(identity),
+        }
+    }
+
+    fn shard(&self, primary: Primary) -> Arc<dyn Shard> {
+        Arc::new(OnePrimary {
+            address: primary.address().to_string(),
+            cache: Arc::clone(&self.cache),
+            primary: primary.bound_to(Arc::clone(&self.identity)),
+        })
+    }
+}
+
 /// One primary, with its address as text.
 #[derive(Debug)]
 struct OnePrimary {
     address: String,
+    cache: Arc<CacheIdentity>,
     primary: Primary,
-}
-
-impl OnePrimary {
-    fn shard(primary: Primary) -> Arc<dyn Shard> {
-        Arc::new(Self {
-            address: primary.address().to_string(),
-            primary,
-        })
-    }
 }
 
 #[async_trait]
 impl Shard for OnePrimary {
     fn address(&self) -> &str {
         &self.address
+    }
+
+    fn cache(&self) -> &CacheIdentity {
+        &self.cache
     }
 
     fn epoch(&self) -> Option<u64> {

@@ -39,7 +39,7 @@ pub use invalidation::{
 pub use key::{MAX_KEY_LEN, check_key};
 pub use keyspace::{ConfigDigest, Keyspace, KeyspaceBuilder};
 pub use memory::{MemoryCache, ScanPage};
-pub use pattern::{Pattern, PatternBuilder};
+pub use pattern::{Asked, Pattern, PatternBuilder};
 pub use secret::Secret;
 pub use ttl::Ttl;
 pub use vouch::{Place, Vouch};

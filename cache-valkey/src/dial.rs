@@ -112,6 +112,11 @@ pub(crate) enum Mode {
 }
 
 impl Dialer {
+    /// The database that its connections select.
+    pub(crate) const fn database(&self) -> u32 {
+        self.db
+    }
+
     /// A dialer to servers of `config` that are reached by `access`.
     pub(crate) fn new(
         config: &ValkeyConfig,

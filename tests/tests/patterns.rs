@@ -57,6 +57,19 @@ async fn a_pattern_matches_what_the_server_matches_on_a_million_random_pairs() {
             "seed {seed}, pattern {:?}",
             glob.escape_ascii().to_string()
         );
+        // What is sent in its place is matched by the server in the same way.
+        let asked = pattern.asked();
+        let reply = connection
+            .call(&[b"KEYS".as_slice(), asked.pattern.as_bytes()])
+            .await
+            .expect("the server matches");
+        let sent: HashSet<Vec<u8>> = reply.items().iter().map(bytes_of).collect();
+        assert!(
+            if asked.is_exact { sent == theirs } else { sent.is_superset(&theirs) },
+            "seed {seed}, pattern {:?} as {:?}",
+            glob.escape_ascii().to_string(),
+            asked.pattern
+        );
         matches += theirs.len();
     }
     assert!(

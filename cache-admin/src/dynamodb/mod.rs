@@ -13,7 +13,10 @@ use bytes::Bytes;
 use cache_aws::dynamodb::{DynamoClient, DynamoTable};
 use cache_core::{CacheClient as _, CacheError};
 
+use tokio::sync::OnceCell;
+
 use self::walks::Walks;
+use crate::CacheIdentity;
 use crate::keys::{Described, Description, Find, KeyType, Keys, Layout, ScanPage, Shard, Traits, Unlinked};
 
 /// The keys of the table behind a [`DynamoClient`], as those of one primary with the address
@@ -46,6 +49,8 @@ impl DynamoKeys {
                 address: format!("dynamodb:{}/{}", client.region(), client.table()),
                 table: client.administration(),
                 walks: Walks::default(),
+                by_name: CacheIdentity::table(format!("{}/{}", client.region(), client.table())),
+                by_arn: OnceCell::new(),
                 client,
             }),
         }
@@ -55,6 +60,7 @@ impl DynamoKeys {
 #[async_trait]
 impl Keys for DynamoKeys {
     async fn layout(&self) -> Result<Layout, CacheError> {
+        self.shard.identify().await?;
         Ok(Layout::Whole(Arc::clone(&self.shard) as Arc<dyn Shard>))
     }
 
@@ -78,12 +84,33 @@ struct Whole {
     client: Arc<DynamoClient>,
     table: DynamoTable,
     walks: Walks,
+    /// By region and name, if the role may not describe the table.
+    by_name: CacheIdentity,
+    by_arn: OnceCell<CacheIdentity>,
+}
+
+impl Whole {
+    /// Asks for the table's ARN, once: a table of the same name in another account has another one.
+    async fn identify(&self) -> Result<(), CacheError> {
+        let ask = || async {
+            match self.table.arn().await {
+                Ok(Some(arn)) => Ok(CacheIdentity::table(arn)),
+                Ok(None) | Err(CacheError::Denied { .. }) => Ok(self.by_name.clone()),
+                Err(error) => Err(error),
+            }
+        };
+        self.by_arn.get_or_try_init(ask).await.map(drop)
+    }
 }
 
 #[async_trait]
 impl Shard for Whole {
     fn address(&self) -> &str {
         &self.address
+    }
+
+    fn cache(&self) -> &CacheIdentity {
+        self.by_arn.get().unwrap_or(&self.by_name)
     }
 
     fn start_of(&self, _slot: u16) -> Option<u64> {

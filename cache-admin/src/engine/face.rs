@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cache_core::Pattern;
+use cache_core::{Asked, Pattern};
 
 use super::plan::Plan;
 use super::probe::probes_of;
@@ -26,7 +26,7 @@ impl Engine {
 
 impl Selection {
     /// What the servers are asked for: a pattern that matches whatever one of the patterns does.
-    pub(crate) fn whole(&self) -> Pattern {
+    pub(crate) fn whole(&self) -> Asked {
         Plan::new(self.clone()).whole().clone()
     }
 

@@ -8,7 +8,7 @@ use cache_core::clock::{self, Instant};
 use super::Progress;
 use super::checkpoint::{Checkpoint, SavedPrimary};
 use super::visit::Tally;
-use crate::SlotSet;
+use crate::{CacheIdentity, SlotSet};
 
 /// How often progress is told at most.
 const EVERY: Duration = Duration::from_millis(100);
@@ -74,6 +74,11 @@ impl Ledger {
         book.pass = pass;
         book.slots_moved = slots_moved;
         book.pages = pages;
+    }
+
+    /// The cache as it is now.
+    pub(super) fn set_cache(&self, cache: CacheIdentity) {
+        self.book().beginning.cache = Some(cache);
     }
 
     /// The run on paper.

@@ -46,6 +46,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use cache_core::CacheError;
 use cache_core::clock;
+use cache_core::Unavailability;
 use cache_stack::Foundation;
 
 pub use checkpoint::{Checkpoint, Checkpoints};
@@ -62,12 +63,13 @@ use self::budget::Budget;
 use self::checkpoint::saver::Saver;
 use self::ledger::Ledger;
 use self::pace::Limiter;
+pub(crate) use self::pace::Stride;
 use self::plan::Plan;
 use self::run::Run;
 use self::sample::Reservoir;
 use self::visit::{Action, Errand};
 use crate::keys::{Description, Keys, Layout, Traits};
-use crate::{MemoryKeys, SlotSet, ValkeyKeys};
+use crate::{CacheIdentity, MemoryKeys, SlotSet, ValkeyKeys};
 
 /// Works on all keys of a [`Selection`], on every primary at once.
 ///
@@ -180,6 +182,9 @@ impl Engine {
     /// the others from the start; on servers that do not walk slot by slot, all slots of a primary where the
     /// process died. Keys that the process removed after it saved for the last time are in no count but
     /// [`Report::uncounted`].
+    ///
+    /// Nothing is removed if the cache is not the one on which the removal began ([`CacheIdentity`]); the outcome is then
+    /// [`Outcome::Failed`], unless [`Options::with_accepted_cache`] says otherwise.
     pub async fn resume(&self, checkpoint: &Checkpoint, options: &Options) -> Report {
         let started = clock::now();
         match checkpoint.selection() {
@@ -236,6 +241,16 @@ impl Engine {
         })
     }
 
+    /// Which cache it works on at this moment: asked of the servers, not remembered.
+    ///
+    /// # Errors
+    ///
+    /// If no server answers, or servers contradict each other.
+    pub async fn identity(&self) -> Result<CacheIdentity, CacheError> {
+        let layout = self.keys.layout().await?;
+        layout.cache().cloned().ok_or_else(no_primary)
+    }
+
     /// How many keys the primaries hold in all, whatever their names.
     ///
     /// # Errors
@@ -266,6 +281,12 @@ impl Engine {
             Ok(layout) => layout,
             Err(error) => return Run::not_begun(selection, Outcome::Failed { error }, started),
         };
+        let here = layout.cache().cloned();
+        let accepted = match taken_up(earlier, here.as_ref(), options) {
+            Ok(accepted) => accepted,
+            Err(error) => return Run::not_begun(selection, Outcome::Failed { error }, started),
+        };
+        let earlier = accepted.as_ref();
         let clustered = matches!(layout, Layout::Slots(_));
         let removes = matches!(action, Action::Remove);
         let verify = earlier.map_or(options.verify, |earlier| earlier.verify);
@@ -274,10 +295,11 @@ impl Engine {
             Some(earlier) => earlier.max_keys,
             None => options.max_keys.filter(|_| removes),
         };
-        let beginning = match earlier {
+        let mut beginning = match earlier {
             Some(earlier) => earlier.clone(),
             None => Checkpoint::of(&selection, verify),
         };
+        beginning.cache.clone_from(&here);
         let plan = Plan::new(selection);
         let wanted = match plan.slots() {
             _ if !clustered => [0..=0].into_iter().collect(),
@@ -298,6 +320,30 @@ impl Engine {
             ledger: Ledger::new(beginning, wanted, visits, started),
         };
         Run::new(errand, layout, visits, options, earlier).finish().await
+    }
+}
+
+fn no_primary() -> CacheError {
+    CacheError::Unavailable {
+        reason: Unavailability::NotReady,
+        detail: "there is no primary at present".into(),
+        outcome: cache_core::Outcome::NotApplied,
+        source: None,
+    }
+}
+
+/// What another process has done, as far as it counts on the cache `here`.
+fn taken_up(
+    earlier: Option<&Checkpoint>,
+    here: Option<&CacheIdentity>,
+    options: &Options,
+) -> Result<Option<Checkpoint>, CacheError> {
+    let Some(earlier) = earlier else { return Ok(None) };
+    let here = here.ok_or_else(no_primary)?;
+    match earlier.check_cache(here) {
+        Ok(()) => Ok(Some(earlier.clone())),
+        Err(_) if options.accepts_cache => Ok(Some(earlier.clone().anywhere_else())),
+        Err(error) => Err(error),
     }
 }
 

@@ -18,6 +18,7 @@ pub struct Options {
     pub(super) control: Control,
     pub(super) observer: Option<Arc<dyn Observer>>,
     pub(super) saving: Option<Saving>,
+    pub(super) accepts_cache: bool,
 }
 
 /// Where and how often a run is saved.
@@ -106,6 +107,14 @@ impl Options {
         self
     }
 
+    /// Whether [`Engine::resume`](super::Engine::resume) goes on although the cache is not, or cannot be proved to be, the
+    /// one on which the removal began. Every slot is then visited again. Default: no.
+    #[must_use]
+    pub const fn with_accepted_cache(mut self, accept: bool) -> Self {
+        self.accepts_cache = accept;
+        self
+    }
+
     /// How often it is saved: after so long, and before more than `keys` keys are removed that the last
     /// save does not know of, which are those that a [`Report`](super::Report) cannot count after a
     /// crash. Nothing where there are no [checkpoints](Options::with_checkpoints), to be set before.
@@ -132,6 +141,7 @@ impl Default for Options {
             control: Control::new(),
             observer: None,
             saving: None,
+            accepts_cache: false,
         }
     }
 }

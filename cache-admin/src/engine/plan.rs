@@ -1,6 +1,6 @@
 //! How a selection is asked of a shard: which pattern goes to the server, and where its walks begin and end.
 
-use cache_core::Pattern;
+use cache_core::{Asked, Pattern};
 
 use super::Selection;
 use crate::SlotSet;
@@ -13,8 +13,8 @@ const NEAR: u16 = 16;
 #[derive(Debug)]
 pub(super) struct Plan {
     selection: Selection,
-    /// What every key matches that any of the patterns matches.
-    whole: Pattern,
+    /// What every key matches that any of the patterns matches, and whether no other key does.
+    whole: Asked,
     /// The slot of each pattern, where each has one.
     pinned: Option<Vec<u16>>,
 }
@@ -24,6 +24,8 @@ pub(super) struct Plan {
 pub(super) struct Walk {
     /// What the server is asked for.
     pub(super) pattern: Pattern,
+    /// Whether the server lists no other keys.
+    is_exact: bool,
     /// Which of the patterns it is for; `None` is all.
     only: Option<usize>,
     pub(super) start: u64,
@@ -58,13 +60,13 @@ impl Plan {
     }
 
     /// What every key matches that is asked for.
-    pub(super) const fn whole(&self) -> &Pattern {
+    pub(super) const fn whole(&self) -> &Asked {
         &self.whole
     }
 
     /// What every key begins with that is asked for.
     pub(super) fn prefix(&self) -> &[u8] {
-        self.whole.literal_prefix()
+        self.whole.pattern.literal_prefix()
     }
 
     /// Each pattern with its slot, where each has one.
@@ -105,8 +107,10 @@ impl Plan {
                 .enumerate()
                 .filter(|(_, (slot, _))| due.contains(**slot))
                 .filter_map(|(index, (slot, pattern))| {
+                    let Asked { pattern, is_exact } = pattern.asked();
                     Some(Walk {
-                        pattern: pattern.clone(),
+                        pattern,
+                        is_exact,
                         only: Some(index),
                         start: from(*slot)?,
                         end: Some(*slot),
@@ -118,7 +122,8 @@ impl Plan {
 
     fn walk(&self, start: u64, end: Option<u16>) -> Walk {
         Walk {
-            pattern: self.whole.clone(),
+            pattern: self.whole.pattern.clone(),
+            is_exact: self.whole.is_exact,
             only: None,
             start,
             end,
@@ -130,22 +135,28 @@ impl Plan {
         let patterns = self.selection.patterns();
         match walk.only {
             // Each key in the first walk only that would list it.
-            Some(index) => patterns
-                .get(..index)
-                .is_none_or(|before| before.iter().all(|pattern| !pattern.matches(key))),
+            Some(index) => {
+                let is_own = walk.is_exact || patterns.get(index).is_some_and(|own| own.matches(key));
+                let before = patterns.get(..index).unwrap_or_default();
+                is_own && before.iter().all(|pattern| !pattern.matches(key))
+            }
             // The server has matched it already.
-            None => patterns.len() == 1 || self.selection.matches(key),
+            None => walk.is_exact || self.selection.matches(key),
         }
     }
 }
 
 /// The narrowest pattern that we know of which matches whatever one of `patterns` does.
-fn whole(patterns: &[Pattern]) -> Pattern {
+fn whole(patterns: &[Pattern]) -> Asked {
+    let wider = |pattern| Asked {
+        pattern,
+        is_exact: false,
+    };
     let [first, others @ ..] = patterns else {
-        return Pattern::all();
+        return wider(Pattern::all());
     };
     if others.is_empty() {
-        return first.clone();
+        return first.asked();
     }
     let common = others.iter().fold(first.literal_prefix(), |common, pattern| {
         let same = common
@@ -155,7 +166,7 @@ fn whole(patterns: &[Pattern]) -> Pattern {
         &common[..same.count()]
     });
     // An empty prefix is every key, and one that is too long when escaped is no loss.
-    Pattern::prefix(common).unwrap_or_else(|_| Pattern::all())
+    wider(Pattern::prefix(common).unwrap_or_else(|_| Pattern::all()))
 }
 
 /// The ranges of `slots`, those that are near each other as one.
@@ -181,11 +192,20 @@ mod tests {
 
     #[test]
     fn several_patterns_are_asked_by_what_they_begin_with() {
-        let asked = |patterns: &[&str]| plan(patterns).whole.as_bytes().to_vec();
+        let asked = |patterns: &[&str]| plan(patterns).whole.pattern.as_bytes().to_vec();
         assert_eq!(asked(&["app:*:x"]), b"app:*:x");
         assert_eq!(asked(&["app:a*", "app:b?"]), b"app:*");
         assert_eq!(asked(&["app:a*", "users:*"]), b"*");
         assert_eq!(asked(&["a\\*b:*", "a\\*c:*"]), b"a\\**");
+    }
+
+    #[test]
+    fn a_costly_pattern_is_asked_by_its_prefix_and_filtered_here() {
+        let costly = plan(&["app:*long-enough-to-be-slow"]);
+        let walk = costly.walk(0, None);
+        assert_eq!(walk.pattern.as_bytes(), b"app:*");
+        assert!(costly.takes(&walk, b"app:1:long-enough-to-be-slow"));
+        assert!(!costly.takes(&walk, b"app:1:other"));
     }
 
     #[test]

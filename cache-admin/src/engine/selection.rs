@@ -55,6 +55,10 @@ impl Selection {
     /// The most patterns of one selection.
     pub const MAX_PATTERNS: usize = 1_000;
 
+    /// The most elements that several patterns have from their first wildcards on: each key is compared with all of them
+    /// here.
+    pub const MAX_WILDCARD_LEN: usize = 16_384;
+
     /// The keys that match `pattern`.
     #[must_use]
     pub fn new(pattern: Pattern) -> Self {
@@ -69,13 +73,25 @@ impl Selection {
     /// # Errors
     ///
     /// [`CacheError::InvalidInput`] where there is none, or more than
-    /// [`MAX_PATTERNS`](Selection::MAX_PATTERNS).
+    /// [`MAX_PATTERNS`](Selection::MAX_PATTERNS), or if they have more than
+    /// [`MAX_WILDCARD_LEN`](Selection::MAX_WILDCARD_LEN) elements from their first wildcards on.
     pub fn any_of(patterns: impl IntoIterator<Item = Pattern>) -> Result<Self, CacheError> {
         let patterns: Vec<Pattern> = patterns.into_iter().collect();
         if patterns.is_empty() || patterns.len() > Self::MAX_PATTERNS {
             return Err(CacheError::InvalidInput {
                 argument: "patterns",
                 reason: format!("{} of them; 1 to {} are fine", patterns.len(), Self::MAX_PATTERNS).into(),
+            });
+        }
+        let length: usize = patterns.iter().map(Pattern::wildcard_len).sum();
+        if patterns.len() > 1 && length > Self::MAX_WILDCARD_LEN {
+            return Err(CacheError::InvalidInput {
+                argument: "patterns",
+                reason: format!(
+                    "{length} elements from their first wildcards on; at most {} together are fine, so ask in parts",
+                    Self::MAX_WILDCARD_LEN
+                )
+                .into(),
             });
         }
         Ok(Self {

@@ -17,7 +17,7 @@ use super::{Limits, Listener, ListenerError, ListenerOptions};
 use crate::access::Access;
 use crate::jobs::{Jobs, JobsConfig};
 use crate::seal::Sealer;
-use crate::{Engine, Namespaces};
+use crate::{CacheIdentity, Engine, Namespaces};
 
 /// Writes the process's metrics as text.
 type Scrape = Arc<dyn Fn() -> Result<String, CacheError> + Send + Sync>;
@@ -316,8 +316,22 @@ impl Service {
         self.0.stopping.subscribe()
     }
 
-    /// Which cache this is, for what must not be used with another one.
-    pub(crate) fn cache(&self) -> String {
+    /// Which cache this is: asked of the servers.
+    pub(crate) async fn cache(&self) -> Result<CacheIdentity, CacheError> {
+        let cache = self.0.engine.identity().await?;
+        Ok(cache.with_prefix(self.0.stack.key_prefix()))
+    }
+
+    /// What a token for `cache` is bound to: servers that do not say who they are go by their addresses.
+    pub(crate) fn bound_to(&self, cache: CacheIdentity) -> CacheIdentity {
+        if cache.is_known() {
+            return cache;
+        }
+        CacheIdentity::server([self.configured()]).with_prefix(self.0.stack.key_prefix())
+    }
+
+    /// Where the configuration says that the cache is.
+    pub(crate) fn configured(&self) -> String {
         let servers = match &self.0.stack.config().backend {
             Backend::Valkey(valkey) => format!("{:?}", valkey.topology),
             backend => backend.to_string(),

@@ -9,7 +9,7 @@ use super::event::Kept;
 use super::job::{millis, pairs};
 use super::request::{Repeatable, Spent};
 use super::{Happened, Job, JobEvent, JobPrimary};
-use crate::{Event, with_causes};
+use crate::{CacheIdentity, Event, with_causes};
 
 /// How often progress is told at most.
 const EVERY: Duration = Duration::from_millis(250);
@@ -22,6 +22,9 @@ pub(super) struct Record {
     /// What it was confirmed by.
     #[serde(default)]
     pub(super) spent: Option<Spent>,
+    /// The cache that it belongs to.
+    #[serde(default)]
+    pub(super) cache: Option<CacheIdentity>,
     /// How many processes have had it before this one.
     pub(super) process: u32,
     /// The event with which it ended.

@@ -9,7 +9,7 @@ use super::book::{Book, Record};
 use super::job::millis;
 use super::request::Repeatable;
 use super::{Happened, Job, JobEvent, JobId, JobState, Timestamp};
-use crate::{Control, Event, escaped};
+use crate::{CacheIdentity, Control, Event, escaped};
 
 /// What is wanted of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,6 +95,18 @@ impl Entry {
     pub(super) fn is_needed(&self, now: Timestamp) -> bool {
         let book = self.book();
         book.record.spent.as_ref().is_some_and(|spent| now < spent.until)
+    }
+
+    /// The cache that it belongs to; `None` if an older version wrote it.
+    pub(super) fn cache(&self) -> Option<CacheIdentity> {
+        self.book().record.cache.clone()
+    }
+
+    /// An operator says that it belongs to this cache from now on.
+    pub(super) fn set_cache(&self, cache: CacheIdentity) {
+        let mut book = self.book();
+        book.record.job.cache = cache.to_string();
+        book.record.cache = Some(cache);
     }
 
     /// The job as it stands.

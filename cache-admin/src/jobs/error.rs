@@ -82,6 +82,17 @@ pub enum StartError {
         /// That job.
         job: JobId,
     },
+    /// It was confirmed for another cache than the one that is there now.
+    #[error("nothing was started: it was confirmed for {expected}, and this is {here}")]
+    OtherCache {
+        /// The cache that it was confirmed for, in words.
+        expected: String,
+        /// The cache that is there.
+        here: String,
+    },
+    /// The servers do not say which cache they are, or do not answer.
+    #[error("nothing was started: {0}")]
+    Cache(#[source] CacheError),
     /// The request cannot be fulfilled by anybody.
     #[error(transparent)]
     Invalid(CacheError),
@@ -116,6 +127,18 @@ pub enum ControlError {
         /// The other one's pattern, as text.
         pattern: String,
     },
+    /// It belongs to another cache than the one that is there now, or neither can be proved. To go on all the same, an
+    /// operator [accepts](super::Jobs::resume_on_this_cache) the cache.
+    #[error("job {job} stays as it is: {reason}")]
+    OtherCache {
+        /// The job.
+        job: JobId,
+        /// Both caches, in words.
+        reason: String,
+    },
+    /// The servers do not answer, or contradict each other.
+    #[error("nothing was changed: {0}")]
+    Cache(#[source] CacheError),
     /// It cannot be kept, or not be written into the audit log.
     #[error("nothing was changed: {0}")]
     Kept(#[source] JobsError),

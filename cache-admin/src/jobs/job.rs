@@ -32,6 +32,9 @@ pub struct Job {
     pub filter: JobFilter,
     /// How it goes about its work.
     pub options: JobOptions,
+    /// The cache that it belongs to, in words; it runs on no other one. Empty if an older version wrote it.
+    #[serde(default)]
+    pub cache: String,
     /// Who started it.
     pub actor: Who,
     /// When it was asked for.
@@ -175,6 +178,7 @@ impl Job {
                 .collect(),
             filter: JobFilter::of(selection),
             options,
+            cache: String::new(),
             actor,
             created: now,
             started: None,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{JobId, Timestamp};
 use crate::engine::Checkpoint;
-use crate::{Options, Pace, Selection};
+use crate::{CacheIdentity, Options, Pace, Selection};
 
 /// What a job is asked to do, and by whom.
 #[derive(Clone, Debug)]
@@ -27,6 +27,8 @@ pub struct JobRequest {
     pub idempotency_key: Option<String>,
     /// What somebody confirmed it by, and for how long that has to be remembered: it starts one job only.
     pub confirmation: Option<(String, Duration)>,
+    /// The cache that somebody confirmed it for. It starts on no other one.
+    pub cache: Option<CacheIdentity>,
 }
 
 /// What is done to the keys.
@@ -104,6 +106,7 @@ impl JobRequest {
             actor,
             idempotency_key: None,
             confirmation: None,
+            cache: None,
         }
     }
 
@@ -126,6 +129,13 @@ impl JobRequest {
     #[must_use]
     pub fn with_confirmation(mut self, mark: impl Into<String>, life: Duration) -> Self {
         self.confirmation = Some((mark.into(), life));
+        self
+    }
+
+    /// The cache that it is meant for. Default: whichever the jobs work on.
+    #[must_use]
+    pub fn with_cache(mut self, cache: CacheIdentity) -> Self {
+        self.cache = Some(cache);
         self
     }
 

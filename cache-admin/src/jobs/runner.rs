@@ -14,13 +14,22 @@ use super::{AuditAction, AuditRecord, JobState, Mode, Shared};
 use crate::engine::{Checkpoint, Checkpoints};
 use crate::{Counted, Outcome, with_causes};
 
+/// How a run begins.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Begin {
+    /// Whether another process has done a part of it.
+    pub(super) resumed: bool,
+    /// Whether it goes on whichever cache this is.
+    pub(super) accept: bool,
+}
+
 /// Begins the run of a job whose entry is in the list, from `checkpoint` on.
-pub(super) fn begin(shared: &Arc<Shared>, entry: &Arc<Entry>, checkpoint: Checkpoint, resumed: bool) {
+pub(super) fn begin(shared: &Arc<Shared>, entry: &Arc<Entry>, checkpoint: Checkpoint, how: Begin) {
     entry.queue();
     let guard = Counter::new(Arc::clone(shared));
     let entry = Arc::clone(entry);
     tokio::spawn(async move {
-        let ended = Box::pin(run(&guard.0, &entry, checkpoint, resumed)).await;
+        let ended = Box::pin(run(&guard.0, &entry, checkpoint, how)).await;
         end(&guard.0, &entry, ended).await;
     });
 }
@@ -44,9 +53,9 @@ impl Drop for Counter {
 /// What a run brought, or why it brought nothing.
 type Ended = Result<Counted, String>;
 
-async fn run(shared: &Arc<Shared>, entry: &Arc<Entry>, checkpoint: Checkpoint, resumed: bool) -> Ended {
+async fn run(shared: &Arc<Shared>, entry: &Arc<Entry>, checkpoint: Checkpoint, how: Begin) -> Ended {
     let mut wanted = entry.wanted();
-    let work = AssertUnwindSafe(work(shared, entry, checkpoint)).catch_unwind();
+    let work = AssertUnwindSafe(work(shared, entry, checkpoint, how.accept)).catch_unwind();
     let mut work = Box::pin(work);
     let mut place = None;
     let mut begun = false;
@@ -63,7 +72,7 @@ async fn run(shared: &Arc<Shared>, entry: &Arc<Entry>, checkpoint: Checkpoint, r
                     }
                 }
                 // Also where it has kept its place: a rest that is over before it is heard of is none.
-                if entry.begin(resumed) {
+                if entry.begin(how.resumed) {
                     begun = true;
                     keep(shared, entry).await;
                 }
@@ -93,6 +102,7 @@ async fn work(
     shared: &Arc<Shared>,
     entry: &Arc<Entry>,
     checkpoint: Checkpoint,
+    accept: bool,
 ) -> Result<Counted, CacheError> {
     let job = entry.job();
     let (every, keys) = shared.config.save_every;
@@ -103,6 +113,7 @@ async fn work(
     let options = job
         .options
         .engine()
+        .with_accepted_cache(accept)
         .with_control(entry.control().clone())
         .with_observer(entry::observer(entry))
         .with_checkpoints(saving)
@@ -162,6 +173,7 @@ async fn end(shared: &Shared, entry: &Arc<Entry>, ended: Ended) {
     let job = entry.job();
     let mut record = AuditRecord::new(&job.actor, AuditAction::JobFinish)
         .on_job(job.id)
+        .on("cache", &job.cache)
         .on("mode", job.mode.name())
         .on_patterns(&job.patterns)
         .number("matched", job.progress.matched)

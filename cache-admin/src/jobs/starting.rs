@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 
+use cache_core::CacheError;
+
 use super::book::Record;
 use super::entry::Entry;
 use super::request::{Claim, Spent, overlap};
+use super::runner::Begin;
 use super::store::{Saved, Then};
 use super::{
     AuditAction, AuditRecord, Job, JobId, JobRequest, JobState, Jobs, JobsError, Mode, Shared, StartError,
     Timestamp, runner,
 };
-use crate::{Selection, escaped};
+use crate::{CacheIdentity, Selection, escaped};
 
 impl Jobs {
     /// Starts a job, or finds the one that was started by the same request with the same idempotency key by the
@@ -87,6 +90,8 @@ impl Jobs {
 }
 
 async fn start(shared: &Arc<Shared>, mut request: JobRequest) -> Result<Job, StartError> {
+    // Before the turn: servers may take their time.
+    let here = shared.cache().await;
     let turn = shared.turn.lock().await;
     if turn.closed {
         return Err(JobsError::Closed.into());
@@ -95,7 +100,12 @@ async fn start(shared: &Arc<Shared>, mut request: JobRequest) -> Result<Job, Sta
     let repeatable = request.repeatable();
     if let Some(asked) = &repeatable {
         let entries: Vec<Arc<Entry>> = shared.entries().values().cloned().collect();
-        for entry in entries {
+        // A job of another cache is another job. Without an answer the key alone decides.
+        let is_here = |entry: &Arc<Entry>| match (&here, entry.cache()) {
+            (Ok(here), Some(cache)) => cache.may_be(here),
+            _ => true,
+        };
+        for entry in entries.into_iter().filter(is_here) {
             match entry.repeatable() {
                 Some((actor, known)) if actor == request.actor.name && known.key == asked.key => {
                     return if known == *asked {
@@ -108,6 +118,15 @@ async fn start(shared: &Arc<Shared>, mut request: JobRequest) -> Result<Job, Sta
             }
         }
     }
+    let here = here.map_err(StartError::Cache)?;
+    if let Some(expected) = &request.cache
+        && !expected.may_be(&here)
+    {
+        return Err(StartError::OtherCache {
+            expected: expected.to_string(),
+            here: here.to_string(),
+        });
+    }
     let prefix = &shared.config.key_prefix;
     let selection = request.selection.within(prefix).map_err(StartError::Invalid)?;
     let claims = claims(&selection, request.mode);
@@ -116,6 +135,7 @@ async fn start(shared: &Arc<Shared>, mut request: JobRequest) -> Result<Job, Sta
     let id = JobId::next(now, last);
     let record = AuditRecord::new(&request.actor, AuditAction::JobStart)
         .on_job(id)
+        .on("cache", here.to_string())
         .on("mode", request.mode.name());
     if let Some(error) = shared.stands_against(&request, &claims) {
         let patterns: Vec<String> = request
@@ -135,15 +155,18 @@ async fn start(shared: &Arc<Shared>, mut request: JobRequest) -> Result<Job, Sta
         mark,
         until: Timestamp::of(now.since_epoch().saturating_add(life)),
     });
-    let checkpoint = request.beginning(&selection);
+    let checkpoint = request.beginning(&selection).on(here.clone().with_prefix(""));
     let asked = (&request.selection, request.mode, request.options, request.actor);
-    let job = Job::new(id, asked, now);
+    let mut job = Job::new(id, asked, now);
+    job.cache = here.to_string();
+    let unproved = !here.is_known();
     let patterns = job.patterns.clone();
     let entry = Arc::new(Entry::new(
         Record {
             job,
             repeatable,
             spent,
+            cache: Some(here),
             process: 0,
             end: None,
         },
@@ -162,11 +185,18 @@ async fn start(shared: &Arc<Shared>, mut request: JobRequest) -> Result<Job, Sta
         return Err(error.into());
     }
     shared.entries().insert(id, Arc::clone(&entry));
-    runner::begin(shared, &entry, checkpoint, false);
+    // Servers that do not say who they are cannot be held to it.
+    runner::begin(shared, &entry, checkpoint, Begin { resumed: false, accept: unproved });
     Ok(entry.job())
 }
 
 impl Shared {
+    /// The cache that is there now, with what stands before every key.
+    pub(super) async fn cache(&self) -> Result<CacheIdentity, CacheError> {
+        let cache = self.engine.identity().await?;
+        Ok(cache.with_prefix(&*self.config.key_prefix))
+    }
+
     /// Why another job lets this one not begin.
     fn stands_against(&self, request: &JobRequest, claims: &[Vec<u8>]) -> Option<StartError> {
         if let Some((mark, _)) = &request.confirmation {

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use super::entry::{Entry, Wanted};
 use super::request::Claim;
+use super::runner::Begin;
 use super::store::Then;
 use super::{
     AuditAction, AuditRecord, ControlError, Job, JobId, JobState, Jobs, JobsError, Shared, Who, runner,
 };
+use crate::CacheIdentity;
 
 impl Jobs {
     /// Stops a job for good. One that is at work ends within a moment, [`Job::stopping`] until then; again is
@@ -69,14 +71,35 @@ impl Jobs {
     /// # Errors
     ///
     /// [`ControlError::NotNow`] where it is over, or about to be; [`ControlError::Overlaps`] where another
-    /// removal of its keys has begun meanwhile; where that cannot be written down.
+    /// removal of its keys has begun meanwhile; [`ControlError::OtherCache`] if the cache is not the one that it belongs
+    /// to; where that cannot be written down.
     pub async fn resume(&self, id: JobId, who: &Who) -> Result<Job, ControlError> {
+        self.go_on(id, who, false).await
+    }
+
+    /// The same, on the cache that is there now, whichever it is: an operator has made sure that the keys of the job are
+    /// to go there, too. Needed after a single server without replicas was restarted. Every slot is visited again.
+    ///
+    /// # Errors
+    ///
+    /// As [`resume`](Self::resume), [`ControlError::OtherCache`] aside.
+    pub async fn resume_on_this_cache(&self, id: JobId, who: &Who) -> Result<Job, ControlError> {
+        self.go_on(id, who, true).await
+    }
+
+    async fn go_on(&self, id: JobId, who: &Who, accept: bool) -> Result<Job, ControlError> {
         let shared = &self.0;
+        let entry = shared.known(id)?;
+        // Before the turn: servers may take their time. A run in this process looks for itself.
+        let here = if entry.runs() || entry.state().is_ended() {
+            None
+        } else {
+            Some(shared.cache().await.map_err(ControlError::Cache)?)
+        };
         let turn = shared.turn.lock().await;
         if turn.closed {
             return Err(JobsError::Closed.into());
         }
-        let entry = shared.known(id)?;
         let job = entry.job();
         if job.state.is_ended() || job.stopping {
             return Err(shared.refused(AuditAction::JobResume, id, who, job.state).await);
@@ -89,9 +112,25 @@ impl Jobs {
         {
             return Err(ControlError::Overlaps { job, pattern });
         }
-        shared
-            .audit(AuditRecord::new(who, AuditAction::JobResume).on_job(id))
-            .await?;
+        let record = AuditRecord::new(who, AuditAction::JobResume).on_job(id);
+        if let Some(here) = &here {
+            let record = record.clone().on("cache", here.to_string());
+            match shared.is_other_cache(&entry, here) {
+                None => shared.audit(record).await?,
+                Some(reason) if accept => {
+                    shared.audit(record.because(&format!("accepted: {reason}"))).await?;
+                    entry.set_cache(here.clone());
+                }
+                Some(reason) => {
+                    shared
+                        .audit_afterwards(record.result("refused").because(&reason))
+                        .await;
+                    return Err(ControlError::OtherCache { job: id, reason });
+                }
+            }
+        } else {
+            shared.audit(record).await?;
+        }
         if entry.runs() {
             entry.want(Wanted::Go);
             shared.store.write(&entry, Then::Keep).await?;
@@ -102,12 +141,24 @@ impl Jobs {
             job: id,
             state: job.state,
         })?;
-        runner::begin(shared, &entry, checkpoint, true);
+        if here.is_none() {
+            // It ended between two looks, and nobody has asked which cache this is.
+            return Err(shared.refused(AuditAction::JobResume, id, who, entry.state()).await);
+        }
+        runner::begin(shared, &entry, checkpoint, Begin { resumed: true, accept });
         Ok(entry.job())
     }
 }
 
 impl Shared {
+    /// Why `here` is not, or cannot be proved to be, the cache that a job belongs to.
+    fn is_other_cache(&self, entry: &Entry, here: &CacheIdentity) -> Option<String> {
+        match entry.cache() {
+            Some(cache) => cache.check(here).err().map(|error| error.to_string()),
+            None => Some(format!("the store does not say on which cache it began, and this is {here}")),
+        }
+    }
+
     fn known(&self, id: JobId) -> Result<Arc<Entry>, ControlError> {
         self.entry(id).ok_or(ControlError::Unknown { job: id })
     }

@@ -8,13 +8,17 @@ use std::collections::HashSet;
 use bytes::Bytes;
 use cache_core::clock::{self, Instant};
 use cache_core::slot::{SLOTS, slot_of};
-use cache_core::{CacheError, Outcome, Pattern, Unavailability};
+use cache_core::{Asked, CacheError, Outcome, Unavailability};
 
 use super::position::Mid;
 use super::primaries::server;
 use super::{Listed, Page, PageRequest};
 use crate::keys::{Described, Description, Find, Keys, ScanPage, Shard, Traits};
+use crate::engine::Stride;
 use crate::{Engine, SlotSet};
+
+/// Keys that are compared with the patterns at once.
+const AT_ONCE: usize = 16;
 
 /// Keys that one pipeline asks about.
 const CHUNK: usize = 250;
@@ -32,7 +36,8 @@ pub(super) struct Pager<'a> {
     pub(super) page: Page,
     /// The slots of the patterns, where each has one.
     pub(super) wanted: SlotSet,
-    whole: Pattern,
+    whole: Asked,
+    stride: Stride,
     /// What is asked of each key.
     traits: Traits,
     clustered: bool,
@@ -75,6 +80,7 @@ impl<'a> Pager<'a> {
                 _ => SlotSet::all(),
             },
             whole: selection.whole(),
+            stride: Stride::new(1_000),
             traits: joined(request.traits, selection.needs()),
             clustered,
             seen: HashSet::new(),
@@ -143,18 +149,19 @@ impl<'a> Pager<'a> {
         Ok(server(shard).await? == known)
     }
 
-    /// One step of a walk. A connection that was cut since it was last used is no reason to fail.
+    /// One step of a walk. A connection that was cut since it was last used is no reason to fail; after a timeout it is
+    /// asked once more, for fewer keys.
     pub(super) async fn step(&mut self, shard: &dyn Shard, cursor: u64) -> Result<ScanPage, CacheError> {
-        let count = self.count();
-        let find = Find {
-            pattern: &self.whole,
-            kind: self.request.selection.only_type(),
-            count: u32::try_from(count).unwrap_or(u32::MAX),
-        };
-        let page = match shard.scan(cursor, find).await {
-            Err(CacheError::Unavailable { .. }) => shard.scan(cursor, find).await?,
+        let mut count = self.count();
+        let page = match self.scan(shard, cursor, count).await {
+            Err(CacheError::Unavailable { .. }) => self.scan(shard, cursor, count).await?,
+            Err(CacheError::Timeout { .. }) if self.stride.timed_out(count) => {
+                count = self.count();
+                self.scan(shard, cursor, count).await?
+            }
             page => page?,
         };
+        let count = u64::from(count);
         self.steps += 1;
         self.page.looked_at += count;
         if page.cursor != 0 {
@@ -165,8 +172,20 @@ impl<'a> Pager<'a> {
         Ok(page)
     }
 
+    async fn scan(&mut self, shard: &dyn Shard, cursor: u64, count: u32) -> Result<ScanPage, CacheError> {
+        let find = Find {
+            pattern: &self.whole.pattern,
+            kind: self.request.selection.only_type(),
+            count,
+        };
+        let began = clock::now();
+        let page = shard.scan(cursor, find).await?;
+        self.stride.took(count, clock::now() - began);
+        Ok(page)
+    }
+
     /// How much to look at: as much as will fill the page, going by what was found so far.
-    fn count(&self) -> u64 {
+    fn count(&self) -> u32 {
         let room = self.request.limit.saturating_sub(self.page.keys.len());
         let room = u64::try_from(room).unwrap_or(u64::MAX);
         let count = match self.found {
@@ -174,7 +193,8 @@ impl<'a> Pager<'a> {
             found => room.saturating_mul(self.looked) / found,
         };
         let left = self.request.look.saturating_sub(self.page.looked_at);
-        count.min(left).clamp(STEP.0, STEP.1)
+        let count = count.min(left).clamp(STEP.0, STEP.1);
+        u32::try_from(count).unwrap_or(u32::MAX).min(self.stride.keys())
     }
 
     /// Puts those keys on the page that are asked for, are of slots that are to be kept, and are not on it yet.
@@ -186,8 +206,12 @@ impl<'a> Pager<'a> {
     ) -> Result<(), CacheError> {
         let selection = &self.request.selection;
         let mut fresh = Vec::new();
-        for key in keys {
-            let asked_for = selection.patterns().len() == 1 || selection.matches(&key);
+        for (index, key) in keys.into_iter().enumerate() {
+            if index % AT_ONCE == 0 {
+                // Many patterns, or long ones: others of this process are not to wait for all of them.
+                tokio::task::consume_budget().await;
+            }
+            let asked_for = self.whole.is_exact || selection.matches(&key);
             if asked_for && keep(self.place_of(&key)) && !self.seen.contains(&key) {
                 fresh.push(key);
             }
@@ -252,7 +276,7 @@ impl<'a> Pager<'a> {
             ..Traits::default()
         };
         let mut restless = SlotSet::new();
-        for probes in Engine::probes(&self.whole, slots).chunks(PROBES) {
+        for probes in Engine::probes(&self.whole.pattern, slots).chunks(PROBES) {
             let keys: Vec<Bytes> = probes.iter().map(|(_, key)| key.clone()).collect();
             let said = match owner.describe(&keys, ask).await {
                 Err(CacheError::Denied { .. }) => return Ok(restless),

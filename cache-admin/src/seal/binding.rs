@@ -2,6 +2,8 @@
 
 use aws_lc_rs::digest::{Context, SHA256};
 
+use crate::CacheIdentity;
+
 /// What a sealed token is bound to: fields in their order. Where one of them differs the token is one for
 /// something else.
 #[derive(Clone)]
@@ -30,6 +32,11 @@ impl Binding {
             .into_iter()
             .fold(Self::new(), |list, field| list.with(field.as_ref()));
         self.with(&list.digest())
+    }
+
+    /// Adds what never changes of a cache.
+    pub(super) fn with_cache(self, cache: &CacheIdentity) -> Self {
+        self.with_list(cache.fixed())
     }
 
     pub(super) fn digest(&self) -> [u8; 32] {

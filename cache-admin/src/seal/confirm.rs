@@ -5,8 +5,9 @@
 
 use std::time::Duration;
 
+use super::stamp::{stamped, unstamped};
 use super::{Binding, Purpose, Sealer, Unsealed};
-use crate::Selection;
+use crate::{CacheIdentity, Selection};
 
 /// What somebody is asked to agree to. A token for it is good for exactly this, and for five minutes.
 #[derive(Clone, Copy, Debug)]
@@ -16,7 +17,7 @@ pub struct Confirmation<'a> {
     /// What is to be done, such as `execute`, with whatever else must not change afterwards.
     pub mode: &'a str,
     /// Which cache it is about.
-    pub cache: &'a str,
+    pub cache: &'a CacheIdentity,
     /// The name of the actor.
     pub actor: &'a str,
 }
@@ -29,7 +30,12 @@ impl Confirmation<'_> {
     #[must_use]
     pub fn token(&self, sealer: &Sealer) -> String {
         let number = rand::random::<u128>().to_be_bytes();
-        sealer.seal(Purpose::Confirm, &self.binding(), &number, Self::LIFE)
+        sealer.seal(
+            Purpose::Confirm,
+            &self.binding(),
+            &stamped(self.cache, &number),
+            Self::LIFE,
+        )
     }
 
     /// Whether `token` was issued for exactly this, not long ago; the text that tells it from all others.
@@ -38,7 +44,8 @@ impl Confirmation<'_> {
     ///
     /// Why it is not accepted.
     pub fn check(&self, sealer: &Sealer, token: &str) -> Result<String, Unsealed> {
-        let number = sealer.open(Purpose::Confirm, &self.binding(), token)?;
+        let said = sealer.open(Purpose::Confirm, &self.binding(), token)?;
+        let number = unstamped(self.cache, &said)?;
         // Another version of this program may number them in another way.
         let number: [u8; 16] = number.try_into().map_err(|_| Unsealed::Foreign)?;
         Ok(format!("{:032x}", u128::from_be_bytes(number)))
@@ -48,7 +55,7 @@ impl Confirmation<'_> {
         Binding::new()
             .with_list(self.selection.fingerprint())
             .with(self.mode.as_bytes())
-            .with(self.cache.as_bytes())
+            .with_cache(self.cache)
             .with(self.actor.as_bytes())
     }
 }

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use super::stamp::{stamped, unstamped};
 use super::{Binding, Purpose, Sealer, Unsealed};
-use crate::Selection;
+use crate::{CacheIdentity, Selection};
 use crate::paging::Position;
 
 /// How long a cursor is good for.
@@ -15,7 +16,7 @@ pub struct CursorScope<'a> {
     /// The keys: patterns and filters.
     pub selection: &'a Selection,
     /// Which cache it is about.
-    pub cache: &'a str,
+    pub cache: &'a CacheIdentity,
     /// The prefixes for which the actor may list keys.
     pub prefixes: &'a [Box<[u8]>],
 }
@@ -24,7 +25,8 @@ impl CursorScope<'_> {
     /// The cursor of `position`, good for an hour. Letters, digits, `-` and `_` only.
     #[must_use]
     pub fn seal(&self, sealer: &Sealer, position: &Position) -> String {
-        sealer.seal(Purpose::Cursor, &self.binding(), &position.to_bytes(), LIFE)
+        let payload = stamped(self.cache, &position.to_bytes());
+        sealer.seal(Purpose::Cursor, &self.binding(), &payload, LIFE)
     }
 
     /// The position of a cursor that was sealed for the same.
@@ -33,7 +35,8 @@ impl CursorScope<'_> {
     ///
     /// Why it is not accepted.
     pub fn open(&self, sealer: &Sealer, cursor: &str) -> Result<Position, Unsealed> {
-        let position = sealer.open(Purpose::Cursor, &self.binding(), cursor)?;
+        let said = sealer.open(Purpose::Cursor, &self.binding(), cursor)?;
+        let position = unstamped(self.cache, &said)?;
         // Another version of this program may write them in another way.
         Position::from_bytes(&position).map_err(|_| Unsealed::Foreign)
     }
@@ -41,7 +44,7 @@ impl CursorScope<'_> {
     fn binding(&self) -> Binding {
         Binding::new()
             .with_list(self.selection.fingerprint())
-            .with(self.cache.as_bytes())
+            .with_cache(self.cache)
             .with_list(self.prefixes)
     }
 }

@@ -10,6 +10,7 @@ mod binding;
 mod confirm;
 mod cursor;
 mod secret;
+mod stamp;
 mod token;
 
 pub use binding::Binding;

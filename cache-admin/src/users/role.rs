@@ -73,6 +73,8 @@ const WRITING: &[&str] = &["set", "unlink", "incr", "incrby", "pexpire", "persis
 /// `compare_and_set`, `incr_by` with a life and the like; what a script calls needs its own permission.
 const SCRIPTS: &[&str] = &["evalsha", "eval"];
 const PURGING: &[&str] = &["scan", "clusterscan", "unlink", "dbsize"];
+/// By which a single server says which one it is, so that a removal is not taken up on another one.
+const IDENTITY: &[&str] = &["info"];
 /// What a node says of itself and of the cluster.
 const HEALTH: &[&str] = &["info", "dbsize", "time", "role"];
 const CLUSTER_HEALTH: &[&str] = &["cluster|nodes", "cluster|shards"];
@@ -165,6 +167,9 @@ impl Role {
             Self::Invalidator => {
                 permissions.keys = keys("%W");
                 lists.push(PURGING);
+                if !clustered {
+                    lists.push(IDENTITY);
+                }
             }
             Self::Operator => {
                 permissions.keys = keys("%W");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cache_admin::paging::{PageRequest, Position};
 use cache_admin::seal::{Binding, Confirmation, CursorScope, Purpose, Sealer, Unsealed};
-use cache_admin::{Engine, MemoryKeys, Selection};
+use cache_admin::{CacheIdentity, Engine, MemoryKeys, Selection};
 use cache_core::{CacheClient as _, MemoryCache, Pattern, Secret, Ttl};
 use proptest::prelude::any;
 
@@ -154,10 +154,11 @@ fn who_agreed_to_one_removal_agreed_to_no_other() {
     let sealer = sealer(&clock);
     let (all, other) = (selection(&["*"]), selection(&["*", "a*"]));
     let longer = all.clone().with_size(1..=2);
+    let (one, two) = (node("one"), node("two"));
     let agreed = Confirmation {
         selection: &all,
         mode: "execute",
-        cache: "one",
+        cache: &one,
         actor: "jo",
     };
     let token = agreed.token(&sealer);
@@ -180,7 +181,7 @@ fn who_agreed_to_one_removal_agreed_to_no_other() {
             ..agreed
         },
         Confirmation {
-            cache: "two",
+            cache: &two,
             ..agreed
         },
         Confirmation {
@@ -189,7 +190,7 @@ fn who_agreed_to_one_removal_agreed_to_no_other() {
         },
         // The same letters, cut in another place.
         Confirmation {
-            cache: "onej",
+            mode: "executej",
             actor: "o",
             ..agreed
         },
@@ -199,6 +200,39 @@ fn who_agreed_to_one_removal_agreed_to_no_other() {
     }
     clock.pass(5 * MINUTE);
     assert_eq!(agreed.check(&sealer, &token), Err(Unsealed::Expired));
+}
+
+fn node(id: &str) -> CacheIdentity {
+    CacheIdentity::cluster([id.to_owned()])
+}
+
+#[test]
+fn a_token_is_good_while_one_node_of_its_cluster_is_left() {
+    let clock = Held::at(1_000);
+    let sealer = sealer(&clock);
+    let all = selection(&["*"]);
+    let nodes = |first: usize, last: usize| {
+        CacheIdentity::cluster((first..last).map(|number| format!("node-{number}")))
+    };
+    let cluster = nodes(0, 200);
+    let agreed = Confirmation {
+        selection: &all,
+        mode: "execute",
+        cache: &cluster,
+        actor: "jo",
+    };
+    let token = agreed.token(&sealer);
+    assert!(token.len() < 400, "{}", token.len());
+    let checked = |cache: &CacheIdentity| Confirmation { cache, ..agreed }.check(&sealer, &token);
+    assert!(checked(&nodes(0, 300)).is_ok());
+    for other in [
+        nodes(200, 300),
+        nodes(0, 200).with_database(1),
+        nodes(0, 200).with_prefix("x:"),
+        CacheIdentity::embedded(),
+    ] {
+        assert_eq!(checked(&other), Err(Unsealed::Foreign), "{other}");
+    }
 }
 
 async fn a_position() -> Position {
@@ -223,9 +257,10 @@ async fn a_cursor_goes_on_with_the_same_keys_of_the_same_cache_for_the_same_righ
     let position = a_position().await;
     let (keys, others) = (selection(&["a*"]), selection(&["b*"]));
     let prefixes: [Box<[u8]>; 2] = [Box::from(*b"a"), Box::from(*b"b")];
+    let (one, two) = (node("one"), node("two"));
     let scope = CursorScope {
         selection: &keys,
-        cache: "one",
+        cache: &one,
         prefixes: &prefixes,
     };
     let cursor = scope.seal(&sealer, &position);
@@ -241,7 +276,7 @@ async fn a_cursor_goes_on_with_the_same_keys_of_the_same_cache_for_the_same_righ
             ..scope
         },
         CursorScope {
-            cache: "two",
+            cache: &two,
             ..scope
         },
         CursorScope {
@@ -262,7 +297,7 @@ async fn a_cursor_goes_on_with_the_same_keys_of_the_same_cache_for_the_same_righ
     let confirm = Confirmation {
         selection: &keys,
         mode: "execute",
-        cache: "one",
+        cache: &one,
         actor: "jo",
     };
     assert_eq!(

@@ -1,6 +1,7 @@
 //! The engine against simulated servers: what it promises while slots move and servers fail.
 
 mod anything;
+mod belonging;
 mod cancelling;
 mod counting;
 mod estimating;

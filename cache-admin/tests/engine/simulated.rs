@@ -9,6 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use cache_admin::{
+    CacheIdentity,
     Described, Description, Find, KeyType, Keys, Layout, ScanPage, Shard, SlotSet, Traits, Unlinked,
 };
 use cache_core::slot::{SLOTS, slot_of};
@@ -33,6 +34,7 @@ pub(crate) struct World {
     pub(crate) scanned: Vec<String>,
     script: Vec<(u64, Change)>,
     layouts_fail: bool,
+    cache: CacheIdentity,
     /// How many keys each page was asked for.
     pub(crate) counts: Vec<u32>,
     /// The slot that each page began at, of servers that walk slot by slot.
@@ -92,6 +94,8 @@ pub(crate) enum Change {
     Write(Bytes),
     /// Nobody tells the layout any more.
     Silence,
+    /// The addresses lead to another cache, with the same slots and keys.
+    Replace(CacheIdentity),
 }
 
 /// Where the slot stands in a cursor of servers that walk slot by slot.
@@ -181,6 +185,7 @@ impl Simulated {
             scanned: Vec::new(),
             script: Vec::new(),
             layouts_fail: false,
+            cache: CacheIdentity::cluster(["n1", "n2", "n3"].map(str::to_owned)),
             counts: Vec::new(),
             began: Vec::new(),
             lies: false,
@@ -268,6 +273,7 @@ impl Simulated {
             address,
             epoch,
             by_slot,
+            cache: self.world().cache.clone(),
         })
     }
 }
@@ -351,6 +357,7 @@ impl World {
             Change::Keep(node) => self.nodes[node].keeps = true,
             Change::Write(key) => self.write(key),
             Change::Silence => self.layouts_fail = true,
+            Change::Replace(cache) => self.cache = cache,
         }
     }
 
@@ -530,12 +537,17 @@ struct OneNode {
     address: String,
     epoch: u64,
     by_slot: bool,
+    cache: CacheIdentity,
 }
 
 #[async_trait]
 impl Shard for OneNode {
     fn address(&self) -> &str {
         &self.address
+    }
+
+    fn cache(&self) -> &CacheIdentity {
+        &self.cache
     }
 
     fn epoch(&self) -> Option<u64> {

@@ -1,10 +1,11 @@
 //! The keys of the embedded client behind a gate that lets pages through one by one.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use cache_admin::{
+    CacheIdentity,
     Described, Description, Find, Keys, Layout, MemoryKeys, ScanPage, Shard, Traits, Unlinked,
 };
 use cache_core::{CacheClient as _, CacheError, MemoryCache, Ttl};
@@ -15,6 +16,7 @@ pub(crate) struct Gated {
     cache: Arc<MemoryCache>,
     keys: MemoryKeys,
     gate: Arc<Semaphore>,
+    identity: Arc<Mutex<CacheIdentity>>,
 }
 
 impl Gated {
@@ -36,12 +38,18 @@ impl Gated {
             keys: MemoryKeys::new(Arc::clone(&cache)),
             cache,
             gate: Arc::new(Semaphore::new(0)),
+            identity: Arc::new(Mutex::new(CacheIdentity::embedded())),
         }
     }
 
     /// Lets so many pages more through.
     pub(crate) fn let_through(&self, pages: usize) {
         self.gate.add_permits(pages);
+    }
+
+    /// From the next layout on, this is another cache with the same keys.
+    pub(crate) fn become_cache(&self, cache: CacheIdentity) {
+        *self.identity.lock().unwrap() = cache;
     }
 
     /// Lets all pages through from now on.
@@ -72,6 +80,7 @@ impl Keys for Gated {
             Layout::Whole(shard) => Ok(Layout::Whole(Arc::new(GatedShard {
                 shard,
                 gate: Arc::clone(&self.gate),
+                identity: self.identity.lock().unwrap().clone(),
             }))),
             slots => Ok(slots),
         }
@@ -94,12 +103,17 @@ impl Keys for Gated {
 struct GatedShard {
     shard: Arc<dyn Shard>,
     gate: Arc<Semaphore>,
+    identity: CacheIdentity,
 }
 
 #[async_trait]
 impl Shard for GatedShard {
     fn address(&self) -> &str {
         self.shard.address()
+    }
+
+    fn cache(&self) -> &CacheIdentity {
+        &self.identity
     }
 
     fn start_of(&self, slot: u16) -> Option<u64> {

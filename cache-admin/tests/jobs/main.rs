@@ -7,6 +7,7 @@
 )]
 
 mod auditing;
+mod belonging;
 mod gated;
 mod remembering;
 mod starting;

@@ -11,6 +11,16 @@ pub(super) struct Glob {
     prefix: Box<[u8]>,
     /// What comes after it; begins with a wildcard where it is not empty.
     rest: Box<[Element]>,
+    /// Where that begins in the text.
+    start: usize,
+}
+
+/// What a pattern costs a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Weight {
+    pub(super) stars: usize,
+    /// Comparisons for each byte of a key at most.
+    pub(super) each_byte: usize,
 }
 
 #[derive(Clone)]
@@ -33,14 +43,23 @@ impl Element {
             Self::AnyBytes => false,
         }
     }
+
+    /// Comparisons that it costs a server.
+    fn weight(&self) -> usize {
+        match self {
+            Self::Class(class) => class.shortest().1.items().count().max(1),
+            _ => 1,
+        }
+    }
 }
 
 impl Glob {
     pub(super) fn compile(pattern: &[u8]) -> Self {
         let mut prefix = Vec::new();
         let mut rest = Vec::new();
-        let mut at = 0;
+        let (mut at, mut start) = (0, pattern.len());
         while at < pattern.len() {
+            let began = at;
             let element = match pattern[at] {
                 b'*' => Element::AnyBytes,
                 b'?' => Element::AnyByte,
@@ -59,13 +78,61 @@ impl Glob {
             match element {
                 Element::Byte(byte) if rest.is_empty() => prefix.push(byte),
                 Element::AnyBytes if matches!(rest.last(), Some(Element::AnyBytes)) => {}
-                element => rest.push(element),
+                element => {
+                    start = start.min(began);
+                    rest.push(element);
+                }
             }
         }
         Self {
             prefix: prefix.into(),
             rest: rest.into(),
+            start,
         }
+    }
+
+    /// What it costs a server, if its text is the [rewritten](Self::rewritten) one. After a `*`, each byte of a key may be
+    /// compared with all elements up to the next `*`; before the first one, with one element only.
+    pub(super) fn weight(&self) -> Weight {
+        let is_star = |element: &Element| matches!(element, Element::AnyBytes);
+        let mut parts = self.rest.split(is_star);
+        let before = parts.next().unwrap_or_default();
+        let before = before.iter().map(Element::weight).max().unwrap_or(0);
+        let after = parts.map(|part| part.iter().map(Element::weight).sum::<usize>());
+        Weight {
+            stars: self.rest.iter().filter(|element| is_star(element)).count(),
+            each_byte: before.max(after.max().unwrap_or(0)),
+        }
+    }
+
+    /// The most elements between two stars, or after the last.
+    pub(super) fn longest_after_star(&self) -> usize {
+        let parts = self.rest.split(|element| matches!(element, Element::AnyBytes));
+        parts.skip(1).map(<[Element]>::len).max().unwrap_or(0)
+    }
+
+    pub(super) fn wildcard_len(&self) -> usize {
+        self.rest.len()
+    }
+
+    /// `text`, from which this was read, with one `*` in place of several and classes as short as can be; `None` if it is
+    /// like that already.
+    pub(super) fn rewritten(&self, text: &[u8]) -> Option<Vec<u8>> {
+        let mut bytes = text.get(..self.start)?.to_vec();
+        for element in &self.rest {
+            match element {
+                Element::Byte(byte) => {
+                    if matches!(byte, b'*' | b'?' | b'[' | b'\\') {
+                        bytes.push(b'\\');
+                    }
+                    bytes.push(*byte);
+                }
+                Element::AnyByte => bytes.push(b'?'),
+                Element::AnyBytes => bytes.push(b'*'),
+                Element::Class(class) => class.write(&mut bytes),
+            }
+        }
+        (*bytes != *text).then_some(bytes)
     }
 
     /// Whether the whole of `key`, which is not empty, matches.
@@ -173,6 +240,61 @@ impl Class {
                 self.add(byte);
             }
         }
+    }
+
+    /// Its bytes as few ranges, first and last. None crosses from 0x7f to 0x80: which of the two comes first differs from
+    /// platform to platform.
+    fn ranges(&self) -> impl Iterator<Item = (u8, u8)> + '_ {
+        let begins = |byte: &u8| self.holds(*byte) && (matches!(byte, 0 | 0x80) || !self.holds(byte - 1));
+        (0..=u8::MAX).filter(begins).map(|first| {
+            let half = if first < 0x80 { 0x7f } else { u8::MAX };
+            let last = (first..=half).take_while(|byte| self.holds(*byte)).last();
+            (first, last.unwrap_or(first))
+        })
+    }
+
+    /// As [`ranges`](Self::ranges), with such as two bytes or less, and bytes that mean something in a class, one by one.
+    fn items(&self) -> impl Iterator<Item = (u8, u8)> + '_ {
+        self.ranges().flat_map(|(first, last)| {
+            let alone = (first..=last).take_while(|byte| b"\\]^-".contains(byte)).count();
+            let alone = if last - first < 2 { usize::from(last - first) + 1 } else { alone };
+            let singles = (first..=last).take(alone).map(|byte| (byte, byte));
+            let rest = (first..=last).nth(alone).map(|next| (next, last));
+            singles.chain(rest)
+        })
+    }
+
+    /// The bytes to list, and whether these are the ones that it does not hold, whichever are fewer items.
+    fn shortest(&self) -> (bool, Self) {
+        let others = Self(self.0.map(|bits| !bits));
+        if others.items().count() < self.items().count() {
+            (true, others)
+        } else {
+            (false, self.clone())
+        }
+    }
+
+    /// Appends its text.
+    fn write(&self, text: &mut Vec<u8>) {
+        if self.0 == [u64::MAX; 4] {
+            text.push(b'?');
+            return;
+        }
+        let (is_negated, listed) = self.shortest();
+        text.push(b'[');
+        if is_negated {
+            text.push(b'^');
+        }
+        for (first, last) in listed.items() {
+            if b"\\]^-".contains(&first) {
+                text.push(b'\\');
+            }
+            text.push(first);
+            if last > first {
+                text.extend([b'-', last]);
+            }
+        }
+        text.push(b']');
     }
 
     #[inline]

@@ -3,6 +3,7 @@
 //! Not in here: what is done with the keys that match (scanning, purging), and how a service's keys are
 //! laid out ([`Keyspace`](crate::Keyspace), which makes patterns for its own keys).
 
+mod asked;
 mod builder;
 mod glob;
 
@@ -10,6 +11,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 
+pub use asked::Asked;
 pub use builder::PatternBuilder;
 
 use self::glob::Glob;
@@ -61,12 +63,15 @@ impl Pattern {
     /// The longest pattern, in bytes.
     pub const MAX_LEN: usize = 64 * 1024;
 
-    /// Reads a pattern. Every text that is neither empty nor too long is one.
+    /// The most elements between two `*`, or after the last: each byte of a key may be compared with all of them.
+    pub const MAX_AFTER_STAR: usize = 1_024;
+
+    /// Reads a pattern. Every text that is neither empty nor too long or costly is one.
     ///
     /// # Errors
     ///
-    /// [`CacheError::InvalidInput`] for an empty pattern and for one longer than
-    /// [`MAX_LEN`](Pattern::MAX_LEN).
+    /// [`CacheError::InvalidInput`] for an empty pattern, for one longer than [`MAX_LEN`](Pattern::MAX_LEN), and for one
+    /// with more than [`MAX_AFTER_STAR`](Pattern::MAX_AFTER_STAR) elements after a `*`.
     pub fn new(pattern: impl Into<Vec<u8>>) -> Result<Self, CacheError> {
         let bytes = pattern.into();
         if bytes.is_empty() {
@@ -83,8 +88,20 @@ impl Pattern {
                 .into(),
             });
         }
+        let glob = Glob::compile(&bytes);
+        let after_star = glob.longest_after_star();
+        if after_star > Self::MAX_AFTER_STAR {
+            return Err(CacheError::InvalidInput {
+                argument: "pattern",
+                reason: format!(
+                    "{after_star} elements after a *; at most {} are fine",
+                    Self::MAX_AFTER_STAR
+                )
+                .into(),
+            });
+        }
         Ok(Self {
-            glob: Glob::compile(&bytes),
+            glob,
             bytes: bytes.into(),
         })
     }
@@ -205,6 +222,12 @@ impl Pattern {
         } else {
             Some(slot_of(&plain[..open + 1 + tag + 1]))
         }
+    }
+
+    /// How many elements a key is compared with that begins as the pattern does.
+    #[must_use]
+    pub fn wildcard_len(&self) -> usize {
+        self.glob.wildcard_len()
     }
 
     /// Whether the pattern may well match most keys, so that an operator should be asked first.

@@ -31,6 +31,7 @@ impl Administration {
                 slots: node.slots.clone(),
                 epoch: None,
                 kind: Kind::of(view.cluster, &node.server, &node.version),
+                bound: None,
                 pools: Arc::clone(&self.pools),
                 timeout: self.timeout,
             },

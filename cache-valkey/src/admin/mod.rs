@@ -8,6 +8,7 @@ mod asking;
 mod certificates;
 mod describe;
 mod gossip;
+mod identity;
 mod incarnation;
 mod inspect;
 mod member;
@@ -31,6 +32,7 @@ pub use asking::Permission;
 pub use certificates::{Presented, presented};
 pub use describe::{Described, Description, KeyType, Traits};
 pub use gossip::{ClusterState, Neighbour};
+pub use identity::Identity;
 pub use inspect::{Excerpt, Inspected};
 pub use member::Member;
 pub use primary::{Primary, ScanPage, Unlinked};
@@ -105,6 +107,7 @@ impl Administration {
                 slots: node.slots.clone(),
                 epoch: None,
                 kind: Kind::of(view.cluster, &node.server, &node.version),
+                bound: None,
                 pools: Arc::clone(&self.pools),
                 timeout: self.timeout,
             })

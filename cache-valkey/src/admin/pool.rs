@@ -3,7 +3,7 @@
 //! The pool is `deadpool` itself with a manager of ours, not its Redis flavour: so these connections are
 //! made by the same dialer as all others, with fresh credentials, the same TLS and the same errors.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use cache_core::clock::{self, Instant};
 use cache_core::config::Address;
 use deadpool::managed::{self, Metrics, Pool, PoolError, RecycleError, RecycleResult, Timeouts};
 
-use super::NodeView;
+use super::{Identity, NodeView};
 use crate::aging::{Pace, retirement};
 use crate::command::Command;
 use crate::deadline::Deadline;
@@ -47,6 +47,11 @@ impl Pools {
             dialer,
             by_node: Mutex::new(Some(HashMap::new())),
         }
+    }
+
+    /// The database that its connections select.
+    pub(super) fn database(&self) -> u32 {
+        self.dialer.database()
     }
 
     /// A connection to the `expected` server at `address`, for as long as the loan is held.
@@ -138,6 +143,9 @@ pub(super) struct Manager {
 pub(super) struct Pooled {
     pub(super) connection: Connection,
     ended: Arc<Ended>,
+    /// What the server at the other end said that it belongs to, and the cache for which that was enough.
+    pub(super) ids: BTreeSet<String>,
+    pub(super) vouched_for: Option<Arc<Identity>>,
     /// When it has to be replaced: at its maximum age, well before its credentials run out, or since a reply has shown
     /// that it leads to the wrong server.
     retire_at: Option<Instant>,
@@ -199,6 +207,8 @@ impl managed::Manager for Manager {
         Ok(Pooled {
             connection: dialed.connection,
             ended,
+            ids: BTreeSet::new(),
+            vouched_for: None,
             retire_at: retirement(limits.into_iter().flatten().min()),
         })
     }

@@ -12,6 +12,7 @@ use cache_core::config::Address;
 use cache_core::slot::slot_of;
 use cache_core::{CacheError, Pattern, Stage};
 
+use super::Identity;
 use super::describe::KeyType;
 use super::pool::{Loan, Pools};
 use crate::command::Command;
@@ -32,6 +33,8 @@ pub struct Primary {
     pub(super) slots: Vec<RangeInclusive<u16>>,
     pub(super) epoch: Option<u64>,
     pub(super) kind: Kind,
+    /// The only cache that it may work on.
+    pub(super) bound: Option<Arc<Identity>>,
     pub(super) pools: Arc<Pools>,
     pub(super) timeout: Duration,
 }
@@ -272,6 +275,9 @@ impl Primary {
         let asked = deadline
             .limit(Stage::Reply, async {
                 let pooled = loan.insert(self.pools.get(&self.address, &self.expected).await?);
+                if let Some(cache) = &self.bound {
+                    pooled.is_of(cache, self, deadline).await?;
+                }
                 let replies = pooled.connection.send_batch(commands, deadline).await?;
                 pooled.note_refusals(&replies);
                 Ok(replies)

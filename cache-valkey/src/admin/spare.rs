@@ -57,6 +57,7 @@ impl Administration {
                     by_slot: false,
                     ..kind
                 },
+                bound: None,
                 pools: Arc::clone(&self.pools),
                 timeout: self.timeout,
             });

@@ -10,6 +10,8 @@
 //! `PURGE_KEYS` (20,000) is how many keys match; as many others have to stay. `PURGE_ROUNDS` (3) is how often a
 //! cluster is hurt at random moments. Times are printed, and asserted where they are ratios of one run.
 
+mod belonging;
+mod cost;
 mod estimating;
 mod failing;
 mod identity;

@@ -206,6 +206,9 @@ pub(crate) struct Invalidate {
     /// Keep in FILE how far it is, and go on from there where FILE exists; gone when all is done
     #[arg(long, value_name = "FILE", conflicts_with = "dry_run")]
     pub(crate) resume: Option<PathBuf>,
+    /// With --resume: go on although FILE is of another cache, or that cannot be proved
+    #[arg(long, requires = "resume")]
+    pub(crate) accept_cache: bool,
     /// Visit every slot once only; keys that change primaries meanwhile may survive
     #[arg(long, conflicts_with = "dry_run")]
     pub(crate) no_verify: bool,

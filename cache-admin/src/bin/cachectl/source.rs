@@ -50,10 +50,21 @@ impl Source<'_> {
         }
     }
 
-    pub(crate) async fn resume(&self, id: JobId) -> Result<Job, Failure> {
+    /// With `accept_cache`, on whichever cache is there.
+    pub(crate) async fn resume(&self, id: JobId, accept_cache: bool) -> Result<Job, Failure> {
         match self {
-            Self::Local(jobs) => jobs.resume(id, &who()).await.map_err(|error| refused(&error)),
-            Self::Remote(client) => client.post(&format!("/cache/jobs/{id}/resume")).await,
+            Self::Local(jobs) => {
+                let resumed = if accept_cache {
+                    jobs.resume_on_this_cache(id, &who()).await
+                } else {
+                    jobs.resume(id, &who()).await
+                };
+                resumed.map_err(|error| refused(&error))
+            }
+            Self::Remote(client) => {
+                let query = if accept_cache { "?accept_cache=true" } else { "" };
+                client.post(&format!("/cache/jobs/{id}/resume{query}")).await
+            }
         }
     }
 
@@ -116,6 +127,8 @@ fn refused(error: &ControlError) -> Failure {
         ControlError::Unknown { .. } => (Exit::False, "no-such-job"),
         ControlError::NotNow { .. } => (Exit::Refused, "job-state"),
         ControlError::Overlaps { .. } => (Exit::Refused, "overlapping-job"),
+        ControlError::OtherCache { .. } => (Exit::Refused, "other-cache"),
+        ControlError::Cache(error) => return Failure::from(error.clone()),
         _ => (Exit::Failed, "not-kept"),
     };
     Failure::Service {

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use self::names::Name;
 use super::selection::Filter;
 use super::{Counts, Life, Selection};
-use crate::SlotSet;
+use crate::{CacheIdentity, SlotSet};
 use crate::keys::KeyType;
 
 /// The form that this version writes, and the only one that it reads.
@@ -49,6 +49,9 @@ pub struct Checkpoint {
     /// Keys that may have been removed at most, besides those in the counts.
     pub(super) uncounted: u64,
     pub(super) primaries: Vec<SavedPrimary>,
+    /// The cache that it is of.
+    #[serde(default)]
+    pub(super) cache: Option<CacheIdentity>,
 }
 
 /// A primary in a [`Checkpoint`].
@@ -101,6 +104,7 @@ impl Checkpoint {
             elapsed: Duration::ZERO,
             uncounted: 0,
             primaries: Vec::new(),
+            cache: None,
         }
     }
 
@@ -111,6 +115,45 @@ impl Checkpoint {
             max_keys,
             ..Self::of(selection, verify)
         }
+    }
+
+    /// The same, of a removal on `cache`.
+    #[cfg(feature = "jobs")]
+    pub(crate) fn on(self, cache: CacheIdentity) -> Self {
+        Self {
+            cache: Some(cache),
+            ..self
+        }
+    }
+
+    /// The cache on which the removal began; `None` if an older version wrote this.
+    #[must_use]
+    pub const fn cache(&self) -> Option<&CacheIdentity> {
+        self.cache.as_ref()
+    }
+
+    /// Whether the removal may go on with the cache `now`.
+    ///
+    /// # Errors
+    ///
+    /// [`CacheError::InvalidInput`] if it began on another cache, or if that is not known; the error names both.
+    pub fn check_cache(&self, now: &CacheIdentity) -> Result<(), CacheError> {
+        match &self.cache {
+            Some(began) => began.check(now),
+            None => Err(CacheError::InvalidInput {
+                argument: "cache",
+                reason: format!("the checkpoint does not say on which cache it began, and this is {now}").into(),
+            }),
+        }
+    }
+
+    /// The same for another cache: its counts stay, and everything is to be visited.
+    pub(super) fn anywhere_else(mut self) -> Self {
+        for primary in &mut self.primaries {
+            primary.visited = SlotSet::new();
+            primary.swept = false;
+        }
+        self
     }
 
     /// Each primary: its address, what was counted there, how many keys it held before, and how long it took.

@@ -17,7 +17,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::Pace;
+use super::{Pace, Stride};
 
 /// How much longer another client's call may take behind a call of ours: half of what is promised, so that
 /// there is time to react.
@@ -58,6 +58,7 @@ pub(in crate::engine) struct Governor {
     pace: Pace,
     most: u32,
     state: Mutex<State>,
+    stride: Mutex<Stride>,
 }
 
 #[derive(Debug)]
@@ -86,6 +87,7 @@ impl Governor {
         Self {
             pace,
             most,
+            stride: Mutex::new(Stride::new(most)),
             state: Mutex::new(State {
                 count,
                 rest: LEAST_REST,
@@ -110,7 +112,22 @@ impl Governor {
         reason = "between 1 and `most`"
     )]
     pub(in crate::engine) fn count(&self) -> u32 {
-        (self.state().count as u32).clamp(1, self.most)
+        let count = self.state().count as u32;
+        count.min(self.stride().keys()).clamp(1, self.most)
+    }
+
+    /// Takes in how long a call took that asked for `count` keys.
+    pub(in crate::engine) fn took(&self, count: u32, time: Duration) {
+        self.stride().took(count, time);
+    }
+
+    /// Takes in that a call timed out that asked for `count` keys; the next one asks for fewer.
+    pub(in crate::engine) fn timed_out(&self, count: u32) {
+        self.stride().timed_out(count);
+    }
+
+    fn stride(&self) -> MutexGuard<'_, Stride> {
+        self.stride.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether a probe is to be sent behind the next call.

@@ -1,8 +1,9 @@
-//! How fast a run goes: what other clients feel of it ([`Governor`]), and how many keys it looks at
-//! ([`Limiter`]).
+//! How fast a run goes: what other clients feel of it ([`Governor`]), how many keys it looks at in all
+//! ([`Limiter`]) and in one call ([`Stride`]).
 
 mod governor;
 mod limiter;
+mod stride;
 #[cfg(test)]
 mod weather;
 
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 pub(super) use governor::Governor;
 pub(super) use limiter::Limiter;
+pub(crate) use stride::Stride;
 
 /// How much of the servers a run takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]

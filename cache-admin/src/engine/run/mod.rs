@@ -11,7 +11,7 @@ mod pass;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache_core::CacheError;
+use cache_core::{CacheError, Unavailability};
 use cache_core::clock::{self, Instant};
 
 use self::pass::Pass;
@@ -22,7 +22,7 @@ use super::pace::{Governor, Pace};
 use super::report::GapReason;
 use super::visit::{Errand, Stop, Tally};
 use super::{Event, Options, Outcome, Report, Selection};
-use crate::SlotSet;
+use crate::{CacheIdentity, SlotSet};
 use crate::keys::{Layout, Shard};
 
 /// Passes after which slots that still move from primary to primary are given up.
@@ -51,6 +51,8 @@ pub(super) struct Run {
     elapsed_before: Duration,
     uncounted: u64,
     started: Instant,
+    /// The cache that it works on, as it was last seen.
+    cache: Option<CacheIdentity>,
 }
 
 /// A primary as the run knows it.
@@ -93,6 +95,7 @@ impl Run {
             elapsed_before: Duration::ZERO,
             uncounted: 0,
             started: clock::now(),
+            cache: layout.cache().cloned(),
         };
         // Of slots that hash tags pin, their owners tell whether others matter.
         if run.errand.clustered && run.errand.removes() && slots.is_none() {
@@ -201,12 +204,15 @@ impl Run {
             };
             let errand = Arc::clone(&self.errand);
             let layout = tokio::select! {
-                layout = errand.keys.layout() => layout,
+                layout = errand.keys.layout() => layout.and_then(|layout| self.known(layout)),
                 () = errand.cancelled() => return Outcome::Cancelled,
             };
             let mut doubtful = false;
             match layout {
                 Ok(layout) => {
+                    if let Err(other) = self.stays_with(&layout) {
+                        return self.unconfirmed(other);
+                    }
                     doubtful = self.take_in(layout);
                     if self.coverage.due().is_empty() {
                         return Outcome::Complete;
@@ -248,6 +254,35 @@ impl Run {
             }
             pause = LONGEST_PAUSE.min(pause * 2);
         }
+    }
+
+    /// `layout`, unless its servers no longer say which cache they are, as when none of them answers.
+    fn known(&self, layout: Layout) -> Result<Layout, CacheError> {
+        let is_known = |cache: Option<&CacheIdentity>| cache.is_some_and(CacheIdentity::is_known);
+        if is_known(self.cache.as_ref()) && !is_known(layout.cache()) {
+            return Err(CacheError::Unavailable {
+                reason: Unavailability::NotReady,
+                detail: "no primary says which cache it belongs to".into(),
+                outcome: cache_core::Outcome::NotApplied,
+                source: None,
+            });
+        }
+        Ok(layout)
+    }
+
+    /// Fails if `layout` is that of another cache than the one on which the run began.
+    fn stays_with(&mut self, layout: &Layout) -> Result<(), CacheError> {
+        let Some(now) = layout.cache() else { return Ok(()) };
+        if let Some(before) = &self.cache
+            && before.is_known()
+        {
+            before.check(now)?;
+        }
+        if self.cache.as_ref() != Some(now) {
+            self.cache = Some(now.clone());
+            self.errand.ledger.set_cache(now.clone());
+        }
+        Ok(())
     }
 
     /// Takes in who serves what now. Whether that leaves visits in doubt for which it does not say that slots moved.

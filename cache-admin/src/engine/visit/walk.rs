@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cache_core::clock;
+use cache_core::{CacheError, clock};
 use cache_core::slot::SLOTS;
 use futures::StreamExt as _;
 use futures::future::{self, Either};
@@ -23,6 +23,9 @@ use crate::keys::{Find, ScanPage};
 
 /// Pages that are fetched ahead at full speed.
 const PAGES_AHEAD: usize = 2;
+
+/// Keys that are compared with the patterns at once.
+const AT_ONCE: usize = 16;
 
 /// Pages that are worked off at a time at full speed.
 const AT_A_TIME: usize = 2;
@@ -147,7 +150,13 @@ impl Visit {
             fetched = async {
                 errand.limiter.turn(count).await;
                 let began = clock::now();
-                let page = watched(shard, governor, shard.scan(cursor, find)).await?;
+                let page = watched(shard, governor, shard.scan(cursor, find)).await;
+                match &page {
+                    Ok(_) => governor.took(count, clock::now() - began),
+                    Err(CacheError::Timeout { .. }) => governor.timed_out(count),
+                    Err(_) => {}
+                }
+                let page = page?;
                 let goes_on = page.cursor != 0 && !walk.is_past(shard.slot_at(page.cursor));
                 Ok(Fetched {
                     from: cursor,
@@ -186,8 +195,14 @@ impl Visit {
             page, next, count, ..
         } = fetched;
         let mut keys = page.keys;
-        keys.retain(|key| self.due.contains(self.errand.place_of(key)) && self.errand.plan.takes(walk, key));
-        let mut keys = self.passing(keys).await?;
+        keys.retain(|key| self.due.contains(self.errand.place_of(key)));
+        let mut taken = Vec::new();
+        for some in keys.chunks(AT_ONCE) {
+            taken.extend(some.iter().filter(|key| self.errand.plan.takes(walk, key)).cloned());
+            // Many patterns, or long ones: others of this process are not to wait for all of them.
+            tokio::task::consume_budget().await;
+        }
+        let mut keys = self.passing(taken).await?;
         if self.errand.removes() {
             self.remove(&keys).await?;
             keys.clear();

@@ -75,6 +75,8 @@ kinds! {
     Overlaps = CONFLICT, "overlapping-job", "Another job works on these keys";
     /// The job is not in a state in which this can be done.
     JobState = CONFLICT, "job-state", "The job is not in a state for this";
+    /// The servers now belong to another cache than the job, or do not say to which.
+    OtherCache = CONFLICT, "other-cache", "The cache is not the one it belongs to";
     /// The first request with this key has not been answered yet.
     InProgress = CONFLICT, "idempotency-in-progress", "The same request is under way";
     /// The body is larger than is taken.

@@ -47,6 +47,8 @@ pub(super) struct JobPage {
 
 refusals!(ListRefusals: Unauthorized, Forbidden, RateLimited);
 refusals!(ShowRefusals: Unauthorized, Forbidden, RateLimited, NoSuchJob);
+refusals!(ResumeRefusals: Unauthorized, Forbidden, RateLimited, NoSuchJob, JobState, Overlaps, OtherCache, CacheRefused,
+    CacheUnavailable);
 refusals!(SteerRefusals: Unauthorized, Forbidden, RateLimited, NoSuchJob, JobState, Overlaps);
 
 /// The jobs that the caller may see, the newest first. Scope `list` or `purge`.
@@ -151,8 +153,43 @@ steer! {
     cancel at "/cache/jobs/{id}/cancel" as "cancel_job";
     /// Tells a job to rest. The scope of what it does.
     pause at "/cache/jobs/{id}/pause" as "pause_job";
-    /// Tells a job to go on that rests, or whose process has ended. The scope of what it does.
-    resume at "/cache/jobs/{id}/resume" as "resume_job";
+}
+
+/// How a job goes on.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct GoOn {
+    /// Whether it goes on with the cache that is there now, although that is not, or cannot be proved to be, the one it
+    /// belongs to.
+    #[param(default = false)]
+    accept_cache: Option<bool>,
+}
+
+/// Tells a job to go on that rests, or whose process has ended. It goes on with the cache that it belongs to only. The
+/// scope of what it does.
+#[utoipa::path(
+    post,
+    path = "/cache/jobs/{id}/resume",
+    operation_id = "resume_job",
+    tag = "jobs",
+    params(("id" = String, Path, description = "The job", pattern = "^[0-9a-zA-Z]{26}$"), GoOn),
+    responses((status = 200, description = "The job as it is now", body = Job), ResumeRefusals),
+    security(("bearer" = []), ("certificate" = [])),
+)]
+pub(super) async fn resume(
+    State(service): State<Service>,
+    caller: Caller,
+    _: AcceptsJson,
+    Query(how): Query<GoOn>,
+    Path(id): Path<String>,
+) -> Result<Json<Job>, Problem> {
+    let job = steered(&service, &caller, &id)?;
+    let (jobs, who) = (service.jobs(), caller.who());
+    Ok(Json(match how.accept_cache {
+        Some(true) => jobs.resume_on_this_cache(job.id, &who).await?,
+        _ => jobs.resume(job.id, &who).await?,
+    }))
 }
 
 /// The job of this name, for one who may see it; others learn nothing of it.
@@ -211,6 +248,8 @@ impl From<ControlError> for Problem {
             ControlError::Overlaps { job, pattern } => Self::new(Kind::Overlaps, text)
                 .with("job", job.to_string())
                 .with("pattern", pattern),
+            ControlError::OtherCache { .. } => Self::new(Kind::OtherCache, text),
+            ControlError::Cache(error) => error.into(),
             ControlError::Kept(error) => not_kept(&error),
         }
     }

@@ -114,7 +114,7 @@ pub(super) async fn list(
     let prefix = service.stack().key_prefix();
     let selection = Selection::new(pattern.within(prefix)?);
     let traits = traits(which.fields.as_deref())?;
-    let cache = service.cache();
+    let cache = service.bound_to(service.cache().await?);
     let scope = CursorScope {
         selection: &selection,
         cache: &cache,

@@ -103,5 +103,5 @@ fn sealed(service: &Service, pulse: &Pulse) -> String {
 
 /// Totals are the same for everybody who may look.
 fn binding(service: &Service) -> Binding {
-    Binding::new().with(service.cache().as_bytes())
+    Binding::new().with(service.configured().as_bytes())
 }

@@ -84,6 +84,15 @@ impl DynamoTable {
         }
     }
 
+    /// Its ARN, which names the account and the region; `None` if the table is not there or DynamoDB does not say.
+    ///
+    /// # Errors
+    ///
+    /// As [`describe`](Self::describe).
+    pub async fn arn(&self) -> Result<Option<String>, CacheError> {
+        Ok(self.description().await?.and_then(|table| table.table_arn))
+    }
+
     async fn description(&self) -> Result<Option<TableDescription>, CacheError> {
         self.ask(Effect::Read, "dynamodb:DescribeTable", || {
             let request = self.client.describe_table().table_name(&self.name);

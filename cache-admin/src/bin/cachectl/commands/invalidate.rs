@@ -35,11 +35,13 @@ pub(super) async fn run(engine: &Engine, prefix: &str, arguments: &Invalidate, o
     }
     let file = arguments.resume.clone().map(CheckpointFile::new);
     let begun = match &file {
-        Some(file) => begun(file, &selection).await?,
+        Some(file) => begun(engine, file, &selection, arguments.accept_cache).await?,
         None => None,
     };
     if let Some(file) = &file {
-        options = options.with_checkpoints(file.clone());
+        options = options
+            .with_checkpoints(file.clone())
+            .with_accepted_cache(arguments.accept_cache);
     }
     let report = watched(options, output, async |options| match &begun {
         Some(checkpoint) => engine.resume(checkpoint, &options).await,
@@ -57,16 +59,26 @@ pub(super) async fn run(engine: &Engine, prefix: &str, arguments: &Invalidate, o
 }
 
 /// What another process has left in `file` of a removal of `selection`.
-async fn begun(file: &CheckpointFile, selection: &Selection) -> Result<Option<Checkpoint>, Failure> {
+async fn begun(
+    engine: &Engine,
+    file: &CheckpointFile,
+    selection: &Selection,
+    accept_cache: bool,
+) -> Result<Option<Checkpoint>, Failure> {
     let Some(checkpoint) = file.load().await? else {
         return Ok(None);
     };
-    if checkpoint.selection()? == *selection {
-        Ok(Some(checkpoint))
-    } else {
-        Err(Failure::Refused(
+    if checkpoint.selection()? != *selection {
+        return Err(Failure::Refused(
             "the file of --resume is of another pattern or of other filters; nothing was removed".to_owned(),
-        ))
+        ));
+    }
+    let here = engine.identity().await?;
+    match checkpoint.check_cache(&here) {
+        Err(other) if !accept_cache => Err(Failure::Refused(format!(
+            "the file of --resume is of another cache; nothing was removed; --accept-cache goes on all the same: {other}"
+        ))),
+        _ => Ok(Some(checkpoint)),
     }
 }
 

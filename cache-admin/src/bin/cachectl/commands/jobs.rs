@@ -49,7 +49,12 @@ enum Action {
     /// Let one rest
     Pause { job: JobId },
     /// Let one go on that rests or was interrupted; with --store here, until it ends
-    Resume { job: JobId },
+    Resume {
+        job: JobId,
+        /// On the cache that is there now, although the job began on another one, or that cannot be proved
+        #[arg(long)]
+        accept_cache: bool,
+    },
     /// Watch one until it ends; Ctrl-C leaves it alone
     Watch {
         job: JobId,
@@ -95,8 +100,8 @@ pub(super) async fn run_local(arguments: Jobs, output: &mut Output) -> Ended {
                 .map_err(|error| not_kept(&error))?,
         );
     }
-    if let Action::Resume { job } = arguments.action {
-        return resume_here(job, config, output).await;
+    if let Action::Resume { job, accept_cache } = arguments.action {
+        return resume_here(job, accept_cache, config, output).await;
     }
     // Nothing is removed: no cache is needed.
     let nothing = Engine::new(MemoryKeys::new(Arc::new(MemoryCache::default())));
@@ -109,14 +114,14 @@ pub(super) async fn run_local(arguments: Jobs, output: &mut Output) -> Ended {
 }
 
 /// Goes on with a job in this process. Ctrl-C interrupts it.
-async fn resume_here(id: JobId, config: JobsConfig, output: &mut Output) -> Ended {
+async fn resume_here(id: JobId, accept_cache: bool, config: JobsConfig, output: &mut Output) -> Ended {
     let stack = connect(output).await?;
     let jobs = Kept::open(engine(&stack)?, config.with_key_prefix(stack.key_prefix()))
         .await
         .map_err(|error| not_kept(&error))?;
     let source = Source::Local(&jobs);
     let ended = async {
-        let job = source.resume(id).await?;
+        let job = source.resume(id, accept_cache).await?;
         tokio::select! {
             job = job::followed(&source, job, output) => job,
             _ = tokio::signal::ctrl_c() => {
@@ -144,7 +149,7 @@ async fn run(source: &Source<'_>, action: &Action, output: &mut Output) -> Ended
         Action::Show { job } => source.get(*job).await?,
         Action::Cancel { job } => source.cancel(*job).await?,
         Action::Pause { job } => source.pause(*job).await?,
-        Action::Resume { job } => source.resume(*job).await?,
+        Action::Resume { job, accept_cache } => source.resume(*job, *accept_cache).await?,
     };
     if matches!(action, Action::Show { .. }) {
         if !output.is_json() {
@@ -222,6 +227,7 @@ fn about(job: &Job, output: &mut Output) -> Result<(), Failure> {
     let lines = [
         ("state", Some(state.to_owned())),
         ("patterns", Some(plain(&job.patterns.join("  ")))),
+        ("cache", (!job.cache.is_empty()).then(|| plain(&job.cache))),
         ("mode", Some(job.mode.name().to_owned())),
         ("who", Some(who)),
         ("created", Some(job.created.to_string())),

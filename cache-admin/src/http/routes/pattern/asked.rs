@@ -13,7 +13,7 @@ use crate::http::routes::jobs::{not_kept, scope_of};
 use crate::http::service::Service;
 use crate::jobs::{JobOptions, JobRequest, Mode, StartError};
 use crate::seal::Confirmation;
-use crate::{Pace, Selection, escaped};
+use crate::{CacheIdentity, Pace, Selection, escaped};
 
 /// The longest confirmation, in characters: more than any that was given.
 const MAX_CONFIRM: usize = 16_384;
@@ -61,16 +61,18 @@ impl Asked {
         let mut request =
             JobRequest::new(self.selection.clone(), mode, caller.who()).with_options(self.options.clone());
         if mode == Mode::Execute && self.selection.is_broad() {
-            let mark = self.confirmed(service, caller)?;
-            request = request.with_confirmation(mark, Confirmation::LIFE);
+            let cache = service.cache().await?;
+            let mark = self.confirmed(service, caller, &service.bound_to(cache.clone()))?;
+            request = request.with_confirmation(mark, Confirmation::LIFE).with_cache(cache);
         }
         if let RetryKey(Some(key)) = key {
             request = request.with_idempotency_key(key);
         }
         let job = match service.jobs().start(request).await {
             Err(error @ StartError::Confirmed { job }) => {
+                let cache = service.bound_to(service.cache().await?);
                 return Err(self
-                    .unconfirmed(service, caller, Some(&error.to_string()))
+                    .unconfirmed(service, caller, &cache, Some(&error.to_string()))
                     .with("job", job.to_string()));
             }
             started => started?,
@@ -90,20 +92,25 @@ impl Asked {
     }
 
     /// Refuses a broad removal that was not confirmed, with what confirms it; else the mark of what did.
-    fn confirmed(&self, service: &Service, caller: &Caller) -> Result<String, Problem> {
+    fn confirmed(&self, service: &Service, caller: &Caller, cache: &CacheIdentity) -> Result<String, Problem> {
         let Some(token) = &self.confirm else {
-            return Err(self.unconfirmed(service, caller, None));
+            return Err(self.unconfirmed(service, caller, cache, None));
         };
-        let (cache, mode) = (service.cache(), self.way());
-        self.confirmation(&cache, &mode, caller)
+        self.confirmation(cache, &self.way(), caller)
             .check(service.sealer(), token)
-            .map_err(|why| self.unconfirmed(service, caller, Some(&why.to_string())))
+            .map_err(|why| self.unconfirmed(service, caller, cache, Some(&why.to_string())))
     }
 
     /// What confirms this, and why what came with it does not.
-    fn unconfirmed(&self, service: &Service, caller: &Caller, why: Option<&str>) -> Problem {
-        let (cache, mode) = (service.cache(), self.way());
-        let confirmation = self.confirmation(&cache, &mode, caller);
+    fn unconfirmed(
+        &self,
+        service: &Service,
+        caller: &Caller,
+        cache: &CacheIdentity,
+        why: Option<&str>,
+    ) -> Problem {
+        let mode = self.way();
+        let confirmation = self.confirmation(cache, &mode, caller);
         let detail = match why {
             None => {
                 "the patterns may match most keys; the same request with this confirm removes them".to_owned()
@@ -129,7 +136,12 @@ impl Asked {
         format!("{} {:?}", self.mode.name(), self.options)
     }
 
-    fn confirmation<'a>(&'a self, cache: &'a str, mode: &'a str, caller: &'a Caller) -> Confirmation<'a> {
+    fn confirmation<'a>(
+        &'a self,
+        cache: &'a CacheIdentity,
+        mode: &'a str,
+        caller: &'a Caller,
+    ) -> Confirmation<'a> {
         Confirmation {
             selection: &self.selection,
             mode,
@@ -157,7 +169,8 @@ impl From<StartError> for Problem {
                 .with("pattern", pattern),
             StartError::KeyReused { job } => Self::new(Kind::KeyReused, text).with("job", job.to_string()),
             StartError::Confirmed { job } => Self::new(Kind::Unconfirmed, text).with("job", job.to_string()),
-            StartError::Invalid(error) => error.into(),
+            StartError::OtherCache { .. } => Self::new(Kind::OtherCache, text),
+            StartError::Invalid(error) | StartError::Cache(error) => error.into(),
             StartError::Kept(error) => not_kept(&error),
         }
     }

@@ -19,8 +19,8 @@ use crate::http::service::Service;
 use crate::jobs::Job;
 
 refusals!(StartRefusals: Unauthorized, Forbidden, RateLimited, InvalidBody, InvalidHeader, InvalidArgument, RequestTimeout,
-    Overlaps, TooLarge, MediaType, KeyReused, Unconfirmed, CacheRefused, CacheUnavailable);
-refusals!(RemoveRefusals: Unauthorized, Forbidden, RateLimited, InvalidHeader, InvalidArgument, Overlaps, KeyReused,
+    Overlaps, OtherCache, TooLarge, MediaType, KeyReused, Unconfirmed, CacheRefused, CacheUnavailable);
+refusals!(RemoveRefusals: Unauthorized, Forbidden, RateLimited, InvalidHeader, InvalidArgument, Overlaps, OtherCache, KeyReused,
     Unconfirmed, CacheRefused, CacheUnavailable);
 
 /// Counts or removes the keys that match, on all primaries at once. A count that ends within 2 seconds is answered at
