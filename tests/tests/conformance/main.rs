@@ -6,6 +6,7 @@
 mod backend;
 mod encrypted;
 mod layers;
+mod redis_connections;
 mod stack;
 
 use backend::{connect, connect_over};
