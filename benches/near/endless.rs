@@ -44,11 +44,17 @@ impl CacheClient for Endless {
     async fn get_many<'a>(&self, _: &[&'a str]) -> Result<Vec<Option<Bytes>>, CacheError> {
         unsupported()
     }
+    async fn get_each<'a>(&self, keys: &[&'a str]) -> Vec<Result<Bytes, CacheError>> {
+        keys.iter().map(|_| unsupported()).collect()
+    }
     async fn set(&self, _: &str, _: Bytes, _: Ttl) -> Result<(), CacheError> {
         unsupported()
     }
     async fn set_many<'a>(&self, _: &[(&'a str, Bytes)], _: Ttl) -> Result<(), CacheError> {
         unsupported()
+    }
+    async fn set_each<'a>(&self, entries: &[(&'a str, Bytes, Ttl)]) -> Vec<Result<(), CacheError>> {
+        entries.iter().map(|_| unsupported()).collect()
     }
     async fn set_if_absent(&self, _: &str, _: Bytes, _: Ttl) -> Result<bool, CacheError> {
         unsupported()
@@ -57,6 +63,12 @@ impl CacheClient for Endless {
         unsupported()
     }
     async fn compare_and_delete(&self, _: &str, _: &[u8]) -> Result<bool, CacheError> {
+        unsupported()
+    }
+    async fn get_and_delete(&self, _: &str) -> Result<Bytes, CacheError> {
+        unsupported()
+    }
+    async fn get_and_expire(&self, _: &str, _: Ttl) -> Result<Bytes, CacheError> {
         unsupported()
     }
     async fn del<'a>(&self, _: &[&'a str]) -> Result<u64, CacheError> {

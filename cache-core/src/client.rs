@@ -80,6 +80,46 @@ pub trait CacheClient: Debug + Send + Sync + 'static {
     /// One failing key fails the call; an invalid key fails it before anything is sent.
     async fn get_many<'a>(&self, keys: &[&'a str]) -> Result<Vec<Option<Bytes>>, CacheError>;
 
+    /// Reads many keys, in any slots, each with a result of its own: one round trip per node, all nodes at
+    /// once.
+    ///
+    /// # Behaviour
+    ///
+    /// The answer has one result per key, in the order of `keys`; a key given twice is answered twice. What
+    /// goes wrong concerns as few keys as possible: a node that is down fails its own keys, a slot that moves
+    /// delays its own keys, and an invalid key or a value of another type fails that key only. Every result is
+    /// there by the deadline of a single call. At the deadline a key that the backend has answered keeps its
+    /// answer; only the others fail. An empty list does no I/O.
+    ///
+    /// Use [`get_many`](CacheClient::get_many) if the values are of use only together.
+    ///
+    /// # Errors
+    ///
+    /// The call itself cannot fail. A key's result is as that of [`get`](CacheClient::get): a miss is
+    /// [`CacheError::Miss`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe. A dropped call loses the answers that have arrived.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cache_core::{CacheClient, CacheError, MemoryCache, Ttl};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    /// let cache = MemoryCache::default();
+    /// cache.set("a", "1".into(), Ttl::secs(60)).await?;
+    ///
+    /// let results = cache.get_each(&["a", "b", ""]).await;
+    /// assert_eq!(results[0].as_ref().unwrap(), "1");
+    /// assert!(matches!(results[1], Err(CacheError::Miss)));
+    /// assert!(matches!(results[2], Err(CacheError::InvalidInput { .. })));
+    /// # Ok::<(), CacheError>(())
+    /// # }).unwrap();
+    /// ```
+    async fn get_each<'a>(&self, keys: &[&'a str]) -> Vec<Result<Bytes, CacheError>>;
+
     /// Stores `value` under `key`, replacing both an older value and its life.
     ///
     /// # Errors
@@ -98,6 +138,35 @@ pub trait CacheClient: Debug + Send + Sync + 'static {
     ///
     /// As [`set`](CacheClient::set); an invalid entry fails the call before anything is sent.
     async fn set_many<'a>(&self, entries: &[(&'a str, Bytes)], ttl: Ttl) -> Result<(), CacheError>;
+
+    /// Stores many values, in any slots, each with a TTL and a result of its own: one round trip per node, all
+    /// nodes at once.
+    ///
+    /// # Behaviour
+    ///
+    /// As [`get_each`](CacheClient::get_each), with one result per entry. Each entry is stored atomically, the
+    /// list is not. Of a key given twice the last value stays, unless that entry failed. An empty list does no
+    /// I/O.
+    ///
+    /// # Errors
+    ///
+    /// The call itself cannot fail. An entry's result is as that of [`set`](CacheClient::set); after an error
+    /// whose [`outcome`](CacheError::outcome) is unknown that entry may have been stored.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cache_core::{CacheClient, MemoryCache, Ttl};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    /// let cache = MemoryCache::default();
+    /// let entries = [("a", "1".into(), Ttl::secs(60)), ("", "2".into(), Ttl::secs(60)), ("c", "3".into(), Ttl::Forever)];
+    ///
+    /// let results = cache.set_each(&entries).await;
+    /// assert!(results[0].is_ok() && results[1].is_err() && results[2].is_ok());
+    /// # });
+    /// ```
+    async fn set_each<'a>(&self, entries: &[(&'a str, Bytes, Ttl)]) -> Vec<Result<(), CacheError>>;
 
     /// Stores `value` only where `key` holds nothing; whether it did. Atomic.
     ///
@@ -127,6 +196,38 @@ pub trait CacheClient: Debug + Send + Sync + 'static {
     ///
     /// As [`set_if_absent`](CacheClient::set_if_absent).
     async fn compare_and_delete(&self, key: &str, expected: &[u8]) -> Result<bool, CacheError>;
+
+    /// Deletes `key` and returns the value it held. Atomic: of many callers at once exactly one gets the value.
+    ///
+    /// # Behaviour
+    ///
+    /// The client never repeats this call on its own while the outcome of a try is unknown. After such an error
+    /// ([`outcome`](CacheError::outcome)) the value may be gone, and a second call cannot bring it back: a reply
+    /// that is lost loses the value. Use [`get`](CacheClient::get) and
+    /// [`compare_and_delete`](CacheClient::compare_and_delete) for a value that must not get lost.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](CacheClient::get). A key that holds something other than bytes stays as it is.
+    ///
+    /// # Cancel safety
+    ///
+    /// As for every write: after a dropped call the value may be gone.
+    async fn get_and_delete(&self, key: &str) -> Result<Bytes, CacheError>;
+
+    /// Reads the value of `key` and sets its TTL, counted from now; [`Ttl::Forever`] removes the expiry. Atomic.
+    /// This makes a sliding TTL: each read extends it.
+    ///
+    /// # Behaviour
+    ///
+    /// The value and the TTL are those of the same entry. The client may repeat this call after a lost reply:
+    /// the second try only sets the same TTL again. It is a write and goes to the primary. What it
+    /// reads is not [tracked](CacheClient::invalidations).
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](CacheClient::get), and [`CacheError::InvalidInput`] for a `ttl` beyond [`Ttl::MAX`].
+    async fn get_and_expire(&self, key: &str, ttl: Ttl) -> Result<Bytes, CacheError>;
 
     /// Deletes keys, in any slots; how many of them existed.
     ///
@@ -214,9 +315,19 @@ pub trait CacheClient: Debug + Send + Sync + 'static {
 /// What a method of an `#[async_trait]` returns.
 type Answer<'f, T> = Pin<Box<dyn Future<Output = Result<T, CacheError>> + Send + 'f>>;
 
+/// The same of a method that answers each key on its own.
+type Answers<'f, T> = Pin<Box<dyn Future<Output = Vec<Result<T, CacheError>>> + Send + 'f>>;
+
 // The lifetimes stand in the order in which `#[async_trait]` puts them: `'a` of the method itself, then
 // `self`, then the arguments, then the future.
 macro_rules! forward {
+    ($name:ident($argument:ident: $type:ty) -> each $output:ty; 'a, 'k) => {
+        #[inline]
+        fn $name<'a, 's, 'k, 'f>(&'s self, $argument: $type) -> Answers<'f, $output>
+        where 'a: 'f, 's: 'f, 'k: 'f, Self: 'f {
+            (**self).$name($argument)
+        }
+    };
     ($name:ident($($argument:ident: $type:ty),*) -> $output:ty; 'a, 'k) => {
         #[inline]
         fn $name<'a, 's, 'k, 'f>(&'s self, $($argument: $type),*) -> Answer<'f, $output>
@@ -242,13 +353,17 @@ macro_rules! forward_to_the_client_inside {
             forward! { get(key: &'k str) -> Bytes; 'k }
             forward! { get_entry(key: &'k str) -> Entry; 'k }
             forward! { get_many(keys: &'k [&'a str]) -> Vec<Option<Bytes>>; 'a, 'k }
+            forward! { get_each(keys: &'k [&'a str]) -> each Bytes; 'a, 'k }
             forward! { set(key: &'k str, value: Bytes, ttl: Ttl) -> (); 'k }
             forward! { set_many(entries: &'k [(&'a str, Bytes)], ttl: Ttl) -> (); 'a, 'k }
+            forward! { set_each(entries: &'k [(&'a str, Bytes, Ttl)]) -> each (); 'a, 'k }
             forward! { set_if_absent(key: &'k str, value: Bytes, ttl: Ttl) -> bool; 'k }
             forward! {
                 compare_and_set(key: &'k str, expected: &'e [u8], value: Bytes, ttl: Ttl) -> bool; 'k, 'e
             }
             forward! { compare_and_delete(key: &'k str, expected: &'e [u8]) -> bool; 'k, 'e }
+            forward! { get_and_delete(key: &'k str) -> Bytes; 'k }
+            forward! { get_and_expire(key: &'k str, ttl: Ttl) -> Bytes; 'k }
             forward! { del(keys: &'k [&'a str]) -> u64; 'a, 'k }
             forward! { exists(keys: &'k [&'a str]) -> u64; 'a, 'k }
             forward! { incr(key: &'k str) -> i64; 'k }

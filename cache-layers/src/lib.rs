@@ -5,6 +5,7 @@
 
 mod beside;
 mod clock;
+mod each;
 #[cfg(feature = "encryption")]
 pub mod encrypted;
 pub mod generations;

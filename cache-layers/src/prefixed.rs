@@ -9,6 +9,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use crate::each;
 use crate::refuse::refuse;
 use cache_core::{
     CacheClient, CacheError, Entry, Invalidation, InvalidationListener, InvalidationSource, MAX_KEY_LEN,
@@ -131,17 +132,19 @@ impl Prefixed {
 
     /// The keys as the client inside knows them, one behind the other; see [`parts`](Self::parts).
     fn join_all<'k>(&self, keys: impl Iterator<Item = &'k str> + Clone) -> Result<String, CacheError> {
-        let mut length = 0;
-        for key in keys.clone() {
-            self.check(key)?;
-            length += self.prefix.len() + key.len();
-        }
+        keys.clone().try_for_each(|key| self.check(key))?;
+        Ok(self.join_checked(keys))
+    }
+
+    /// [`join_all`](Self::join_all) of keys that have been checked.
+    fn join_checked<'k>(&self, keys: impl Iterator<Item = &'k str> + Clone) -> String {
+        let length = keys.clone().map(|key| self.prefix.len() + key.len()).sum();
         let mut joined = String::with_capacity(length);
         for key in keys {
             joined.push_str(&self.prefix);
             joined.push_str(key);
         }
-        Ok(joined)
+        joined
     }
 
     /// What [`join_all`](Self::join_all) put together, one by one.
@@ -175,6 +178,13 @@ impl CacheClient for Prefixed {
         self.client.get_many(&keys).await
     }
 
+    async fn get_each<'a>(&self, keys: &[&'a str]) -> Vec<Result<Bytes, CacheError>> {
+        let (keys, known) = each::prepare(keys.iter(), |key| self.check(key).map(|()| *key));
+        let joined = self.join_checked(keys.iter().copied());
+        let keys: Vec<&str> = self.parts(&joined, keys.iter().copied()).collect();
+        each::fill(known, self.client.get_each(&keys).await)
+    }
+
     async fn set(&self, key: &str, value: Bytes, ttl: Ttl) -> Result<(), CacheError> {
         self.client.set(&self.join(key)?, value, ttl).await
     }
@@ -185,6 +195,17 @@ impl CacheClient for Prefixed {
         let values = entries.iter().map(|(_, value)| value.clone());
         let entries: Vec<(&str, Bytes)> = self.parts(&joined, keys).zip(values).collect();
         self.client.set_many(&entries, ttl).await
+    }
+
+    async fn set_each<'a>(&self, entries: &[(&'a str, Bytes, Ttl)]) -> Vec<Result<(), CacheError>> {
+        let (entries, known) = each::prepare(entries.iter(), |entry| self.check(entry.0).map(|()| entry));
+        let joined = self.join_checked(entries.iter().map(|(key, ..)| *key));
+        let parts = self.parts(&joined, entries.iter().map(|(key, ..)| *key));
+        let entries: Vec<(&str, Bytes, Ttl)> = parts
+            .zip(&entries)
+            .map(|(key, (_, value, ttl))| (key, value.clone(), *ttl))
+            .collect();
+        each::fill(known, self.client.set_each(&entries).await)
     }
 
     async fn set_if_absent(&self, key: &str, value: Bytes, ttl: Ttl) -> Result<bool, CacheError> {
@@ -204,6 +225,14 @@ impl CacheClient for Prefixed {
 
     async fn compare_and_delete(&self, key: &str, expected: &[u8]) -> Result<bool, CacheError> {
         self.client.compare_and_delete(&self.join(key)?, expected).await
+    }
+
+    async fn get_and_delete(&self, key: &str) -> Result<Bytes, CacheError> {
+        self.client.get_and_delete(&self.join(key)?).await
+    }
+
+    async fn get_and_expire(&self, key: &str, ttl: Ttl) -> Result<Bytes, CacheError> {
+        self.client.get_and_expire(&self.join(key)?, ttl).await
     }
 
     async fn del<'a>(&self, keys: &[&'a str]) -> Result<u64, CacheError> {

@@ -36,6 +36,8 @@ impl MockCacheClient {
             expect_set_if_absent(_, _, _);
             expect_compare_and_set(_, _, _, _);
             expect_compare_and_delete(_, _);
+            expect_get_and_delete(_);
+            expect_get_and_expire(_, _);
             expect_del(_);
             expect_exists(_);
             expect_incr(_);
@@ -45,6 +47,12 @@ impl MockCacheClient {
             expect_ping();
             expect_close();
         }
+        let failure = error.clone();
+        mock.expect_get_each()
+            .returning(move |keys| keys.iter().map(|_| Err(failure.clone())).collect());
+        let failure = error.clone();
+        mock.expect_set_each()
+            .returning(move |entries| entries.iter().map(|_| Err(failure.clone())).collect());
         mock.expect_invalidations().returning(|| None);
         mock
     }

@@ -45,8 +45,10 @@ mock! {
         async fn get(&self, key: &str) -> Result<Bytes, CacheError>;
         async fn get_entry(&self, key: &str) -> Result<Entry, CacheError>;
         async fn get_many<'a>(&self, keys: &[&'a str]) -> Result<Vec<Option<Bytes>>, CacheError>;
+        async fn get_each<'a>(&self, keys: &[&'a str]) -> Vec<Result<Bytes, CacheError>>;
         async fn set(&self, key: &str, value: Bytes, ttl: Ttl) -> Result<(), CacheError>;
         async fn set_many<'a>(&self, entries: &[(&'a str, Bytes)], ttl: Ttl) -> Result<(), CacheError>;
+        async fn set_each<'a>(&self, entries: &[(&'a str, Bytes, Ttl)]) -> Vec<Result<(), CacheError>>;
         async fn set_if_absent(&self, key: &str, value: Bytes, ttl: Ttl) -> Result<bool, CacheError>;
         async fn compare_and_set(
             &self,
@@ -56,6 +58,8 @@ mock! {
             ttl: Ttl,
         ) -> Result<bool, CacheError>;
         async fn compare_and_delete(&self, key: &str, expected: &[u8]) -> Result<bool, CacheError>;
+        async fn get_and_delete(&self, key: &str) -> Result<Bytes, CacheError>;
+        async fn get_and_expire(&self, key: &str, ttl: Ttl) -> Result<Bytes, CacheError>;
         async fn del<'a>(&self, keys: &[&'a str]) -> Result<u64, CacheError>;
         async fn exists<'a>(&self, keys: &[&'a str]) -> Result<u64, CacheError>;
         async fn incr(&self, key: &str) -> Result<i64, CacheError>;

@@ -184,7 +184,8 @@ impl ValkeyClient {
         deadline: Deadline,
     ) -> Result<Reply, CacheError> {
         let command = |name, what| {
-            let start = Command::new(name, effect).arg(what).int(1).key(key.as_bytes());
+            let start = Command::new(name, effect).answered_by(script.answer());
+            let start = start.arg(what).int(1).key(key.as_bytes());
             arguments
                 .iter()
                 .fold(start, |command, argument| command.arg(*argument))
@@ -204,6 +205,12 @@ impl ValkeyClient {
         self.router
             .greeting(key.as_bytes())
             .is_some_and(|server| server.is_valkey_from(major, minor))
+    }
+
+    /// Whether the server that serves `key` has `GETDEL` and `GETEX`.
+    fn has_getdel(&self, key: &str) -> bool {
+        let greeting = self.router.greeting(key.as_bytes());
+        greeting.is_some_and(|server| server.is_valkey_from(0, 0) || server.is_redis_from(6, 2))
     }
 
     /// Counts over `keys` of any slots by `name`: as few commands as the topology allows.

@@ -14,6 +14,15 @@ pub(crate) struct Command<'a> {
     arguments: Arguments<'a>,
     key: Option<&'a [u8]>,
     effect: Effect,
+    answer: ScriptAnswer,
+}
+
+/// What the script answers that a command runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ScriptAnswer {
+    Int,
+    /// Bytes, or nil.
+    Value,
 }
 
 /// The arguments of a command. A few of them need no allocation.
@@ -93,7 +102,14 @@ impl<'a> Command<'a> {
             arguments: Arguments::NONE,
             key: None,
             effect,
+            answer: ScriptAnswer::Int,
         }
+    }
+
+    /// Says what the script answers that it runs. Without this, an integer.
+    pub(crate) const fn answered_by(mut self, answer: ScriptAnswer) -> Self {
+        self.answer = answer;
+        self
     }
 
     /// Appends a key. The first one routes the command.
@@ -159,7 +175,10 @@ impl<'a> Command<'a> {
     pub(crate) fn is_answered_by(&self, reply: &Reply) -> bool {
         match (self.name, reply) {
             (_, Reply::Error(_)) => true,
-            ("GET", _) => matches!(reply, Reply::Bulk(_) | Reply::Nil),
+            ("GET" | "GETDEL" | "GETEX", _) => matches!(reply, Reply::Bulk(_) | Reply::Nil),
+            ("EVAL" | "EVALSHA", _) if self.answer == ScriptAnswer::Value => {
+                matches!(reply, Reply::Bulk(_) | Reply::Nil)
+            }
             ("MGET", _) => matches!(reply, Reply::Array(_)),
             ("SET", _) => matches!(reply, Reply::Status(_) | Reply::Nil),
             ("PING", _) => matches!(reply, Reply::Status(_)),

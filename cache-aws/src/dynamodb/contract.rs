@@ -1,4 +1,5 @@
-//! The contract over single items. Calls with many keys are in `batch.rs`, counters in `counter.rs`.
+//! The contract over single items. Calls with many keys are in `batch.rs`, counters in `counter.rs`, reads that
+//! write in the same request in `combined.rs`.
 
 use std::sync::Arc;
 
@@ -255,6 +256,10 @@ impl CacheClient for DynamoClient {
         self.table.get_many(keys).await
     }
 
+    async fn get_each<'a>(&self, keys: &[&'a str]) -> Vec<Result<Bytes, CacheError>> {
+        futures::future::join_all(keys.iter().map(|key| self.get(key))).await
+    }
+
     async fn set(&self, key: &str, value: Bytes, ttl: Ttl) -> Result<(), CacheError> {
         layout::check(key)?;
         layout::check_value(&value)?;
@@ -270,6 +275,14 @@ impl CacheClient for DynamoClient {
         }
         let expiry = self.table.expiry(ttl)?;
         self.table.set_many(entries, expiry).await
+    }
+
+    async fn set_each<'a>(&self, entries: &[(&'a str, Bytes, Ttl)]) -> Vec<Result<(), CacheError>> {
+        let mut results = Vec::new();
+        for (key, value, ttl) in entries {
+            results.push(self.set(key, value.clone(), *ttl).await);
+        }
+        results
     }
 
     async fn set_if_absent(&self, key: &str, value: Bytes, ttl: Ttl) -> Result<bool, CacheError> {
@@ -307,6 +320,21 @@ impl CacheClient for DynamoClient {
         let deadline = self.table.writing();
         let delete = self.table.delete(key, Some(expected), &deadline);
         self.table.within(deadline, delete).await
+    }
+
+    async fn get_and_delete(&self, key: &str) -> Result<Bytes, CacheError> {
+        layout::check(key)?;
+        let deadline = self.table.writing();
+        let taken = self.table.get_and_delete(key, &deadline);
+        self.table.within(deadline, Box::pin(taken)).await
+    }
+
+    async fn get_and_expire(&self, key: &str, ttl: Ttl) -> Result<Bytes, CacheError> {
+        layout::check(key)?;
+        let expiry = self.table.expiry(ttl)?;
+        let deadline = self.table.writing();
+        let read = self.table.get_and_expire(key, expiry, &deadline);
+        self.table.within(deadline, Box::pin(read)).await
     }
 
     async fn del<'a>(&self, keys: &[&'a str]) -> Result<u64, CacheError> {

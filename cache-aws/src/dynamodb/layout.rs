@@ -121,19 +121,20 @@ pub(super) fn entry(mut item: Item, now: u64) -> Result<Option<(Bytes, Ttl)>, Ca
     let Some(remaining) = remaining(&item, now)? else {
         return Ok(None);
     };
-    let value = match item.remove(VALUE) {
-        Some(AttributeValue::B(blob)) => Bytes::from(blob.into_inner()),
-        Some(AttributeValue::N(text)) => Bytes::from(text),
-        _ => {
-            return Err(CacheError::Rejected {
-                code: "WRONGTYPE".into(),
-                detail:
-                    "the item's attribute `value` is neither binary nor a number: another program wrote it"
-                        .into(),
-            });
-        }
-    };
-    Ok(Some((value, remaining)))
+    Ok(Some((value(&mut item)?, remaining)))
+}
+
+/// Takes the value out of an item.
+pub(super) fn value(item: &mut Item) -> Result<Bytes, CacheError> {
+    match item.remove(VALUE) {
+        Some(AttributeValue::B(blob)) => Ok(Bytes::from(blob.into_inner())),
+        Some(AttributeValue::N(text)) => Ok(Bytes::from(text)),
+        _ => Err(CacheError::Rejected {
+            code: "WRONGTYPE".into(),
+            detail: "the item's attribute `value` is neither binary nor a number: another program wrote it"
+                .into(),
+        }),
+    }
 }
 
 /// What is left of an item's life by `now`; `None` if nothing is.

@@ -7,6 +7,7 @@
 mod batch;
 mod call;
 mod clock;
+mod combined;
 mod contract;
 mod cost;
 mod counter;

@@ -19,6 +19,23 @@ use crate::{CacheClient, CacheError, Entry, InvalidationSource, Ttl, check_key, 
 const KEYS_PER_BUDGET: usize = 32;
 
 impl MemoryCache {
+    fn read(&self, key: &str) -> Result<Bytes, CacheError> {
+        check_key(key)?;
+        let read = |stored: &Stored, _: Option<Instant>| {
+            stored.mark();
+            stored.value.clone()
+        };
+        self.look_up(key, read)?.ok_or(CacheError::Miss)
+    }
+
+    /// Checks an entry before it is stored; its TTL.
+    fn check_entry(&self, key: &str, value: &Bytes, ttl: Ttl) -> Result<Option<Duration>, CacheError> {
+        check_key(key)?;
+        let life = ttl.as_duration()?;
+        self.bounds.check(key.len(), value.len())?;
+        Ok(life)
+    }
+
     fn delete(&self, key: &str, news: &mut News<'_>) -> Result<bool, CacheError> {
         self.change(key, news, |stored, _| match stored {
             Some(_) => Ok((Change::Delete, true)),
@@ -113,6 +130,15 @@ impl CacheClient for MemoryCache {
         Ok(values)
     }
 
+    async fn get_each<'a>(&self, keys: &[&'a str]) -> Vec<Result<Bytes, CacheError>> {
+        let mut results = Vec::with_capacity(keys.len());
+        for some in keys.chunks(KEYS_PER_BUDGET) {
+            consume_budget().await;
+            results.extend(some.iter().map(|key| self.read(key)));
+        }
+        results
+    }
+
     async fn set(&self, key: &str, value: Bytes, ttl: Ttl) -> Result<(), CacheError> {
         check_key(key)?;
         let life = ttl.as_duration()?;
@@ -136,6 +162,22 @@ impl CacheClient for MemoryCache {
             })?;
         }
         Ok(())
+    }
+
+    async fn set_each<'a>(&self, entries: &[(&'a str, Bytes, Ttl)]) -> Vec<Result<(), CacheError>> {
+        let mut results = Vec::with_capacity(entries.len());
+        for some in entries.chunks(KEYS_PER_BUDGET) {
+            consume_budget().await;
+            self.telling(|news| {
+                for (key, value, ttl) in some {
+                    let stored = self
+                        .check_entry(key, value, *ttl)
+                        .and_then(|life| self.store(key, value.clone(), life, news));
+                    results.push(stored);
+                }
+            });
+        }
+        results
     }
 
     async fn set_if_absent(&self, key: &str, value: Bytes, ttl: Ttl) -> Result<bool, CacheError> {
@@ -184,6 +226,28 @@ impl CacheClient for MemoryCache {
         self.change_and_tell(key, |stored, _| match stored {
             Some(stored) if stored.value == expected => Ok((Change::Delete, true)),
             _ => Ok((Change::Keep, false)),
+        })
+    }
+
+    async fn get_and_delete(&self, key: &str) -> Result<Bytes, CacheError> {
+        check_key(key)?;
+        consume_budget().await;
+        self.change_and_tell(key, |stored, _| match stored {
+            Some(stored) => Ok((Change::Delete, stored.value.clone())),
+            None => Err(CacheError::Miss),
+        })
+    }
+
+    async fn get_and_expire(&self, key: &str, ttl: Ttl) -> Result<Bytes, CacheError> {
+        check_key(key)?;
+        let life = ttl.as_duration()?;
+        consume_budget().await;
+        self.change_and_tell(key, |stored, now| match stored {
+            Some(stored) => {
+                stored.mark();
+                Ok((Change::Expire(deadline(now, life)), stored.value.clone()))
+            }
+            None => Err(CacheError::Miss),
         })
     }
 

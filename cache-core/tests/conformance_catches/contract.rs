@@ -64,6 +64,15 @@ impl CacheClient for Defective {
         Ok(values)
     }
 
+    async fn get_each<'a>(&self, keys: &[&'a str]) -> Vec<Result<Bytes, CacheError>> {
+        if let Err(error) = self.enter(keys).await {
+            return keys.iter().map(|_| Err(error.clone())).collect();
+        }
+        let owned = self.keys(keys);
+        let keys: Vec<&str> = owned.iter().map(String::as_str).collect();
+        self.inner.get_each(&keys).await
+    }
+
     async fn set(&self, key: &str, value: Bytes, ttl: Ttl) -> Result<(), CacheError> {
         self.enter(&[key]).await?;
         let (key, value) = (self.key(key), self.value(value)?);
@@ -102,6 +111,14 @@ impl CacheClient for Defective {
             self.life(ttl)?
         };
         self.inner.set_many(&stored, ttl).await
+    }
+
+    async fn set_each<'a>(&self, entries: &[(&'a str, Bytes, Ttl)]) -> Vec<Result<(), CacheError>> {
+        let mut results = Vec::new();
+        for (key, value, ttl) in entries {
+            results.push(self.set(key, value.clone(), *ttl).await);
+        }
+        results
     }
 
     async fn set_if_absent(&self, key: &str, value: Bytes, ttl: Ttl) -> Result<bool, CacheError> {
@@ -163,6 +180,16 @@ impl CacheClient for Defective {
             }
             _ => self.inner.compare_and_delete(&key, expected).await,
         }
+    }
+
+    async fn get_and_delete(&self, key: &str) -> Result<Bytes, CacheError> {
+        self.enter(&[key]).await?;
+        self.inner.get_and_delete(&self.key(key)).await
+    }
+
+    async fn get_and_expire(&self, key: &str, ttl: Ttl) -> Result<Bytes, CacheError> {
+        self.enter(&[key]).await?;
+        self.inner.get_and_expire(&self.key(key), self.life(ttl)?).await
     }
 
     async fn del<'a>(&self, keys: &[&'a str]) -> Result<u64, CacheError> {

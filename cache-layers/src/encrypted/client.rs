@@ -1,6 +1,7 @@
 //! The contract, with values that are sealed below here.
 //!
-//! In here: the methods that need no loop. Conditional writes are in `conditional.rs`, counters in `counters.rs`.
+//! In here: the methods that need no loop. Conditional writes are in `conditional.rs`, counters in `counters.rs`,
+//! calls that answer each key on its own in `each.rs`.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -16,7 +17,7 @@ use super::source::Translated;
 use super::{Encrypted, Name};
 
 /// After so many values of one call the task's budget is asked.
-const VALUES_PER_BUDGET: usize = 32;
+pub(super) const VALUES_PER_BUDGET: usize = 32;
 /// How many unreadable values of one call are removed; the others are removed by later reads.
 const REMOVALS_PER_CALL: usize = 64;
 /// How many of them at a time.
@@ -109,6 +110,10 @@ impl CacheClient for Encrypted {
         Ok(values)
     }
 
+    async fn get_each<'a>(&self, keys: &[&'a str]) -> Vec<Result<Bytes, CacheError>> {
+        self.read_each(keys).await
+    }
+
     async fn set(&self, key: &str, value: Bytes, ttl: Ttl) -> Result<(), CacheError> {
         let name = self.name(key)?;
         self.check(&value, ttl)?;
@@ -129,6 +134,10 @@ impl CacheClient for Encrypted {
             sealed.push((&*name.stored, self.seal(name.key, value)?));
         }
         self.inner.set_many(&sealed, ttl).await
+    }
+
+    async fn set_each<'a>(&self, entries: &[(&'a str, Bytes, Ttl)]) -> Vec<Result<(), CacheError>> {
+        self.store_each(entries).await
     }
 
     async fn set_if_absent(&self, key: &str, value: Bytes, ttl: Ttl) -> Result<bool, CacheError> {
@@ -152,6 +161,32 @@ impl CacheClient for Encrypted {
     async fn compare_and_delete(&self, key: &str, expected: &[u8]) -> Result<bool, CacheError> {
         let name = self.name(key)?;
         self.delete_if_equal(&name, expected).await
+    }
+
+    async fn get_and_delete(&self, key: &str) -> Result<Bytes, CacheError> {
+        let name = self.name(key)?;
+        self.take(&name).await
+    }
+
+    async fn get_and_expire(&self, key: &str, ttl: Ttl) -> Result<Bytes, CacheError> {
+        let name = self.name(key)?;
+        match self.inner.get_and_expire(&name.stored, ttl).await {
+            Ok(stored) => {
+                let opened = match self.open(key, &stored) {
+                    Ok(opened) => Some(opened),
+                    Err(trouble) => Box::pin(self.settle(&name, &stored, trouble)).await,
+                };
+                Ok(opened.ok_or(CacheError::Miss)?.value)
+            }
+            Err(CacheError::Miss) => match self.plain_key(&name) {
+                Some(plain_key) => {
+                    let stored = self.inner.get_and_expire(plain_key, ttl).await?;
+                    Ok(self.plaintext(stored).value)
+                }
+                None => Err(CacheError::Miss),
+            },
+            Err(error) => Err(error),
+        }
     }
 
     async fn del<'a>(&self, keys: &[&'a str]) -> Result<u64, CacheError> {
@@ -237,7 +272,7 @@ impl Encrypted {
     }
 
     /// Settles the values of one call that were not read, with one wait for unknown keys.
-    async fn settle_many(
+    pub(super) async fn settle_many(
         &self,
         names: &[Name<'_>],
         unread: &[(usize, Bytes, Trouble)],

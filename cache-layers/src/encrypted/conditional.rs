@@ -4,8 +4,6 @@
 //! was opened from. No two sealings have the same bytes, so if the bytes are still there, so is the value: the comparison
 //! holds at the moment of the write.
 
-use std::borrow::Cow;
-
 use bytes::Bytes;
 use cache_core::{CacheError, Outcome, Ttl, Unavailability, integer};
 
@@ -99,18 +97,37 @@ impl Encrypted {
             if seen.opened.value != expected {
                 return Ok(false);
             }
-            let from = if let Some(plain_key) = seen.plain_key {
-                Cow::Borrowed(plain_key)
-            } else {
-                // What is hidden by the sealed value must not show when that is gone.
-                self.drop_plaintext(std::slice::from_ref(name)).await?;
-                Cow::Borrowed(&*name.stored)
-            };
-            if self.inner.compare_and_delete(&from, &seen.stored).await? {
+            if self.remove(name, &seen).await? {
                 return Ok(true);
             }
         }
         Err(too_many_changes())
+    }
+
+    /// Deletes the value of a key and returns it. What cannot be opened is a miss, and stays for the instances that
+    /// can open it.
+    pub(super) async fn take(&self, name: &Name<'_>) -> Result<Bytes, CacheError> {
+        for _ in 0..TRIES {
+            let Some(seen) = self.see(name).await? else {
+                return Err(CacheError::Miss);
+            };
+            if self.remove(name, &seen).await? {
+                return Ok(seen.opened.value);
+            }
+        }
+        Err(too_many_changes())
+    }
+
+    /// Deletes what was seen, if it is still stored; whether it was.
+    async fn remove(&self, name: &Name<'_>, seen: &Seen<'_>) -> Result<bool, CacheError> {
+        let from = if let Some(plain_key) = seen.plain_key {
+            plain_key
+        } else {
+            // What is hidden by the sealed value must not show when that is gone.
+            self.drop_plaintext(std::slice::from_ref(name)).await?;
+            &*name.stored
+        };
+        self.inner.compare_and_delete(from, &seen.stored).await
     }
 
     pub(super) async fn store_if_absent(

@@ -7,6 +7,7 @@ mod client;
 mod conditional;
 mod config;
 mod counters;
+mod each;
 mod form;
 mod keyring;
 mod read;

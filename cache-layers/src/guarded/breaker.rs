@@ -90,6 +90,9 @@ pub(super) enum Verdict<'e> {
     Good,
     /// It does not.
     Bad(&'e CacheError),
+    /// A part of it works and a part does not: neither a success nor a failure in the rates, but a sign that
+    /// something answers.
+    Partial,
     /// Nothing.
     Void,
 }
@@ -189,6 +192,10 @@ impl Breaker {
                 self.run.end();
                 None
             }
+            Verdict::Partial if !slow => {
+                self.run.end();
+                None
+            }
             Verdict::Void if !slow => None,
             _ => self.end_badly(ticket, now, verdict, slow),
         }
@@ -227,7 +234,7 @@ impl Breaker {
             return None;
         }
         match verdict {
-            Verdict::Good if !slow => {
+            Verdict::Good | Verdict::Partial if !slow => {
                 core.succeeded += 1;
                 if core.succeeded < self.rules.probes {
                     return None;
@@ -351,7 +358,7 @@ impl Verdict<'_> {
     fn cause(self) -> Option<CacheError> {
         match self {
             Self::Bad(error) => Some(error.clone()),
-            Self::Good | Self::Void => None,
+            Self::Good | Self::Partial | Self::Void => None,
         }
     }
 }

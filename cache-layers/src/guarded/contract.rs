@@ -37,6 +37,12 @@ impl CacheClient for Guarded {
         self.bypass(result, || Ok(vec![None; keys.len()]))
     }
 
+    async fn get_each<'a>(&self, keys: &[&'a str]) -> Vec<Result<Bytes, CacheError>> {
+        let checks = keys.iter().map(|key| check_key(key));
+        self.each(checks, || self.client.get_each(keys), || Err(CacheError::Miss))
+            .await
+    }
+
     async fn set(&self, key: &str, value: Bytes, ttl: Ttl) -> Result<(), CacheError> {
         let reaches = legal(&[key]) && lives(ttl);
         let result = self.call(reaches, || self.client.set(key, value, ttl)).await;
@@ -49,6 +55,14 @@ impl CacheClient for Guarded {
             .call(legal && lives(ttl), || self.client.set_many(entries, ttl))
             .await;
         self.bypass(result, || Ok(()))
+    }
+
+    async fn set_each<'a>(&self, entries: &[(&'a str, Bytes, Ttl)]) -> Vec<Result<(), CacheError>> {
+        let check =
+            |(key, _, ttl): &(&str, Bytes, Ttl)| check_key(key).and_then(|()| ttl.as_duration().map(drop));
+        let checks = entries.iter().map(check);
+        self.each(checks, || self.client.set_each(entries), || Ok(()))
+            .await
     }
 
     async fn set_if_absent(&self, key: &str, value: Bytes, ttl: Ttl) -> Result<bool, CacheError> {
@@ -76,6 +90,17 @@ impl CacheClient for Guarded {
         let make = || self.client.compare_and_delete(key, expected);
         let result = self.call(legal(&[key]), make).await;
         Self::surface(result)
+    }
+
+    async fn get_and_delete(&self, key: &str) -> Result<Bytes, CacheError> {
+        let result = self.call(legal(&[key]), || self.client.get_and_delete(key)).await;
+        Self::surface(result)
+    }
+
+    async fn get_and_expire(&self, key: &str, ttl: Ttl) -> Result<Bytes, CacheError> {
+        let reaches = legal(&[key]) && lives(ttl);
+        let result = self.call(reaches, || self.client.get_and_expire(key, ttl)).await;
+        self.bypass(result, || Err(CacheError::Miss))
     }
 
     async fn del<'a>(&self, keys: &[&'a str]) -> Result<u64, CacheError> {

@@ -9,6 +9,7 @@ mod bypassed;
 mod config;
 mod contract;
 mod deadline;
+mod each;
 mod events;
 mod running;
 mod window;

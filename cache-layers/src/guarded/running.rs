@@ -14,6 +14,20 @@ pub(super) const fn is_failure(error: &CacheError) -> bool {
     matches!(error, CacheError::Unavailable { .. } | CacheError::Timeout { .. })
 }
 
+/// What one result says about the backend.
+const fn verdict<T>(result: &Result<T, CacheError>) -> Verdict<'_> {
+    match result {
+        Err(error) if is_failure(error) => Verdict::Bad(error),
+        Err(
+            CacheError::InvalidInput { .. }
+            | CacheError::Closed
+            | CacheError::Unsupported { .. }
+            | CacheError::Config(_),
+        ) => Verdict::Void,
+        _ => Verdict::Good,
+    }
+}
+
 /// A call that was let through and has not ended. Dropping it says that its caller dropped the call.
 pub(super) struct Running<'g> {
     pub(super) guard: &'g Guarded,
@@ -23,18 +37,31 @@ pub(super) struct Running<'g> {
 }
 
 impl Running<'_> {
-    pub(super) fn end<T>(mut self, result: &Result<T, CacheError>) {
+    pub(super) fn end<T>(self, result: &Result<T, CacheError>) {
+        self.end_with(verdict(result));
+    }
+
+    /// As [`end`](Self::end), of a call that answers each key on its own.
+    pub(super) fn end_each<T>(self, results: &[Result<T, CacheError>]) {
+        let mut worst = Verdict::Void;
+        let mut answered = false;
+        for result in results {
+            match verdict(result) {
+                Verdict::Bad(error) if !matches!(worst, Verdict::Bad(_)) => worst = Verdict::Bad(error),
+                Verdict::Good => answered = true,
+                _ => {}
+            }
+        }
+        self.end_with(match worst {
+            Verdict::Bad(_) if answered => Verdict::Partial,
+            Verdict::Bad(error) => Verdict::Bad(error),
+            _ if answered => Verdict::Good,
+            _ => Verdict::Void,
+        });
+    }
+
+    fn end_with(mut self, verdict: Verdict<'_>) {
         self.ended = true;
-        let verdict = match result {
-            Err(error) if is_failure(error) => Verdict::Bad(error),
-            Err(
-                CacheError::InvalidInput { .. }
-                | CacheError::Closed
-                | CacheError::Unsupported { .. }
-                | CacheError::Config(_),
-            ) => Verdict::Void,
-            _ => Verdict::Good,
-        };
         if let Verdict::Bad(error) = verdict {
             let counters = &self.guard.counters;
             counters.add(Count::failures);
@@ -47,7 +74,9 @@ impl Running<'_> {
         // To look at the clock is the dearest thing that the guard of a good call does. Where it makes no
         // difference, such a call is counted at the time when it began.
         let now = match verdict {
-            Verdict::Good | Verdict::Void if slow.is_none() && !self.is_probe() => self.started,
+            Verdict::Good | Verdict::Partial | Verdict::Void if slow.is_none() && !self.is_probe() => {
+                self.started
+            }
             _ => clock::now(),
         };
         self.report(verdict, now, slow);

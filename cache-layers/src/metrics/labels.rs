@@ -48,11 +48,15 @@ labels! {
         Get = "get",
         GetEntry = "get_entry",
         GetMany = "get_many",
+        GetEach = "get_each",
         Set = "set",
         SetMany = "set_many",
+        SetEach = "set_each",
         SetIfAbsent = "set_if_absent",
         CompareAndSet = "compare_and_set",
         CompareAndDelete = "compare_and_delete",
+        GetAndDelete = "get_and_delete",
+        GetAndExpire = "get_and_expire",
         Del = "del",
         Exists = "exists",
         Incr = "incr",
@@ -70,6 +74,7 @@ labels! {
         Ok = "ok",
         Hit = "hit",
         Partial = "partial",
+        PartialFailure = "partial_failure",
         Miss = "miss",
         Unmet = "unmet",
         Cancelled = "cancelled",
@@ -116,7 +121,13 @@ impl Outcome {
     /// What goes into `error.type`.
     pub(crate) const fn error_type(self) -> Option<&'static str> {
         match self {
-            Self::Ok | Self::Hit | Self::Partial | Self::Miss | Self::Unmet | Self::Cancelled => None,
+            Self::Ok
+            | Self::Hit
+            | Self::Partial
+            | Self::PartialFailure
+            | Self::Miss
+            | Self::Unmet
+            | Self::Cancelled => None,
             _ => Some(self.name()),
         }
     }

@@ -18,6 +18,8 @@ use super::tally::Tally;
 const SERIES: usize = Operation::COUNT * Outcome::COUNT;
 const KEYS_HIT: usize = SERIES;
 const KEYS_MISSED: usize = SERIES + 1;
+const READS_FAILED: usize = SERIES + 2;
+const WRITES_FAILED: usize = SERIES + 3;
 
 /// The tiers that were asked for so far, and what they measure with.
 #[derive(Debug)]
@@ -41,6 +43,10 @@ impl Tiers {
         let tiers = Arc::clone(&known);
         catalog::LOOKUPS.observe(meter, move |counter| {
             all(&tiers, &|tier| tier.report_keys(counter));
+        });
+        let tiers = Arc::clone(&known);
+        catalog::FAILED_KEYS.observe(meter, move |counter| {
+            all(&tiers, &|tier| tier.report_failed_keys(counter));
         });
         Self {
             known,
@@ -72,7 +78,7 @@ pub(crate) struct TierCalls {
     tier: Tier,
     /// What the calls go to, where that is known.
     system: Option<&'static str>,
-    counts: Tally<{ SERIES + 2 }>,
+    counts: Tally<{ SERIES + 4 }>,
     durations: Histogram<f64>,
     /// What a duration is labelled with, made when it is first needed.
     labels: Box<[OnceLock<Box<[KeyValue]>>]>,
@@ -120,6 +126,31 @@ impl TierCalls {
         self.counts.add(KEYS_MISSED, misses);
     }
 
+    /// Notes how many keys of a call failed that answers each key on its own.
+    pub(crate) fn keys_failed(&self, operation: Operation, keys: u64) {
+        let counter = match operation {
+            Operation::GetEach => READS_FAILED,
+            _ => WRITES_FAILED,
+        };
+        self.counts.add(counter, keys);
+    }
+
+    fn report_failed_keys(&self, counter: &dyn AsyncInstrument<u64>) {
+        for (operation, failed) in [
+            (Operation::GetEach, READS_FAILED),
+            (Operation::SetEach, WRITES_FAILED),
+        ] {
+            let count = self.counts.sum(failed);
+            if count > 0 {
+                let labels = [
+                    KeyValue::new(catalog::TIER.name, self.tier.name()),
+                    KeyValue::new(catalog::OPERATION.name, operation.name()),
+                ];
+                counter.observe(count, &labels);
+            }
+        }
+    }
+
     fn report_calls(&self, counter: &dyn AsyncInstrument<u64>) {
         for &operation in Operation::ALL {
             for &outcome in Outcome::ALL {
@@ -134,7 +165,10 @@ impl TierCalls {
     fn report_keys(&self, counter: &dyn AsyncInstrument<u64>) {
         let single = |outcome| {
             let of = |operation| self.counts.sum(series(operation, outcome));
-            of(Operation::Get) + of(Operation::GetEntry)
+            of(Operation::Get)
+                + of(Operation::GetEntry)
+                + of(Operation::GetAndDelete)
+                + of(Operation::GetAndExpire)
         };
         let keys = [
             ("hit", single(Outcome::Hit) + self.counts.sum(KEYS_HIT)),

@@ -34,6 +34,12 @@ impl<'a> Call<'a> {
     pub(super) fn end(mut self, outcome: Outcome) {
         self.outcome = outcome;
     }
+
+    /// As [`end`](Self::end), of a call of whose keys so many failed.
+    pub(super) fn end_with_failed_keys(self, outcome: Outcome, failed: u64) {
+        self.span.record("cache.failed_keys", failed);
+        self.end(outcome);
+    }
 }
 
 impl Drop for Call<'_> {
@@ -65,6 +71,7 @@ fn span(calls: &TierCalls, operation: Operation, keys: usize) -> Span {
         db.system.name = system,
         db.operation.name = operation.name(),
         cache.keys = keys,
+        cache.failed_keys = Empty,
         cache.outcome = Empty,
         error.type = Empty,
     )

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use cache_core::{CacheClient, CacheError, Entry, InvalidationSource, Ttl};
 
 use super::Observed;
+use super::each::Ended;
 use crate::metrics::{Operation, Outcome};
 
 #[async_trait]
@@ -40,6 +41,21 @@ impl CacheClient for Observed {
         self.observe(Operation::GetMany, keys.len(), call, found).await
     }
 
+    async fn get_each<'a>(&self, keys: &[&'a str]) -> Vec<Result<Bytes, CacheError>> {
+        let call = self.inner.get_each(keys);
+        let ended = |ended: &Ended| {
+            self.calls.looked_up(ended.done, ended.missed);
+            match (ended.done, ended.missed) {
+                (0, 0) => Outcome::Ok,
+                (_, 0) => Outcome::Hit,
+                (0, _) => Outcome::Miss,
+                _ => Outcome::Partial,
+            }
+        };
+        self.observe_each(Operation::GetEach, keys.len(), call, ended)
+            .await
+    }
+
     async fn set(&self, key: &str, value: Bytes, ttl: Ttl) -> Result<(), CacheError> {
         self.observe(Operation::Set, 1, self.inner.set(key, value, ttl), ok)
             .await
@@ -48,6 +64,12 @@ impl CacheClient for Observed {
     async fn set_many<'a>(&self, entries: &[(&'a str, Bytes)], ttl: Ttl) -> Result<(), CacheError> {
         let call = self.inner.set_many(entries, ttl);
         self.observe(Operation::SetMany, entries.len(), call, ok).await
+    }
+
+    async fn set_each<'a>(&self, entries: &[(&'a str, Bytes, Ttl)]) -> Vec<Result<(), CacheError>> {
+        let call = self.inner.set_each(entries);
+        self.observe_each(Operation::SetEach, entries.len(), call, ok)
+            .await
     }
 
     async fn set_if_absent(&self, key: &str, value: Bytes, ttl: Ttl) -> Result<bool, CacheError> {
@@ -69,6 +91,18 @@ impl CacheClient for Observed {
     async fn compare_and_delete(&self, key: &str, expected: &[u8]) -> Result<bool, CacheError> {
         let call = self.inner.compare_and_delete(key, expected);
         self.observe(Operation::CompareAndDelete, 1, call, met).await
+    }
+
+    async fn get_and_delete(&self, key: &str) -> Result<Bytes, CacheError> {
+        let call = self.inner.get_and_delete(key);
+        self.observe(Operation::GetAndDelete, 1, call, |_| Outcome::Hit)
+            .await
+    }
+
+    async fn get_and_expire(&self, key: &str, ttl: Ttl) -> Result<Bytes, CacheError> {
+        let call = self.inner.get_and_expire(key, ttl);
+        self.observe(Operation::GetAndExpire, 1, call, |_| Outcome::Hit)
+            .await
     }
 
     async fn del<'a>(&self, keys: &[&'a str]) -> Result<u64, CacheError> {

@@ -28,6 +28,7 @@
 mod call;
 mod client;
 mod config;
+mod each;
 
 use std::sync::Arc;
 

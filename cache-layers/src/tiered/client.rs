@@ -9,6 +9,7 @@ use cache_core::{CacheClient, CacheError, Entry, InvalidationSource, Ttl, check_
 use tokio::task::consume_budget;
 
 use super::{NearStatus, Tiered};
+use crate::each;
 use crate::near::{Boarding, Count, Flight, Found, Keep, Near};
 
 /// Takes the copies of keys away when it is dropped: when a write has answered, or is given up.
@@ -167,6 +168,29 @@ impl CacheClient for Tiered {
         Ok(values)
     }
 
+    async fn get_each<'a>(&self, keys: &[&'a str]) -> Vec<Result<Bytes, CacheError>> {
+        let mut known = Vec::with_capacity(keys.len());
+        let mut far = Vec::new();
+        for some in keys.chunks(KEYS_PER_BUDGET) {
+            consume_budget().await;
+            for key in some {
+                known.push(match check_key(key).and_then(|()| self.look(key)) {
+                    Ok(Some(found)) => Some(Ok(found.value)),
+                    Ok(None) => {
+                        far.push(*key);
+                        None
+                    }
+                    Err(error) => Some(Err(error)),
+                });
+            }
+        }
+        if far.is_empty() {
+            return each::fill(known, Vec::new());
+        }
+        self.near.counts().add(Count::Miss, far.len());
+        each::fill(known, self.inner.get_each(&far).await)
+    }
+
     async fn set(&self, key: &str, value: Bytes, ttl: Ttl) -> Result<(), CacheError> {
         let keys = [key];
         let _written = self.writing(&keys);
@@ -177,6 +201,12 @@ impl CacheClient for Tiered {
         let keys: Vec<&str> = entries.iter().map(|(key, _)| *key).collect();
         let _written = self.writing(&keys);
         self.inner.set_many(entries, ttl).await
+    }
+
+    async fn set_each<'a>(&self, entries: &[(&'a str, Bytes, Ttl)]) -> Vec<Result<(), CacheError>> {
+        let keys: Vec<&str> = entries.iter().map(|(key, ..)| *key).collect();
+        let _written = self.writing(&keys);
+        self.inner.set_each(entries).await
     }
 
     async fn set_if_absent(&self, key: &str, value: Bytes, ttl: Ttl) -> Result<bool, CacheError> {
@@ -201,6 +231,18 @@ impl CacheClient for Tiered {
         let keys = [key];
         let _written = self.writing(&keys);
         self.inner.compare_and_delete(key, expected).await
+    }
+
+    async fn get_and_delete(&self, key: &str) -> Result<Bytes, CacheError> {
+        let keys = [key];
+        let _written = self.writing(&keys);
+        self.inner.get_and_delete(key).await
+    }
+
+    async fn get_and_expire(&self, key: &str, ttl: Ttl) -> Result<Bytes, CacheError> {
+        let keys = [key];
+        let _written = self.writing(&keys);
+        self.inner.get_and_expire(key, ttl).await
     }
 
     async fn del<'a>(&self, keys: &[&'a str]) -> Result<u64, CacheError> {

@@ -56,11 +56,17 @@ impl CacheClient for Wire {
     async fn get_many<'a>(&self, keys: &[&'a str]) -> Result<Vec<Option<Bytes>>, CacheError> {
         self.memory.get_many(keys).await
     }
+    async fn get_each<'a>(&self, keys: &[&'a str]) -> Vec<Result<Bytes, CacheError>> {
+        self.memory.get_each(keys).await
+    }
     async fn set(&self, key: &str, value: Bytes, ttl: Ttl) -> Result<(), CacheError> {
         self.memory.set(key, value, ttl).await
     }
     async fn set_many<'a>(&self, entries: &[(&'a str, Bytes)], ttl: Ttl) -> Result<(), CacheError> {
         self.memory.set_many(entries, ttl).await
+    }
+    async fn set_each<'a>(&self, entries: &[(&'a str, Bytes, Ttl)]) -> Vec<Result<(), CacheError>> {
+        self.memory.set_each(entries).await
     }
     async fn set_if_absent(&self, key: &str, value: Bytes, ttl: Ttl) -> Result<bool, CacheError> {
         self.memory.set_if_absent(key, value, ttl).await
@@ -76,6 +82,12 @@ impl CacheClient for Wire {
     }
     async fn compare_and_delete(&self, key: &str, expected: &[u8]) -> Result<bool, CacheError> {
         self.memory.compare_and_delete(key, expected).await
+    }
+    async fn get_and_delete(&self, key: &str) -> Result<Bytes, CacheError> {
+        self.memory.get_and_delete(key).await
+    }
+    async fn get_and_expire(&self, key: &str, ttl: Ttl) -> Result<Bytes, CacheError> {
+        self.memory.get_and_expire(key, ttl).await
     }
     async fn del<'a>(&self, keys: &[&'a str]) -> Result<u64, CacheError> {
         self.memory.del(keys).await

@@ -21,7 +21,8 @@ pub enum Fault {
     /// The call is not carried out and never ends, until it is dropped or the client is closed.
     Hang,
     /// Of a call with many keys that writes, the first `done` are carried out; then it fails with `error`.
-    /// A call that reads fails, one with a single key is carried out where `done` is not 0.
+    /// A call that reads fails, one with a single key is carried out where `done` is not 0. Of `get_each` and
+    /// `set_each` the first `done` keys have their results, and the others this error.
     Partial {
         /// How many keys are done.
         done: usize,
@@ -91,11 +92,15 @@ operations! {
     Get get READS,
     GetEntry get_entry READS,
     GetMany get_many READS,
+    GetEach get_each READS,
     Set set WRITES,
     SetMany set_many WRITES,
+    SetEach set_each WRITES,
     SetIfAbsent set_if_absent WRITES,
     CompareAndSet compare_and_set WRITES,
     CompareAndDelete compare_and_delete WRITES,
+    GetAndDelete get_and_delete WRITES,
+    GetAndExpire get_and_expire WRITES,
     Del del WRITES,
     Exists exists READS,
     Incr incr WRITES,

@@ -87,6 +87,32 @@ impl<C> FaultyCache<C> {
         }
     }
 
+    /// Does `call` for the first so many keys, or what is to go wrong with it. `checks` has a place for each key;
+    /// one that is illegal keeps its own error.
+    async fn each<T: Send, Call>(
+        &self,
+        operation: Operation,
+        checks: Vec<Result<(), CacheError>>,
+        call: impl FnOnce(usize) -> Call + Send,
+    ) -> Vec<Result<T, CacheError>>
+    where
+        Call: Future<Output = Vec<Result<T, CacheError>>> + Send,
+    {
+        let all = checks.len();
+        let (mut results, error) = match self.fault(operation, checks.iter().any(Result::is_ok)) {
+            None => return call(all).await,
+            Some(Fault::Partial { done: 0, error }) => (Vec::new(), error),
+            Some(Fault::Partial { done, error }) => (call(done.min(all)).await, error),
+            Some(fault) => match self.suffer(fault, async { Ok(call(all).await) }).await {
+                Ok(results) => return results,
+                Err(error) => (Vec::new(), error),
+            },
+        };
+        let failed = checks.into_iter().skip(results.len());
+        results.extend(failed.map(|check| Err(check.err().unwrap_or_else(|| error.clone()))));
+        results
+    }
+
     /// What is to go wrong with this call.
     fn fault(&self, operation: Operation, does_io: bool) -> Option<Fault> {
         self.faults.of_call(operation, does_io && !*self.closed.borrow())
@@ -159,6 +185,14 @@ impl<C: CacheClient> CacheClient for FaultyCache<C> {
             .await
     }
 
+    async fn get_each<'a>(&self, keys: &[&'a str]) -> Vec<Result<Bytes, CacheError>> {
+        let checks: Vec<_> = keys.iter().map(|key| check_key(key)).collect();
+        self.each(Operation::GetEach, checks, |done| {
+            self.inner.get_each(&keys[..done])
+        })
+        .await
+    }
+
     async fn set(&self, key: &str, value: Bytes, ttl: Ttl) -> Result<(), CacheError> {
         let does_io = legal(&[key]) && lives(ttl);
         self.call(Operation::Set, does_io, self.inner.set(key, value, ttl))
@@ -177,6 +211,16 @@ impl<C: CacheClient> CacheClient for FaultyCache<C> {
             }
             Some(fault) => self.suffer(fault, self.inner.set_many(entries, ttl)).await,
         }
+    }
+
+    async fn set_each<'a>(&self, entries: &[(&'a str, Bytes, Ttl)]) -> Vec<Result<(), CacheError>> {
+        let check =
+            |(key, _, ttl): &(&str, Bytes, Ttl)| check_key(key).and_then(|()| ttl.as_duration().map(drop));
+        let checks: Vec<_> = entries.iter().map(check).collect();
+        self.each(Operation::SetEach, checks, |done| {
+            self.inner.set_each(&entries[..done])
+        })
+        .await
     }
 
     async fn set_if_absent(&self, key: &str, value: Bytes, ttl: Ttl) -> Result<bool, CacheError> {
@@ -204,6 +248,17 @@ impl<C: CacheClient> CacheClient for FaultyCache<C> {
     async fn compare_and_delete(&self, key: &str, expected: &[u8]) -> Result<bool, CacheError> {
         let call = self.inner.compare_and_delete(key, expected);
         self.call(Operation::CompareAndDelete, legal(&[key]), call).await
+    }
+
+    async fn get_and_delete(&self, key: &str) -> Result<Bytes, CacheError> {
+        let call = self.inner.get_and_delete(key);
+        self.call(Operation::GetAndDelete, legal(&[key]), call).await
+    }
+
+    async fn get_and_expire(&self, key: &str, ttl: Ttl) -> Result<Bytes, CacheError> {
+        let does_io = legal(&[key]) && lives(ttl);
+        let call = self.inner.get_and_expire(key, ttl);
+        self.call(Operation::GetAndExpire, does_io, call).await
     }
 
     async fn del<'a>(&self, keys: &[&'a str]) -> Result<u64, CacheError> {

@@ -11,7 +11,9 @@ use super::{KEYS_PER_COMMAND, MAX_VALUE_LEN, Since, ValkeyClient};
 use crate::command::{Command, Effect};
 use crate::error::accept;
 use crate::reply::Reply;
-use crate::script::{COMPARE_AND_DELETE, COMPARE_AND_SET, INCREMENT_WITH_LIFE, PERSIST};
+use crate::script::{
+    COMPARE_AND_DELETE, COMPARE_AND_SET, GET_AND_DELETE, GET_AND_EXPIRE, INCREMENT_WITH_LIFE, PERSIST,
+};
 use crate::tracking::{Source, Tracking};
 
 #[async_trait]
@@ -89,6 +91,10 @@ impl CacheClient for ValkeyClient {
         }
     }
 
+    async fn get_each<'a>(&self, keys: &[&'a str]) -> Vec<Result<Bytes, CacheError>> {
+        futures::future::join_all(keys.iter().map(|key| self.get(key))).await
+    }
+
     async fn set(&self, key: &str, value: Bytes, ttl: Ttl) -> Result<(), CacheError> {
         check_key(key)?;
         check_value(&value)?;
@@ -114,6 +120,13 @@ impl CacheClient for ValkeyClient {
             .map(|(key, value)| Command::write("SET").key(key.as_bytes()).value(value).px(life))
             .collect();
         self.call_all(&commands, deadline).await.map(drop)
+    }
+
+    async fn set_each<'a>(&self, entries: &[(&'a str, Bytes, Ttl)]) -> Vec<Result<(), CacheError>> {
+        let calls = entries
+            .iter()
+            .map(|(key, value, ttl)| self.set(key, value.clone(), *ttl));
+        futures::future::join_all(calls).await
     }
 
     async fn set_if_absent(&self, key: &str, value: Bytes, ttl: Ttl) -> Result<bool, CacheError> {
@@ -167,6 +180,38 @@ impl CacheClient for ValkeyClient {
                 .await?
         };
         Ok(reply.into_int()? == 1)
+    }
+
+    async fn get_and_delete(&self, key: &str) -> Result<Bytes, CacheError> {
+        check_key(key)?;
+        let deadline = self.writing()?;
+        let reply = if self.has_getdel(key) {
+            let command = Command::write_once("GETDEL").key(key.as_bytes());
+            self.call(&command, deadline).await?
+        } else {
+            self.run(&GET_AND_DELETE, key, &[], Effect::WriteOnce, deadline)
+                .await?
+        };
+        reply.into_value()?.ok_or(CacheError::Miss)
+    }
+
+    async fn get_and_expire(&self, key: &str, ttl: Ttl) -> Result<Bytes, CacheError> {
+        check_key(key)?;
+        let life = ttl.as_millis()?;
+        let deadline = self.writing()?;
+        let reply = if self.has_getdel(key) {
+            let command = Command::write("GETEX").key(key.as_bytes());
+            let command = match life {
+                Some(_) => command.px(life),
+                None => command.arg("PERSIST"),
+            };
+            self.call(&command, deadline).await?
+        } else {
+            let life = life.unwrap_or(0).to_string();
+            self.run(&GET_AND_EXPIRE, key, &[life.as_bytes()], Effect::Write, deadline)
+                .await?
+        };
+        reply.into_value()?.ok_or(CacheError::Miss)
     }
 
     async fn del<'a>(&self, keys: &[&'a str]) -> Result<u64, CacheError> {

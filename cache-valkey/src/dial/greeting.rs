@@ -34,12 +34,21 @@ impl Greeting {
 
     /// Whether the server is Valkey of at least this version.
     pub(crate) fn is_valkey_from(&self, major: u32, minor: u32) -> bool {
+        self.server == "valkey" && self.is_from(major, minor)
+    }
+
+    /// Whether the server is Redis of at least this version, or says that it is.
+    pub(crate) fn is_redis_from(&self, major: u32, minor: u32) -> bool {
+        self.server == "redis" && self.is_from(major, minor)
+    }
+
+    fn is_from(&self, major: u32, minor: u32) -> bool {
         let mut numbers = self
             .version
             .split('.')
             .map(|part| part.parse::<u32>().unwrap_or(0));
         let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-        self.server == "valkey" && version >= (major, minor)
+        version >= (major, minor)
     }
 }
 

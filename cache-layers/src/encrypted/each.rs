@@ -1,0 +1,108 @@
+//! Calls that answer each key on its own: each value is sealed and opened on its own.
+
+use bytes::Bytes;
+use cache_core::{CacheError, Ttl};
+use futures::{StreamExt as _, stream};
+use tokio::task::consume_budget;
+
+use super::client::VALUES_PER_BUDGET;
+use super::{Encrypted, Name};
+use crate::each::{fill, prepare};
+
+/// How many removals of plain values run at a time.
+const REMOVALS_AT_ONCE: usize = 32;
+
+impl Encrypted {
+    pub(super) async fn read_each(&self, keys: &[&str]) -> Vec<Result<Bytes, CacheError>> {
+        let (names, known) = prepare(keys.iter(), |key| self.name(key));
+        if names.is_empty() {
+            return fill(known, Vec::new());
+        }
+        let stored_keys: Vec<&str> = names.iter().map(|name| &*name.stored).collect();
+        let stored = self.inner.get_each(&stored_keys).await;
+        let mut results = Vec::with_capacity(names.len());
+        let (mut unread, mut missing) = (Vec::new(), Vec::new());
+        for (place, (name, stored)) in names.iter().zip(stored).enumerate() {
+            if place % VALUES_PER_BUDGET == 0 {
+                consume_budget().await;
+            }
+            results.push(match stored {
+                Ok(stored) => match self.open(name.key, &stored) {
+                    Ok(opened) => Ok(opened.value),
+                    Err(trouble) => {
+                        unread.push((place, stored, trouble));
+                        Err(CacheError::Miss)
+                    }
+                },
+                Err(CacheError::Miss) => {
+                    missing.extend(self.plain_key(name).map(|plain_key| (place, plain_key)));
+                    Err(CacheError::Miss)
+                }
+                Err(error) => Err(error),
+            });
+        }
+        if !unread.is_empty() {
+            let mut values = vec![None; names.len()];
+            Box::pin(self.settle_many(&names, &unread, &mut values)).await;
+            for (place, ..) in unread {
+                results[place] = values[place].take().ok_or(CacheError::Miss);
+            }
+        }
+        if !missing.is_empty() {
+            let plain_keys: Vec<&str> = missing.iter().map(|(_, plain_key)| *plain_key).collect();
+            let found = self.inner.get_each(&plain_keys).await;
+            for ((place, _), value) in missing.iter().zip(found) {
+                results[*place] = value.map(|value| self.plaintext(value).value);
+            }
+        }
+        fill(known, results)
+    }
+
+    pub(super) async fn store_each(&self, entries: &[(&str, Bytes, Ttl)]) -> Vec<Result<(), CacheError>> {
+        let (entries, known) = prepare(entries.iter(), |(key, value, ttl)| {
+            let name = self.name(key)?;
+            self.check(value, *ttl)?;
+            Ok((name, value, *ttl))
+        });
+        if entries.is_empty() {
+            return fill(known, Vec::new());
+        }
+        let names = entries.iter().map(|(name, ..)| name);
+        let mut dropped = self.drop_each_plaintext(names).await.into_iter();
+        let (mut sealed, mut inner_known) = (
+            Vec::with_capacity(entries.len()),
+            Vec::with_capacity(entries.len()),
+        );
+        for (place, (name, value, ttl)) in entries.iter().enumerate() {
+            if place % VALUES_PER_BUDGET == 0 {
+                consume_budget().await;
+            }
+            let ready = dropped.next().unwrap_or(Ok(()));
+            match ready.and_then(|()| self.seal(name.key, value)) {
+                Ok(value) => {
+                    sealed.push((&*name.stored, value, *ttl));
+                    inner_known.push(None);
+                }
+                Err(error) => inner_known.push(Some(Err(error))),
+            }
+        }
+        let stored = self.inner.set_each(&sealed).await;
+        fill(known, fill(inner_known, stored))
+    }
+
+    /// Removes values under the other names of these keys; a result for each of them, or none where there are no
+    /// such names.
+    async fn drop_each_plaintext<'n>(
+        &self,
+        names: impl Iterator<Item = &'n Name<'n>>,
+    ) -> Vec<Result<(), CacheError>> {
+        if !self.reads_plaintext() {
+            return Vec::new();
+        }
+        // One by one: the failure of one key must not be that of the others.
+        let removals: Vec<_> = names
+            .map(|name| async move { self.drop_plaintext(std::slice::from_ref(name)).await.map(drop) })
+            .collect();
+        stream::iter(removals).buffered(REMOVALS_AT_ONCE).collect().await
+    }
+}

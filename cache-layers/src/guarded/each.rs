@@ -1,0 +1,81 @@
+//! Calls that answer each key on its own: one call for the circuit, one answer per key for `Fail` or `Bypass`.
+
+use std::sync::atomic::Ordering;
+
+use cache_core::CacheError;
+use cache_core::clock;
+
+use super::events::{BreakerState, Count};
+use super::running::{Running, is_failure};
+use super::{Guarded, OnFailure, deadline};
+
+impl Guarded {
+    /// Makes a call whose keys pass `checks`, or do not, if the circuit lets it. `instead` is what a key has for an
+    /// answer whose failure is bypassed.
+    pub(super) async fn each<T, Call>(
+        &self,
+        checks: impl Iterator<Item = Result<(), CacheError>> + Clone + Send,
+        make: impl FnOnce() -> Call + Send,
+        instead: impl Fn() -> Result<T, CacheError> + Send,
+    ) -> Vec<Result<T, CacheError>>
+    where
+        T: Send,
+        Call: Future<Output = Vec<Result<T, CacheError>>> + Send,
+    {
+        let reaches = checks.clone().any(|check| check.is_ok());
+        if !reaches || self.closed.load(Ordering::Acquire) {
+            return make().await;
+        }
+        let all = |error: &CacheError| {
+            checks
+                .clone()
+                .map(|check| Err(check.err().unwrap_or_else(|| error.clone())))
+                .collect()
+        };
+        let started = clock::now();
+        let (mut results, shed): (Vec<Result<T, CacheError>>, bool) = match self.admit(started) {
+            Err(stop) => (all(&stop.into_error()), true),
+            Ok(ticket) => {
+                let running = Running {
+                    guard: self,
+                    ticket,
+                    started,
+                    ended: false,
+                };
+                let call = async { Ok(make().await) };
+                let results = match deadline::within(self.config.deadline, started, call).await {
+                    Ok(results) => results,
+                    Err(error) => all(&error),
+                };
+                running.end_each(&results);
+                (results, false)
+            }
+        };
+        if self.config.on_failure == OnFailure::Bypass {
+            self.bypass_each(&mut results, shed, instead);
+        }
+        results
+    }
+
+    /// Replaces failures by what an empty cache would answer.
+    fn bypass_each<T>(
+        &self,
+        results: &mut [Result<T, CacheError>],
+        shed: bool,
+        instead: impl Fn() -> Result<T, CacheError>,
+    ) {
+        let mut first = None;
+        for result in results {
+            if result.as_ref().is_err_and(is_failure) {
+                let failure = std::mem::replace(result, instead());
+                first = first.or(failure.err());
+            }
+        }
+        if let Some(error) = first {
+            self.counters.add(Count::bypassed);
+            if !shed && self.state() == BreakerState::Closed {
+                self.bypassed.note(&error, clock::now());
+            }
+        }
+    }
+}
