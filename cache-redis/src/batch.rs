@@ -1,10 +1,12 @@
 //! Many keys in one call: split by slot and by size, sent at once, put together in the order of the keys.
 
+use std::collections::BTreeMap;
+
 use cache_core::CacheError;
 use cache_core::slot::slot_of;
 use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use redis::{Cmd, Pipeline, Value};
-use std::collections::BTreeMap;
 
 use crate::calls::Call;
 use crate::error::undecided;
@@ -14,9 +16,6 @@ const COMMANDS: usize = 512;
 
 /// Bytes of one pipeline, unless a single command is larger.
 const BYTES: usize = 1024 * 1024;
-
-/// Pipelines of one call that are under way at a time. With [`BYTES`] it bounds what a batch takes.
-const PIPELINES: usize = 128;
 
 /// One command of a batch.
 pub(crate) struct Item<'a> {
@@ -41,19 +40,22 @@ pub(crate) async fn send_each(
     };
     let session = &*session;
     let parts = split(items, call.is_cluster());
-    let mut sent = futures::stream::iter(parts.into_iter().map(|part| {
-        let make = &make;
-        async move {
-            let mut pipeline = Pipeline::with_capacity(part.len());
-            for &index in &part {
-                pipeline.add_command(make(index));
+    // All at once: a node that does not answer must not keep requests to the others waiting.
+    let mut sent: FuturesUnordered<_> = parts
+        .into_iter()
+        .map(|part| {
+            let make = &make;
+            async move {
+                let mut pipeline = Pipeline::with_capacity(part.len());
+                for &index in &part {
+                    pipeline.add_command(make(index));
+                }
+                let key = part.first().map_or("", |&index| items[index].key);
+                let results = call.send_all(session, name, key, &pipeline).await;
+                (part, results)
             }
-            let key = part.first().map_or("", |&index| items[index].key);
-            let results = call.send_all(session, name, key, &pipeline).await;
-            (part, results)
-        }
-    }))
-    .buffer_unordered(PIPELINES);
+        })
+        .collect();
     let mut all: Vec<_> = items.iter().map(|_| Ok(Value::Nil)).collect();
     while let Some((part, results)) = sent.next().await {
         match results {

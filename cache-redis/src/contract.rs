@@ -13,7 +13,9 @@ use crate::RedisCache;
 use crate::batch::{Item, all_or_first_error, send_each};
 use crate::calls::{Call, Effect};
 use crate::reply::{into_count, into_int, into_ttl, into_value};
-use crate::script::{COMPARE_AND_DELETE, COMPARE_AND_SET, INCREMENT_WITH_TTL, PERSIST};
+use crate::script::{
+    COMPARE_AND_DELETE, COMPARE_AND_SET, GET_AND_DELETE, GET_AND_EXPIRE, INCREMENT_WITH_TTL, PERSIST,
+};
 
 /// The largest value, in bytes: what a server takes by default (`proto-max-bulk-len`), 512 MiB.
 pub const MAX_VALUE_LEN: usize = 512 * 1024 * 1024;
@@ -73,6 +75,33 @@ impl CacheClient for RedisCache {
             .collect()
     }
 
+    async fn get_each<'a>(&self, keys: &[&'a str]) -> Vec<Result<Bytes, CacheError>> {
+        let mut results: Vec<_> = keys
+            .iter()
+            .map(|key| check_key(key).map(|()| Bytes::new()))
+            .collect();
+        let valid: Vec<usize> = (0..keys.len()).filter(|&index| results[index].is_ok()).collect();
+        let call = match self.calls.begin(Effect::Read) {
+            Ok(call) => call,
+            Err(error) => return closed(results, &error),
+        };
+        if valid.is_empty() {
+            return results;
+        }
+        let item = |&index: &usize| Item {
+            key: keys[index],
+            bytes: keys[index].len(),
+        };
+        let items: Vec<_> = valid.iter().map(item).collect();
+        let replies = send_each(&call, "GET", &items, |at| get(keys[valid[at]])).await;
+        for (index, reply) in valid.into_iter().zip(replies) {
+            results[index] = reply
+                .and_then(into_value)
+                .and_then(|value| value.ok_or(CacheError::Miss));
+        }
+        results
+    }
+
     async fn set(&self, key: &str, value: Bytes, ttl: Ttl) -> Result<(), CacheError> {
         check_key(key)?;
         check_value(&value)?;
@@ -104,6 +133,57 @@ impl CacheClient for RedisCache {
         all_or_first_error(&call, replies).map(drop)
     }
 
+    async fn set_each<'a>(&self, entries: &[(&'a str, Bytes, Ttl)]) -> Vec<Result<(), CacheError>> {
+        let checked = |(key, value, ttl): &(&'a str, Bytes, Ttl)| {
+            check_key(key)?;
+            check_value(value)?;
+            ttl.as_millis()
+        };
+        let millis: Vec<_> = entries.iter().map(checked).collect();
+        let mut results: Vec<Result<(), CacheError>> = millis
+            .iter()
+            .map(|millis| millis.as_ref().map(drop).map_err(CacheError::clone))
+            .collect();
+        let call = match self.calls.begin(Effect::Write) {
+            Ok(call) => call,
+            Err(error) => return closed(results, &error),
+        };
+        // As in `set_many`: of the entries of a key the last one is sent, and what it meets holds for all of them.
+        let mut last = HashMap::new();
+        let mut sent = Vec::new();
+        for (index, (key, ..)) in entries.iter().enumerate().rev() {
+            if results[index].is_ok() {
+                last.entry(*key).or_insert_with(|| {
+                    sent.push(index);
+                    sent.len() - 1
+                });
+            }
+        }
+        if sent.is_empty() {
+            return results;
+        }
+        let item = |&index: &usize| {
+            let (key, value, _) = &entries[index];
+            Item {
+                key,
+                bytes: key.len() + value.len(),
+            }
+        };
+        let items: Vec<_> = sent.iter().map(item).collect();
+        let make = |at: usize| {
+            let index = sent[at];
+            let (key, value, _) = &entries[index];
+            set(key, value, millis[index].as_ref().copied().unwrap_or(None))
+        };
+        let replies = send_each(&call, "SET", &items, make).await;
+        for (result, (key, ..)) in results.iter_mut().zip(entries) {
+            if let (Ok(()), Some(&at)) = (&result, last.get(key)) {
+                *result = replies[at].as_ref().map(drop).map_err(CacheError::clone);
+            }
+        }
+        results
+    }
+
     async fn set_if_absent(&self, key: &str, value: Bytes, ttl: Ttl) -> Result<bool, CacheError> {
         check_key(key)?;
         check_value(&value)?;
@@ -132,6 +212,20 @@ impl CacheClient for RedisCache {
         check_key(key)?;
         let call = self.calls.begin(Effect::Write)?;
         Ok(into_int(call.run(&COMPARE_AND_DELETE, key, &[expected]).await?)? == 1)
+    }
+
+    async fn get_and_delete(&self, key: &str) -> Result<Bytes, CacheError> {
+        check_key(key)?;
+        let call = self.calls.begin(Effect::Write)?;
+        into_value(call.run(&GET_AND_DELETE, key, &[]).await?)?.ok_or(CacheError::Miss)
+    }
+
+    async fn get_and_expire(&self, key: &str, ttl: Ttl) -> Result<Bytes, CacheError> {
+        check_key(key)?;
+        let millis = ttl.as_millis()?.unwrap_or(0).to_string();
+        let call = self.calls.begin(Effect::Write)?;
+        let reply = call.run(&GET_AND_EXPIRE, key, &[millis.as_bytes()]).await?;
+        into_value(reply)?.ok_or(CacheError::Miss)
     }
 
     async fn del<'a>(&self, keys: &[&'a str]) -> Result<u64, CacheError> {
@@ -240,6 +334,12 @@ async fn count(call: &Call<'_>, name: &'static str, keys: &[&str]) -> Result<u64
         .into_iter()
         .map(into_count)
         .sum()
+}
+
+/// The results of a batch of a closed client: what is wrong with an entry is said first.
+fn closed<T>(results: Vec<Result<T, CacheError>>, error: &CacheError) -> Vec<Result<T, CacheError>> {
+    let end = |result: Result<T, CacheError>| result.and_then(|_| Err(error.clone()));
+    results.into_iter().map(end).collect()
 }
 
 fn get(key: &str) -> Cmd {

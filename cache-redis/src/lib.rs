@@ -29,7 +29,7 @@
 //! | outcome of a failed write, in a cluster | unknown | known if it can be |
 //! | a failover | as the connection handles it | followed, also by sentinels and changed names |
 //! | who the server is (cluster, role) is checked | no | yes |
-//! | memory of calls that wait | each has a copy of its value | bounded |
+//! | memory of calls that wait | each has copies of its values, a batch of all of them | bounded |
 //! | [`close`](cache_core::CacheClient::close) | ends this client's calls; the connection stays open | closes the connections |
 //! | administration (`cache-admin`) | no | yes |
 //!

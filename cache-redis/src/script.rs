@@ -43,6 +43,18 @@ pub(crate) static PERSIST: Script = Script {
     digest: LazyLock::new(|| digest(PERSIST_TEXT)),
 };
 
+/// Returns a value and deletes it.
+pub(crate) static GET_AND_DELETE: Script = Script {
+    text: GET_AND_DELETE_TEXT,
+    digest: LazyLock::new(|| digest(GET_AND_DELETE_TEXT)),
+};
+
+/// Returns a value and gives it the TTL `ARGV[1]` in ms (0: none).
+pub(crate) static GET_AND_EXPIRE: Script = Script {
+    text: GET_AND_EXPIRE_TEXT,
+    digest: LazyLock::new(|| digest(GET_AND_EXPIRE_TEXT)),
+};
+
 const COMPARE_AND_SET_TEXT: &str = "\
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 if ARGV[3] == '0' then redis.call('SET', KEYS[1], ARGV[2])
@@ -64,3 +76,17 @@ const PERSIST_TEXT: &str = "\
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 redis.call('PERSIST', KEYS[1])
 return 1";
+
+// GETDEL and GETEX exist from Redis 6.2 only. A missing key is `false` in a script, and a refusal is a table, which is
+// passed on as it is.
+const GET_AND_DELETE_TEXT: &str = "\
+local value = redis.pcall('GET', KEYS[1])
+if type(value) == 'string' then redis.call('UNLINK', KEYS[1]) end
+return value";
+
+const GET_AND_EXPIRE_TEXT: &str = "\
+local value = redis.pcall('GET', KEYS[1])
+if type(value) ~= 'string' then return value end
+if ARGV[1] == '0' then redis.call('PERSIST', KEYS[1])
+else redis.call('PEXPIRE', KEYS[1], ARGV[1]) end
+return value";

@@ -11,7 +11,7 @@ use cache_layers::{Encrypted, Guarded, Keyring, Tiered};
 use cache_valkey::ValkeyClient;
 
 use crate::encryption;
-use crate::layers::{self, Layers};
+use crate::layers::{self, Ground, Layers};
 
 /// A client, the layers that tell how they do, and the backend under them.
 #[derive(Clone, Debug)]
@@ -44,7 +44,7 @@ impl Stack {
             guard,
             near,
             encryption,
-        } = layers::around(foundation.client(), config, keyring)?;
+        } = layers::around(foundation.client(), foundation.ground(config), config, keyring)?;
         let prefix = config.key_prefix.as_deref().unwrap_or_default();
         let stored = config.encryption.as_ref().map_or("", encryption::stored_prefix);
         Ok(Self {
@@ -68,9 +68,10 @@ impl Stack {
             {
                 cluster(client.primaries().len(), valkey.tls.is_some())
             }
+            (Foundation::Brought(client), _) => format!("{client:?}"),
             (_, backend) => backend.to_string(),
         };
-        layers::outline(&self.config, &backend)
+        layers::outline(&self.config, self.foundation.ground(&self.config), &backend)
     }
 
     /// What it was put together from.
@@ -108,6 +109,8 @@ pub enum Foundation {
     /// A table.
     #[cfg(feature = "dynamodb")]
     DynamoDb(Arc<cache_aws::dynamodb::DynamoClient>),
+    /// A client that the caller made: see [`wrap`](crate::wrap).
+    Brought(Arc<dyn CacheClient>),
 }
 
 impl Foundation {
@@ -119,6 +122,15 @@ impl Foundation {
             Self::Valkey(client) => Arc::clone(client) as Arc<dyn CacheClient>,
             #[cfg(feature = "dynamodb")]
             Self::DynamoDb(client) => Arc::clone(client) as Arc<dyn CacheClient>,
+            Self::Brought(client) => Arc::clone(client),
+        }
+    }
+
+    /// What the layers have to know of it.
+    const fn ground(&self, config: &CacheConfig) -> Ground {
+        match self {
+            Self::Brought(_) => Ground::BROUGHT,
+            _ => Ground::of(&config.backend),
         }
     }
 }

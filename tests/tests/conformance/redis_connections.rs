@@ -4,11 +4,12 @@
 
 #![expect(clippy::expect_used, reason = "servers that are not there end the test")]
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use cache_core::config::NearConfig;
 use cache_core::conformance::Subject;
-use cache_layers::guarded::OnFailure;
-use cache_layers::{Guarded, GuardedConfig, Observed, ObservedConfig, Prefixed};
+use cache_core::{CacheConfig, MAX_KEY_LEN};
 use cache_redis::RedisCache;
 use redis::AsyncConnectionConfig;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
@@ -53,19 +54,25 @@ cache_core::conformance_tests! {
 }
 
 cache_core::conformance_tests! {
-    mod layers_on_a_redis_cluster_connection in real time = async {
-        let prefix = "conformance-layers:";
-        let guarded = GuardedConfig::builder()
-            .deadline(PATIENCE)
-            .slow_call(PATIENCE - Duration::from_secs(1))
-            .on_failure(OnFailure::Fail)
+    mod whole_stack_on_a_redis_cluster_connection in real time = async {
+        let prefix = "conformance-brought:";
+        let config = CacheConfig::builder()
+            .key_prefix(prefix)
+            .op_timeout(PATIENCE)
+            .near(NearConfig::new(16 << 20, Duration::from_millis(20)))
             .build()
             .expect("a good configuration");
-        let observed = ObservedConfig::builder().build().expect("a good configuration");
-        let client = Guarded::new(cluster(Kind::Cluster, None).await, guarded);
-        let client = Prefixed::new(Observed::new(client, observed), prefix).expect("a good prefix");
-        let longest = client.longest_key();
-        Subject::new(client).with_longest_key(longest).with_drops(1_000).with_load(20, 200)
+        let client = Arc::new(cluster(Kind::Cluster, None).await);
+        let stack = cache_stack::wrap(client, &config).await.expect("the layers fit");
+        let outline = stack.describe();
+        assert!(
+            outline.starts_with("Prefixed(Observed(Tiered(Observed(Guarded(RedisCache(cluster connection"),
+            "{outline}"
+        );
+        Subject::new(stack.client)
+            .with_longest_key(MAX_KEY_LEN - prefix.len())
+            .with_drops(1_000)
+            .with_load(20, 200)
     };
 }
 
