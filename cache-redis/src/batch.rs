@@ -1,14 +1,17 @@
-//! Many keys in one call: split by slot and by size, sent at once, put together in the order of the keys.
-
-use std::collections::BTreeMap;
+//! Many keys in one call: sent at once, put together in the order of the keys.
+//!
+//! To one server they go in pipelines. To a cluster each goes on its own, over the same connections: while a slot moves,
+//! keys of one slot are on two nodes, and a pipeline that is redirected as a whole would miss the keys that have not moved
+//! yet.
 
 use cache_core::CacheError;
-use cache_core::slot::slot_of;
 use futures::StreamExt as _;
+use futures::future::join_all;
 use futures::stream::FuturesUnordered;
 use redis::{Cmd, Pipeline, Value};
 
 use crate::calls::Call;
+use crate::connection::Session;
 use crate::error::undecided;
 
 /// Commands of one pipeline. More would make other calls on the connection wait.
@@ -27,40 +30,50 @@ pub(crate) struct Item<'a> {
 
 /// Sends a command for each of `items`, which `make` makes of its index; a result for each, in their order.
 ///
-/// A node that fails concerns the items of its slots only.
+/// In a cluster a node that fails concerns its own items only.
 pub(crate) async fn send_each(
     call: &Call<'_>,
     name: &'static str,
     items: &[Item<'_>],
     make: impl Fn(usize) -> Cmd,
 ) -> Vec<Result<Value, CacheError>> {
-    let session = match call.session(name).await {
-        Ok(session) => session,
-        Err(error) => return items.iter().map(|_| Err(error.clone())).collect(),
-    };
-    let session = &*session;
-    let parts = split(items, call.is_cluster());
-    // All at once: a node that does not answer must not keep requests to the others waiting.
-    let mut sent: FuturesUnordered<_> = parts
+    match call.session(name).await {
+        Err(error) => items.iter().map(|_| Err(error.clone())).collect(),
+        Ok(session) if call.is_cluster() => {
+            // All at once: a node that does not answer must not keep requests to the others waiting.
+            let (session, make) = (&*session, &make);
+            join_all(items.iter().enumerate().map(|(index, item)| async move {
+                call.send_over(session, name, item.key, &make(index)).await
+            }))
+            .await
+        }
+        Ok(session) => in_pipelines(call, &*session, name, items, make).await,
+    }
+}
+
+async fn in_pipelines(
+    call: &Call<'_>,
+    session: &dyn Session,
+    name: &'static str,
+    items: &[Item<'_>],
+    make: impl Fn(usize) -> Cmd,
+) -> Vec<Result<Value, CacheError>> {
+    let make = &make;
+    let mut sent: FuturesUnordered<_> = split(items)
         .into_iter()
-        .map(|part| {
-            let make = &make;
-            async move {
-                let mut pipeline = Pipeline::with_capacity(part.len());
-                for &index in &part {
-                    pipeline.add_command(make(index));
-                }
-                let key = part.first().map_or("", |&index| items[index].key);
-                let results = call.send_all(session, name, key, &pipeline).await;
-                (part, results)
+        .map(|part| async move {
+            let mut pipeline = Pipeline::with_capacity(part.len());
+            for index in part.clone() {
+                pipeline.add_command(make(index));
             }
+            (part, call.send_all(session, name, &pipeline).await)
         })
         .collect();
     let mut all: Vec<_> = items.iter().map(|_| Ok(Value::Nil)).collect();
     while let Some((part, results)) = sent.next().await {
         match results {
             Ok(results) => {
-                for (index, result) in part.into_iter().zip(results) {
+                for (index, result) in part.zip(results) {
                     all[index] = result;
                 }
             }
@@ -90,27 +103,18 @@ pub(crate) fn all_or_first_error<T>(
     })
 }
 
-/// The indices of `items` by pipeline: one slot each in a cluster, and no pipeline too large.
-fn split(items: &[Item<'_>], by_slot: bool) -> Vec<Vec<usize>> {
-    let mut groups = BTreeMap::<u16, Vec<usize>>::new();
-    for (index, item) in items.iter().enumerate() {
-        let slot = if by_slot { slot_of(item.key.as_bytes()) } else { 0 };
-        groups.entry(slot).or_default().push(index);
-    }
+/// The indices of `items` by pipeline.
+fn split(items: &[Item<'_>]) -> Vec<std::ops::Range<usize>> {
     let mut parts = Vec::new();
-    for group in groups.into_values() {
-        let mut part = Vec::new();
-        let mut bytes = 0;
-        for index in group {
-            if part.len() == COMMANDS || (bytes + items[index].bytes > BYTES && !part.is_empty()) {
-                parts.push(std::mem::take(&mut part));
-                bytes = 0;
-            }
-            bytes += items[index].bytes;
-            part.push(index);
+    let (mut start, mut bytes) = (0, 0);
+    for (index, item) in items.iter().enumerate() {
+        if index - start == COMMANDS || (bytes + item.bytes > BYTES && index > start) {
+            parts.push(start..index);
+            (start, bytes) = (index, 0);
         }
-        parts.push(part);
+        bytes += item.bytes;
     }
+    parts.push(start..items.len());
     parts
 }
 
@@ -118,41 +122,27 @@ fn split(items: &[Item<'_>], by_slot: bool) -> Vec<Vec<usize>> {
 mod tests {
     use super::*;
 
-    fn items<'a>(keys: &'a [String], bytes: usize) -> Vec<Item<'a>> {
-        keys.iter().map(|key| Item { key, bytes }).collect()
-    }
-
-    #[test]
-    fn pipeline_of_a_cluster_holds_keys_of_one_slot() {
-        let keys: Vec<String> = (0..1_000)
-            .map(|number| format!("{{{}}}:{number}", number % 7))
-            .collect();
-        let parts = split(&items(&keys, 1), true);
-        assert_eq!(parts.len(), 7);
-        for part in &parts {
-            let slots: Vec<u16> = part
-                .iter()
-                .map(|&index| slot_of(keys[index].as_bytes()))
-                .collect();
-            assert!(slots.iter().all(|slot| *slot == slots[0]), "{slots:?}");
-        }
-        assert_eq!(split(&items(&keys, 1), false).len(), 2);
-    }
-
     #[test]
     fn every_item_is_in_one_pipeline_and_none_is_too_large() {
-        let keys: Vec<String> = (0..3_000).map(|number| number.to_string()).collect();
         for bytes in [0, 10, BYTES / 3, BYTES, 2 * BYTES] {
-            for by_slot in [false, true] {
-                let parts = split(&items(&keys, bytes), by_slot);
-                let mut seen: Vec<usize> = parts.iter().flatten().copied().collect();
-                seen.sort_unstable();
-                assert!(seen.into_iter().eq(0..keys.len()), "{bytes} {by_slot}");
-                let fits = |part: &Vec<usize>| {
-                    part.len() <= COMMANDS && (part.len() == 1 || part.len() * bytes <= BYTES)
+            for count in [1, COMMANDS, COMMANDS + 1, 3_000] {
+                let items: Vec<_> = (0..count).map(|_| Item { key: "key", bytes }).collect();
+                let parts = split(&items);
+                assert!(parts.iter().cloned().flatten().eq(0..count), "{bytes} {count}");
+                let fits = |part: &std::ops::Range<usize>| {
+                    !part.is_empty()
+                        && part.len() <= COMMANDS
+                        && (part.len() == 1 || part.len() * bytes <= BYTES)
                 };
-                assert!(parts.iter().all(fits), "{bytes} {by_slot}");
+                assert!(parts.iter().all(fits), "{bytes} {count}");
             }
         }
+        let small: Vec<_> = (0..COMMANDS)
+            .map(|_| Item {
+                key: "key",
+                bytes: 10,
+            })
+            .collect();
+        assert_eq!(split(&small).len(), 1);
     }
 }

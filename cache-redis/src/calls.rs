@@ -91,6 +91,17 @@ impl Call<'_> {
         command: &Cmd,
     ) -> Result<Value, CacheError> {
         let session = self.session(name).await?;
+        self.send_over(&*session, name, key, command).await
+    }
+
+    /// As [`send`](Self::send), over a session that is there already.
+    pub(crate) async fn send_over(
+        &self,
+        session: &dyn Session,
+        name: &'static str,
+        key: &str,
+        command: &Cmd,
+    ) -> Result<Value, CacheError> {
         let value = self
             .until_the_end(name, session.send(command, self.place(key)))
             .await?;
@@ -107,20 +118,13 @@ impl Call<'_> {
         let session = self.session("EVALSHA").await?;
         let mut known = redis::cmd("EVALSHA");
         known.arg(script.digest()).arg(1).arg(key).arg(arguments);
-        let value = self
-            .until_the_end("EVALSHA", session.send(&known, self.place(key)))
-            .await
-            .and_then(|value| accept(value, self.attempt("EVALSHA")));
-        match value {
+        match self.send_over(&*session, "EVALSHA", key, &known).await {
             Err(CacheError::Rejected { code, .. }) if code == "NOSCRIPT" => {}
-            value => return value,
+            reply => return reply,
         }
         let mut text = redis::cmd("EVAL");
         text.arg(script.text).arg(1).arg(key).arg(arguments);
-        let value = self
-            .until_the_end("EVAL", session.send(&text, self.place(key)))
-            .await?;
-        accept(value, self.attempt("EVAL"))
+        self.send_over(&*session, "EVAL", key, &text).await
     }
 
     /// Asks every primary in use.
@@ -130,17 +134,14 @@ impl Call<'_> {
         accept(value, self.attempt("PING")).map(drop)
     }
 
-    /// Sends `commands`, all about keys of the slot of `key`, as one pipeline over `session`; a result for each.
+    /// Sends a pipeline over `session`, which leads to one server; a result for each command.
     pub(crate) async fn send_all(
         &self,
         session: &dyn Session,
         name: &'static str,
-        key: &str,
         pipeline: &Pipeline,
     ) -> Result<Vec<Result<Value, CacheError>>, CacheError> {
-        let values = self
-            .until_the_end(name, session.send_all(pipeline, self.place(key)))
-            .await?;
+        let values = self.until_the_end(name, session.send_all(pipeline)).await?;
         if values.len() != pipeline.len() {
             return Err(CacheError::Corrupt {
                 detail: format!(

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use cache_core::slot::slot_of;
 use cache_core::{CacheClient, CacheError, Entry, InvalidationSource, Ttl, check_key};
 use redis::{Cmd, Value};
 
@@ -35,7 +34,7 @@ impl CacheClient for RedisCache {
     async fn get_entry(&self, key: &str) -> Result<Entry, CacheError> {
         check_key(key)?;
         let call = self.calls.begin(Effect::Read)?;
-        // One pipeline. Another writer may come between the two; the TTL is then that of the newer value.
+        // At once. Another writer may come between the two; the TTL is then that of the newer value.
         let items = [
             Item {
                 key,
@@ -298,21 +297,13 @@ impl CacheClient for RedisCache {
     }
 }
 
-/// Sends `name` with all `keys`, by slot in a cluster, and adds the counts up.
+/// Sends `name` with all `keys`, and adds the counts up.
 async fn count(call: &Call<'_>, name: &'static str, keys: &[&str]) -> Result<u64, CacheError> {
-    let mut groups = HashMap::<u16, Vec<&str>>::new();
-    for key in keys {
-        let slot = if call.is_cluster() {
-            slot_of(key.as_bytes())
-        } else {
-            0
-        };
-        groups.entry(slot).or_default().push(key);
+    if keys.is_empty() {
+        return Ok(0);
     }
-    let commands: Vec<&[&str]> = groups
-        .values()
-        .flat_map(|group| group.chunks(KEYS_PER_COMMAND))
-        .collect();
+    let together = if call.is_cluster() { 1 } else { KEYS_PER_COMMAND };
+    let commands: Vec<&[&str]> = keys.chunks(together).collect();
     let item = |keys: &&[&'_ str]| keys.iter().map(|key| key.len()).sum();
     let items: Vec<_> = commands
         .iter()
@@ -321,9 +312,6 @@ async fn count(call: &Call<'_>, name: &'static str, keys: &[&str]) -> Result<u64
             bytes: item(keys),
         })
         .collect();
-    if items.is_empty() {
-        return Ok(0);
-    }
     let make = |index: usize| {
         let mut command = redis::cmd(name);
         command.arg(commands[index]);

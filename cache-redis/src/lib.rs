@@ -13,7 +13,8 @@
 //! | `deadpool_redis::cluster::Pool` | `RedisCache::from_cluster_pool` | `cluster`, `deadpool` |
 //!
 //! It fits version 1 of the `redis` crate, from 1.8, and version 0.23 of `deadpool-redis`. Features that change how a
-//! service connects (TLS, IAM tokens) are the service's to switch on.
+//! service connects (TLS, IAM tokens) are the service's to switch on. Both crates are exported, so that a service can name
+//! the same version.
 //!
 //! # What it promises, and what not
 //!
@@ -36,6 +37,10 @@
 //! Reads go to replicas if the cluster connection was made so; then a caller may not see its own write at once.
 //!
 //! Not in here: opening connections, and layers. `cache_stack::wrap` puts layers around any client.
+
+#[cfg(feature = "deadpool")]
+pub use deadpool_redis;
+pub use redis;
 
 mod batch;
 mod cache;

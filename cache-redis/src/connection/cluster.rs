@@ -46,8 +46,12 @@ impl Session for OnCluster {
         self.follow(command, place).boxed()
     }
 
-    fn send_all<'a>(&'a self, pipeline: &'a Pipeline, place: Place) -> RedisFuture<'a, Vec<Value>> {
-        self.follow_all(pipeline, place).boxed()
+    fn send_all<'a>(&'a self, _: &'a Pipeline) -> RedisFuture<'a, Vec<Value>> {
+        let refusal = (
+            ErrorKind::Client,
+            "a pipeline does not follow its keys while slots move",
+        );
+        async move { Err(refusal.into()) }.boxed()
     }
 
     fn ping(&self) -> RedisFuture<'_, Value> {
@@ -75,34 +79,6 @@ impl OnCluster {
                     asking.cmd("ASKING").add_command(command.clone());
                     let values = connection.route_pipeline(asking, 0, 2, node).await;
                     values.and_then(|values| values.into_iter().nth(1).ok_or_else(short))
-                }
-            };
-            match answer {
-                Err(error) => redirections.follow(error).await?,
-                answer => return answer,
-            }
-        }
-    }
-
-    async fn follow_all(&self, pipeline: &Pipeline, place: Place) -> RedisResult<Vec<Value>> {
-        let mut redirections = Redirections::default();
-        loop {
-            let mut connection = self.0.clone();
-            let answer = match redirections.asked_at.take() {
-                None => {
-                    let count = pipeline.len();
-                    connection
-                        .route_pipeline(pipeline.clone(), 0, count, route(place))
-                        .await
-                }
-                Some(node) => {
-                    let mut asking = Pipeline::with_capacity(2 * pipeline.len());
-                    for command in pipeline.cmd_iter() {
-                        asking.cmd("ASKING").add_command(command.clone());
-                    }
-                    let count = asking.len();
-                    let values = connection.route_pipeline(asking, 0, count, node).await;
-                    values.map(|values| values.into_iter().skip(1).step_by(2).collect())
                 }
             };
             match answer {

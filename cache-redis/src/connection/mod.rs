@@ -1,4 +1,4 @@
-//! What the client asks of a connection, whichever kind it is: one command or one pipeline at a time, each for one slot.
+//! What the client asks of a connection, whichever kind it is: one command, or one pipeline if there is one server.
 //!
 //! Not in here: deadlines, closing, and what an error means to a caller.
 
@@ -25,8 +25,8 @@ pub(crate) trait Source: Send + Sync + 'static {
     /// What it is, in words.
     fn name(&self) -> &'static str;
 
-    /// Whether it speaks to a cluster: keys of different slots then go in different requests, and the connection sends a
-    /// request again by itself after a failure, so that an error says nothing about earlier tries.
+    /// Whether it speaks to a cluster: each key then goes in a request of its own, and the connection sends a request
+    /// again by itself after a failure, so that an error says nothing about earlier tries.
     fn is_cluster(&self) -> bool;
 
     /// A connection for one call.
@@ -38,9 +38,9 @@ pub(crate) trait Session: Send + Sync {
     /// Sends one command. A refusal may be a value or an error.
     fn send<'a>(&'a self, command: &'a Cmd, place: Place) -> RedisFuture<'a, Value>;
 
-    /// Sends a pipeline, whose commands all belong to `place`; one value per command. A refusal may be a value, or an
-    /// error in place of all values.
-    fn send_all<'a>(&'a self, pipeline: &'a Pipeline, place: Place) -> RedisFuture<'a, Vec<Value>>;
+    /// Sends a pipeline to the one server that there is; one value per command. A refusal may be a value, or an error in
+    /// place of all values.
+    fn send_all<'a>(&'a self, pipeline: &'a Pipeline) -> RedisFuture<'a, Vec<Value>>;
 
     /// Asks every primary in use.
     fn ping(&self) -> RedisFuture<'_, Value>;

@@ -61,8 +61,8 @@ impl<S: Session, H: Send + Sync> Session for CheckedOut<S, H> {
         self.session.send(command, place)
     }
 
-    fn send_all<'a>(&'a self, pipeline: &'a Pipeline, place: Place) -> RedisFuture<'a, Vec<Value>> {
-        self.session.send_all(pipeline, place)
+    fn send_all<'a>(&'a self, pipeline: &'a Pipeline) -> RedisFuture<'a, Vec<Value>> {
+        self.session.send_all(pipeline)
     }
 
     fn ping(&self) -> RedisFuture<'_, Value> {

@@ -47,7 +47,7 @@ where
         async move { connection.req_packed_command(command).await }.boxed()
     }
 
-    fn send_all<'a>(&'a self, pipeline: &'a Pipeline, _: Place) -> RedisFuture<'a, Vec<Value>> {
+    fn send_all<'a>(&'a self, pipeline: &'a Pipeline) -> RedisFuture<'a, Vec<Value>> {
         let mut connection = self.connection.clone();
         async move { connection.req_packed_commands(pipeline, 0, pipeline.len()).await }.boxed()
     }
