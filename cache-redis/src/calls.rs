@@ -161,6 +161,7 @@ impl Call<'_> {
     pub(crate) async fn session(&self, name: &'static str) -> Result<Box<dyn Session>, CacheError> {
         match self.until_the_end(name, self.calls.source.session()).await {
             // Nothing was sent.
+            Err(_) if self.calls.is_closed() => Err(CacheError::Closed),
             Err(CacheError::Timeout { after, .. }) => Err(CacheError::Timeout {
                 stage: Stage::Connect,
                 after,

@@ -521,7 +521,9 @@ fn the_commands_of_the_readme_exist() -> Result<()> {
 fn outside() -> Result<Value> {
     let arguments = ["metadata", "--format-version", "1", "--locked", "--manifest-path"];
     let manifest = root().join("tests/outside/Cargo.toml");
-    Ok(serde_json::from_str(&output(cargo().args(arguments).arg(manifest))?)?)
+    Ok(serde_json::from_str(&output(
+        cargo().args(arguments).arg(manifest),
+    )?)?)
 }
 
 #[test]
@@ -545,7 +547,10 @@ fn outside_build_has_every_feature_of_every_shared_crate_on() -> Result<()> {
         .map(|id| tree.names[id].as_str())
         .filter(|name| !ours(name))
         .collect();
-    assert!(shared.contains("redis") && shared.contains("rustls"), "{shared:?}");
+    assert!(
+        shared.contains("redis") && shared.contains("rustls"),
+        "{shared:?}"
+    );
 
     let mut wrong = Vec::new();
     for member in members.iter().map(|id| &tree.names[*id]) {
@@ -565,7 +570,11 @@ fn outside_build_has_every_feature_of_every_shared_crate_on() -> Result<()> {
         let fits = |package: &&Value| on.iter().all(|feature| !package["features"][feature].is_null());
         let package = versions.into_iter().find(fits);
         let package = package.with_context(|| format!("{name} is not resolved"))?;
-        let all = package["features"].as_object().into_iter().flatten().map(|(name, _)| name);
+        let all = package["features"]
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(|(name, _)| name);
         wrong.extend(
             all.filter(|feature| *feature != "default" && !on.contains(*feature))
                 .filter(|feature| left_out[*feature].as_str().is_none_or(str::is_empty))
@@ -596,15 +605,23 @@ fn no_tls_relies_on_a_provider_that_the_process_chose() -> Result<()> {
     let mut naming = 0;
     let files = output(Command::new("git").args(["ls-files", "-z", "--", "*.rs"]))?;
     let this_file = Path::new("tests/tests/dependency_rules.rs");
-    for file in files.split('\0').filter(|file| !file.is_empty() && Path::new(file) != this_file) {
+    for file in files
+        .split('\0')
+        .filter(|file| !file.is_empty() && Path::new(file) != this_file)
+    {
         let Ok(text) = std::fs::read_to_string(root().join(file)) else {
             continue;
         };
         naming += text.matches("builder_with_provider").count();
-        let lines = text.lines().filter(|line| relying.iter().any(|call| line.contains(call)));
+        let lines = text
+            .lines()
+            .filter(|line| relying.iter().any(|call| line.contains(call)));
         found.extend(lines.map(|line| format!("{file}: {}", line.trim())));
     }
     assert!(found.is_empty(), "{found:#?}");
-    assert!(naming >= 3, "TLS that names its provider was not found, so nothing was looked at");
+    assert!(
+        naming >= 3,
+        "TLS that names its provider was not found, so nothing was looked at"
+    );
     Ok(())
 }

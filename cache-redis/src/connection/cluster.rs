@@ -7,17 +7,17 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use cache_core::slot::slot_of;
 use futures::FutureExt as _;
+use futures::future::try_join_all;
 use redis::cluster_async::ClusterConnection;
-use redis::cluster_routing::{
-    MultipleNodeRoutingInfo, ResponsePolicy, Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr,
-};
+use redis::cluster_routing::{Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr};
 use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult, ServerErrorKind, Value};
 
 use super::{Failure, Place, Session, Source};
 
 /// How often one request follows redirections.
-const REDIRECTIONS: u32 = 8;
+const REDIRECTIONS: u32 = 4;
 
 /// How long the first redirected request waits for the connection to read the slots again; doubled for each further one.
 const PAUSE: Duration = Duration::from_millis(2);
@@ -55,12 +55,7 @@ impl Session for OnCluster {
     }
 
     fn ping(&self) -> RedisFuture<'_, Value> {
-        let mut connection = self.0.clone();
-        let primaries = RoutingInfo::MultiNode((
-            MultipleNodeRoutingInfo::AllMasters,
-            Some(ResponsePolicy::AllSucceeded),
-        ));
-        async move { connection.route_command(redis::cmd("PING"), primaries).await }.boxed()
+        self.ask_every_primary().boxed()
     }
 }
 
@@ -87,6 +82,64 @@ impl OnCluster {
             }
         }
     }
+}
+
+impl OnCluster {
+    /// Asks one slot of every primary that the cluster has.
+    ///
+    /// Not by `PING`, which the connection sends to the primaries that it is connected to and to no others; and which any
+    /// node may answer. A question about a key is answered by the owner of its slot only.
+    async fn ask_every_primary(&self) -> RedisResult<Value> {
+        let mut slots = redis::cmd("CLUSTER");
+        slots.arg("SLOTS");
+        let somewhere = RoutingInfo::SingleNode(SingleNodeRoutingInfo::Random);
+        let slots = self
+            .0
+            .clone()
+            .route_command(slots, somewhere)
+            .await?
+            .extract_error()?;
+        let asked = primaries(slots)?.into_iter().map(|slot| async move {
+            let mut exists = redis::cmd("EXISTS");
+            exists.arg(key_in(slot));
+            let answer = self.follow(&exists, Place { slot, reads: false }).await;
+            match answer.and_then(Value::extract_error) {
+                // A user that may not ask has been answered, too.
+                Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm) => Ok(Value::Okay),
+                answer => answer,
+            }
+        });
+        try_join_all(asked).await.map(|_| Value::Okay)
+    }
+}
+
+/// One slot of each primary in the answer to `CLUSTER SLOTS`.
+fn primaries(slots: Value) -> RedisResult<Vec<u16>> {
+    let ranges = slots.into_sequence().map_err(|_| short())?;
+    let mut found: Vec<(Value, u16)> = Vec::new();
+    for range in ranges {
+        let mut range = range.into_sequence().map_err(|_| short())?.into_iter();
+        let (Some(Value::Int(first)), Some(_), Some(primary)) = (range.next(), range.next(), range.next())
+        else {
+            return Err(short());
+        };
+        let first = u16::try_from(first).map_err(|_| short())?;
+        if found.iter().all(|(known, _)| *known != primary) {
+            found.push((primary, first));
+        }
+    }
+    if found.is_empty() {
+        return Err((ErrorKind::ClusterConnectionNotFound, "no node serves a slot").into());
+    }
+    Ok(found.into_iter().map(|(_, slot)| slot).collect())
+}
+
+/// A short key of `slot`.
+fn key_in(slot: u16) -> String {
+    let mut candidates = (0_u32..).map(|number| number.to_string());
+    candidates
+        .find(|key| slot_of(key.as_bytes()) == slot)
+        .unwrap_or_default()
 }
 
 /// Where one request was sent on to.
@@ -140,4 +193,39 @@ fn route(place: Place) -> SingleNodeRoutingInfo {
 
 fn short() -> RedisError {
     (ErrorKind::Parse, "a reply is missing").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn key_is_in_its_slot() {
+        for slot in [0, 1, 8_191, 16_383] {
+            assert_eq!(slot_of(key_in(slot).as_bytes()), slot);
+        }
+    }
+
+    #[test]
+    fn each_primary_is_asked_once() {
+        let node = |port| Value::Array(vec![Value::BulkString(b"host".to_vec()), Value::Int(port)]);
+        let range =
+            |first, last, port| Value::Array(vec![Value::Int(first), Value::Int(last), node(port), node(9)]);
+        let slots = Value::Array(vec![range(0, 10, 1), range(11, 20, 2), range(21, 16_383, 1)]);
+        assert_eq!(primaries(slots).unwrap(), [0, 11]);
+        assert!(primaries(Value::Array(vec![Value::Nil])).is_err());
+        assert!(primaries(Value::Nil).is_err());
+        assert!(primaries(Value::Okay).is_err());
+    }
+
+    #[test]
+    fn node_is_read_from_a_redirection() {
+        let at = |address| match node_at(address) {
+            Some(SingleNodeRoutingInfo::ByAddress { host, port }) => Some((host, port)),
+            _ => None,
+        };
+        assert_eq!(at("10.0.0.1:7000"), Some(("10.0.0.1".into(), 7_000)));
+        assert_eq!(at("::1:7000"), Some(("::1".into(), 7_000)));
+        assert_eq!(at("10.0.0.1"), None);
+    }
 }

@@ -2,6 +2,7 @@
 //! keeps the contract is in the conformance suite.
 
 mod cluster;
+mod outage;
 mod pool;
 mod single;
 

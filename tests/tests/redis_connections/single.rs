@@ -232,8 +232,8 @@ async fn demoted_primary_refuses_writes_and_reads_go_on() -> Result<()> {
 
 #[tokio::test]
 async fn what_users_may_not_do_is_denied_by_name() -> Result<()> {
-    let options = ServerOptions::new(Version::Valkey8)
-        .user("limited on >secret-word ~* +get +ping +client +hello");
+    let options =
+        ServerOptions::new(Version::Valkey8).user("limited on >secret-word ~* +get +ping +client +hello");
     let server = Server::start(options).await?;
     let cache = bare(&format!("limited:secret-word@{}", server.address())).await?;
     assert!(matches!(cache.get("key").await, Err(CacheError::Miss)));
