@@ -12,6 +12,7 @@ use cache_core::{CacheClient, CacheConfig, CacheError, MemoryCache};
 use cache_valkey::{Tracking, ValkeyClient};
 
 use crate::aws::Account;
+use crate::layers::Ground;
 use crate::refusal::Credentials;
 use crate::{Foundation, Stack, encryption, layers};
 
@@ -110,6 +111,48 @@ pub async fn assemble(config: &CacheConfig) -> Result<Stack, CacheError> {
     put_together(config, None).await
 }
 
+/// Puts the layers that `config` makes around a client that the caller made, as [`connect`] does around its own.
+///
+/// This is how a service that still has connections of its own (`cache-redis`) gets the prefix, the near cache, encryption,
+/// metrics and the guard. What `config` says about servers (`CACHE_TYPE`, `CACHE_ADDRS`, credentials, TLS, the timeouts of
+/// connections) is not used: the caller has connected already.
+///
+/// # Errors
+///
+/// [`CacheError::Config`] for a configuration that does not hold; what reading the keyset answers, if encryption is
+/// configured.
+///
+/// # Cancel safety
+///
+/// Dropping the future leaves `client` as it was.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::Arc;
+/// use cache_core::{CacheClient, CacheConfig, MemoryCache, Ttl};
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+/// let mine: Arc<dyn CacheClient> = Arc::new(MemoryCache::default());
+/// let config = CacheConfig::builder().key_prefix("shop:").build()?;
+///
+/// let stack = cache_stack::wrap(Arc::clone(&mine), &config).await?;
+/// stack.client.set("plan", "team".into(), Ttl::secs(60)).await?;
+/// assert_eq!(mine.get("shop:plan").await?, "team");
+/// # Ok::<(), cache_core::CacheError>(())
+/// # }).unwrap();
+/// ```
+pub async fn wrap(client: Arc<dyn CacheClient>, config: &CacheConfig) -> Result<Stack, CacheError> {
+    config.validate()?;
+    let keyring = match &config.encryption {
+        Some(encryption) => Some(encryption::keyring(encryption, &mut Account::default()).await?),
+        None => None,
+    };
+    let stack = Stack::new(Foundation::Brought(client), config, keyring)?;
+    tracing::info!(cache = stack.describe(), "the cache client is ready");
+    Ok(stack)
+}
+
 /// What [`connect`] makes of `config`, the outermost layer first, in one line for people and without a
 /// secret. [`Stack::describe`] says it of what has been made.
 ///
@@ -121,7 +164,7 @@ pub async fn assemble(config: &CacheConfig) -> Result<Stack, CacheError> {
 /// ```
 #[must_use]
 pub fn describe(config: &CacheConfig) -> String {
-    layers::outline(config, &config.backend.to_string())
+    layers::outline(config, Ground::of(&config.backend), &config.backend.to_string())
 }
 
 /// Boxed: what connecting to each backend and to AWS keeps on the way is large, and its types are deep. Connecting is rare.

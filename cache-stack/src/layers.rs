@@ -35,8 +35,34 @@ pub(crate) enum Layer {
     Guarded,
 }
 
-/// The layers that `config` makes, the outermost first.
-pub(crate) fn of(config: &CacheConfig) -> Vec<Layer> {
+/// What the layers stand on, as far as it decides about them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ground {
+    /// Whether it can fail or keep callers waiting.
+    can_fail: bool,
+    /// How metrics call it.
+    system: &'static str,
+}
+
+impl Ground {
+    /// A client that the caller brought.
+    pub(crate) const BROUGHT: Self = Self {
+        can_fail: true,
+        system: "redis",
+    };
+
+    /// The backend that is configured.
+    pub(crate) const fn of(backend: &Backend) -> Self {
+        Self {
+            // The embedded client neither fails nor waits.
+            can_fail: !matches!(backend, Backend::Memory(_)),
+            system: system(backend),
+        }
+    }
+}
+
+/// The layers that `config` makes on `ground`, the outermost first.
+pub(crate) fn of(config: &CacheConfig, ground: Ground) -> Vec<Layer> {
     let mut layers = Vec::new();
     if prefix(config).is_some() {
         layers.push(Layer::Prefixed);
@@ -52,16 +78,15 @@ pub(crate) fn of(config: &CacheConfig) -> Vec<Layer> {
         // What callers see and what the backend is asked are two things from here on.
         layers.push(Layer::Observed);
     }
-    // The embedded client neither fails nor waits.
-    if !matches!(config.backend, Backend::Memory(_)) {
+    if ground.can_fail {
         layers.push(Layer::Guarded);
     }
     layers
 }
 
-/// `backend` within the layers that `config` makes, in words.
-pub(crate) fn outline(config: &CacheConfig, backend: &str) -> String {
-    let layers = of(config);
+/// `backend` within the layers that `config` makes on `ground`, in words.
+pub(crate) fn outline(config: &CacheConfig, ground: Ground, backend: &str) -> String {
+    let layers = of(config, ground);
     let names = layers.iter().map(|layer| format!("{layer:?}("));
     names.collect::<String>() + backend + &")".repeat(layers.len())
 }
@@ -69,6 +94,7 @@ pub(crate) fn outline(config: &CacheConfig, backend: &str) -> String {
 /// Puts the layers that `config` makes around `client`; `keyring` is there if the configuration encrypts.
 pub(crate) fn around(
     client: Arc<dyn CacheClient>,
+    ground: Ground,
     config: &CacheConfig,
     mut keyring: Option<Arc<Keyring>>,
 ) -> Result<Layers, CacheError> {
@@ -78,7 +104,7 @@ pub(crate) fn around(
         near: None,
         encryption: None,
     };
-    let layers = of(config);
+    let layers = of(config, ground);
     let metrics = CacheMetrics::global();
     for (index, layer) in layers.iter().enumerate().rev() {
         let inner = Arc::clone(&built.client);
@@ -92,12 +118,12 @@ pub(crate) fn around(
             Layer::Observed => {
                 let mut observed = ObservedConfig::builder().metrics(metrics.clone());
                 if layers[..index].contains(&Layer::Observed) {
-                    observed = observed.tier(Tier::Far).system(system(&config.backend));
+                    observed = observed.tier(Tier::Far).system(ground.system);
                 } else if layers[index..].contains(&Layer::Guarded)
                     && !layers[index + 1..].contains(&Layer::Observed)
                 {
                     // What callers see is what the backend is asked.
-                    observed = observed.system(system(&config.backend));
+                    observed = observed.system(ground.system);
                 }
                 Arc::new(Observed::new(inner, observed.build()?))
             }
@@ -134,7 +160,7 @@ fn prefix(config: &CacheConfig) -> Option<&str> {
 }
 
 /// The backend, as metrics call it.
-fn system(backend: &Backend) -> &'static str {
+const fn system(backend: &Backend) -> &'static str {
     match backend {
         Backend::Memory(_) => "memory",
         Backend::DynamoDb(_) => "aws.dynamodb",
@@ -174,7 +200,8 @@ mod tests {
     use super::*;
 
     fn outlined(config: cache_core::config::CacheConfigBuilder) -> String {
-        outline(&config.build().unwrap(), "client")
+        let config = config.build().unwrap();
+        outline(&config, Ground::of(&config.backend), "client")
     }
 
     #[test]
@@ -229,7 +256,7 @@ mod tests {
             .build()
             .unwrap();
         let memory = Arc::new(cache_core::MemoryCache::default());
-        let built = around(memory, &config, None).unwrap();
+        let built = around(memory, Ground::of(&config.backend), &config, None).unwrap();
         let debug = format!("{:?}", built.client);
         let positions: Vec<_> = ["Prefixed", "Observed", "Tiered", "MemoryCache"]
             .map(|name| debug.find(name).unwrap_or_else(|| panic!("no {name} in {debug}")))

@@ -3,7 +3,7 @@
 //! [`from_env`] is the usual way in; [`connect`] takes a configuration that is at hand already, and
 //! [`connect_with`] a source of credentials, too. What comes out is an
 //! [`Arc<dyn CacheClient>`](cache_core::CacheClient): the caller depends on the contract and not on what is
-//! behind it. [`assemble`] hands out the backend besides, for administration. [`check`] says no to what is
+//! behind it. [`wrap`] puts the layers around a client that the caller made. [`assemble`] hands out the backend besides, for administration. [`check`] says no to what is
 //! configured and cannot be done; nothing is left out silently.
 //!
 //! Not in here: backends, layers, and what a configuration means.
@@ -28,7 +28,7 @@ mod stack;
 #[cfg(any(feature = "otlp", feature = "prometheus"))]
 pub mod telemetry;
 
-pub use connect::{assemble, connect, connect_with, describe, from_env};
+pub use connect::{assemble, connect, connect_with, describe, from_env, wrap};
 pub use refusal::check;
 pub use stack::{Foundation, Stack};
 

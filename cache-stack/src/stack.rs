@@ -11,7 +11,7 @@ use cache_core::{CacheClient, CacheConfig, CacheError, MemoryCache};
 use cache_layers::{Encrypted, Guarded, Keyring, Tiered};
 use cache_valkey::ValkeyClient;
 
-use crate::layers::{self, Layers};
+use crate::layers::{self, Ground, Layers};
 use crate::{connections, encryption};
 
 /// A client, the layers that tell how they do, and the backend under them.
@@ -45,7 +45,7 @@ impl Stack {
             guard,
             near,
             encryption,
-        } = layers::around(foundation.client(), config, keyring)?;
+        } = layers::around(foundation.client(), foundation.ground(config), config, keyring)?;
         if let Foundation::Valkey(client) = &foundation {
             connections::watch(client);
         }
@@ -72,9 +72,10 @@ impl Stack {
             {
                 cluster(client.primaries().len(), valkey.tls.is_some())
             }
+            (Foundation::Brought(client), _) => format!("{client:?}"),
             (_, backend) => backend.to_string(),
         };
-        layers::outline(&self.config, &backend)
+        layers::outline(&self.config, self.foundation.ground(&self.config), &backend)
     }
 
     /// The client of the servers, if the stack stands on one: for commands and scripts that the contract does not have
@@ -132,6 +133,8 @@ pub enum Foundation {
     /// A table.
     #[cfg(feature = "dynamodb")]
     DynamoDb(Arc<cache_aws::dynamodb::DynamoClient>),
+    /// A client that the caller made: see [`wrap`](crate::wrap).
+    Brought(Arc<dyn CacheClient>),
 }
 
 /// One short line: that of the backend.
@@ -142,6 +145,7 @@ impl fmt::Debug for Foundation {
             Self::Valkey(client) => client.fmt(f),
             #[cfg(feature = "dynamodb")]
             Self::DynamoDb(client) => client.fmt(f),
+            Self::Brought(client) => client.fmt(f),
         }
     }
 }
@@ -155,6 +159,15 @@ impl Foundation {
             Self::Valkey(client) => Arc::clone(client) as Arc<dyn CacheClient>,
             #[cfg(feature = "dynamodb")]
             Self::DynamoDb(client) => Arc::clone(client) as Arc<dyn CacheClient>,
+            Self::Brought(client) => Arc::clone(client),
+        }
+    }
+
+    /// What the layers have to know of it.
+    const fn ground(&self, config: &CacheConfig) -> Ground {
+        match self {
+            Self::Brought(_) => Ground::BROUGHT,
+            _ => Ground::of(&config.backend),
         }
     }
 }

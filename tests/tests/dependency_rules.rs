@@ -180,16 +180,15 @@ fn each_aws_feature_compiles_only_the_sdk_that_it_needs() -> Result<()> {
 }
 
 #[test]
-fn only_the_valkey_client_names_the_wire_and_its_pool() -> Result<()> {
+fn only_the_valkey_client_and_the_wrapper_name_the_wire_and_its_pool() -> Result<()> {
     let tree = Tree::read()?;
-    assert_eq!(tree.users_of("redis"), BTreeSet::from(["cache-valkey"]));
-    for pool in ["deadpool", "deadpool-redis"] {
-        let users = tree.users_of(pool);
-        assert!(
-            users.is_subset(&BTreeSet::from(["cache-valkey"])),
-            "{pool} is named by {users:?}"
-        );
-    }
+    // `cache-redis` exists to wrap connections that a service made with it.
+    assert_eq!(
+        tree.users_of("redis"),
+        BTreeSet::from(["cache-redis", "cache-valkey"])
+    );
+    assert_eq!(tree.users_of("deadpool-redis"), BTreeSet::from(["cache-redis"]));
+    assert_eq!(tree.users_of("deadpool"), BTreeSet::from(["cache-valkey"]));
     Ok(())
 }
 
@@ -199,6 +198,7 @@ fn the_crates_point_one_way() -> Result<()> {
         ("cache-core", &[]),
         ("cache-layers", &["cache-core"]),
         ("cache-valkey", &["cache-core"]),
+        ("cache-redis", &["cache-core"]),
         ("cache-aws", &["cache-core"]),
         ("cache-mock", &["cache-core"]),
         (
@@ -322,6 +322,8 @@ fn no_foreign_type_crosses_a_public_face_unless_listed() -> Result<()> {
             ],
         ),
         ("cache_valkey", &[]),
+        // The connections that it wraps are the service's. No other crate may show them.
+        ("cache_redis", &["deadpool", "deadpool_redis", "redis"]),
         // `outref`: implements a trait for every type, and rustdoc shows the method's type as ours.
         ("cache_aws", &["outref"]),
         ("cache_stack", &[]),
@@ -512,5 +514,114 @@ fn the_commands_of_the_readme_exist() -> Result<()> {
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
     assert!(seen >= 2, "the README shows how to run it and how to test it");
+    Ok(())
+}
+
+/// The crates beside the workspace that switch on all features: see `tests/outside/Cargo.toml`.
+fn outside() -> Result<Value> {
+    let arguments = ["metadata", "--format-version", "1", "--locked", "--manifest-path"];
+    let manifest = root().join("tests/outside/Cargo.toml");
+    Ok(serde_json::from_str(&output(
+        cargo().args(arguments).arg(manifest),
+    )?)?)
+}
+
+#[test]
+fn outside_build_has_every_feature_of_every_shared_crate_on() -> Result<()> {
+    let outside = outside()?;
+    let package = |name: &str| list(&outside["packages"]).find(|package| package["name"] == name);
+    let manifest = package("outside").context("the package is called outside")?;
+    let asked = |name: &str| list(&manifest["dependencies"]).find(|dependency| dependency["name"] == name);
+
+    // What the product's crates share with a service; `cache-aws` alone shares the AWS SDK.
+    let tree = Tree::read()?;
+    let ours = |name: &str| name.starts_with("cache-");
+    let members: Vec<&String> = tree
+        .members
+        .iter()
+        .filter(|id| ours(&tree.names[*id]) && tree.names[*id] != "cache-aws")
+        .collect();
+    let shared: BTreeSet<&str> = members
+        .iter()
+        .flat_map(|id| &tree.needs[*id])
+        .map(|id| tree.names[id].as_str())
+        .filter(|name| !ours(name))
+        .collect();
+    assert!(
+        shared.contains("redis") && shared.contains("rustls"),
+        "{shared:?}"
+    );
+
+    let mut wrong = Vec::new();
+    for member in members.iter().map(|id| &tree.names[*id]) {
+        if asked(member).is_none() {
+            wrong.push(format!("{member} is not in it"));
+        }
+    }
+    for name in &shared {
+        let Some(dependency) = asked(name) else {
+            wrong.push(format!("{name} is not in it"));
+            continue;
+        };
+        let on: BTreeSet<String> = list(&dependency["features"]).map(text_of).collect();
+        let left_out = &manifest["metadata"]["left-out"][name];
+        // Of several versions, the one whose features were asked for.
+        let versions = list(&outside["packages"]).filter(|package| package["name"] == **name);
+        let fits = |package: &&Value| on.iter().all(|feature| !package["features"][feature].is_null());
+        let package = versions.into_iter().find(fits);
+        let package = package.with_context(|| format!("{name} is not resolved"))?;
+        let all = package["features"]
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(|(name, _)| name);
+        wrong.extend(
+            all.filter(|feature| *feature != "default" && !on.contains(*feature))
+                .filter(|feature| left_out[*feature].as_str().is_none_or(str::is_empty))
+                .map(|feature| format!("{name}: {feature} is neither on nor left out with a reason")),
+        );
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    // What needs a C library of the machine would make the check hang on the machine.
+    assert!(package("openssl-sys").is_none());
+    Ok(())
+}
+
+#[test]
+fn no_tls_relies_on_a_provider_that_the_process_chose() -> Result<()> {
+    // `rustls` has one only if a single provider is compiled in, or somebody installs one; in a service that has both,
+    // each of these panics.
+    let relying = [
+        "ClientConfig::builder()",
+        "ServerConfig::builder()",
+        "ServerVerifier::builder(",
+        "ClientVerifier::builder(",
+        ".with_native_roots()",
+        ".with_webpki_roots()",
+        "CryptoProvider::get_default",
+        ".install_default(",
+    ];
+    let mut found = Vec::new();
+    let mut naming = 0;
+    let files = output(Command::new("git").args(["ls-files", "-z", "--", "*.rs"]))?;
+    let this_file = Path::new("tests/tests/dependency_rules.rs");
+    for file in files
+        .split('\0')
+        .filter(|file| !file.is_empty() && Path::new(file) != this_file)
+    {
+        let Ok(text) = std::fs::read_to_string(root().join(file)) else {
+            continue;
+        };
+        naming += text.matches("builder_with_provider").count();
+        let lines = text
+            .lines()
+            .filter(|line| relying.iter().any(|call| line.contains(call)));
+        found.extend(lines.map(|line| format!("{file}: {}", line.trim())));
+    }
+    assert!(found.is_empty(), "{found:#?}");
+    assert!(
+        naming >= 3,
+        "TLS that names its provider was not found, so nothing was looked at"
+    );
     Ok(())
 }

@@ -32,6 +32,13 @@ macro_rules! refusals {
 }
 pub(crate) use refusals;
 
+/// What a handler answers. The handler names its responses itself; the macro keeps the type from `utoipa::path`, which
+/// would ask every part of it for responses if a service switches on `auto_into_responses`.
+macro_rules! answer {
+    ($($answer:tt)+) => { $($answer)+ };
+}
+pub(crate) use answer;
+
 /// What every route may answer.
 const EVERYWHERE: [Kind; 7] = [
     Kind::InvalidQuery,

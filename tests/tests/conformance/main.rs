@@ -7,6 +7,7 @@ mod backend;
 mod encrypted;
 mod foreign;
 mod layers;
+mod redis_connections;
 mod stack;
 
 use std::sync::Arc;

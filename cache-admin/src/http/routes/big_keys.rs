@@ -8,7 +8,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use crate::access::Scope;
-use crate::http::document::refusals;
+use crate::http::document::{answer, refusals};
 use crate::http::edge::Caller;
 use crate::http::extract::{AcceptsJson, KeyText, Query, within};
 use crate::http::problem::{Kind, Problem};
@@ -59,7 +59,7 @@ pub(super) async fn search(
     caller: Caller,
     _: AcceptsJson,
     Query(which): Query<Which>,
-) -> Result<Json<BigKeys>, Problem> {
+) -> answer!(Result<Json<BigKeys>, Problem>) {
     let given = KeyText {
         name: "pattern",
         kind: Kind::InvalidQuery,

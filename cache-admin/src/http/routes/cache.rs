@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::access::Scope;
-use crate::http::document::refusals;
+use crate::http::document::{answer, refusals};
 use crate::http::edge::Caller;
 use crate::http::extract::{AcceptsJson, KeyText, Query};
 use crate::http::model::KeyName;
@@ -92,7 +92,7 @@ pub(super) async fn show(
     caller: Caller,
     _: AcceptsJson,
     Query(look): Query<Look>,
-) -> Result<Json<CacheAnswer>, Problem> {
+) -> answer!(Result<Json<CacheAnswer>, Problem>) {
     caller.needs(Scope::List)?;
     let key = key_text(look.key.as_deref(), look.key_base64.as_deref());
     let with_value = look.value.unwrap_or(false);
@@ -133,7 +133,7 @@ pub(super) async fn remove(
     caller: Caller,
     _: AcceptsJson,
     Query(one): Query<OneKey>,
-) -> Result<Json<Removed>, Problem> {
+) -> answer!(Result<Json<Removed>, Problem>) {
     caller.needs(Scope::Invalidate)?;
     let key = key_text(one.key.as_deref(), one.key_base64.as_deref()).required()?;
     caller.needs_key(Scope::Invalidate, &key)?;

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::access::Scope;
-use crate::http::document::refusals;
+use crate::http::document::{answer, refusals};
 use crate::http::edge::Caller;
 use crate::http::extract::{AcceptsJson, Query, within};
 use crate::http::problem::{Kind, Problem};
@@ -65,7 +65,7 @@ pub(super) async fn examine(
     caller: Caller,
     _: AcceptsJson,
     Query(how): Query<How>,
-) -> Result<Json<Examined>, Problem> {
+) -> answer!(Result<Json<Examined>, Problem>) {
     let prefix = how.prefix.as_deref().unwrap_or(Doctor::PREFIX);
     for scope in [Scope::List, Scope::Invalidate, Scope::Acl] {
         caller.needs_prefix(scope, prefix.as_bytes())?;

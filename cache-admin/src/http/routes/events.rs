@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::jobs::seen;
-use crate::http::document::refusals;
+use crate::http::document::{answer, refusals};
 use crate::http::edge::Caller;
 use crate::http::extract::{AcceptsEvents, NoQuery, Query};
 use crate::http::problem::{Kind, Problem};
@@ -55,7 +55,7 @@ pub(super) async fn follow(
     _: Query<NoQuery>,
     Path(id): Path<String>,
     headers: HeaderMap,
-) -> Result<Response, Problem> {
+) -> answer!(Result<Response, Problem>) {
     let job = seen(&service, &caller, &id)?;
     let after = last_event(&headers)?;
     let mut events = service

@@ -9,7 +9,7 @@ use cache_core::CacheError;
 use cache_layers::idempotency::{Acquired, Fingerprint};
 
 use crate::access::Scope;
-use crate::http::document::refusals;
+use crate::http::document::{answer, refusals};
 use crate::http::edge::Caller;
 use crate::http::etag;
 use crate::http::extract::{AcceptsJson, NoQuery, Query, RetryKey};
@@ -49,7 +49,7 @@ pub(super) async fn show(
     _: Query<NoQuery>,
     path: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
-) -> Result<Response, Problem> {
+) -> answer!(Result<Response, Problem>) {
     let name = named(path)?;
     caller.needs(Scope::List)?;
     let namespace = namespace(&name)?;
@@ -85,7 +85,7 @@ pub(super) async fn step(
     _: Query<NoQuery>,
     RetryKey(key): RetryKey,
     path: Result<Path<String>, PathRejection>,
-) -> Result<Json<Bumped>, Problem> {
+) -> answer!(Result<Json<Bumped>, Problem>) {
     let name = named(path)?;
     caller.needs(Scope::Purge)?;
     let Some(key) = key else {

@@ -7,7 +7,7 @@ use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::http::document::refusals;
+use crate::http::document::{answer, refusals};
 use crate::http::extract::{AcceptsJson, NoQuery, Query};
 use crate::http::problem::{Kind, Problem};
 use crate::http::service::Service;
@@ -37,7 +37,7 @@ refusals!(Ready: CacheUnavailable);
     responses((status = 200, description = "It does", body = Health), Live),
     security(()),
 )]
-pub(super) async fn live(_: AcceptsJson, _: Query<NoQuery>) -> Json<Health> {
+pub(super) async fn live(_: AcceptsJson, _: Query<NoQuery>) -> answer!(Json<Health>) {
     Json(Health { status: Status::Live })
 }
 
@@ -54,7 +54,7 @@ pub(super) async fn ready(
     State(service): State<Service>,
     _: AcceptsJson,
     _: Query<NoQuery>,
-) -> Result<Json<Health>, Problem> {
+) -> answer!(Result<Json<Health>, Problem>) {
     let away = |detail: &'static str| {
         Problem::new(Kind::CacheUnavailable, detail).retry_after(Duration::from_secs(1))
     };

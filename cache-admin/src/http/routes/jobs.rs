@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::access::Scope;
-use crate::http::document::refusals;
+use crate::http::document::{answer, refusals};
 use crate::http::edge::Caller;
 use crate::http::etag;
 use crate::http::extract::{AcceptsJson, NoQuery, Query, within};
@@ -66,7 +66,7 @@ pub(super) async fn list(
     caller: Caller,
     _: AcceptsJson,
     Query(which): Query<Which>,
-) -> Result<Json<JobPage>, Problem> {
+) -> answer!(Result<Json<JobPage>, Problem>) {
     if caller.needs(Scope::Purge).is_err() {
         caller.needs(Scope::List)?;
     }
@@ -114,7 +114,7 @@ pub(super) async fn show(
     _: Query<NoQuery>,
     Path(id): Path<String>,
     headers: HeaderMap,
-) -> Result<Response, Problem> {
+) -> answer!(Result<Response, Problem>) {
     let job = seen(&service, &caller, &id)?;
     let tag = etag::of(&job);
     if etag::is_known(&headers, &tag) {
@@ -141,7 +141,7 @@ macro_rules! steer {
             _: AcceptsJson,
             _: Query<NoQuery>,
             Path(id): Path<String>,
-        ) -> Result<Json<Job>, Problem> {
+        ) -> answer!(Result<Json<Job>, Problem>) {
             let job = steered(&service, &caller, &id)?;
             Ok(Json(service.jobs().$name(job.id, &caller.who()).await?))
         }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::access::Scope;
-use crate::http::document::refusals;
+use crate::http::document::{answer, refusals};
 use crate::http::edge::Caller;
 use crate::http::extract::{AcceptsJson, KeyText, Query, within};
 use crate::http::model::{KeyName, TypeName};
@@ -100,7 +100,7 @@ pub(super) async fn list(
     caller: Caller,
     _: AcceptsJson,
     Query(which): Query<Which>,
-) -> Result<Json<KeyPage>, Problem> {
+) -> answer!(Result<Json<KeyPage>, Problem>) {
     let given = KeyText {
         name: "pattern",
         kind: Kind::InvalidQuery,

@@ -4,7 +4,7 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
 
-use crate::http::document::refusals;
+use crate::http::document::{answer, refusals};
 use crate::http::edge::Caller;
 use crate::http::extract::{AcceptsText, NoQuery, Query};
 use crate::http::problem::Problem;
@@ -29,7 +29,7 @@ pub(super) async fn show(
     _: Caller,
     _: AcceptsText,
     _: Query<NoQuery>,
-) -> Result<impl IntoResponse, Problem> {
+) -> answer!(Result<impl IntoResponse, Problem>) {
     let mut text = service.scrape()?;
     if !text.is_empty() && !text.ends_with('\n') {
         text.push('\n');

@@ -4,7 +4,7 @@ use axum::extract::{OriginalUri, State};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 
-use crate::http::document::refusals;
+use crate::http::document::{answer, refusals};
 use crate::http::etag;
 use crate::http::extract::{AcceptsJson, NoQuery, Query};
 use crate::http::service::Service;
@@ -32,7 +32,7 @@ pub(super) async fn show(
     headers: HeaderMap,
     _: AcceptsJson,
     _: Query<NoQuery>,
-) -> Response {
+) -> answer!(Response) {
     // Where the router is mounted.
     let prefix = original.path().strip_suffix(uri.path()).unwrap_or_default();
     let (text, tag) = service.document().under(prefix);

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::access::Scope;
-use crate::http::document::refusals;
+use crate::http::document::{answer, refusals};
 use crate::http::edge::Caller;
 use crate::http::extract::{AcceptsJson, Query};
 use crate::http::problem::{Kind, Problem};
@@ -63,7 +63,7 @@ pub(super) async fn look(
     caller: Caller,
     _: AcceptsJson,
     Query(since): Query<Since>,
-) -> Result<Json<Looked>, Problem> {
+) -> answer!(Result<Json<Looked>, Problem>) {
     caller.needs(Scope::List)?;
     let mut pulse = Pulse::of(service.stack())?;
     if let Some(since) = &since.since {

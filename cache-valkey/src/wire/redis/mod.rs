@@ -16,7 +16,7 @@ use cache_core::{CacheError, Outcome, Stage, Unavailability};
 use redis::aio::MultiplexedConnection;
 use redis::{
     AsyncConnectionConfig, Cmd, ErrorKind, Pipeline, ProtocolVersion, PushInfo, PushKind,
-    RedisConnectionInfo, RedisError, Value,
+    RedisConnectionInfo, RedisError, ToRedisArgs as _, Value,
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::AbortHandle;
@@ -298,7 +298,8 @@ fn reply(value: Value) -> Reply {
         Value::Okay => Reply::Status("OK".into()),
         Value::SimpleString(text) => Reply::Status(text.into()),
         Value::VerbatimString { text, .. } => Reply::Bulk(text.into()),
-        Value::BigNumber(digits) => Reply::Bulk(digits.into()),
+        // Bytes, or a number of another crate if somebody switches `num-bigint` on: both can be written as an argument.
+        Value::BigNumber(digits) => Reply::Bulk(digits.to_redis_args().concat().into()),
         Value::Boolean(value) => Reply::Bool(value),
         Value::Double(value) => Reply::Double(value),
         Value::Array(items) | Value::Set(items) | Value::Push { data: items, .. } => {

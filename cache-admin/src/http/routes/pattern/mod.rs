@@ -11,7 +11,7 @@ use axum::response::Response;
 
 use self::body::PatternRequest;
 use self::query::Removal;
-use crate::http::document::refusals;
+use crate::http::document::{answer, refusals};
 use crate::http::edge::Caller;
 use crate::http::extract::{AcceptsJson, Body, NoQuery, Query, RetryKey};
 use crate::http::problem::Problem;
@@ -48,7 +48,7 @@ pub(super) async fn start(
     _: Query<NoQuery>,
     key: RetryKey,
     Body(request): Body<PatternRequest>,
-) -> Result<Response, Problem> {
+) -> answer!(Result<Response, Problem>) {
     let asked = request.asked()?;
     asked.start(&service, &caller, key).await
 }
@@ -77,7 +77,7 @@ pub(super) async fn remove(
     _: AcceptsJson,
     Query(removal): Query<Removal>,
     key: RetryKey,
-) -> Result<Response, Problem> {
+) -> answer!(Result<Response, Problem>) {
     let asked = removal.asked()?;
     asked.start(&service, &caller, key).await
 }
