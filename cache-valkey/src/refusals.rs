@@ -17,7 +17,7 @@ const QUIET: Duration = Duration::from_secs(60);
 /// The commands that are refused at present.
 #[derive(Debug, Default)]
 pub(crate) struct Refusals {
-    by_command: Mutex<BTreeMap<&'static str, Refusal>>,
+    by_command: Mutex<BTreeMap<String, Refusal>>,
     /// Whether there is any, to be read without a lock.
     is_any: AtomicBool,
 }
@@ -31,7 +31,7 @@ struct Refusal {
 
 impl Refusals {
     /// Notes the outcome of a call of `command`.
-    pub(crate) fn note<T>(&self, command: &'static str, outcome: &Result<T, CacheError>) {
+    pub(crate) fn note<T>(&self, command: &str, outcome: &Result<T, CacheError>) {
         match outcome {
             Err(error @ CacheError::Denied { .. }) => {
                 if self.is_news(command, error, clock::now()) {
@@ -65,14 +65,14 @@ impl Refusals {
     }
 
     /// Whether a refusal is worth a warning.
-    fn is_news(&self, command: &'static str, error: &CacheError, now: Instant) -> bool {
+    fn is_news(&self, command: &str, error: &CacheError, now: Instant) -> bool {
         let mut known = self.by_command.lock();
         self.is_any.store(true, Ordering::Relaxed);
         let error = Some(error.clone());
         match known.get_mut(command) {
             None => {
                 known.insert(
-                    command,
+                    command.to_owned(),
                     Refusal {
                         error,
                         warned_at: now,
@@ -93,7 +93,7 @@ impl Refusals {
     }
 
     /// Whether `command` was refused until now.
-    fn has_ended(&self, command: &'static str) -> bool {
+    fn has_ended(&self, command: &str) -> bool {
         let mut known = self.by_command.lock();
         let ended = known
             .get_mut(command)

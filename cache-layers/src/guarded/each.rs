@@ -74,7 +74,7 @@ impl Guarded {
         if let Some(error) = first {
             self.counters.add(Count::bypassed);
             if !shed && self.state() == BreakerState::Closed {
-                self.bypassed.note(&error, clock::now());
+                self.bypassed.note(&error, clock::now(), false);
             }
         }
     }

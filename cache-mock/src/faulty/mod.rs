@@ -106,30 +106,44 @@ impl<C> FaultyCache<C> {
         }
     }
 
-    /// Does `call` for the first so many keys, or what is to go wrong with it. `checks` has a place for each key;
+    /// Does `call` for `items`, or what is to go wrong with some of them. `keys` and `checks` have a place for each item;
     /// one that is illegal keeps its own error.
-    async fn each<T: Send, Call>(
+    async fn each<I, T, Call>(
         &self,
         operation: Operation,
+        items: &[I],
+        keys: &[&str],
         checks: Vec<Result<(), CacheError>>,
-        call: impl FnOnce(usize) -> Call + Send,
+        call: impl Fn(Vec<I>) -> Call + Send + Sync,
     ) -> Vec<Result<T, CacheError>>
     where
+        I: Clone + Send + Sync,
+        T: Send,
         Call: Future<Output = Vec<Result<T, CacheError>>> + Send,
     {
-        let all = checks.len();
-        let (mut results, error) = match self.fault(operation, checks.iter().any(Result::is_ok)) {
-            None => return call(all).await,
-            Some(Fault::Partial { done: 0, error }) => (Vec::new(), error),
-            Some(Fault::Partial { done, error }) => (call(done.min(all)).await, error),
-            Some(fault) => match self.suffer(fault, async { Ok(call(all).await) }).await {
-                Ok(results) => return results,
-                Err(error) => (Vec::new(), error),
-            },
+        let does_io = checks.iter().any(Result::is_ok);
+        let Some(Struck { fault, keys: places }) = self.fault(operation, keys, does_io) else {
+            return call(items.to_vec()).await;
         };
-        let failed = checks.into_iter().skip(results.len());
-        results.extend(failed.map(|check| Err(check.err().unwrap_or_else(|| error.clone()))));
-        results
+        let wrong: Vec<bool> = match (&fault, places) {
+            (Fault::Partial { done, .. }, _) => (0..items.len()).map(|place| place >= *done).collect(),
+            (_, Some(places)) => places,
+            (_, None) => vec![true; items.len()],
+        };
+        let (struck, spared) = parted(items, Some(&wrong));
+        let mut spared = call(spared).await.into_iter();
+        let mut struck = match self.suffer(fault, async { Ok(call(struck.clone()).await) }).await {
+            Ok(results) => results.into_iter(),
+            Err(error) => {
+                let checks = checks.into_iter().zip(&wrong).filter(|(_, wrong)| **wrong);
+                let failed = checks.map(|(check, _)| Err(check.err().unwrap_or_else(|| error.clone())));
+                failed.collect::<Vec<_>>().into_iter()
+            }
+        };
+        let in_turn = wrong
+            .iter()
+            .filter_map(|wrong| if *wrong { struck.next() } else { spared.next() });
+        in_turn.collect()
     }
 
     /// What is to go wrong with this call.
@@ -223,11 +237,9 @@ impl<C: CacheClient> CacheClient for FaultyCache<C> {
     }
 
     async fn get_each<'a>(&self, keys: &[&'a str]) -> Vec<Result<Bytes, CacheError>> {
-        let checks: Vec<_> = keys.iter().map(|key| check_key(key)).collect();
-        self.each(Operation::GetEach, checks, |done| {
-            self.inner.get_each(&keys[..done])
-        })
-        .await
+        let checks = keys.iter().map(|key| check_key(key)).collect();
+        let call = |keys: Vec<&'a str>| async move { self.inner.get_each(&keys).await };
+        self.each(Operation::GetEach, keys, keys, checks, call).await
     }
 
     async fn set(&self, key: &str, value: Bytes, ttl: Ttl) -> Result<(), CacheError> {
@@ -255,11 +267,10 @@ impl<C: CacheClient> CacheClient for FaultyCache<C> {
     async fn set_each<'a>(&self, entries: &[(&'a str, Bytes, Ttl)]) -> Vec<Result<(), CacheError>> {
         let check =
             |(key, _, ttl): &(&str, Bytes, Ttl)| check_key(key).and_then(|()| ttl.as_duration().map(drop));
-        let checks: Vec<_> = entries.iter().map(check).collect();
-        self.each(Operation::SetEach, checks, |done| {
-            self.inner.set_each(&entries[..done])
-        })
-        .await
+        let checks = entries.iter().map(check).collect();
+        let keys: Vec<&str> = entries.iter().map(|(key, ..)| *key).collect();
+        let call = |entries: Vec<(&'a str, Bytes, Ttl)>| async move { self.inner.set_each(&entries).await };
+        self.each(Operation::SetEach, entries, &keys, checks, call).await
     }
 
     async fn set_if_absent(&self, key: &str, value: Bytes, ttl: Ttl) -> Result<bool, CacheError> {
@@ -294,13 +305,14 @@ impl<C: CacheClient> CacheClient for FaultyCache<C> {
 
     async fn get_and_delete(&self, key: &str) -> Result<Bytes, CacheError> {
         let call = self.inner.get_and_delete(key);
-        self.call(Operation::GetAndDelete, legal(&[key]), call).await
+        self.call_of(Operation::GetAndDelete, &[key], legal(&[key]), call)
+            .await
     }
 
     async fn get_and_expire(&self, key: &str, ttl: Ttl) -> Result<Bytes, CacheError> {
         let does_io = legal(&[key]) && lives(ttl);
         let call = self.inner.get_and_expire(key, ttl);
-        self.call(Operation::GetAndExpire, does_io, call).await
+        self.call_of(Operation::GetAndExpire, &[key], does_io, call).await
     }
 
     async fn del<'a>(&self, keys: &[&'a str]) -> Result<u64, CacheError> {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use cache_core::CacheError;
 use cache_core::slot::slot_of;
-use futures::future::{join_all, try_join_all};
+use futures::future::try_join_all;
 
 use super::Cluster;
 use super::journey::Setback;

@@ -83,7 +83,7 @@ impl Setback {
     /// What it hints at. A deadline that passed hints at nothing: the node may have been slow.
     pub(super) const fn hint(&self) -> Option<Hint> {
         match self {
-            Self::Moved { .. } | Self::Lost(_) => Some(Hint::News),
+            Self::Moved { .. } | Self::MovedHere | Self::Lost(_) => Some(Hint::News),
             Self::NotReady | Self::Unreachable => Some(Hint::Outage),
             Self::Ask { .. } | Self::TryAgain | Self::Late | Self::Final => None,
         }
@@ -278,7 +278,7 @@ mod tests {
         ] {
             let setback = refusal(code, detail).unwrap();
             assert_eq!(setback, Setback::MovedHere, "{code} {detail}");
-            assert!(setback.hints_at_change());
+            assert_eq!(setback.hint(), Some(Hint::News));
             let step = Journey::new(Effect::WriteOnce, false, 3).next(&setback);
             assert!(matches!(step, Step::Again { .. }));
         }

@@ -187,7 +187,7 @@ impl Cluster {
         let ping = Command::read("PING");
         let pings = primaries.iter().map(|node| async {
             let replies = node.ask(&[&ping], deadline).await;
-            let replies = replies.inspect_err(|error| self.take_note(&Setback::of_failure(error)))?;
+            let replies = replies.inspect_err(|error| self.take_note(&Setback::of_failure(error), node))?;
             let accepted = replies
                 .into_iter()
                 .try_for_each(|reply| accept(reply, ping.name()).map(drop));

@@ -300,7 +300,7 @@ impl Connection {
                 return outcome;
             }
             if clock::now() >= deadline.at() {
-                return calls::Outcome::Late;
+                return calls::Outcome::Late { replies: Vec::new() };
             }
             let turns = self.shared.turns.load(Ordering::Relaxed);
             if woken == Some(turns) {
