@@ -77,8 +77,9 @@ impl Belief {
             return Judgement::Silence;
         }
         if self.known.is_empty() {
-            let clusters = by_cluster(&reports);
+            let mut clusters = by_cluster(&reports);
             if clusters.len() > 1 {
+                place(seeds.unwrap_or_default(), &reports, &mut clusters);
                 return Judgement::Contradiction(clusters);
             }
             return self.believe(reports, Vec::new(), false);
@@ -195,6 +196,21 @@ fn by_cluster(reports: &[Report]) -> Vec<Vec<Address>> {
         }
     }
     clusters.into_iter().map(|(_, asked)| asked).collect()
+}
+
+/// Adds each of `seeds` that has not answered to the cluster of a node that names it.
+fn place(seeds: &[Address], reports: &[Report], clusters: &mut [Vec<Address>]) {
+    for seed in seeds {
+        if reports.iter().any(|report| report.asked == *seed) {
+            continue;
+        }
+        let names = |report: &&Report| report.topology.nodes().any(|node| node.address == *seed);
+        if let Some(witness) = reports.iter().find(names)
+            && let Some(cluster) = clusters.iter_mut().find(|asked| asked.contains(&witness.asked))
+        {
+            cluster.push(seed.clone());
+        }
+    }
 }
 
 #[cfg(test)]
