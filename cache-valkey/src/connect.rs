@@ -75,7 +75,7 @@ pub(crate) async fn connect(
                 feed,
                 wire,
             )?
-            .to_sentinels();
+            .for_sentinels();
             let sentinels = Sentinels::new(sentinels.clone(), master.clone(), asking);
             Router::Single(watched(config, sentinels, &dialer, startup).await?)
         }

@@ -82,14 +82,14 @@ impl Belief {
                 place(seeds.unwrap_or_default(), &reports, &mut clusters);
                 return Judgement::Contradiction(clusters);
             }
-            return self.believe(reports, Vec::new(), false);
+            return self.believe(&reports, Vec::new(), false);
         }
         let (ours, others): (Vec<_>, Vec<_>) = reports
             .into_iter()
             .partition(|report| self.is_ours(&report.topology));
         let strangers: Vec<_> = others.iter().map(|report| report.asked.clone()).collect();
         if !ours.is_empty() {
-            return self.believe(ours, strangers, false);
+            return self.believe(&ours, strangers, false);
         }
         let (since, surveys) = self
             .strange
@@ -100,7 +100,7 @@ impl Belief {
             && seeds.is_some_and(|seeds| are_most_of(seeds, &strangers))
             && by_cluster(&others).len() == 1
         {
-            return self.believe(others, Vec::new(), true);
+            return self.believe(&others, Vec::new(), true);
         }
         Judgement::Strangers {
             addresses: strangers,
@@ -121,7 +121,7 @@ impl Belief {
         are_same_cluster(&self.known, &topology.ids()) != Some(false)
     }
 
-    fn believe(&mut self, reports: Vec<Report>, strangers: Vec<Address>, is_another: bool) -> Judgement {
+    fn believe(&mut self, reports: &[Report], strangers: Vec<Address>, is_another: bool) -> Judgement {
         let best = reports
             .iter()
             .max_by_key(|report| {
