@@ -93,7 +93,7 @@ pub(crate) async fn connect(
                 credentials: from_password(username.clone(), password.as_ref(), file),
                 announced,
             };
-            let asking = Dialer::new(config, access, resolve, feed, wire)?.to_sentinels();
+            let asking = Dialer::new(config, access, resolve, feed, wire)?.for_sentinels();
             let sentinels = Sentinels::new(sentinels.clone(), master.clone(), asking);
             Router::Single(watched(config, sentinels, &dialer, startup).await?)
         }

@@ -157,7 +157,7 @@ impl Dialer {
     }
 
     /// The same, to the sentinels of the configuration.
-    pub(crate) fn to_sentinels(mut self) -> Self {
+    pub(crate) fn for_sentinels(mut self) -> Self {
         self.kind = ServerKind::Sentinel;
         self
     }

@@ -132,7 +132,8 @@ impl Expected {
         }
     }
 
-    /// Whether the node is the right one, by its view of its cluster. `view` is `None` if it shows none.
+    /// Whether the node is the right one, by its view of its cluster: all nodes that it knows of, itself included. `view`
+    /// is `None` if it shows none.
     ///
     /// What cannot be known is no contradiction: a user may not be allowed to ask for the node's id, and a proxy may
     /// show a cluster whose nodes it does not know.
@@ -312,7 +313,7 @@ mod tests {
         ] {
             let error = found.instead_of(wanted, &address);
             assert!(error.to_string().contains(advice), "{error}");
-            assert!(error.to_string().starts_with("CACHE_MODE: a:1 is "), "{error}");
+            assert!(error.to_string().contains("CACHE_MODE: a:1 is "), "{error}");
         }
         assert_eq!(ServerKind::of_mode("sentinel"), Some(Sentinel));
         assert_eq!(ServerKind::of_mode("something new"), None);

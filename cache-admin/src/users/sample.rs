@@ -28,7 +28,7 @@ pub(super) fn of(command: &str, key: &str) -> Vec<String> {
         "script|flush" | "flushall" | "flushdb" | "shutdown" | "monitor" | "info" | "dbsize" | "time"
         | "role" | "ping" | "asking" | "readonly" | "randomkey" | "acl|list" | "acl|users" | "acl|save"
         | "acl|whoami" | "acl|cat" | "acl|log" | "client|list" | "config|rewrite" | "cluster|slots"
-        | "cluster|info" | "cluster|nodes" | "cluster|shards" => &[],
+        | "cluster|info" | "cluster|myid" | "cluster|nodes" | "cluster|shards" => &[],
         _ => &[key],
     };
     let words = command.split('|').chain(arguments.iter().copied());

@@ -238,7 +238,7 @@ impl Assembly<'_> {
         if mode == Mode::Single && primary_only && addresses.len() > 1 {
             self.settings.caution(
                 &var::ADDRS,
-                "only the first address is used: for a cluster set CACHE_MODE=cluster, for replicas that answer reads set CACHE_READ_FROM",
+                "only the address that leads to the primary is used: for a cluster set CACHE_MODE=cluster, for replicas that answer reads set CACHE_READ_FROM",
             );
         }
     }

@@ -18,7 +18,7 @@ use crate::aging::{Pace, retirement};
 use crate::command::Command;
 use crate::deadline::Deadline;
 use crate::dial::{Dialer, Mode};
-use crate::identity::Expected;
+use crate::identity::{Expected, WrongServer};
 use crate::reply::Reply;
 use crate::wire::{Connection, Events};
 
@@ -27,6 +27,9 @@ const PER_NODE: usize = 4;
 
 /// For how long a connection that was used a moment ago is lent again unasked.
 const FRESH: Duration = Duration::from_secs(1);
+
+/// How long after another server answered at the address of a node it is tried again.
+const WRONG_SERVER: Duration = Duration::from_secs(1);
 
 /// A connection on loan.
 pub(super) type Loan = managed::Object<Manager>;
@@ -106,6 +109,7 @@ impl Pools {
             address: address.clone(),
             expected: expected.clone(),
             pace: Mutex::default(),
+            refused: Mutex::default(),
         };
         let pool = Pool::builder(manager)
             .max_size(PER_NODE)
@@ -137,6 +141,8 @@ pub(super) struct Manager {
     expected: Expected,
     /// How often connections are replaced because of their age.
     pace: Mutex<Pace>,
+    /// That another server answered, and when.
+    refused: Mutex<Option<(Instant, CacheError)>>,
 }
 
 /// A connection, and whether it has ended.
@@ -183,6 +189,20 @@ impl Manager {
         }
     }
 
+    /// That another server answered a moment ago: it would again.
+    fn refusal(&self) -> Option<CacheError> {
+        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let (at, error) = refused.as_ref()?;
+        (clock::now() < *at + WRONG_SERVER).then(|| error.clone())
+    }
+
+    fn note_refusal(&self, error: &CacheError) {
+        if WrongServer::is_cause_of(error) {
+            let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+            *refused = Some((clock::now(), error.clone()));
+        }
+    }
+
     fn pace(&self) -> MutexGuard<'_, Pace> {
         self.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -193,13 +213,18 @@ impl managed::Manager for Manager {
     type Error = CacheError;
 
     async fn create(&self) -> Result<Pooled, CacheError> {
+        if let Some(error) = self.refusal() {
+            return Err(error);
+        }
         let ended = Arc::new(Ended::default());
         let events = Arc::clone(&ended);
         // Boxed: a dial carries a TLS handshake, and would make every future around it as large.
         let dialing = self
             .dialer
             .dial(&self.address, Mode::Aside, &self.expected, events);
-        let dialed = Box::pin(dialing).await?;
+        let dialed = Box::pin(dialing)
+            .await
+            .inspect_err(|error| self.note_refusal(error))?;
         let limits = [
             self.dialer.limits().max_age,
             dialed.valid_for.map(|time| time.mul_f64(0.8)),

@@ -77,18 +77,19 @@ impl Belief {
             return Judgement::Silence;
         }
         if self.known.is_empty() {
-            let clusters = by_cluster(&reports);
+            let mut clusters = by_cluster(&reports);
             if clusters.len() > 1 {
+                place(seeds.unwrap_or_default(), &reports, &mut clusters);
                 return Judgement::Contradiction(clusters);
             }
-            return self.believe(reports, Vec::new(), false);
+            return self.believe(&reports, Vec::new(), false);
         }
         let (ours, others): (Vec<_>, Vec<_>) = reports
             .into_iter()
             .partition(|report| self.is_ours(&report.topology));
         let strangers: Vec<_> = others.iter().map(|report| report.asked.clone()).collect();
         if !ours.is_empty() {
-            return self.believe(ours, strangers, false);
+            return self.believe(&ours, strangers, false);
         }
         let (since, surveys) = self
             .strange
@@ -99,7 +100,7 @@ impl Belief {
             && seeds.is_some_and(|seeds| are_most_of(seeds, &strangers))
             && by_cluster(&others).len() == 1
         {
-            return self.believe(others, Vec::new(), true);
+            return self.believe(&others, Vec::new(), true);
         }
         Judgement::Strangers {
             addresses: strangers,
@@ -120,7 +121,7 @@ impl Belief {
         are_same_cluster(&self.known, &topology.ids()) != Some(false)
     }
 
-    fn believe(&mut self, reports: Vec<Report>, strangers: Vec<Address>, is_another: bool) -> Judgement {
+    fn believe(&mut self, reports: &[Report], strangers: Vec<Address>, is_another: bool) -> Judgement {
         let best = reports
             .iter()
             .max_by_key(|report| {
@@ -195,6 +196,21 @@ fn by_cluster(reports: &[Report]) -> Vec<Vec<Address>> {
         }
     }
     clusters.into_iter().map(|(_, asked)| asked).collect()
+}
+
+/// Adds each of `seeds` that has not answered to the cluster of a node that names it.
+fn place(seeds: &[Address], reports: &[Report], clusters: &mut [Vec<Address>]) {
+    for seed in seeds {
+        if reports.iter().any(|report| report.asked == *seed) {
+            continue;
+        }
+        let names = |report: &&Report| report.topology.nodes().any(|node| node.address == *seed);
+        if let Some(witness) = reports.iter().find(names)
+            && let Some(cluster) = clusters.iter_mut().find(|asked| asked.contains(&witness.asked))
+        {
+            cluster.push(seed.clone());
+        }
+    }
 }
 
 #[cfg(test)]

@@ -29,14 +29,22 @@ impl Dialer {
         let my_id = Command::read("CLUSTER").arg("MYID");
         let own = dialed.connection.send(&my_id, deadline).await?;
         let own = own.as_text().and_then(NodeId::new);
-        if !expected.is_met_by(own.as_ref(), &self.known_nodes()) {
-            let slots = Command::read("CLUSTER").arg("SLOTS");
-            let view = ids_in(&dialed.connection.send(&slots, deadline).await?);
-            expected
-                .check_view(own.as_ref(), view.as_ref(), &self.known_nodes())
-                .map_err(|wrong| wrong.at(address))?;
+        if expected.is_met_by(own.as_ref(), &self.known_nodes()) {
+            dialed.greeting.id = own;
+            return Ok(dialed);
         }
-        dialed.greeting.id = own;
+        // A node without slots is not among the owners of slots; the list of all nodes has it, if the user may ask for it.
+        let questions = ["SLOTS", "NODES"].map(|what| Command::read("CLUSTER").arg(what));
+        let replies = dialed
+            .connection
+            .send_batch(&questions.each_ref(), deadline)
+            .await?;
+        let view = view_in(&replies);
+        expected
+            .check_view(own.as_ref(), view.as_ref(), &self.known_nodes())
+            .map_err(|wrong| wrong.at(address))?;
+        // The id of a proxy's making says nothing.
+        dialed.greeting.id = own.filter(|_| *expected == Expected::Member);
         Ok(dialed)
     }
 
@@ -65,8 +73,17 @@ impl Dialer {
     }
 }
 
+/// The ids of all nodes in the replies to `CLUSTER SLOTS` and `CLUSTER NODES`; `None` if the first is none.
+fn view_in(replies: &[Reply]) -> Option<Ids> {
+    let mut view = ids_in(replies.first()?)?;
+    let nodes = replies.get(1).and_then(Reply::as_text).unwrap_or_default();
+    let ids = nodes.lines().filter_map(|line| line.split(' ').next());
+    view.extend(ids.filter_map(NodeId::new));
+    Some(view)
+}
+
 /// The ids of the nodes in a reply to `CLUSTER SLOTS`; `None` if it is none.
-pub(crate) fn ids_in(slots: &Reply) -> Option<Ids> {
+fn ids_in(slots: &Reply) -> Option<Ids> {
     let Reply::Array(entries) = slots else {
         return None;
     };
@@ -99,6 +116,17 @@ mod tests {
         let found: Vec<String> = found.unwrap().iter().map(ToString::to_string).collect();
         assert_eq!(found, ["p", "r"]);
         assert_eq!(ids_in(&Reply::Nil), None);
+    }
+
+    #[test]
+    fn a_node_without_slots_is_part_of_the_view() {
+        let nodes =
+            "aa 10.0.0.1:1@2 master - 0 0 1 connected 0-9\nbb 10.0.0.2:1@2 myself,master - 0 0 2 connected\n";
+        let slots = Reply::Array(Vec::new());
+        let view = view_in(&[slots.clone(), Reply::Bulk(nodes.into())]).unwrap();
+        assert_eq!(view.len(), 2);
+        assert!(view_in(&[slots, Reply::Nil]).unwrap().is_empty());
+        assert_eq!(view_in(&[Reply::Nil, Reply::Bulk(nodes.into())]), None);
     }
 
     proptest::proptest! {

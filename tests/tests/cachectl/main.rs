@@ -1,5 +1,6 @@
 //! `cachectl` against real servers: what an operator sees on a cluster that is well and on one that is not.
 
+mod identity;
 mod looking;
 mod moving;
 mod piped;

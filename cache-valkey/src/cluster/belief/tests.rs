@@ -134,6 +134,16 @@ fn configured_addresses_of_two_clusters_are_a_contradiction() {
         Judgement::Contradiction(vec![at(&["b0"]), at(&["a0", "a1"])])
     );
     assert!(!belief.is_settled());
+    // One that did not answer is a node that another one names.
+    let judged = belief.judge(
+        vec![b("b0"), a("a0")],
+        Some(&at(&["a1", "b0", "a0", "x"])),
+        clock::now(),
+    );
+    assert_eq!(
+        judged,
+        Judgement::Contradiction(vec![at(&["b0"]), at(&["a0", "a1"])])
+    );
     // Servers that name no ids may be of any cluster.
     let mut nameless = a("x");
     for shard in &mut nameless.topology.shards {
