@@ -266,3 +266,6 @@ impl Cluster {
         Ok(replies)
     }
 }
+
+#[cfg(test)]
+mod tests;
