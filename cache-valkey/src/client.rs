@@ -58,8 +58,34 @@ const KEYS_PER_COMMAND: usize = 256;
 /// # Retries
 ///
 /// Up to [`max_retries`](ValkeyConfig::max_retries) times, with jittered back-off, after a connection was
-/// lost or a server said that it is not ready. `incr`, `incr_by` and conditional writes are not repeated
-/// while it is unknown whether they were carried out.
+/// lost or a server said that it is not ready, and once more, at once, if the connection of the call turned out dead.
+/// `incr`, `incr_by` and conditional writes are not repeated while it is unknown whether they were carried out. What is lost
+/// of a batch is repeated as a batch; later writes of a key stay later.
+///
+/// # Runtimes
+///
+/// A client belongs to no runtime: connect on one, call on others. Connections are served by tasks of the runtime on which
+/// they were opened. If that runtime ends, they are lost, the next call opens new ones where it runs, and what the client
+/// does in the background (reconnecting, following failovers, renewing credentials) goes on there. The first such call
+/// waits for a look at the topology if the node that it knows is gone.
+///
+/// The same holds for a runtime that does not run for more than a second: one that runs only during calls, as in a
+/// process that is frozen between requests, or one that is kept while calls are made on others. The next call has the
+/// connections asked (`PING`) before it uses them, one round trip, and dead ones replaced; it waits for that at most a
+/// second, counted from the call. A call that is under way on another runtime when the one of its connection stops is
+/// repeated after about 1.3 s, or ends by its deadline.
+///
+/// # Load on servers
+///
+/// - The topology of a cluster is asked for every 30 to 60 s, and when a call meets a sign of change. However many calls
+///   fail, that is at most eight times in a row and then once per 1.25 s; while a primary stays dead, after 0.2 s and then
+///   half as often each time, down to once per 10 to 20 s. In between, one node at a time is asked for the cluster's epoch, at
+///   most five times per second at first and once per second later, so that a failover is followed as it happens. A
+///   deadline that passes is no sign of change. Sentinels are asked likewise.
+/// - Connections that more load has opened are closed after a minute without calls
+///   ([`Builder::idle_timeout`]), down to one per node.
+/// - A replica that answers `LOADING`, `MASTERDOWN`, `BUSY` or `CLUSTERDOWN` is left out of reads for two seconds, and for as
+///   long as it answers a `PING` so. With [`ReadFrom::Replica`](cache_core::config::ReadFrom::Replica) it is asked if there is no other.
 ///
 /// # Identity
 ///

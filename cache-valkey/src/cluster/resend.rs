@@ -278,3 +278,6 @@ impl Cluster {
         ended
     }
 }
+
+#[cfg(test)]
+mod tests;

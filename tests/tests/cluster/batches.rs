@@ -40,7 +40,7 @@ async fn a_batch_that_is_lost_on_its_way_is_repeated_as_a_batch() -> Result<()> 
     let usual = stat(node, "total_reads_processed").await? - reads;
 
     // Node 0 takes the batch, answers nothing, and hangs up.
-    steering.call(&["CLIENT", "PAUSE", "60000", "ALL"]).await?;
+    steering.call(&["CLIENT", "PAUSE", "60000", "WRITE"]).await?;
     let reads = stat_over(&mut steering, "total_reads_processed").await?;
     let (batch, keys_of_batch) = (Arc::clone(&client), keys.clone());
     let call = tokio::spawn(async move {
@@ -52,7 +52,7 @@ async fn a_batch_that_is_lost_on_its_way_is_repeated_as_a_batch() -> Result<()> 
     });
     until(LIMIT, "the batch to arrive", || async {
         let mut other = cluster.node(0).connect().await?;
-        Ok((stat_over(&mut other, "total_reads_processed").await? >= reads + usual / 2).then_some(()))
+        Ok((stat_over(&mut other, "total_reads_processed").await? > reads + 2).then_some(()))
     })
     .await?;
     steering

@@ -45,7 +45,18 @@ fn a_failover_behind_sentinels_is_followed_when_the_runtime_that_connected_is_go
         let new = if round == 0 {
             steering.block_on(set.kill_primary())?
         } else {
-            steering.block_on(set.failover())?
+            steering.block_on(async {
+                let old = set.primary().await?;
+                let new = set.failover().await?;
+                // The old one takes writes until it is told.
+                until(LIMIT, "the old primary to follow", || async {
+                    let role = set.servers()[old].call(&["ROLE"]).await?;
+                    let role = role.items().first().map(tests::Reply::text);
+                    Ok((role.as_deref() == Some("slave")).then_some(()))
+                })
+                .await?;
+                anyhow::Ok(new)
+            })?
         };
         let value = format!("round {round}");
         // One runtime per round; the first call in it finds the new primary.
