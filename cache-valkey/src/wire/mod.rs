@@ -41,6 +41,9 @@ pub(crate) trait Events: Send + Sync + 'static {
 pub(crate) struct Handshake<'a> {
     pub(crate) username: Option<&'a str>,
     pub(crate) password: Option<&'a str>,
+    /// The name of the connection. It goes with `HELLO`, which takes no permission of its own; the wire over the `redis`
+    /// crate leaves it out.
+    pub(crate) client_name: Option<&'a str>,
     pub(crate) protocol: Protocol,
 }
 
