@@ -77,7 +77,8 @@ pub trait CacheClient: Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// One failing key fails the call; an invalid key fails it before anything is sent.
+    /// One failing key fails the call; an invalid key fails it before anything is sent. A key that holds something other
+    /// than bytes fails as in [`get`](CacheClient::get), and is no miss.
     async fn get_many<'a>(&self, keys: &[&'a str]) -> Result<Vec<Option<Bytes>>, CacheError>;
 
     /// Reads many keys, in any slots, each with a result of its own: one round trip per node, all nodes at

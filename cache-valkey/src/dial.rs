@@ -360,6 +360,7 @@ impl Dialer {
             let handshake = Handshake {
                 username: credentials.and_then(|known| known.username.as_deref()),
                 password: credentials.map(|known| known.password.expose().as_str()),
+                client_name: self.client_name.as_deref(),
                 protocol,
             };
             let deadline = Deadline::until(until);
@@ -420,11 +421,6 @@ impl Dialer {
         let hello = Command::read("HELLO").int(3);
         let select = Command::read("SELECT").int(db);
         let readonly = Command::read("READONLY");
-        let name = self
-            .client_name
-            .as_deref()
-            .filter(|_| matches!(greeted, Greeted::Resp3(_)));
-        let name = name.map(|name| Command::read("CLIENT").arg("SETNAME").arg(name));
         let (greeting, has_pushes) = match &greeted {
             Greeted::Resp3(reply) => (Greeting::read(reply), true),
             Greeted::Resp2 => (Greeting::default(), false),
@@ -445,7 +441,6 @@ impl Dialer {
         if mode == Mode::Replica {
             setup.push(&readonly);
         }
-        setup.extend(&name);
         let mut replies = connection.send_batch(&setup, deadline).await?.into_iter();
         let agreed = replies.by_ref().take(settled_from).take(requests.len()).collect();
         let tracking = match (mode, has_pushes) {
@@ -483,8 +478,6 @@ impl Dialer {
                 };
                 Err(CacheError::Config(ConfigError::one("CACHE_DB", why)))
             }
-            // A connection without its name is as good.
-            ("CLIENT", Reply::Error(_)) => Ok(()),
             // A server that is no cluster knows no READONLY, and its replicas serve reads without it.
             ("READONLY", Reply::Error(error)) if error.code == "ERR" => Ok(()),
             (name, reply) => accept(reply, name).map(drop),

@@ -48,6 +48,7 @@ pub async fn drive(bytes: &[u8], piece: usize, calls: u8) {
     let handshake = Handshake {
         username: None,
         password: None,
+        client_name: None,
         protocol: Protocol::Resp3,
     };
     let opened = crate::wire::Connection::open(

@@ -150,9 +150,21 @@ impl Router {
         }
     }
 
-    /// Whether one command may name keys of any slots.
-    pub(crate) const fn takes_keys_together(&self) -> bool {
-        matches!(self, Self::Single(_))
+    /// Whether one command may name many keys, of any slots.
+    ///
+    /// A server that said nothing of itself may be a proxy that shards keys: twemproxy sends `EXISTS` with many keys to the
+    /// server of the first one, and hands its wrong count on.
+    pub(crate) fn takes_keys_together(&self) -> bool {
+        match self {
+            Self::Single(single) => single
+                .primary()
+                .is_ok_and(|node| !node.greeting().server.is_empty()),
+            Self::Cluster(_) => false,
+        }
+    }
+
+    pub(crate) const fn is_cluster(&self) -> bool {
+        matches!(self, Self::Cluster(_))
     }
 
     /// One round trip to every primary in use.

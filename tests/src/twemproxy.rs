@@ -71,6 +71,8 @@ impl Twemproxy {
         std::fs::write(&file, text)?;
         let mut command = program.command()?;
         command.extend(["-c".into(), file.into()]);
+        // Else it wants to write to a folder of the system's.
+        command.extend(["-o".into(), folder.join("messages").into()]);
         command.extend(["-s".into(), stats.to_string().into()]);
         command.extend(["-a".into(), host.to_string().into()]);
         let process = Process::start(&command, &folder)?;

@@ -67,8 +67,7 @@ const IN_CLUSTER: &[&str] = &[
 const ALONE: &[&str] = &["role", "readonly"];
 /// How a client asks to be told of changes.
 const TRACKING: &[&str] = &["client|tracking", "client|caching"];
-/// `mget` is sent to single servers only; whoever may `get` learns nothing by it, and the doctor asks for it.
-const READING: &[&str] = &["get", "mget", "exists", "pttl"];
+const READING: &[&str] = &["get", "exists", "pttl"];
 const WRITING: &[&str] = &["set", "unlink", "incr", "incrby", "pexpire", "persist", "delifeq"];
 /// `compare_and_set`, `incr_by` with a life and the like; what a script calls needs its own permission.
 const SCRIPTS: &[&str] = &["evalsha", "eval"];

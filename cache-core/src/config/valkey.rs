@@ -171,7 +171,7 @@ impl ValkeyConfig {
     }
 
     /// The name of the connections in the servers' `CLIENT LIST`: at most 128 printable ASCII characters without spaces.
-    /// Default: none. Servers that know no `HELLO` are not told it, and one that refuses it is used without.
+    /// Default: none. Servers that know no `HELLO` are not told it.
     #[must_use]
     pub fn with_client_name(mut self, name: impl Into<String>) -> Self {
         self.client_name = Some(name.into());

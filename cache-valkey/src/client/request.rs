@@ -197,7 +197,7 @@ impl<'a> Request<'a> {
         for key in self.keys.iter().chain(&self.routed_by) {
             check_bytes(key)?;
         }
-        if !self.client.router.takes_keys_together() {
+        if self.client.router.is_cluster() {
             one_slot(&self.keys)?;
         }
         self.client.open()?;

@@ -50,6 +50,9 @@ impl Events for Unheard {
 pub(crate) struct Handshake<'a> {
     pub(crate) username: Option<&'a str>,
     pub(crate) password: Option<&'a str>,
+    /// The name of the connection. It goes with `HELLO`, which takes no permission of its own; the wire over the `redis`
+    /// crate leaves it out.
+    pub(crate) client_name: Option<&'a str>,
     pub(crate) protocol: Protocol,
 }
 

@@ -72,6 +72,7 @@ async fn open(wire: Wire, room: usize) -> Wired {
         let handshake = Handshake {
             username: None,
             password: None,
+            client_name: None,
             protocol: Protocol::Resp3,
         };
         Connection::open(wire, Stream::Memory(near), &handshake, events, soon()).await
@@ -357,6 +358,7 @@ async fn a_server_that_knows_no_hello_is_spoken_to_in_the_older_protocol() {
         let handshake = Handshake {
             username: None,
             password: Some("hunter2"),
+            client_name: None,
             protocol: Protocol::Resp3,
         };
         Connection::open(Wire::Own, Stream::Memory(near), &handshake, events, soon()).await
@@ -384,6 +386,7 @@ async fn what_a_server_says_before_it_hangs_up_is_kept() {
     let handshake = Handshake {
         username: None,
         password: None,
+        client_name: None,
         protocol: Protocol::Resp3,
     };
     let opened = Connection::open(Wire::Own, Stream::Memory(near), &handshake, events, soon()).await;

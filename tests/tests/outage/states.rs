@@ -56,7 +56,7 @@ async fn every_line_of_the_table_of_refusals_is_true() -> Result<()> {
     let table = table()?;
     ensure!(table.len() >= 16, "the page has lost its table");
     for line in table {
-        let said = format!("{}, said a test", line.said);
+        let said = format!("{} said a test", line.said);
         let fake = FakeServer::start(move |_| Answer::refusal(&said)).await?;
 
         let failing = stack(&fake.address(), OnError::Fail).await?;

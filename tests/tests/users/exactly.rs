@@ -14,7 +14,7 @@ use tests::{Server, ServerOptions, Version};
 
 use crate::{DECLARED, Declared, cluster_config, cluster_of, logged_in, single_config};
 
-/// Scenarios that take long and send nothing that the others do not.
+/// Scenarios that take long, or need a helper, and send nothing that the others do not.
 const LEFT_OUT: &[&str] = &[
     "the_largest_value_is_taken",
     "a_value_over_the_limit_is_refused_and_nothing_stored",
@@ -30,6 +30,8 @@ const LEFT_OUT: &[&str] = &[
     "one_of_many_tasks_deletes_what_is_equal",
     "calls_in_flight_end_when_the_client_closes",
     "ping_fails_while_a_primary_is_gone",
+    "a_key_of_another_type_is_rejected_by_every_read",
+    "a_key_of_another_type_is_replaced_and_deleted",
 ];
 
 /// Sent where credentials run out, slots move, or replicas answer reads: not by the suite.
@@ -88,8 +90,6 @@ async fn the_suite_takes_exactly_the_role(
         .filter(|granted| is_9 || granted.since.is_none_or(|since| since <= (8, 0)))
         .map(|granted| granted.command.clone())
         .filter(|command| !used.contains(command) && !ELSEWHERE.contains(&command.as_str()))
-        // Of a cluster many keys are asked one by one.
-        .filter(|command| servers.len() == 1 || command != "mget")
         .collect();
     ensure!(
         idle.is_empty(),

@@ -327,6 +327,9 @@ impl Connection {
             if let Some(password) = handshake.password {
                 hello = hello.arg("AUTH").arg(user).arg(password);
             }
+            if let Some(name) = handshake.client_name {
+                hello = hello.arg("SETNAME").arg(name);
+            }
             let name = Command::read("CLIENT")
                 .arg("SETINFO")
                 .arg("LIB-NAME")
