@@ -400,7 +400,7 @@ impl Dialer {
             Some(_) => "the server ended the connection during the handshake",
             None => {
                 "the server ended the connection during the handshake; if this is a TLS port, set \
-                 CACHE_TLS_ENABLED=true"
+                 CACHE_TLS_ENABLED=true (rediss:// in a URL)"
             }
         }
     }

@@ -152,10 +152,11 @@ impl Settings {
                 return;
             }
         };
+        let parts_have_tls = parts.tls;
         let mode = parts.master.is_some().then(|| "sentinel".to_owned());
         let parts = [
             (&var::ADDRS, Some(parts.addresses), "addresses"),
-            (&var::TLS_ENABLED, Some(parts.tls.to_string()), "its scheme"),
+            (&var::TLS_ENABLED, Some(parts.tls.to_string()), "a scheme"),
             (&var::MODE, mode, "sentinels"),
             (&var::SENTINEL_MASTER, parts.master, "sentinels"),
             (&var::USERNAME, parts.username, "a user name"),
@@ -170,15 +171,22 @@ impl Settings {
             if is_written && (alias || above.contains(&variable.name)) {
                 continue;
             }
-            if self
-                .text(variable)
-                .is_some_and(|known| known.eq_ignore_ascii_case(&text))
-            {
+            let is_tls = variable.name == var::TLS_ENABLED.name;
+            let is_same = |known: &str| known == text || is_tls && form::switch(known) == form::switch(&text);
+            if self.text(variable).is_some_and(is_same) {
                 continue;
             }
             if is_written {
-                let message = format!("must not be set together with {url}, which has {what}");
-                self.refuse(variable, &[], message);
+                self.refuse(
+                    variable,
+                    &[],
+                    if is_tls {
+                        let tls = if parts_have_tls { "for TLS" } else { "for no TLS" };
+                        format!("contradicts {url}, whose scheme asks {tls}: change one of the two (rediss:// asks for TLS)")
+                    } else {
+                        format!("must not be set together with {url}, which has {what}")
+                    },
+                );
                 continue;
             }
             let given = Given {
