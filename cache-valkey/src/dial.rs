@@ -24,7 +24,7 @@ use tokio::net::TcpStream;
 pub(crate) use greeting::Greeting;
 pub(crate) use login::Login;
 pub(crate) use place::Announced;
-use place::Places;
+use place::{Place, Places};
 
 use crate::command::Command;
 use crate::deadline::Deadline;
@@ -195,40 +195,6 @@ impl Dialer {
             unreachable(address, Unavailability::Resolve, "the name has no address", None)
         });
         Err(self.told_of(address, &reachable, last))
-    }
-
-    async fn look_up(&self, address: &Address, reachable: &Address) -> Result<Vec<SocketAddr>, CacheError> {
-        let found = self.resolve.resolve(&reachable.host, reachable.port).await;
-        found.map_err(|error| {
-            let detail = self.places.unresolved(address, reachable);
-            unreachable(address, Unavailability::Resolve, &detail, Some(error))
-        })
-    }
-
-    /// `error` with where `address` comes from, if it is not a configured one.
-    fn told_of(&self, address: &Address, reachable: &Address, error: CacheError) -> CacheError {
-        let origin = self.places.unreached(address, reachable);
-        match error {
-            CacheError::Unavailable {
-                reason,
-                detail,
-                outcome,
-                source,
-            } if !origin.is_empty() && reason != Unavailability::NotReady => CacheError::Unavailable {
-                reason,
-                detail: format!("{detail}{origin}").into(),
-                outcome,
-                source,
-            },
-            other => other,
-        }
-    }
-
-    async fn reread_certificates(&self) -> bool {
-        match &self.tls {
-            Some(tls) => tls.reread().await,
-            None => false,
-        }
     }
 
     /// Connects to one of the addresses of `address`, with newer credentials if it refuses the first ones.
@@ -454,13 +420,6 @@ impl Dialer {
             }
         }
     }
-}
-
-/// An address, as it is named, and the host that it leads to.
-#[derive(Clone, Copy)]
-struct Place<'a> {
-    address: &'a Address,
-    host: &'a str,
 }
 
 fn is_of_tls(dialed: &Result<Dialed, CacheError>) -> bool {

@@ -1,7 +1,7 @@
 //! `cachectl config check`.
 
 use cache_core::config::{Backend, Loaded, Origin, Startup};
-use cache_core::{CacheConfig, ConfigError, clock};
+use cache_core::{CacheClient as _, CacheConfig, CacheError, ConfigError, clock};
 use serde_json::{Map, Value, json};
 
 use super::Ended;
@@ -25,7 +25,7 @@ pub(super) async fn check(connect: bool, require_server: bool, output: &mut Outp
         .into());
     }
     let connected = if connect && !is_embedded {
-        Some(try_it(&loaded.config).await)
+        Some(try_it(&loaded.config, output).await)
     } else {
         None
     };
@@ -68,13 +68,18 @@ fn answered(backend: &Backend) -> &'static str {
     }
 }
 
-async fn try_it(config: &CacheConfig) -> Result<std::time::Duration, Failure> {
+async fn try_it(config: &CacheConfig, output: &mut Output) -> Result<std::time::Duration, Failure> {
     let mut config = config.clone();
     config.startup = Startup::Fail;
     let started = clock::now();
-    let cache = Box::pin(cache_stack::connect(&config)).await?;
+    let stack = Box::pin(cache_stack::assemble(&config)).await?;
+    let cache = stack.client;
     cache.ping().await?;
     let elapsed = clock::now() - started;
+    // An operator may have no keys; a service that may not read has no cache.
+    if let Err(error @ CacheError::Denied { .. }) = cache.get("permission-check").await {
+        output.warning(&format!("this user is not one of a service: {error}"));
+    }
     let _ = cache.close().await;
     Ok(elapsed)
 }
