@@ -163,7 +163,12 @@ fn every_setting_of_a_server_arrives() {
     assert_eq!(valkey.read_from, ReadFrom::PreferReplica);
     assert_eq!(valkey.max_connection_age, Some(Duration::from_secs(1800)));
     assert_eq!(valkey.client_name.as_deref(), Some("billing-7"));
-    assert_eq!(loaded.warnings, []);
+    let warnings: Vec<_> = loaded
+        .warnings
+        .iter()
+        .map(|warning| warning.variable.as_str())
+        .collect();
+    assert_eq!(warnings, ["CACHE_PASSWORD"], "of its spaces");
 }
 
 #[test]
@@ -452,6 +457,7 @@ fn a_configuration_says_what_it_does_and_hides_what_is_secret() {
     let words = "\
 backend: Valkey(cluster, 2 seeds, TLS)
 servers: the cluster that a:1, b:2 knows
+database: 0
 user: app with a password
 tls: 1.2 or newer, host names verified, the system's roots, no client certificate
 connections: at most 10 per node
@@ -465,4 +471,16 @@ deadline of a call: 750ms
 near tier: none
 encryption: none";
     assert_eq!(loaded.config.to_string(), words);
+}
+
+#[test]
+fn another_login_does_not_keep_the_password_file_of_the_first() {
+    let config = ValkeyConfig::new(Topology::single(Address::new("cache", 6379)));
+    let config = config.with_password_file(Some("operator".into()), "/run/secrets/operator");
+    assert!(config.validate().is_ok(), "the password is in the file");
+    let other = config.with_authentication(Authentication::Password {
+        username: Some("app".into()),
+        password: Secret::from("pw"),
+    });
+    assert_eq!(other.password_file, None);
 }

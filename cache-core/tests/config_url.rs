@@ -138,7 +138,7 @@ fn contradictions_are_problems() {
     let url = ("CACHE_URL", "redis://app:s3cr3t@cache/3");
     for (other, expected) in [
         (
-            ("CACHE_ADDRS", "cache:6379"),
+            ("CACHE_ADDRS", "other:6379"),
             "CACHE_ADDRS: must not be set together with CACHE_URL, which has addresses",
         ),
         (
@@ -147,7 +147,7 @@ fn contradictions_are_problems() {
         ),
         (
             ("CACHE_TLS_ENABLED", "true"),
-            "CACHE_TLS_ENABLED: must not be set together with CACHE_URL, which has its scheme",
+            "CACHE_TLS_ENABLED: contradicts CACHE_URL, whose scheme asks for no TLS: change one of the two",
         ),
         (
             ("CACHE_DB", "4"),
@@ -214,6 +214,8 @@ fn what_a_url_leaves_open_is_set_by_its_own_name() {
     ]);
     assert_eq!(loaded.config, parts.config);
     let older = load(&[("REDIS_URL", "redis://cache"), ("REDIS_PASSWORD", "pw")]);
+    let again = load(&[("CACHE_URL", "rediss://cache"), ("CACHE_TLS_ENABLED", "yes")]);
+    assert_eq!(again.config, load(&[("CACHE_URL", "rediss://cache")]).config);
     assert_eq!(
         older.config,
         load(&[("CACHE_ADDRS", "cache:6379"), ("CACHE_PASSWORD", "pw")]).config

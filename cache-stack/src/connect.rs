@@ -47,7 +47,7 @@ pub async fn from_env() -> Result<Arc<dyn CacheClient>, CacheError> {
 /// (`CACHE_SECRET_ARN`), or IAM tokens. A secret and a keyset are read before anything else; if that fails there is no
 /// client, also with [`Startup::Degrade`](cache_core::config::Startup::Degrade). `op_timeout` is the whole call's
 /// deadline, and lowers the Valkey client's own for reads and writes where it is shorter; the embedded client
-/// never waits and needs none.
+/// never waits and needs none. A user that may not read is no error: the client logs it, and its `ping` fails.
 ///
 /// # Errors
 ///
@@ -61,7 +61,9 @@ pub async fn from_env() -> Result<Arc<dyn CacheClient>, CacheError> {
 ///
 /// Dropping the future drops the connections that were opened.
 pub async fn connect(config: &CacheConfig) -> Result<Arc<dyn CacheClient>, CacheError> {
-    Ok(assemble(config).await?.client)
+    let stack = assemble(config).await?;
+    check_permission(&stack).await;
+    Ok(stack.client)
 }
 
 /// A ready client, as `config` says, that asks `credentials` for every connection it opens.
@@ -80,10 +82,13 @@ pub async fn connect_with(
     config: &CacheConfig,
     credentials: Arc<dyn CredentialsSource>,
 ) -> Result<Arc<dyn CacheClient>, CacheError> {
-    Ok(put_together(config, Some(credentials)).await?.client)
+    let stack = put_together(config, Some(credentials)).await?;
+    check_permission(&stack).await;
+    Ok(stack.client)
 }
 
-/// As [`connect`], and hands out the backend besides: for administration in the same process.
+/// As [`connect`], and hands out the backend besides: for administration in the same process. Whether the user may read
+/// is not looked at.
 ///
 /// # Errors
 ///
@@ -201,9 +206,7 @@ async fn build(
             if let Some(credentials) = credentials {
                 client = client.credentials(credentials);
             }
-            let client = Arc::new(client.connect().await?);
-            check_permission(&client, &config).await;
-            Foundation::Valkey(client)
+            Foundation::Valkey(Arc::new(client.connect().await?))
         }
         Backend::DynamoDb(table) => account.table(table, &config).await?,
         _ => return Err(ConfigError::one("CACHE_TYPE", "must be memory, valkey or dynamodb").into()),
@@ -215,11 +218,14 @@ async fn build(
 
 /// Reads a key that does not exist, so that a user that may not read is found at start, not by the first caller: the
 /// client logs the refusal, and its `ping` fails. If the servers need not be there yet, nothing waits for the answer.
-async fn check_permission(client: &Arc<ValkeyClient>, config: &CacheConfig) {
-    let prefix = config.key_prefix.as_deref().unwrap_or_default();
-    let stored = config.encryption.as_ref().map_or("", encryption::stored_prefix);
-    let key = format!("{stored}{prefix}permission-check");
-    match config.startup {
+///
+/// Not for administration, whose users may have no keys.
+async fn check_permission(stack: &Stack) {
+    let Foundation::Valkey(client) = &stack.foundation else {
+        return;
+    };
+    let key = format!("{}permission-check", stack.key_prefix());
+    match stack.config().startup {
         Startup::Fail => drop(client.get(&key).await),
         Startup::Degrade => {
             let client = Arc::clone(client);

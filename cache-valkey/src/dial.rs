@@ -26,7 +26,7 @@ use tokio::net::TcpStream;
 pub(crate) use greeting::Greeting;
 pub(crate) use login::Login;
 pub(crate) use place::Announced;
-use place::Places;
+use place::{Place, Places};
 
 use crate::command::Command;
 use crate::deadline::Deadline;
@@ -286,40 +286,6 @@ impl Dialer {
             .await
     }
 
-    async fn look_up(&self, address: &Address, reachable: &Address) -> Result<Vec<SocketAddr>, CacheError> {
-        let found = self.resolve.resolve(&reachable.host, reachable.port).await;
-        found.map_err(|error| {
-            let detail = self.places.unresolved(address, reachable);
-            unreachable(address, Unavailability::Resolve, &detail, Some(error))
-        })
-    }
-
-    /// `error` with where `address` comes from, if it is not a configured one.
-    fn told_of(&self, address: &Address, reachable: &Address, error: CacheError) -> CacheError {
-        let origin = self.places.unreached(address, reachable);
-        match error {
-            CacheError::Unavailable {
-                reason,
-                detail,
-                outcome,
-                source,
-            } if !origin.is_empty() && reason != Unavailability::NotReady => CacheError::Unavailable {
-                reason,
-                detail: format!("{detail}{origin}").into(),
-                outcome,
-                source,
-            },
-            other => other,
-        }
-    }
-
-    async fn reread_certificates(&self) -> bool {
-        match &self.tls {
-            Some(tls) => tls.reread().await,
-            None => false,
-        }
-    }
-
     /// Connects to one of the addresses of `address`, with newer credentials if it refuses the first ones.
     async fn log_in(
         &self,
@@ -490,7 +456,7 @@ impl Dialer {
             Some(_) => "the server ended the connection during the handshake",
             None => {
                 "the server ended the connection during the handshake; if this is a TLS port, set \
-                 CACHE_TLS_ENABLED=true"
+                 CACHE_TLS_ENABLED=true (rediss:// in a URL)"
             }
         }
     }
@@ -544,13 +510,6 @@ impl Dialer {
             }
         }
     }
-}
-
-/// An address, as it is named, and the host that it leads to.
-#[derive(Clone, Copy)]
-struct Place<'a> {
-    address: &'a Address,
-    host: &'a str,
 }
 
 fn is_of_tls(dialed: &Result<Dialed, CacheError>) -> bool {

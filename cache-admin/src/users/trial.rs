@@ -53,11 +53,11 @@ pub async fn try_those(
                 });
                 continue;
             };
-            let mut config = config.clone();
-            config.authentication = Authentication::Password {
+            // Not with the operator's own password, which may come from a file.
+            let config = config.clone().with_authentication(Authentication::Password {
                 username: Some(account.name.clone()),
                 password: plain.clone(),
-            };
+            });
             let problem = Box::pin(try_one(account, &config)).await.err();
             trials.push(Trial {
                 user: account.name.clone(),

@@ -72,6 +72,8 @@ impl ValkeyConfig {
     #[must_use]
     pub fn with_authentication(mut self, authentication: Authentication) -> Self {
         self.authentication = authentication;
+        // The file is of the user before.
+        self.password_file = None;
         self
     }
 

@@ -1,12 +1,16 @@
 //! Where an address leads from here, and who named it.
 //!
 //! Servers announce addresses of each other. One that cannot be resolved is no fault of the configured addresses, so the
-//! error says who announced it. Not in here: name look-ups.
+//! error says who announced it. Not in here: connections.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cache_core::config::{Address, AddressMap};
+use cache_core::{CacheError, Unavailability};
+
+use super::{Dialer, unreachable};
 
 /// Announced addresses that are remembered at most: a cluster has at most 1,000 nodes.
 const REMEMBERED: usize = 4096;
@@ -78,6 +82,53 @@ impl Places {
         match self.announced.of(address) {
             Some(by) => format!(" (announced by {by})"),
             None => String::new(),
+        }
+    }
+}
+
+/// An address, as it is named, and the host that it leads to.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub(super) address: &'a Address,
+    pub(super) host: &'a str,
+}
+
+impl Dialer {
+    pub(super) async fn look_up(
+        &self,
+        address: &Address,
+        reachable: &Address,
+    ) -> Result<Vec<SocketAddr>, CacheError> {
+        let found = self.resolve.resolve(&reachable.host, reachable.port).await;
+        found.map_err(|error| {
+            let detail = self.places.unresolved(address, reachable);
+            unreachable(address, Unavailability::Resolve, &detail, Some(error))
+        })
+    }
+
+    /// `error` with where `address` comes from, if it is not a configured one.
+    pub(super) fn told_of(&self, address: &Address, reachable: &Address, error: CacheError) -> CacheError {
+        let origin = self.places.unreached(address, reachable);
+        match error {
+            CacheError::Unavailable {
+                reason,
+                detail,
+                outcome,
+                source,
+            } if !origin.is_empty() && reason != Unavailability::NotReady => CacheError::Unavailable {
+                reason,
+                detail: format!("{detail}{origin}").into(),
+                outcome,
+                source,
+            },
+            other => other,
+        }
+    }
+
+    pub(super) async fn reread_certificates(&self) -> bool {
+        match &self.tls {
+            Some(tls) => tls.reread().await,
+            None => false,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `cachectl config check`.
 
 use cache_core::config::{Backend, Loaded, Origin, Startup};
-use cache_core::{CacheConfig, CacheError, ConfigError, Outcome, Unavailability, clock};
+use cache_core::{CacheClient as _, CacheConfig, CacheError, ConfigError, Outcome, Unavailability, clock};
 use cache_stack::Foundation;
 use cache_valkey::ValkeyClient;
 use serde_json::{Map, Value, json};
@@ -27,7 +27,7 @@ pub(super) async fn check(connect: bool, require_server: bool, output: &mut Outp
         .into());
     }
     let connected = if connect && !is_embedded {
-        Some(try_it(&loaded.config).await)
+        Some(try_it(&loaded.config, output).await)
     } else {
         None
     };
@@ -70,18 +70,23 @@ fn answered(backend: &Backend) -> &'static str {
     }
 }
 
-async fn try_it(config: &CacheConfig) -> Result<std::time::Duration, Failure> {
+async fn try_it(config: &CacheConfig, output: &mut Output) -> Result<std::time::Duration, Failure> {
     let mut config = config.clone();
     config.startup = Startup::Fail;
     let started = clock::now();
     let stack = Box::pin(cache_stack::assemble(&config)).await?;
-    stack.client.ping().await?;
+    let cache = stack.client;
+    cache.ping().await?;
     let elapsed = clock::now() - started;
+    // An operator may have no keys; a service that may not read has no cache.
+    if let Err(error @ CacheError::Denied { .. }) = cache.get("permission-check").await {
+        output.warning(&format!("this user is not one of a service: {error}"));
+    }
     let served = match &stack.foundation {
         Foundation::Valkey(client) => every_slot_is_served(client).await,
         _ => Ok(()),
     };
-    let _ = stack.client.close().await;
+    let _ = cache.close().await;
     served.map(|()| elapsed)
 }
 

@@ -25,7 +25,7 @@ use std::ffi::OsString;
 
 use cache_admin::Engine;
 use cache_core::Pattern;
-use cache_core::config::{Loaded, OnError, Startup};
+use cache_core::config::{Backend, Loaded, OnError, Startup};
 use cache_stack::{Foundation, Stack};
 
 use crate::cli::{Command, Config};
@@ -96,6 +96,7 @@ async fn run_on(command: Command, stack: &Stack, output: &mut Output) -> Ended {
         Command::Ttl { key } => key::ttl(cache, &key, output).await,
         Command::Keys(keys) => keys::run(&engine(stack)?, stack.key_prefix(), &keys, output).await,
         Command::Invalidate(invalidate) => {
+            note_database(stack, output);
             invalidate::run(&engine(stack)?, stack.key_prefix(), &invalidate, output).await
         }
         Command::Topology => topology::run(&stack.foundation, output).await,
@@ -113,6 +114,18 @@ async fn run_on(command: Command, stack: &Stack, output: &mut Output) -> Ended {
         | Command::Keyset(_)
         | Command::Serve(_)
         | Command::Token(_) => Ok(Exit::Ok),
+    }
+}
+
+/// Says which database is worked on, if it is not the first one.
+fn note_database(stack: &Stack, output: &mut Output) {
+    if let Backend::Valkey(valkey) = &stack.config().backend
+        && valkey.topology.db() != 0
+    {
+        let db = valkey.topology.db();
+        output.note(&format!(
+            "in database {db} only (CACHE_DB); other databases stay as they are"
+        ));
     }
 }
 
