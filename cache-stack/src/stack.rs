@@ -11,7 +11,7 @@ use cache_layers::{Encrypted, Guarded, Keyring, Tiered};
 use cache_valkey::ValkeyClient;
 
 use crate::encryption;
-use crate::layers::{self, Layers};
+use crate::layers::{self, Layers, PartOf};
 
 /// A client, the layers that tell how they do, and the backend under them.
 #[derive(Clone, Debug)]
@@ -33,6 +33,19 @@ pub struct Stack {
     stored_prefix: String,
 }
 
+/// Which node a key depends on, if there are several.
+fn part_of(foundation: &Foundation, config: &CacheConfig) -> Option<PartOf> {
+    match (foundation, &config.backend) {
+        (Foundation::Valkey(client), Backend::Valkey(valkey))
+            if matches!(valkey.topology, Topology::Cluster { .. }) =>
+        {
+            let client = Arc::clone(client);
+            Some(Arc::new(move |key: &str| client.part_of(key)))
+        }
+        _ => None,
+    }
+}
+
 impl Stack {
     pub(crate) fn new(
         foundation: Foundation,
@@ -44,7 +57,7 @@ impl Stack {
             guard,
             near,
             encryption,
-        } = layers::around(foundation.client(), config, keyring)?;
+        } = layers::around(foundation.client(), part_of(&foundation, config), config, keyring)?;
         let prefix = config.key_prefix.as_deref().unwrap_or_default();
         let stored = config.encryption.as_ref().map_or("", encryption::stored_prefix);
         Ok(Self {

@@ -4,6 +4,7 @@
 
 mod builder;
 mod contract;
+mod part;
 
 use std::fmt;
 use std::sync::Arc;
