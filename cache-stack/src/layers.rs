@@ -159,7 +159,7 @@ fn guarded(config: &CacheConfig) -> GuardedConfigBuilder {
     let mut slow = SLOW_CALL;
     if let Some(deadline) = config.op_timeout {
         guarded = guarded.deadline(deadline);
-        slow = slow.min(deadline);
+        slow = slow.min(deadline / 2);
     }
     guarded.slow_call(slow)
 }
@@ -218,7 +218,7 @@ mod tests {
         let guarded = format!("{:?}", guarded(&config).build().unwrap());
         for said in [
             "deadline: Some(200ms)",
-            "slow_call: Some(200ms)",
+            "slow_call: Some(100ms)",
             "on_failure: Bypass",
         ] {
             assert!(guarded.contains(said), "no {said} in {guarded}");

@@ -199,7 +199,8 @@ impl Guarded {
     }
 
     /// What the circuit breaker does with calls at the moment. With a circuit
-    /// [for each part](GuardedConfigBuilder::part_of) it is closed as long as that of any part is.
+    /// [for each part](GuardedConfigBuilder::part_of) it is closed as long as that of any part is
+    /// that was asked so far.
     #[must_use]
     pub fn state(&self) -> BreakerState {
         let whole = self.breaker.as_ref().map_or(BreakerState::Closed, Breaker::state);
