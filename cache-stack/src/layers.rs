@@ -9,13 +9,16 @@ use std::time::Duration;
 
 use cache_core::config::{Backend, NearConfig, OnError};
 use cache_core::{CacheClient, CacheConfig, CacheError};
-use cache_layers::guarded::OnFailure;
+use cache_layers::guarded::{GuardedConfigBuilder, OnFailure};
 use cache_layers::observed::Tier;
 use cache_layers::{
     CacheMetrics, Encrypted, Guarded, GuardedConfig, Keyring, Observed, ObservedConfig, Prefixed, Tiered,
 };
 
 use crate::encryption;
+
+/// Which part of the backend a key is in, where parts fail by themselves.
+pub(crate) type PartOf = Arc<dyn Fn(&str) -> u64 + Send + Sync>;
 
 /// A client with its layers, and those of them that tell how they do.
 pub(crate) struct Layers {
@@ -95,6 +98,7 @@ pub(crate) fn outline(config: &CacheConfig, ground: Ground, backend: &str) -> St
 pub(crate) fn around(
     client: Arc<dyn CacheClient>,
     ground: Ground,
+    part_of: Option<PartOf>,
     config: &CacheConfig,
     mut keyring: Option<Arc<Keyring>>,
 ) -> Result<Layers, CacheError> {
@@ -110,7 +114,11 @@ pub(crate) fn around(
         let inner = Arc::clone(&built.client);
         built.client = match layer {
             Layer::Guarded => {
-                let guard = Arc::new(Guarded::new(inner, guarded(config)?));
+                let mut choices = guarded(config);
+                if let Some(part_of) = part_of.clone() {
+                    choices = choices.part_of(move |key| part_of(key));
+                }
+                let guard = Arc::new(Guarded::new(inner, choices.build()?));
                 metrics.watch_guard(&guard);
                 built.guard = Some(Arc::clone(&guard));
                 guard
@@ -168,7 +176,7 @@ const fn system(backend: &Backend) -> &'static str {
     }
 }
 
-fn guarded(config: &CacheConfig) -> Result<GuardedConfig, CacheError> {
+fn guarded(config: &CacheConfig) -> GuardedConfigBuilder {
     let mut guarded = GuardedConfig::builder().on_failure(match config.on_error {
         OnError::Fail => OnFailure::Fail,
         OnError::Bypass => OnFailure::Bypass,
@@ -177,9 +185,9 @@ fn guarded(config: &CacheConfig) -> Result<GuardedConfig, CacheError> {
     let mut slow = SLOW_CALL;
     if let Some(deadline) = config.op_timeout {
         guarded = guarded.deadline(deadline);
-        slow = slow.min(deadline);
+        slow = slow.min(deadline / 2);
     }
-    guarded.slow_call(slow).build()
+    guarded.slow_call(slow)
 }
 
 /// A call that takes this long is slow: as long as a read-through gives the cache by default.
@@ -234,10 +242,10 @@ mod tests {
             .on_error(OnError::Bypass)
             .build()
             .unwrap();
-        let guarded = format!("{:?}", guarded(&config).unwrap());
+        let guarded = format!("{:?}", guarded(&config).build().unwrap());
         for said in [
             "deadline: Some(200ms)",
-            "slow_call: Some(200ms)",
+            "slow_call: Some(100ms)",
             "on_failure: Bypass",
         ] {
             assert!(guarded.contains(said), "no {said} in {guarded}");
@@ -256,7 +264,7 @@ mod tests {
             .build()
             .unwrap();
         let memory = Arc::new(cache_core::MemoryCache::default());
-        let built = around(memory, Ground::of(&config.backend), &config, None).unwrap();
+        let built = around(memory, Ground::of(&config.backend), None, &config, None).unwrap();
         let debug = format!("{:?}", built.client);
         let positions: Vec<_> = ["Prefixed", "Observed", "Tiered", "MemoryCache"]
             .map(|name| debug.find(name).unwrap_or_else(|| panic!("no {name} in {debug}")))

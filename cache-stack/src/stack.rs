@@ -11,7 +11,7 @@ use cache_core::{CacheClient, CacheConfig, CacheError, MemoryCache};
 use cache_layers::{Encrypted, Guarded, Keyring, Tiered};
 use cache_valkey::ValkeyClient;
 
-use crate::layers::{self, Ground, Layers};
+use crate::layers::{self, Ground, Layers, PartOf};
 use crate::{connections, encryption};
 
 /// A client, the layers that tell how they do, and the backend under them.
@@ -34,6 +34,19 @@ pub struct Stack {
     stored_prefix: String,
 }
 
+/// Which node a key depends on, if there are several.
+fn part_of(foundation: &Foundation, config: &CacheConfig) -> Option<PartOf> {
+    match (foundation, &config.backend) {
+        (Foundation::Valkey(client), Backend::Valkey(valkey))
+            if matches!(valkey.topology, Topology::Cluster { .. }) =>
+        {
+            let client = Arc::clone(client);
+            Some(Arc::new(move |key: &str| client.part_of(key)))
+        }
+        _ => None,
+    }
+}
+
 impl Stack {
     pub(crate) fn new(
         foundation: Foundation,
@@ -45,7 +58,13 @@ impl Stack {
             guard,
             near,
             encryption,
-        } = layers::around(foundation.client(), foundation.ground(config), config, keyring)?;
+        } = layers::around(
+            foundation.client(),
+            foundation.ground(config),
+            part_of(&foundation, config),
+            config,
+            keyring,
+        )?;
         if let Foundation::Valkey(client) = &foundation {
             connections::watch(client);
         }

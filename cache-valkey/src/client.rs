@@ -5,6 +5,7 @@
 mod builder;
 mod contract;
 mod each;
+mod part;
 mod request;
 
 use std::fmt;

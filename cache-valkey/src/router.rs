@@ -74,6 +74,17 @@ impl Router {
         }
     }
 
+    /// A number for the primary that `key` belongs to now.
+    pub(crate) fn part_of(&self, key: &[u8]) -> u64 {
+        match self {
+            Self::Single(_) => 0,
+            // An address is a number of its own for as long as the node is there.
+            Self::Cluster(cluster) => cluster
+                .owner(key)
+                .map_or(0, |node| u64::try_from(Arc::as_ptr(&node).addr()).unwrap_or(1)),
+        }
+    }
+
     /// Sends commands, each to where its key belongs: one pipeline per node, all nodes at once; replies
     /// in the order of the commands, refusals in their places.
     pub(crate) async fn send_batch(

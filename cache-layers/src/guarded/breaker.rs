@@ -32,6 +32,8 @@ pub(super) struct Breaker {
     run: Run,
     core: Mutex<Core>,
     counters: Arc<Counters>,
+    /// Whether it is that of one part of the backend.
+    of_part: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -129,6 +131,15 @@ impl Breaker {
                 succeeded: 0,
             }),
             counters,
+            of_part: false,
+        }
+    }
+
+    /// The circuit of one part of the backend.
+    pub(super) fn of_part(config: &GuardedConfig, counters: Arc<Counters>, now: Instant) -> Self {
+        Self {
+            of_part: true,
+            ..Self::new(config, counters, now)
         }
     }
 
@@ -292,6 +303,7 @@ impl Breaker {
             failures: totals.failures,
             slow: totals.slow,
             shed: self.counters.get(Count::shed).saturating_sub(core.shed_before),
+            of_part: self.of_part,
             cause,
         }))
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use cache_core::CacheError;
 
 use super::events::GuardListener;
+use super::parts::PartOf;
 use crate::refuse::refuse;
 
 /// The choices of a [`Guarded`](super::Guarded).
@@ -29,6 +30,7 @@ pub struct GuardedConfig {
     pub(super) deadline: Option<Duration>,
     pub(super) on_failure: OnFailure,
     pub(super) breaker: bool,
+    pub(super) part_of: Option<PartOf>,
     pub(super) failure_rate: f64,
     pub(super) slow_call: Option<Duration>,
     pub(super) slow_rate: f64,
@@ -58,6 +60,7 @@ impl Default for GuardedConfig {
             deadline: None,
             on_failure: OnFailure::Fail,
             breaker: true,
+            part_of: None,
             failure_rate: 0.5,
             slow_call: None,
             slow_rate: 0.5,
@@ -105,15 +108,22 @@ impl GuardedConfigBuilder {
         self
     }
 
+    /// Which part of the backend a key is in, if its parts fail by themselves: the nodes of a cluster. Equal numbers are
+    /// one part. Each part has a circuit for itself, so that one that is down is left alone and the others are
+    /// asked. Called with each call: it must be quick. Default: there are no parts.
+    pub fn part_of(mut self, part_of: impl Fn(&str) -> u64 + Send + Sync + 'static) -> Self {
+        self.config.part_of = Some(PartOf(Arc::new(part_of)));
+        self
+    }
+
     /// The share of failed calls from which the circuit opens: above 0, at most 1. Default: 0.5.
     pub const fn failure_rate(mut self, rate: f64) -> Self {
         self.config.failure_rate = rate;
         self
     }
 
-    /// How long a call takes that counts as slow, whatever its answer. A call that its caller drops counts
-    /// too where it had waited for that long, so set it below the patience of callers who give up before
-    /// the deadline. Default: none, no call is slow.
+    /// How long a call takes that counts as slow, whatever its answer. A call that its caller drops counts too, if
+    /// it had waited for that long or for 100 ms. Default: none, only dropped calls are slow.
     pub const fn slow_call(mut self, slow: Duration) -> Self {
         self.config.slow_call = Some(slow);
         self

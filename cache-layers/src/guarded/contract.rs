@@ -23,17 +23,23 @@ fn lives(ttl: Ttl) -> bool {
 #[deny(clippy::missing_trait_methods)]
 impl CacheClient for Guarded {
     async fn get(&self, key: &str) -> Result<Bytes, CacheError> {
-        let result = self.call(legal(&[key]), || self.client.get(key)).await;
+        let result = self.at(&[key]).call(legal(&[key]), || self.client.get(key)).await;
         self.bypass(result, || Err(CacheError::Miss))
     }
 
     async fn get_entry(&self, key: &str) -> Result<Entry, CacheError> {
-        let result = self.call(legal(&[key]), || self.client.get_entry(key)).await;
+        let result = self
+            .at(&[key])
+            .call(legal(&[key]), || self.client.get_entry(key))
+            .await;
         self.bypass(result, || Err(CacheError::Miss))
     }
 
     async fn get_many<'a>(&self, keys: &[&'a str]) -> Result<Vec<Option<Bytes>>, CacheError> {
-        let result = self.call(legal(keys), || self.client.get_many(keys)).await;
+        let result = self
+            .at(keys)
+            .call(legal(keys), || self.client.get_many(keys))
+            .await;
         self.bypass(result, || Ok(vec![None; keys.len()]))
     }
 
@@ -45,14 +51,18 @@ impl CacheClient for Guarded {
 
     async fn set(&self, key: &str, value: Bytes, ttl: Ttl) -> Result<(), CacheError> {
         let reaches = legal(&[key]) && lives(ttl);
-        let result = self.call(reaches, || self.client.set(key, value, ttl)).await;
+        let result = self
+            .at(&[key])
+            .call(reaches, || self.client.set(key, value, ttl))
+            .await;
         self.bypass(result, || Ok(()))
     }
 
     async fn set_many<'a>(&self, entries: &[(&'a str, Bytes)], ttl: Ttl) -> Result<(), CacheError> {
-        let legal = !entries.is_empty() && entries.iter().all(|(key, _)| check_key(key).is_ok());
+        let keys: Vec<&str> = entries.iter().map(|(key, _)| *key).collect();
         let result = self
-            .call(legal && lives(ttl), || self.client.set_many(entries, ttl))
+            .at(&keys)
+            .call(legal(&keys) && lives(ttl), || self.client.set_many(entries, ttl))
             .await;
         self.bypass(result, || Ok(()))
     }
@@ -68,6 +78,7 @@ impl CacheClient for Guarded {
     async fn set_if_absent(&self, key: &str, value: Bytes, ttl: Ttl) -> Result<bool, CacheError> {
         let reaches = legal(&[key]) && lives(ttl);
         let result = self
+            .at(&[key])
             .call(reaches, || self.client.set_if_absent(key, value, ttl))
             .await;
         Self::surface(result)
@@ -82,13 +93,13 @@ impl CacheClient for Guarded {
     ) -> Result<bool, CacheError> {
         let reaches = legal(&[key]) && lives(ttl);
         let make = || self.client.compare_and_set(key, expected, value, ttl);
-        let result = self.call(reaches, make).await;
+        let result = self.at(&[key]).call(reaches, make).await;
         Self::surface(result)
     }
 
     async fn compare_and_delete(&self, key: &str, expected: &[u8]) -> Result<bool, CacheError> {
         let make = || self.client.compare_and_delete(key, expected);
-        let result = self.call(legal(&[key]), make).await;
+        let result = self.at(&[key]).call(legal(&[key]), make).await;
         Self::surface(result)
     }
 
@@ -104,34 +115,43 @@ impl CacheClient for Guarded {
     }
 
     async fn del<'a>(&self, keys: &[&'a str]) -> Result<u64, CacheError> {
-        let result = self.call(legal(keys), || self.client.del(keys)).await;
+        let result = self.at(keys).call(legal(keys), || self.client.del(keys)).await;
         self.bypass(result, || Ok(0))
     }
 
     async fn exists<'a>(&self, keys: &[&'a str]) -> Result<u64, CacheError> {
-        let result = self.call(legal(keys), || self.client.exists(keys)).await;
+        let result = self.at(keys).call(legal(keys), || self.client.exists(keys)).await;
         self.bypass(result, || Ok(0))
     }
 
     async fn incr(&self, key: &str) -> Result<i64, CacheError> {
-        let result = self.call(legal(&[key]), || self.client.incr(key)).await;
+        let result = self
+            .at(&[key])
+            .call(legal(&[key]), || self.client.incr(key))
+            .await;
         Self::surface(result)
     }
 
     async fn incr_by(&self, key: &str, delta: i64, ttl: Ttl) -> Result<i64, CacheError> {
         let reaches = legal(&[key]) && lives(ttl);
-        let result = self.call(reaches, || self.client.incr_by(key, delta, ttl)).await;
+        let result = self
+            .at(&[key])
+            .call(reaches, || self.client.incr_by(key, delta, ttl))
+            .await;
         Self::surface(result)
     }
 
     async fn expire(&self, key: &str, ttl: Ttl) -> Result<bool, CacheError> {
         let reaches = legal(&[key]) && lives(ttl);
-        let result = self.call(reaches, || self.client.expire(key, ttl)).await;
+        let result = self
+            .at(&[key])
+            .call(reaches, || self.client.expire(key, ttl))
+            .await;
         self.bypass(result, || Ok(false))
     }
 
     async fn ttl(&self, key: &str) -> Result<Ttl, CacheError> {
-        let result = self.call(legal(&[key]), || self.client.ttl(key)).await;
+        let result = self.at(&[key]).call(legal(&[key]), || self.client.ttl(key)).await;
         self.bypass(result, || Err(CacheError::Miss))
     }
 

@@ -50,6 +50,9 @@ pub struct StateChange {
     pub slow: u64,
     /// Calls that the open circuit answered, during the outage.
     pub shed: u64,
+    /// Whether it is the circuit of one [part](super::GuardedConfigBuilder::part_of) of the backend. The counts above
+    /// are those of all parts.
+    pub of_part: bool,
     /// The failure that opened the circuit; none where slow calls did, and where it closes.
     pub cause: Option<CacheError>,
 }
@@ -139,11 +142,13 @@ pub(super) fn log(change: &StateChange, on_failure: OnFailure) {
         slow,
         shed,
         outage,
+        of_part,
         ..
     } = change;
     let cause = change.cause.as_ref().map(tracing::field::display);
     match (change.from, change.to) {
         (BreakerState::Closed, _) => tracing::warn!(
+            of_part,
             calls,
             failures,
             slow,
@@ -152,6 +157,7 @@ pub(super) fn log(change: &StateChange, on_failure: OnFailure) {
             "the cache's circuit is open: too many calls failed or were slow"
         ),
         (_, BreakerState::Closed) => tracing::info!(
+            of_part,
             ?outage,
             calls,
             failures,

@@ -11,6 +11,7 @@ mod contract;
 mod deadline;
 mod each;
 mod events;
+mod parts;
 mod running;
 mod window;
 
@@ -27,6 +28,7 @@ pub use events::{BreakerState, GuardListener, GuardStats, StateChange};
 use breaker::{Breaker, Ticket, Told};
 use bypassed::Bypassed;
 use events::{Count, Counters};
+use parts::Parts;
 use running::{Running, is_failure};
 
 /// A deadline for the whole call, a circuit breaker, and a choice of what an unavailable backend means.
@@ -113,8 +115,9 @@ use running::{Running, is_failure};
 /// the circuit would open late or never, and once open would shed what the near tier could have answered.
 /// Over an encryption, a key service that is slow would open the circuit of a cache that is well. Below the
 /// observation, what is bypassed is seen there as a miss and is told apart by
-/// [`stats`](Guarded::stats) only. One guard is for one backend: calls to a cluster of which one primary in
-/// three is gone fail by a third, and stay below the default rate.
+/// [`stats`](Guarded::stats) only. One guard is for one backend. If that is a cluster, give each node a circuit
+/// ([`part_of`](GuardedConfigBuilder::part_of)): else one node that is gone, and whose keys are asked for most, opens
+/// the circuit for all. Calls with keys of several parts, and without keys, have a circuit for themselves.
 ///
 /// # Cost
 ///
@@ -164,7 +167,9 @@ use running::{Running, is_failure};
 pub struct Guarded {
     client: Arc<dyn CacheClient>,
     config: GuardedConfig,
+    /// For calls that are not of one part.
     breaker: Option<Breaker>,
+    parts: Option<Parts>,
     counters: Arc<Counters>,
     bypassed: Bypassed,
     /// Whether this client was closed through the guard: the circuit has no say in what it answers then.
@@ -181,6 +186,7 @@ impl Guarded {
             .then(|| Breaker::new(&config, Arc::clone(&counters), clock::now()));
         Self {
             client,
+            parts: config.part_of.clone().filter(|_| config.breaker).map(Parts::new),
             breaker,
             counters,
             bypassed: Bypassed::new(config.window, !config.breaker),
@@ -195,10 +201,31 @@ impl Guarded {
         &self.client
     }
 
-    /// What the circuit breaker does with calls at the moment.
+    /// What the circuit breaker does with calls at the moment. With a circuit
+    /// [for each part](GuardedConfigBuilder::part_of) it is closed as long as that of any part is
+    /// that was asked so far.
     #[must_use]
     pub fn state(&self) -> BreakerState {
-        self.breaker.as_ref().map_or(BreakerState::Closed, Breaker::state)
+        let whole = self.breaker.as_ref().map_or(BreakerState::Closed, Breaker::state);
+        let mut parts = self.parts.iter().flat_map(Parts::breakers).map(Breaker::state);
+        match parts.next() {
+            None => whole,
+            Some(first) if parts.all(|state| state != BreakerState::Closed) => first,
+            Some(_) => BreakerState::Closed,
+        }
+    }
+
+    /// The guard of calls with these keys.
+    fn at<'g>(&'g self, keys: &[&str]) -> Gate<'g> {
+        let whole = self.breaker.as_ref();
+        let part = self.parts.as_ref().and_then(|parts| {
+            let make = || Breaker::of_part(&self.config, Arc::clone(&self.counters), clock::now());
+            parts.breaker(keys, make)
+        });
+        Gate {
+            guard: self,
+            breaker: part.or(whole),
+        }
     }
 
     /// How often what happened.
@@ -213,35 +240,7 @@ impl Guarded {
     where
         Call: Future<Output = Result<T, CacheError>> + Send,
     {
-        if !reaches || self.closed.load(Ordering::Acquire) {
-            return make().await.map_err(Stop::Failed);
-        }
-        let started = clock::now();
-        let ticket = self.admit(started)?;
-        let running = Running {
-            guard: self,
-            ticket,
-            started,
-            ended: false,
-        };
-        let result = deadline::within(self.config.deadline, started, make()).await;
-        running.end(&result);
-        result.map_err(Stop::Failed)
-    }
-
-    fn admit(&self, now: Instant) -> Result<Option<Ticket>, Stop<'_>> {
-        let Some(breaker) = &self.breaker else {
-            return Ok(None);
-        };
-        let (ticket, told) = breaker.admit(now);
-        self.tell(told);
-        match ticket {
-            Some(ticket) => Ok(Some(ticket)),
-            None => {
-                self.counters.add(Count::shed);
-                Err(Stop::Shed(breaker))
-            }
-        }
+        self.at(&[]).call(reaches, make).await
     }
 
     /// The error surfaces, whatever it is.
@@ -286,6 +285,53 @@ impl Guarded {
         events::log(change, self.config.on_failure);
         if let Some(listener) = &self.config.listener {
             listener.on_change(change);
+        }
+    }
+}
+
+/// The guard of calls of one part of the backend, or of all.
+#[derive(Clone, Copy)]
+struct Gate<'g> {
+    guard: &'g Guarded,
+    breaker: Option<&'g Breaker>,
+}
+
+impl<'g> Gate<'g> {
+    /// As [`Guarded::call`].
+    async fn call<T, Call>(self, reaches: bool, make: impl FnOnce() -> Call + Send) -> Result<T, Stop<'g>>
+    where
+        Call: Future<Output = Result<T, CacheError>> + Send,
+    {
+        let guard = self.guard;
+        if !reaches || guard.closed.load(Ordering::Acquire) {
+            return make().await.map_err(Stop::Failed);
+        }
+        let started = clock::now();
+        let ticket = self.admit(started)?;
+        let running = Running {
+            guard,
+            breaker: self.breaker,
+            ticket,
+            started,
+            ended: false,
+        };
+        let result = deadline::within(guard.config.deadline, started, make()).await;
+        running.end(&result);
+        result.map_err(Stop::Failed)
+    }
+
+    fn admit(self, now: Instant) -> Result<Option<Ticket>, Stop<'g>> {
+        let Some(breaker) = self.breaker else {
+            return Ok(None);
+        };
+        let (ticket, told) = breaker.admit(now);
+        self.guard.tell(told);
+        match ticket {
+            Some(ticket) => Ok(Some(ticket)),
+            None => {
+                self.guard.counters.add(Count::shed);
+                Err(Stop::Shed(breaker))
+            }
         }
     }
 }

@@ -6,7 +6,7 @@ use cache_core::clock::{self, Instant};
 use cache_core::{CacheError, Stage};
 
 use super::Guarded;
-use super::breaker::{Ticket, Verdict};
+use super::breaker::{Breaker, Ticket, Verdict};
 use super::events::Count;
 
 /// A call that its caller dropped after so long is slow: a deadline above the guard ended it, most likely.
@@ -34,6 +34,7 @@ const fn verdict<T>(result: &Result<T, CacheError>) -> Verdict<'_> {
 /// A call that was let through and has not ended. Dropping it says that its caller dropped the call.
 pub(super) struct Running<'g> {
     pub(super) guard: &'g Guarded,
+    pub(super) breaker: Option<&'g Breaker>,
     pub(super) ticket: Option<Ticket>,
     pub(super) started: Instant,
     pub(super) ended: bool,
@@ -94,7 +95,7 @@ impl Running<'_> {
         if is_slow {
             guard.counters.add(Count::slow);
         }
-        if let (Some(breaker), Some(ticket)) = (&guard.breaker, self.ticket) {
+        if let (Some(breaker), Some(ticket)) = (self.breaker, self.ticket) {
             guard.tell(breaker.end(ticket, now, verdict, is_slow));
         }
     }

@@ -8,6 +8,7 @@ use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use cache_core::Vouch;
 use quick_cache::DefaultHashBuilder;
 
 use super::flight::Joinable;
@@ -21,6 +22,8 @@ pub(super) struct Pending<V: Clone + Send + Sync + 'static> {
     pub(super) id: u64,
     /// The number of the store that the copy is for.
     pub(super) store: u64,
+    /// Holds until trust is lost in what is not vouched for.
+    pub(super) own: Vouch,
     /// How others may take part in this read.
     pub(super) joinable: Option<Joinable<V>>,
 }

@@ -21,7 +21,7 @@
 //!
 //! A value that was read with a vouch is given only while that holds: it ends with the connection over which the value
 //! was read, or when its slot moves. So the loss of a connection takes away what was read over it, and the rest stays.
-//! Values without a vouch are all taken away then.
+//! Values without a vouch, and reads that are under way, are all given up then.
 //!
 //! [`reset`](Near::reset) (everything changed, or nobody can say what did) puts an empty store in the place
 //! of the old one: one pointer, whatever it held. A mark belongs to the store of its time. So a read from
@@ -38,16 +38,15 @@ mod stats;
 mod store;
 #[cfg(test)]
 mod tests;
-mod trust;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use cache_core::clock::{self, Instant};
-use cache_core::{Invalidation, Ttl, Vouch};
+use cache_core::{Invalidation, Place, Ttl, Vouch};
 
 pub use self::config::{NearConfig, NearConfigBuilder};
 pub use self::lives::NearStatus;
@@ -61,7 +60,6 @@ pub(crate) use self::store::Bounds;
 use self::flight::Read;
 use self::marks::{GONE, Marks, Pending, Table};
 use self::store::{Kept, Store};
-use self::trust::Trust;
 
 /// More entries than this are not given back on the task that hears of changes.
 const MANY: usize = 1_024;
@@ -75,7 +73,10 @@ pub(crate) struct Near<V: Clone + Send + Sync + 'static> {
     epoch: Instant,
     counts: Counts,
     resets: AtomicU64,
-    trust: Trust,
+    /// What copies without a vouch hang on.
+    place: Place,
+    /// The far tier vouches for each value.
+    is_vouched: AtomicBool,
 }
 
 /// A value that was read, near or far.
@@ -100,9 +101,12 @@ pub(crate) struct Keep<V> {
     pub(crate) life: Duration,
 }
 
-/// The time between two resets.
+/// The time in which nothing was given up.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Period(u64);
+pub(crate) struct Period {
+    store: u64,
+    own: Vouch,
+}
 
 /// The sign that a key is being read. Dropping it without completing it takes it away.
 #[must_use = "a mark that is dropped at once lets nothing be stored"]
@@ -112,8 +116,8 @@ pub(crate) struct Mark<V: Clone + Send + Sync + 'static> {
     key: Arc<str>,
     id: u64,
     begun: Instant,
-    /// How often trust was lost before.
-    losses: u64,
+    /// Holds until trust is lost in what is not vouched for.
+    own: Vouch,
 }
 
 impl<V: Clone + Send + Sync + 'static> Near<V> {
@@ -126,7 +130,8 @@ impl<V: Clone + Send + Sync + 'static> Near<V> {
             epoch: clock::now(),
             counts: Counts::default(),
             resets: AtomicU64::new(0),
-            trust: Trust::default(),
+            place: Place::new(),
+            is_vouched: AtomicBool::new(false),
         })
     }
 
@@ -160,7 +165,15 @@ impl<V: Clone + Send + Sync + 'static> Near<V> {
     /// The time between two resets that it is. To be asked before it is asked whether changes are reported,
     /// and given to [`board`](Near::board).
     pub(crate) fn period(&self) -> Period {
-        Period(self.current.load().number())
+        let own = self.own();
+        Period {
+            store: self.current.load().number(),
+            own,
+        }
+    }
+
+    fn own(&self) -> Vouch {
+        Vouch::by(self.place, self.place)
     }
 
     /// Joins the read of `key` that is under way, or begins the one that `read` makes. Callers that come at once
@@ -177,10 +190,11 @@ impl<V: Clone + Send + Sync + 'static> Near<V> {
         let begun = clock::now();
         let mut marks = self.marks.lock(key);
         let store = self.current.load_full();
-        if store.number() != period.0 {
+        if store.number() != period.store || !period.own.holds() {
             return Boarding::Late;
         }
-        let of_now = marks.get(key).filter(|pending| pending.store == store.number());
+        let of_now = |pending: &&Pending<V>| pending.store == store.number() && pending.own.holds();
+        let of_now = marks.get(key).filter(of_now);
         let joinable = of_now.and_then(|pending| pending.joinable.as_ref());
         if let Some(read) = joinable.and_then(|joinable| joinable.join(begun)) {
             return Boarding::Joined(read);
@@ -203,10 +217,11 @@ impl<V: Clone + Send + Sync + 'static> Near<V> {
     }
 
     fn mark(self: &Arc<Self>, store: Arc<Store<V>>, key: &str, begun: Instant) -> (Mark<V>, Pending<V>) {
-        let id = self.marks.next_id();
+        let (id, own) = (self.marks.next_id(), self.own());
         let pending = Pending {
             id,
             store: store.number(),
+            own,
             joinable: None,
         };
         let mark = Mark {
@@ -215,7 +230,7 @@ impl<V: Clone + Send + Sync + 'static> Near<V> {
             key: key.into(),
             id,
             begun,
-            losses: self.trust.losses(),
+            own,
         };
         (mark, pending)
     }
@@ -253,7 +268,8 @@ impl<V: Clone + Send + Sync + 'static> Near<V> {
             }
             // Copies with a vouch know by themselves.
             Invalidation::ConnectionLost | Invalidation::Revoked => {
-                if !self.trust.lose() {
+                self.place.revoke();
+                if !self.is_vouched.load(Ordering::Relaxed) {
                     self.reset();
                 }
             }
@@ -317,11 +333,14 @@ impl<V: Clone + Send + Sync + 'static> Mark<V> {
             far_until: now.saturating_add(left),
             bytes: store::weight(self.key.len(), bytes),
             tracked: found.tracked,
-            vouch: found.vouch,
+            vouch: found.vouch.unwrap_or(self.own),
+            is_vouched: found.vouch.is_some(),
             value: found.value,
         };
-        let vouched = found.vouch.is_none_or(Vouch::holds)
-            && (!found.tracked || self.near.trust.note(found.vouch.is_some(), self.losses));
+        if kept.is_vouched && !self.near.is_vouched.load(Ordering::Relaxed) {
+            self.near.is_vouched.store(true, Ordering::Relaxed);
+        }
+        let vouched = kept.vouch.holds();
         let alive = kept.until > now && vouched;
         let mut marks = self.near.marks.lock(&self.key);
         let mark = self.take(&mut marks);

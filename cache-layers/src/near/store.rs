@@ -56,14 +56,16 @@ pub(super) struct Kept<V> {
     /// What it counts for.
     pub(super) bytes: u32,
     pub(super) tracked: bool,
-    pub(super) vouch: Option<Vouch>,
+    /// The far tier's, or the near tier's own.
+    pub(super) vouch: Vouch,
+    pub(super) is_vouched: bool,
 }
 
 impl<V> Kept<V> {
     /// Whether it can be given at `now`.
     #[inline]
     pub(super) fn is_good(&self, now: u64) -> bool {
-        now < self.until && self.vouch.is_none_or(Vouch::holds)
+        now < self.until && self.vouch.holds()
     }
 
     /// The value, and what is left of the far life at `now`, which is before `until`.
@@ -77,7 +79,7 @@ impl<V> Kept<V> {
             value: self.value,
             remaining,
             tracked: self.tracked,
-            vouch: self.vouch,
+            vouch: self.is_vouched.then_some(self.vouch),
         }
     }
 }

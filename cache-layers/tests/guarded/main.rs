@@ -8,4 +8,5 @@ mod circuit;
 mod conformance;
 mod deadline;
 mod log;
+mod parts;
 mod rig;

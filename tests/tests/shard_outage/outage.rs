@@ -43,11 +43,13 @@ impl Outage {
         let address = |server: &Server| Address::new(server.host().to_string(), server.port());
         let seeds = self.cluster.nodes().iter().map(address).collect();
         let config = ValkeyConfig::new(Topology::Cluster { seeds });
-        let client = ValkeyClient::builder(&config).connect().await?;
+        let client = Arc::new(ValkeyClient::builder(&config).connect().await?);
+        let nodes = Arc::clone(&client);
         let guard = GuardedConfig::builder()
+            .part_of(move |key| nodes.part_of(key))
             .deadline(Duration::from_secs(1))
             .slow_call(Duration::from_millis(500));
-        Ok(Arc::new(Guarded::new(Arc::new(client), guard.build()?)))
+        Ok(Arc::new(Guarded::new(client, guard.build()?)))
     }
 
     /// Takes the primary away; returns when `client` has noticed.

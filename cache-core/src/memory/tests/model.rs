@@ -350,7 +350,7 @@ proptest! {
                 let mut copies = copies.lock().unwrap();
                 match event {
                     Invalidation::Keys(keys) => keys.iter().for_each(|key| drop(copies.remove(key))),
-                    Invalidation::Everything | Invalidation::ConnectionLost => copies.clear(),
+                    _ => copies.clear(),
                 }
             }));
             let mut model = Model::default();

@@ -91,6 +91,7 @@ fn keep(remaining: Ttl, life: Duration) -> Keep<u64> {
             value: 1,
             remaining,
             tracked: true,
+            vouch: None,
         },
         bytes: 8,
         life,
