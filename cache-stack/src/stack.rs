@@ -29,6 +29,7 @@ pub struct Stack {
     /// Encryption, if it is configured: its counts, and the status of its keyring (the age of the keyset, the outcome of
     /// the last refresh).
     pub encryption: Option<Arc<Encrypted>>,
+    strict: Arc<dyn CacheClient>,
     config: CacheConfig,
     stored_prefix: String,
 }
@@ -45,6 +46,7 @@ impl Stack {
             near,
             encryption,
         } = layers::around(foundation.client(), config, keyring)?;
+        let strict = layers::strictly(foundation.client(), config, encryption.as_ref())?;
         let prefix = config.key_prefix.as_deref().unwrap_or_default();
         let stored = config.encryption.as_ref().map_or("", encryption::stored_prefix);
         Ok(Self {
@@ -53,6 +55,7 @@ impl Stack {
             near,
             guard,
             encryption,
+            strict,
             config: config.clone(),
             stored_prefix: format!("{stored}{prefix}"),
         })
@@ -71,6 +74,14 @@ impl Stack {
             (_, backend) => backend.to_string(),
         };
         layers::outline(&self.config, &backend)
+    }
+
+    /// The same cache, below the near tier and the guard: what it says is what the backend says, whatever
+    /// [`on_error`](CacheConfig::on_error) is. For administration, where a failure must not look like success. It does not
+    /// take keys out of the near tier of this process.
+    #[must_use]
+    pub const fn strict(&self) -> &Arc<dyn CacheClient> {
+        &self.strict
     }
 
     /// What it was put together from.

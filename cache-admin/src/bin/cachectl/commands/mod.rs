@@ -90,16 +90,23 @@ async fn run_on(command: Command, stack: &Stack, output: &mut Output) -> Ended {
     }
 }
 
-/// The cache that the environment names.
+/// The cache that the environment names; it has to answer.
 async fn connect(output: &mut Output) -> Result<Stack, Failure> {
+    // Whoever waits at a terminal wants to know at once.
+    connect_with(Some(Startup::Fail), output).await
+}
+
+/// The cache that the environment names; without `startup`, started as `CACHE_STARTUP` says.
+async fn connect_with(startup: Option<Startup>, output: &mut Output) -> Result<Stack, Failure> {
     let Loaded {
         mut config, warnings, ..
     } = Loaded::from_env()?;
     for warning in warnings {
         output.warning(&warning.to_string());
     }
-    // Whoever waits at a terminal wants to know at once.
-    config.startup = Startup::Fail;
+    if let Some(startup) = startup {
+        config.startup = startup;
+    }
     // And what is the case: no error is passed over, and nothing is answered from a copy.
     config.on_error = OnError::Fail;
     config.near = None;
