@@ -70,15 +70,15 @@ impl Crowd {
 
     /// Waits until there is room, or somebody who makes room.
     pub(super) async fn has_room(&self) {
-        loop {
-            let left = self.left.notified();
-            let members = self.members();
-            if members.all.len() < self.most || members.oldest(None).is_some() {
-                return;
-            }
-            drop(members);
-            left.await;
+        while !self.has_room_now() {
+            // One that left meanwhile is remembered.
+            self.left.notified().await;
         }
+    }
+
+    fn has_room_now(&self) -> bool {
+        let members = self.members();
+        members.all.len() < self.most || members.oldest(None).is_some()
     }
 
     /// A place for a connection from `address`; `None` if there is no room and nobody makes room.
