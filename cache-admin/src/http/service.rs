@@ -24,6 +24,9 @@ use crate::{CacheIdentity, Engine, Namespaces};
 /// Writes the process's metrics as text.
 type Scrape = Arc<dyn Fn() -> Result<String, CacheError> + Send + Sync>;
 
+/// What is wrong although the cache answers, or why it does not.
+type Health = Result<Vec<String>, CacheError>;
+
 /// How long what a ping said is believed, so that whoever asks for the health does not load the servers.
 const HEALTH_LIFE: Duration = Duration::from_millis(500);
 
@@ -104,7 +107,7 @@ struct Inner {
     searches: Semaphore,
     examinations: Semaphore,
     stopping: watch::Sender<bool>,
-    health: Mutex<Option<(clock::Instant, Result<Vec<String>, CacheError>)>>,
+    health: Mutex<Option<(clock::Instant, Health)>>,
     document: Document,
 }
 
@@ -373,7 +376,7 @@ impl Service {
     }
 
     /// Whether the cache answers, with what is wrong all the same; asked at most twice a second.
-    pub(crate) async fn health(&self) -> Result<Vec<String>, CacheError> {
+    pub(crate) async fn health(&self) -> Health {
         let mut last = self.0.health.lock().await;
         if let Some((at, said)) = &*last
             && clock::now() - *at < HEALTH_LIFE
@@ -394,7 +397,7 @@ impl Service {
 
 impl Inner {
     /// Asks the primaries, each by itself if not all of them answer: one shard of many is no reason to take the service out.
-    async fn look(&self) -> Result<Vec<String>, CacheError> {
+    async fn look(&self) -> Health {
         let all = tokio::time::timeout(HEALTH_WITHIN / 4, self.stack.strict().ping()).await;
         let error = match all {
             Ok(Ok(())) => return Ok(Vec::new()),
