@@ -1,6 +1,6 @@
 //! A checkpoint in a file: the simplest place that outlives a process.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -88,7 +88,7 @@ impl Checkpoints for CheckpointFile {
         let saved = self.blocking(move |path| {
             let mut new = path.as_os_str().to_owned();
             new.push(".new");
-            std::fs::write(&new, text)?;
+            crate::private_file::create(new.as_ref())?.write_all(&text)?;
             std::fs::rename(&new, path)
         });
         saved.await

@@ -94,8 +94,7 @@ impl CacheIdentity {
     /// Whether both are the same cache for sure: same kind, database and prefix, and at least one id in common.
     #[must_use]
     pub fn is_same_as(&self, other: &Self) -> bool {
-        self.is_alike(other)
-            && (self.kind == CacheKind::Embedded || !self.ids.is_disjoint(&other.ids))
+        self.is_alike(other) && (self.kind == CacheKind::Embedded || !self.ids.is_disjoint(&other.ids))
     }
 
     /// Whether nothing says that they are different caches.
@@ -190,7 +189,11 @@ mod tests {
         let failed_over = CacheIdentity::server(ids(&["run-b", "repl-b", "repl-a"]));
         let server = CacheIdentity::server(ids(&["run-a", "repl-a"]));
         assert!(server.check(&failed_over).is_ok());
-        assert!(CacheIdentity::embedded().check(&CacheIdentity::embedded()).is_ok());
+        assert!(
+            CacheIdentity::embedded()
+                .check(&CacheIdentity::embedded())
+                .is_ok()
+        );
     }
 
     #[test]
@@ -213,7 +216,13 @@ mod tests {
             assert!(other.check(&cluster).is_err(), "{other}");
         }
         let unknown = CacheIdentity::server(ids(&[]));
-        assert!(unknown.check(&unknown).unwrap_err().to_string().contains("grant INFO"));
+        assert!(
+            unknown
+                .check(&unknown)
+                .unwrap_err()
+                .to_string()
+                .contains("grant INFO")
+        );
     }
 
     #[test]

@@ -27,6 +27,8 @@ mod doctor;
 mod dynamodb;
 mod engine;
 mod escape;
+#[cfg(feature = "jobs")]
+mod fair;
 #[cfg(feature = "http")]
 pub mod http;
 mod identity;
@@ -39,6 +41,7 @@ mod memory;
 mod namespaces;
 mod overview;
 pub mod paging;
+mod private_file;
 mod pulse;
 #[cfg(feature = "http")]
 pub mod seal;

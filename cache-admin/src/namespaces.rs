@@ -1,5 +1,7 @@
 //! Generations of namespaces: one step puts all old keys out of reach, and a purge gives back their memory.
 
+use std::sync::Arc;
+
 use cache_core::{CacheError, Keyspace, Pattern};
 use cache_layers::{Generation, Generations, GenerationsConfig};
 use cache_stack::Stack;
@@ -11,6 +13,8 @@ use crate::{Counts, Engine, Options, Outcome, digits};
 #[derive(Clone, Debug)]
 pub struct Namespaces {
     generations: Generations,
+    /// The same below the guard.
+    below: Generations,
     engine: Option<Engine>,
     prefix: String,
 }
@@ -105,6 +109,7 @@ impl Namespaces {
     pub fn new(stack: &Stack) -> Self {
         Self {
             generations: Generations::new(stack.client.clone(), GenerationsConfig::default()),
+            below: Generations::new(Arc::clone(stack.strict()), GenerationsConfig::default()),
             engine: Engine::of(&stack.foundation).ok(),
             prefix: stack.key_prefix().to_owned(),
         }
@@ -116,7 +121,8 @@ impl Namespaces {
     ///
     /// As a read; [`CacheError::Corrupt`] where something else stands at the counter's place.
     pub async fn show(&self, namespace: &Keyspace) -> Result<NamespaceState, CacheError> {
-        let generation = self.generations.existing(namespace).await?;
+        // A guard that passes over errors would say that there is none.
+        let generation = self.below.existing(namespace).await?;
         Ok(NamespaceState {
             prefix: namespace.prefix(),
             generation: generation.as_ref().map(Generation::number),

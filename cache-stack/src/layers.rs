@@ -163,6 +163,26 @@ pub(crate) fn around(
     Ok(built)
 }
 
+/// Puts only those layers around `client` without which keys and values would be others.
+pub(crate) fn strictly(
+    mut client: Arc<dyn CacheClient>,
+    config: &CacheConfig,
+    encryption: Option<&Arc<Encrypted>>,
+) -> Result<Arc<dyn CacheClient>, CacheError> {
+    if let (Some(encrypted), Some(choices)) = (encryption, &config.encryption) {
+        let keyring = Arc::clone(encrypted.keyring());
+        client = Arc::new(Encrypted::new(
+            client,
+            keyring,
+            crate::encryption::layer(choices)?,
+        ));
+    }
+    if let Some(prefix) = prefix(config) {
+        client = Arc::new(Prefixed::new(client, prefix)?);
+    }
+    Ok(client)
+}
+
 fn prefix(config: &CacheConfig) -> Option<&str> {
     config.key_prefix.as_deref().filter(|prefix| !prefix.is_empty())
 }

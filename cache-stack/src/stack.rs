@@ -30,6 +30,7 @@ pub struct Stack {
     /// Encryption, if it is configured: its counts, and the status of its keyring (the age of the keyset, the outcome of
     /// the last refresh).
     pub encryption: Option<Arc<Encrypted>>,
+    strict: Arc<dyn CacheClient>,
     config: CacheConfig,
     stored_prefix: String,
 }
@@ -68,6 +69,7 @@ impl Stack {
         if let Foundation::Valkey(client) = &foundation {
             connections::watch(client);
         }
+        let strict = layers::strictly(foundation.client(), config, encryption.as_ref())?;
         let prefix = config.key_prefix.as_deref().unwrap_or_default();
         let stored = config.encryption.as_ref().map_or("", encryption::stored_prefix);
         Ok(Self {
@@ -76,6 +78,7 @@ impl Stack {
             near,
             guard,
             encryption,
+            strict,
             config: config.clone(),
             stored_prefix: format!("{stored}{prefix}"),
         })
@@ -108,6 +111,14 @@ impl Stack {
             Foundation::Valkey(client) => Some(client),
             _ => None,
         }
+    }
+
+    /// The same cache, below the near tier and the guard: what it says is what the backend says, whatever
+    /// [`on_error`](CacheConfig::on_error) is. For administration, where a failure must not look like success. It does not
+    /// take keys out of the near tier of this process.
+    #[must_use]
+    pub const fn strict(&self) -> &Arc<dyn CacheClient> {
+        &self.strict
     }
 
     /// What it was put together from.

@@ -65,7 +65,11 @@ async fn a_pattern_matches_what_the_server_matches_on_a_million_random_pairs() {
             .expect("the server matches");
         let sent: HashSet<Vec<u8>> = reply.items().iter().map(bytes_of).collect();
         assert!(
-            if asked.is_exact { sent == theirs } else { sent.is_superset(&theirs) },
+            if asked.is_exact {
+                sent == theirs
+            } else {
+                sent.is_superset(&theirs)
+            },
             "seed {seed}, pattern {:?} as {:?}",
             glob.escape_ascii().to_string(),
             asked.pattern

@@ -64,6 +64,25 @@ impl Actor {
         Self::new(name, Scope::ALL.map(|scope| (scope, vec![Box::default()])))
     }
 
+    /// An actor with these grants, each a scope and a prefix of keys (the empty one is every key): for a service that mounts
+    /// the router and knows its callers itself.
+    ///
+    /// ```
+    /// use cache_admin::access::{Actor, Scope};
+    ///
+    /// let support = Actor::with_grants("jo", [(Scope::List, "billing:"), (Scope::Purge, "billing:acme:")]);
+    /// assert!(support.may_prefix(Scope::Purge, b"billing:acme:7").is_ok());
+    /// assert!(support.may_prefix(Scope::Purge, b"billing:").is_err());
+    /// ```
+    #[must_use]
+    pub fn with_grants<P: AsRef<[u8]>>(name: &str, grants: impl IntoIterator<Item = (Scope, P)>) -> Self {
+        let mut by_scope: BTreeMap<Scope, Prefixes> = BTreeMap::new();
+        for (scope, prefix) in grants {
+            by_scope.entry(scope).or_default().push(prefix.as_ref().into());
+        }
+        Self::new(name, by_scope)
+    }
+
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &str {

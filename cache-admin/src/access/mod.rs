@@ -15,6 +15,7 @@ mod token;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use cache_layers::{SystemClock, WallClock};
@@ -53,6 +54,8 @@ use self::table::Table;
 /// ```
 pub struct Access {
     table: RwLock<Arc<Table>>,
+    /// Whether the file was wrong when it was looked into last.
+    stale: AtomicBool,
     path: Option<PathBuf>,
     clock: Arc<dyn WallClock>,
 }
@@ -95,6 +98,7 @@ impl Access {
     fn of(table: Table, path: Option<PathBuf>) -> Self {
         Self {
             table: RwLock::new(Arc::new(table)),
+            stale: AtomicBool::new(false),
             path,
             clock: Arc::new(SystemClock),
         }
@@ -137,12 +141,22 @@ impl Access {
         let Some(path) = &self.path else {
             return Ok(false);
         };
-        let table = read::table(&file::read(path)?)?;
+        let table = file::read(path).and_then(|text| read::table(&text));
+        self.stale.store(table.is_err(), Ordering::Relaxed);
+        let table = table?;
         if *self.table() == table {
             return Ok(false);
         }
         *self.table.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(table);
         Ok(true)
+    }
+
+    /// What an operator must know as long as the last [`reload`](Self::reload) failed: a revoked token is still good. It names
+    /// neither the file nor an actor.
+    #[must_use]
+    pub fn reload_problem(&self) -> Option<String> {
+        let is_stale = self.stale.load(Ordering::Relaxed);
+        is_stale.then(|| "the file of actors cannot be read; what it said before is in force".to_owned())
     }
 
     /// Who it is that presents this token, or this client certificate, which the listener has verified. A

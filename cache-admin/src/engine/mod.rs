@@ -45,8 +45,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use cache_core::CacheError;
-use cache_core::clock;
 use cache_core::Unavailability;
+use cache_core::clock;
 use cache_stack::Foundation;
 
 pub use checkpoint::{Checkpoint, Checkpoints};

@@ -55,6 +55,9 @@ impl Selection {
     /// The most patterns of one selection.
     pub const MAX_PATTERNS: usize = 1_000;
 
+    /// The most bytes of all patterns together.
+    pub const MAX_BYTES: usize = 128 * 1024;
+
     /// The most elements that several patterns have from their first wildcards on: each key is compared with all of them
     /// here.
     pub const MAX_WILDCARD_LEN: usize = 16_384;
@@ -81,6 +84,17 @@ impl Selection {
             return Err(CacheError::InvalidInput {
                 argument: "patterns",
                 reason: format!("{} of them; 1 to {} are fine", patterns.len(), Self::MAX_PATTERNS).into(),
+            });
+        }
+        let bytes: usize = patterns.iter().map(|pattern| pattern.as_bytes().len()).sum();
+        if bytes > Self::MAX_BYTES {
+            return Err(CacheError::InvalidInput {
+                argument: "patterns",
+                reason: format!(
+                    "{bytes} bytes; at most {} together are fine, so ask in parts",
+                    Self::MAX_BYTES
+                )
+                .into(),
             });
         }
         let length: usize = patterns.iter().map(Pattern::wildcard_len).sum();

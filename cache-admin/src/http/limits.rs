@@ -16,6 +16,7 @@ pub struct Limits {
     pub(crate) answer_within: Duration,
     pub(crate) heartbeat: Duration,
     pub(crate) streams: usize,
+    pub(crate) streams_of_each: usize,
 }
 
 impl Limits {
@@ -40,7 +41,7 @@ impl Limits {
         self
     }
 
-    /// The largest body, in bytes. Default: 1 MiB.
+    /// The largest body, in bytes. Default: 256 KiB.
     #[must_use]
     pub const fn with_body(mut self, bytes: usize) -> Self {
         self.body = bytes;
@@ -81,6 +82,13 @@ impl Limits {
         self.streams = streams;
         self
     }
+
+    /// How many of these each actor may have. Default: 16.
+    #[must_use]
+    pub const fn with_streams_of_each(mut self, streams: usize) -> Self {
+        self.streams_of_each = streams;
+        self
+    }
 }
 
 impl Default for Limits {
@@ -90,12 +98,13 @@ impl Default for Limits {
             requests: Quota::sliding(600, MINUTE),
             failures: Quota::sliding(30, MINUTE),
             timeout: Duration::from_secs(30),
-            body: 1_048_576,
+            body: 262_144,
             body_timeout: Duration::from_secs(10),
             value: 65_536,
             answer_within: Duration::from_secs(2),
             heartbeat: Duration::from_secs(15),
             streams: 64,
+            streams_of_each: 16,
         }
     }
 }

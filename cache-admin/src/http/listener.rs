@@ -4,8 +4,10 @@
 
 mod body;
 mod connection;
+mod crowd;
 mod error;
 mod options;
+mod paced;
 mod peer;
 mod tls;
 
@@ -15,7 +17,7 @@ use std::time::Duration;
 
 use axum::Router;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
@@ -25,8 +27,14 @@ pub use error::ListenerError;
 pub use options::{ListenerOptions, TlsFiles};
 pub use peer::Peer;
 
+pub(crate) use self::crowd::Standing;
+
 use self::connection::Connections;
+use self::crowd::Crowd;
 use self::tls::Tls;
+
+/// How long connections on which no request was authenticated may go on once the listener is to stop.
+const STRANGERS: Duration = Duration::from_secs(3);
 
 /// The pause after an `accept` that failed: mostly there are no file descriptors left.
 const BREATH: Duration = Duration::from_millis(100);
@@ -103,28 +111,42 @@ impl Listener {
             stopped,
         });
         let mut running = JoinSet::new();
-        let slots = Arc::new(Semaphore::new(self.options.max_connections));
+        let most = self.options.max_connections;
+        // A proxy's address is that of all of its clients.
+        let of_each = if self.options.behind_proxy {
+            most
+        } else {
+            self.options.max_connections_of_each
+        };
+        let crowd = Arc::new(Crowd::new(most, of_each));
         {
             let watching = self.watch();
             tokio::pin!(shutdown, watching);
             loop {
-                // A place first: who finds none waits where the kernel keeps them.
+                // Room first: who finds none waits where the kernel keeps them.
                 let accepted = async {
-                    let place = Arc::clone(&slots).acquire_owned().await;
-                    (place, self.socket.accept().await)
+                    crowd.has_room().await;
+                    self.socket.accept().await
                 };
                 tokio::select! {
                     () = &mut shutdown => break,
                     () = &mut watching => {}
                     Some(_) = running.join_next() => {}
-                    (place, accepted) = accepted => match accepted {
-                        Ok((stream, address)) => {
-                            let connections = Arc::clone(&connections);
-                            running.spawn(async move {
-                                connections.serve(stream, address).await;
-                                drop(place);
-                            });
-                        }
+                    accepted = accepted => match accepted {
+                        Ok((stream, address)) => match crowd.admit(address.ip()) {
+                            Some(place) => {
+                                let connections = Arc::clone(&connections);
+                                running.spawn(async move {
+                                    tokio::select! {
+                                        () = connections.serve(stream, address, &place.standing) => {}
+                                        () = place.evicted() => {
+                                            tracing::debug!(%address, "a connection made room for another one");
+                                        }
+                                    }
+                                });
+                            }
+                            None => tracing::debug!(%address, "more connections than one address may have"),
+                        },
                         Err(error) => {
                             tracing::warn!(%error, "cannot accept a connection");
                             tokio::time::sleep(BREATH).await;
@@ -135,7 +157,20 @@ impl Listener {
         }
         drop(self.socket);
         stop.send_replace(true);
-        let ended = async { while running.join_next().await.is_some() {} };
+        let ended = async {
+            let strangers = tokio::time::sleep(STRANGERS);
+            tokio::pin!(strangers);
+            let mut gone = false;
+            loop {
+                tokio::select! {
+                    ended = running.join_next() => if ended.is_none() { return },
+                    () = &mut strangers, if !gone => {
+                        crowd.evict_strangers();
+                        gone = true;
+                    }
+                }
+            }
+        };
         if tokio::time::timeout(self.options.shutdown_timeout, ended)
             .await
             .is_err()

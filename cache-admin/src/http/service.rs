@@ -6,21 +6,26 @@ use std::time::Duration;
 
 use axum::Router;
 use cache_core::config::Backend;
-use cache_core::{CacheClient as _, CacheError, Keyspace, Outcome, Unavailability, clock};
+use cache_core::{CacheClient as _, CacheError, Keyspace, MemoryCache, Outcome, Unavailability, clock};
+use cache_layers::idempotency::{Acquired, Fingerprint};
 use cache_layers::{Idempotency, IdempotencyConfig};
-use cache_stack::Stack;
+use cache_stack::{Foundation, Stack};
 use tokio::sync::{Mutex, Semaphore, watch};
 
 use super::document::Document;
 use super::edge::{Limiter, Traffic};
 use super::{Limits, Listener, ListenerError, ListenerOptions};
 use crate::access::Access;
+use crate::fair::Fair;
 use crate::jobs::{Jobs, JobsConfig};
 use crate::seal::Sealer;
 use crate::{CacheIdentity, Engine, Namespaces};
 
 /// Writes the process's metrics as text.
 type Scrape = Arc<dyn Fn() -> Result<String, CacheError> + Send + Sync>;
+
+/// What is wrong although the cache answers, or why it does not.
+type Health = Result<Vec<String>, CacheError>;
 
 /// How long what a ping said is believed, so that whoever asks for the health does not load the servers.
 const HEALTH_LIFE: Duration = Duration::from_millis(500);
@@ -89,6 +94,8 @@ struct Inner {
     engine: Engine,
     namespaces: Namespaces,
     retries: Idempotency,
+    /// The same, in this process, if the user may not write where they are kept.
+    own_retries: Idempotency,
     jobs: Jobs,
     access: Arc<Access>,
     sealer: Sealer,
@@ -96,11 +103,11 @@ struct Inner {
     limits: Limits,
     limiter: Limiter,
     traffic: Traffic,
-    streams: Arc<Semaphore>,
+    streams: Fair,
     searches: Semaphore,
     examinations: Semaphore,
     stopping: watch::Sender<bool>,
-    health: Mutex<Option<(clock::Instant, Result<(), CacheError>)>>,
+    health: Mutex<Option<(clock::Instant, Health)>>,
     document: Document,
 }
 
@@ -151,8 +158,14 @@ impl AdminService {
             shutdown.await;
             self.stop();
         };
-        listener.serve(self.router(), shutdown).await;
-        self.jobs().close().await;
+        let mut stopping = self.0.stopping();
+        // Jobs first: they are saved whatever the connections do.
+        let saved = async {
+            // The sender is ours.
+            let _ = stopping.wait_for(|stopping| *stopping).await;
+            self.jobs().close().await;
+        };
+        tokio::join!(listener.serve(self.router(), shutdown), saved);
     }
 
     /// Ends streams of events and says that the service is not ready, so that requests under way can end. Not needed
@@ -229,7 +242,13 @@ impl AdminServiceBuilder {
             Keyspace::new("cache-admin")?,
             IdempotencyConfig::default(),
         );
+        let own_retries = Idempotency::new(
+            Arc::new(MemoryCache::default()),
+            Keyspace::new("cache-admin")?,
+            IdempotencyConfig::default(),
+        );
         Ok(AdminService(Service(Arc::new(Inner {
+            own_retries,
             engine,
             namespaces: Namespaces::new(&self.stack),
             retries,
@@ -239,7 +258,7 @@ impl AdminServiceBuilder {
             scrape: self.scrape,
             limiter: Limiter::new(self.limits.requests, self.limits.failures)?,
             traffic: Traffic::default(),
-            streams: Arc::new(Semaphore::new(self.limits.streams)),
+            streams: Fair::new(self.limits.streams, self.limits.streams_of_each),
             searches: Semaphore::new(SEARCHES),
             examinations: Semaphore::new(1),
             stopping: watch::Sender::new(false),
@@ -264,9 +283,18 @@ impl Service {
         &self.0.namespaces
     }
 
-    /// What remembers answers to requests with a key of their own, jobs apart, which remember theirs.
-    pub(crate) fn retries(&self) -> &Idempotency {
-        &self.0.retries
+    /// Finds out whether a request of `actor` with an idempotency key was made before. Jobs remember theirs by themselves.
+    /// Kept in the cache; in this process if the user of the servers may not write there, as the role `operator`.
+    pub(crate) async fn acquire(
+        &self,
+        actor: &str,
+        key: &str,
+        request: Fingerprint,
+    ) -> Result<Acquired, CacheError> {
+        match self.0.retries.acquire(actor, key, request).await {
+            Err(CacheError::Denied { .. }) => self.0.own_retries.acquire(actor, key, request).await,
+            acquired => acquired,
+        }
     }
 
     pub(crate) fn jobs(&self) -> &Jobs {
@@ -293,7 +321,7 @@ impl Service {
         &self.0.traffic
     }
 
-    pub(crate) fn streams(&self) -> &Arc<Semaphore> {
+    pub(crate) fn streams(&self) -> &Fair {
         &self.0.streams
     }
 
@@ -347,15 +375,15 @@ impl Service {
             .map_or_else(|| Ok(String::new()), |scrape| scrape())
     }
 
-    /// Whether the cache answers, asked at most twice a second.
-    pub(crate) async fn health(&self) -> Result<(), CacheError> {
+    /// Whether the cache answers, with what is wrong all the same; asked at most twice a second.
+    pub(crate) async fn health(&self) -> Health {
         let mut last = self.0.health.lock().await;
         if let Some((at, said)) = &*last
             && clock::now() - *at < HEALTH_LIFE
         {
             return said.clone();
         }
-        let said = match tokio::time::timeout(HEALTH_WITHIN, self.0.stack.client.ping()).await {
+        let said = match tokio::time::timeout(HEALTH_WITHIN, self.0.look()).await {
             Ok(said) => said,
             Err(_) => Err(CacheError::Timeout {
                 stage: cache_core::Stage::Call,
@@ -364,6 +392,43 @@ impl Service {
         };
         *last = Some((clock::now(), said.clone()));
         said
+    }
+}
+
+impl Inner {
+    /// Asks the primaries, each by itself if not all of them answer: one shard of many is no reason to take the service out.
+    async fn look(&self) -> Health {
+        let all = tokio::time::timeout(HEALTH_WITHIN / 4, self.stack.strict().ping()).await;
+        let error = match all {
+            Ok(Ok(())) => return Ok(Vec::new()),
+            Ok(Err(error)) => error,
+            Err(_) => CacheError::Timeout {
+                stage: cache_core::Stage::Call,
+                after: HEALTH_WITHIN / 4,
+            },
+        };
+        let Foundation::Valkey(client) = &self.stack.foundation else {
+            return Err(error);
+        };
+        let administration = client.administration();
+        let view = tokio::time::timeout(HEALTH_WITHIN / 4, administration.topology()).await;
+        let Ok(Ok(view)) = view else { return Err(error) };
+        let primaries = administration.primaries_of(&view);
+        let asked = primaries.iter().map(|primary| async {
+            let ping = tokio::time::timeout(HEALTH_WITHIN / 4, primary.ping()).await;
+            matches!(ping, Ok(Ok(())))
+        });
+        let answers = futures::future::join_all(asked).await;
+        let there = answers.iter().filter(|answers| **answers).count();
+        let uncovered: usize = view.uncovered.iter().map(ExactSizeIterator::len).sum();
+        match (there, primaries.len() - there) {
+            (0, _) => Err(error),
+            (_, 0) if uncovered == 0 => Ok(Vec::new()),
+            (_, away) => Ok(vec![format!(
+                "{away} of {} primaries do not answer; no primary serves {uncovered} slots",
+                primaries.len()
+            )]),
+        }
     }
 }
 

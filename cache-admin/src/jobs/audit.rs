@@ -66,6 +66,10 @@ pub enum AuditAction {
     GenerationBump,
     /// Users or their permissions were changed.
     AclChange,
+    /// Somebody tried to prove who they are.
+    Login,
+    /// A request came for which the actor has no grant.
+    Request,
 }
 
 /// One line of the log.
@@ -286,6 +290,8 @@ impl AuditAction {
             Self::ValueRead => "value.read",
             Self::GenerationBump => "generation.bump",
             Self::AclChange => "acl.change",
+            Self::Login => "login",
+            Self::Request => "request",
         }
     }
 }

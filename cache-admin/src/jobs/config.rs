@@ -15,6 +15,8 @@ pub struct JobsConfig {
     pub(super) history_age: Duration,
     pub(super) events: usize,
     pub(super) running: usize,
+    pub(super) counting: usize,
+    pub(super) each: (usize, usize),
     pub(super) resume_at_open: bool,
     pub(super) save_every: (Duration, u64),
 }
@@ -43,8 +45,9 @@ impl JobsConfig {
         self
     }
 
-    /// How many jobs that have ended are kept, and for how long. Jobs that have not ended are kept whatever
-    /// their number and age. Default: 1,000, for 30 days.
+    /// How many removals that have ended are kept, and for how long; of counts it is 100 at most. Where there are more, the
+    /// oldest of the actor who has the most are forgotten. Jobs that have not ended are kept whatever their number and
+    /// age. Default: 1,000, for 30 days.
     #[must_use]
     pub const fn with_history(mut self, jobs: usize, age: Duration) -> Self {
         self.history = jobs;
@@ -59,11 +62,27 @@ impl JobsConfig {
         self
     }
 
-    /// How many jobs are at work at once, at least 1; others are queued. One that is paused does not count.
-    /// Default: 4.
+    /// How many removals are at work at once, at least 1; others are queued. One that is paused does not count. One actor
+    /// has all but one of the places at most. Default: 4.
     #[must_use]
     pub const fn with_running(mut self, jobs: usize) -> Self {
         self.running = jobs;
+        self
+    }
+
+    /// How many counts and dry runs are at work at once, at least 1, besides the removals; others are queued. One actor
+    /// has all but one of the places at most. Default: 2.
+    #[must_use]
+    pub const fn with_counting(mut self, jobs: usize) -> Self {
+        self.counting = jobs;
+        self
+    }
+
+    /// How many jobs of each actor there may be that are queued, at work or paused: removals, and counts with dry runs.
+    /// Default: 100 and 10.
+    #[must_use]
+    pub const fn with_jobs_of_each(mut self, removals: usize, counts: usize) -> Self {
+        self.each = (removals, counts);
         self
     }
 
@@ -94,6 +113,8 @@ impl Default for JobsConfig {
             history_age: Duration::from_secs(30 * 86_400),
             events: 500,
             running: 4,
+            counting: 2,
+            each: (100, 10),
             resume_at_open: false,
             save_every: (Duration::from_secs(1), 10_000),
         }

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use super::book::{Book, Record};
 use super::job::millis;
 use super::request::Repeatable;
-use super::{Happened, Job, JobEvent, JobId, JobState, Timestamp};
+use super::{Happened, Job, JobEvent, JobId, JobState, Mode, Timestamp};
 use crate::{CacheIdentity, Control, Event, escaped};
 
 /// What is wanted of a run.
@@ -26,6 +26,8 @@ pub(super) enum Wanted {
 #[derive(Debug)]
 pub(super) struct Entry {
     id: JobId,
+    /// Whether it outlives the process, where there is a store.
+    durable: bool,
     /// What each key of a removal begins with.
     claims: Vec<Vec<u8>>,
     control: Control,
@@ -40,6 +42,7 @@ impl Entry {
         let book = Book::new(record, events);
         Self {
             id: book.record.job.id,
+            durable: book.record.job.mode == Mode::Execute,
             claims,
             control: Control::new(),
             wanted: watch::Sender::new(Wanted::Go),
@@ -50,6 +53,16 @@ impl Entry {
 
     pub(super) const fn id(&self) -> JobId {
         self.id
+    }
+
+    /// Whether it outlives the process, where there is a store: only removals do.
+    pub(super) const fn is_durable(&self) -> bool {
+        self.durable
+    }
+
+    /// Whether this actor started it.
+    pub(super) fn is_of(&self, actor: &str) -> bool {
+        self.book().record.job.actor.name == actor
     }
 
     pub(super) const fn control(&self) -> &Control {
@@ -118,7 +131,10 @@ impl Entry {
     pub(super) fn on_paper(&self) -> Result<Vec<u8>, serde_json::Error> {
         let book = self.book();
         serde_json::to_vec(&Record {
-            job: book.job(),
+            job: Job {
+                unstored: None,
+                ..book.job()
+            },
             ..book.record.clone()
         })
     }
@@ -147,9 +163,13 @@ impl Entry {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes in that the process which had it is gone.
-    pub(super) fn take_up(&self) {
+    /// Takes in that the process which had it is gone; `stopping` is whether that was told to stop it.
+    pub(super) fn take_up(&self, stopping: bool) {
         match self.state() {
+            JobState::Queued | JobState::Running | JobState::Paused if stopping => {
+                self.end(|job| job.state = JobState::Cancelled);
+                self.tell_end();
+            }
             JobState::Queued | JobState::Running => {
                 self.end(|job| job.state = JobState::Interrupted);
                 self.tell_end();
@@ -261,6 +281,11 @@ impl Entry {
             Some(error) => format!("{error}; {text}"),
             None => text.to_owned(),
         });
+    }
+
+    /// Whether a restart would undo something, and why.
+    pub(super) fn set_unstored(&self, why: Option<String>) {
+        self.book().record.job.unstored = why;
     }
 
     /// Takes in what the run tells.

@@ -70,6 +70,14 @@ pub enum StartError {
         /// Its pattern, as text.
         pattern: String,
     },
+    /// The actor has as many jobs queued, at work or paused as it may have.
+    #[error("{actor} has {most} jobs that have not ended, and no more are taken on")]
+    TooMany {
+        /// Whose they are.
+        actor: String,
+        /// How many there may be.
+        most: usize,
+    },
     /// The idempotency key stands for another request.
     #[error("the idempotency key was used for another request: job {job}")]
     KeyReused {

@@ -58,6 +58,9 @@ pub struct Job {
     pub slots_moved: u32,
     /// Keys that may have been removed at most besides those in the counts, because a process was killed.
     pub uncounted: u64,
+    /// Why the store does not have the latest of it, so that a restart undoes that; null if it has all of it.
+    #[serde(default)]
+    pub unstored: Option<String>,
     /// Why it `failed`, or what else went wrong at its end.
     pub error: Option<String>,
 }
@@ -189,6 +192,7 @@ impl Job {
             sample: Vec::new(),
             slots_moved: 0,
             uncounted: 0,
+            unstored: None,
             error: None,
         }
     }

@@ -13,6 +13,7 @@ mod error;
 mod event;
 mod events;
 mod filter;
+mod history;
 mod id;
 mod job;
 mod request;
@@ -26,7 +27,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 pub use audit::{Audit, AuditAction, AuditRecord, AuditSync};
 pub use config::JobsConfig;
@@ -40,8 +41,10 @@ pub use request::{JobOptions, JobRequest, Mode, Who};
 pub use timestamp::Timestamp;
 
 use self::entry::{Entry, Wanted};
+use self::history::{Past, surplus};
 use self::store::Store;
 use crate::Engine;
+use crate::fair::Fair;
 
 /// Runs of an [`Engine`] as jobs.
 ///
@@ -49,12 +52,14 @@ use crate::Engine;
 ///
 /// - Of two removals whose keys may be the same, one is under way at a time: of each pair of their patterns the
 ///   text before the first wildcard is compared, and where one begins the other the later one is refused.
-/// - With a [store](JobsConfig::with_store) a job outlives its process. One that was at work is then
+/// - With a [store](JobsConfig::with_store) a removal outlives its process; a count does not. One that was at work is then
 ///   [`Interrupted`](JobState::Interrupted), can be resumed, and its counts add up: what may have been removed
 ///   without having been counted is in [`Job::uncounted`].
 /// - With an [audit log](JobsConfig::with_audit), no job is started or resumed that cannot be written down.
 /// - Memory and disk are bounded: by the [history](JobsConfig::with_history), the
 ///   [events](JobsConfig::with_events) of each job, and what one job is.
+/// - Actors share fairly: one of them has not all places to run, waits with not more than so many jobs, and pushes the
+///   jobs of others out of the history only where these are more. Counts take no place and no history of a removal.
 ///
 /// Clones are one and the same. Dropping them stops no job; [`close`](Jobs::close) does.
 ///
@@ -88,8 +93,9 @@ struct Shared {
     entries: Mutex<BTreeMap<JobId, Arc<Entry>>>,
     /// Who decides whether a job may begin.
     turn: tokio::sync::Mutex<Turn>,
-    /// Who may be at work.
-    places: Arc<Semaphore>,
+    /// Who may be at work: removals, and what only counts.
+    removals: Fair,
+    counts: Fair,
     /// How many runs there are.
     runs: watch::Sender<usize>,
 }
@@ -117,7 +123,8 @@ impl Jobs {
             store,
             entries: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
-            places: Arc::new(Semaphore::new(config.running.max(1))),
+            removals: Fair::new(config.running, config.running.saturating_sub(1)),
+            counts: Fair::new(config.counting, config.counting.saturating_sub(1)),
             runs: watch::Sender::new(0),
             config,
         }));
@@ -226,11 +233,9 @@ impl Shared {
                 .filter(|(_, entry)| !entry.runs() && !entry.is_needed(now));
             let ended = ended.filter_map(|(id, entry)| {
                 let job = entry.job();
-                job.state
-                    .is_ended()
-                    .then(|| (*id, job.ended.unwrap_or(job.created)))
+                job.state.is_ended().then(|| Past::of(*id, job))
             });
-            let forgotten = surplus(ended, &self.config, now);
+            let forgotten = surplus(ended.collect(), &self.config, now);
             for id in &forgotten {
                 entries.remove(id);
             }
@@ -242,55 +247,11 @@ impl Shared {
     }
 }
 
-/// Of jobs that have ended, the newest first, with the time of their end: those that are not kept.
-fn surplus(
-    ended: impl Iterator<Item = (JobId, Timestamp)>,
-    config: &JobsConfig,
-    now: Timestamp,
-) -> Vec<JobId> {
-    let oldest = now.since_epoch().saturating_sub(config.history_age);
-    ended
-        .enumerate()
-        .filter(|(index, (_, ended))| *index >= config.history || ended.since_epoch() < oldest)
-        .map(|(_, (id, _))| id)
-        .collect()
-}
-
 impl fmt::Debug for Jobs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Jobs")
             .field("config", &self.0.config)
             .field("jobs", &self.0.entries().len())
             .finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    #[test]
-    fn the_newest_are_kept_while_they_are_young() {
-        let at = |hours: u64| Timestamp::of_millis(hours * 3_600_000);
-        let ids: Vec<JobId> = (1..=5)
-            .map(|number| JobId::next(Timestamp::of_millis(number), None))
-            .collect();
-        let past = |config: &JobsConfig| {
-            let ended = ids.iter().rev().zip([90, 80, 70, 60, 50]);
-            surplus(ended.map(|(id, hours)| (*id, at(hours))), config, at(100))
-        };
-        let hours = |hours: u64| Duration::from_secs(hours * 3_600);
-        assert_eq!(past(&JobsConfig::default().with_history(5, hours(50))), []);
-        assert_eq!(
-            past(&JobsConfig::default().with_history(3, hours(50))),
-            [ids[1], ids[0]]
-        );
-        assert_eq!(
-            past(&JobsConfig::default().with_history(5, hours(25))),
-            [ids[2], ids[1], ids[0]]
-        );
-        assert_eq!(past(&JobsConfig::default().with_history(0, hours(50))).len(), 5);
     }
 }

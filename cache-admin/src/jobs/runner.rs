@@ -64,9 +64,15 @@ async fn run(shared: &Arc<Shared>, entry: &Arc<Entry>, checkpoint: Checkpoint, h
         match now {
             Wanted::Go => {
                 if place.is_none() {
-                    let free = Arc::clone(&shared.places).acquire_owned();
+                    let places = if entry.is_durable() {
+                        &shared.removals
+                    } else {
+                        &shared.counts
+                    };
+                    let actor = entry.job().actor.name;
+                    let free = places.take(&actor);
                     tokio::select! {
-                        free = free => place = free.ok(),
+                        free = free => place = free,
                         () = changed(&mut wanted) => continue,
                         ended = &mut work, if begun => break ended,
                     }
@@ -134,9 +140,7 @@ async fn work(
 
 /// Writes the job down as it stands. Where that fails, what was written before is still true of what was done.
 async fn keep(shared: &Shared, entry: &Arc<Entry>) {
-    if let Err(error) = shared.store.write(entry, Then::Keep).await {
-        tracing::warn!(%error, job = %entry.id(), "the state of a job is not in the store");
-    }
+    shared.keep_or_say(entry, Then::Keep).await;
 }
 
 async fn end(shared: &Shared, entry: &Arc<Entry>, ended: Ended) {
@@ -166,9 +170,8 @@ async fn end(shared: &Shared, entry: &Arc<Entry>, ended: Ended) {
     } else {
         Then::Keep
     };
-    if let Err(error) = shared.store.write(entry, then).await {
+    if let Some(error) = shared.keep_or_say(entry, then).await {
         entry.add_error(&format!("its end is not in the store: {error}"));
-        tracing::error!(%error, job = %entry.id(), "the end of a job is not in the store");
     }
     let job = entry.job();
     let mut record = AuditRecord::new(&job.actor, AuditAction::JobFinish)

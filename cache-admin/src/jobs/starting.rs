@@ -52,6 +52,12 @@ impl Jobs {
         } in saved
         {
             let state = record.job.state;
+            if !state.is_ended() && record.job.mode != Mode::Execute {
+                // Of an older version: a count is begun anew by whoever wants to know.
+                shared.store.forget(vec![record.job.id]).await?;
+                continue;
+            }
+            let was_stopping = record.job.stopping && !state.is_ended();
             if !state.is_ended() {
                 record.process += 1;
             }
@@ -67,10 +73,15 @@ impl Jobs {
                 None => Vec::new(),
             };
             let entry = Arc::new(Entry::new(record, claims, shared.config.events));
-            entry.take_up();
+            entry.take_up(was_stopping);
             shared.entries().insert(entry.id(), Arc::clone(&entry));
             if !state.is_ended() {
-                shared.store.write(&entry, Then::Keep).await?;
+                let then = if entry.state().is_ended() {
+                    Then::Remove
+                } else {
+                    Then::Keep
+                };
+                shared.store.write(&entry, then).await?;
             }
             if entry.state() == JobState::Interrupted {
                 left.push(entry);
@@ -186,7 +197,15 @@ async fn start(shared: &Arc<Shared>, mut request: JobRequest) -> Result<Job, Sta
     }
     shared.entries().insert(id, Arc::clone(&entry));
     // Servers that do not say who they are cannot be held to it.
-    runner::begin(shared, &entry, checkpoint, Begin { resumed: false, accept: unproved });
+    runner::begin(
+        shared,
+        &entry,
+        checkpoint,
+        Begin {
+            resumed: false,
+            accept: unproved,
+        },
+    );
     Ok(entry.job())
 }
 
@@ -199,6 +218,16 @@ impl Shared {
 
     /// Why another job lets this one not begin.
     fn stands_against(&self, request: &JobRequest, claims: &[Vec<u8>]) -> Option<StartError> {
+        let removes = request.mode == Mode::Execute;
+        let (removals, counts) = self.config.each;
+        let most = if removes { removals } else { counts };
+        let of_actor = |entry: &&Arc<Entry>| {
+            entry.is_durable() == removes && entry.state().is_active() && entry.is_of(&request.actor.name)
+        };
+        if self.entries().values().filter(of_actor).count() >= most {
+            let actor = request.actor.name.clone();
+            return Some(StartError::TooMany { actor, most });
+        }
         if let Some((mark, _)) = &request.confirmation {
             let entries = self.entries();
             let spent = entries.values().find(|entry| entry.has_spent(mark));

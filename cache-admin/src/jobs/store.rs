@@ -36,6 +36,9 @@ struct File {
     path: PathBuf,
     /// Nothing once it was closed.
     database: RwLock<Option<Database>>,
+    /// For tests: the disk is full.
+    #[cfg(test)]
+    full: std::sync::atomic::AtomicBool,
 }
 
 /// A job as it was found.
@@ -68,6 +71,8 @@ impl Store {
             let file = File {
                 path,
                 database: RwLock::new(Some(database)),
+                #[cfg(test)]
+                full: std::sync::atomic::AtomicBool::default(),
             };
             Ok((Self(Some(Arc::new(file))), saved))
         });
@@ -80,9 +85,12 @@ impl Store {
         })
     }
 
-    /// Writes a job as it stands when its turn comes, and what becomes of its checkpoint; on the disk when this
+    /// Writes a job, unless it is a count, as it stands when its turn comes, and what becomes of its checkpoint; on the disk when this
     /// returns.
     pub(super) async fn write(&self, entry: &Arc<Entry>, then: Then) -> Result<(), JobsError> {
+        if !entry.is_durable() {
+            return Ok(());
+        }
         let entry = Arc::clone(entry);
         self.change(move |change| {
             let id = entry.id().to_string();
@@ -136,6 +144,14 @@ impl Store {
         .map(Option::flatten)
     }
 
+    /// Lets writes fail, or succeed again.
+    #[cfg(test)]
+    pub(super) fn set_full(&self, full: bool) {
+        if let Some(file) = &self.0 {
+            file.full.store(full, std::sync::atomic::Ordering::Relaxed);
+        }
+    }
+
     /// Lets go of the file.
     pub(super) async fn close(&self) {
         let Some(file) = self.0.clone() else { return };
@@ -155,6 +171,12 @@ impl Store {
         &self,
         work: impl FnOnce(&WriteTransaction) -> Result<(), Problem> + Send + 'static,
     ) -> Result<(), JobsError> {
+        #[cfg(test)]
+        if let Some(file) = &self.0
+            && file.full.load(std::sync::atomic::Ordering::Relaxed)
+        {
+            return Err(Problem("no space left on device".to_owned()).at(&file.path));
+        }
         let changed = self.blocking(move |database| {
             let change = database.begin_write()?;
             work(&change)?;
@@ -189,6 +211,11 @@ impl Store {
 }
 
 fn open(path: &Path) -> Result<Database, JobsError> {
+    // Patterns tell names of keys: the file is its owner's alone from the start.
+    crate::private_file::make(path).map_err(|error| JobsError::Store {
+        path: path.to_owned(),
+        detail: error.to_string(),
+    })?;
     let database = Database::create(path).map_err(|error| match error {
         DatabaseError::DatabaseAlreadyOpen => JobsError::Locked {
             path: path.to_owned(),

@@ -13,8 +13,8 @@ use cache_core::{Asked, CacheError, Outcome, Unavailability};
 use super::position::Mid;
 use super::primaries::server;
 use super::{Listed, Page, PageRequest};
-use crate::keys::{Described, Description, Find, Keys, ScanPage, Shard, Traits};
 use crate::engine::Stride;
+use crate::keys::{Described, Description, Find, Keys, ScanPage, Shard, Traits};
 use crate::{Engine, SlotSet};
 
 /// Keys that are compared with the patterns at once.

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::stamp::{stamped, unstamped};
 use super::{Binding, Purpose, Sealer, Unsealed};
-use crate::{CacheIdentity, Selection};
 use crate::paging::Position;
+use crate::{CacheIdentity, Selection};
 
 /// How long a cursor is good for.
 const LIFE: Duration = Duration::from_secs(3_600);

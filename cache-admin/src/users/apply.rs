@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use cache_core::config::Problem;
 use cache_core::{CacheError, ConfigError};
 use cache_valkey::admin::{AclSaved, AclUser};
+use futures::future::join_all;
 
 use super::plan::{NodePlan, Plan, Step};
 
@@ -46,12 +47,13 @@ impl Applied {
 }
 
 impl Plan {
-    /// Does it, and stops at the first failure. A plan that is made anew afterwards says what is left.
+    /// Does it, and stops at the first failure. A plan that is made anew afterwards says what is left. Before anything is
+    /// done, and before each step, it looks again: a user that somebody has changed since the plan was made stays as it is.
     ///
     /// # Errors
     ///
-    /// [`CacheError::Config`] for a plan that is [`blocked`](Plan::blocked): nothing was done. Whatever fails later is
-    /// part of what is returned.
+    /// [`CacheError::Config`] for a plan that is [`blocked`](Plan::blocked), or if a user is not as it was when the plan was
+    /// made: nothing was done. Whatever fails later is part of what is returned.
     ///
     /// # Cancel safety
     ///
@@ -63,6 +65,22 @@ impl Plan {
                 message: message.clone(),
             };
             return Err(ConfigError::new(self.blocked.iter().map(problem).collect()).into());
+        }
+        let looks = self.nodes.iter().map(|node| async move {
+            let steps = node.steps.iter();
+            // A node that does not answer fails at its first step.
+            let now = match node.steps.is_empty() {
+                true => return Vec::new(),
+                false => node.node.users().await.unwrap_or_default(),
+            };
+            if now.is_empty() {
+                return Vec::new();
+            }
+            steps.filter_map(|step| node.changed(step, &now)).collect()
+        });
+        let changed: Vec<Problem> = join_all(looks).await.into_iter().flatten().collect();
+        if !changed.is_empty() {
+            return Err(ConfigError::new(changed).into());
         }
         let mut applied = Applied::default();
         for node in &self.nodes {
@@ -107,7 +125,25 @@ impl Plan {
 }
 
 impl NodePlan {
+    /// That the user of `step` is not as it was when the plan was made.
+    fn changed(&self, step: &Step, now: &[AclUser]) -> Option<Problem> {
+        let now = now
+            .iter()
+            .find(|user| user.name == step.user)
+            .map(|user| &user.rules);
+        (now != self.seen.get(&step.user)).then(|| Problem {
+            variable: step.user.clone(),
+            message: format!(
+                "was changed on {} since the plan was made; it stays as it is: make a new plan",
+                self.address()
+            ),
+        })
+    }
+
     async fn take(&self, step: &Step) -> Result<(), CacheError> {
+        if let Some(changed) = self.changed(step, &self.node.users().await?) {
+            return Err(ConfigError::new(vec![changed]).into());
+        }
         if step.is_delete() {
             return self.node.delete(&step.user).await;
         }

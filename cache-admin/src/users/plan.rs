@@ -44,6 +44,8 @@ pub struct Plan {
 #[non_exhaustive]
 pub struct NodePlan {
     pub(super) node: Arc<dyn Node>,
+    /// The users to change, as they were.
+    pub(super) seen: BTreeMap<String, AclRules>,
     /// The changes; those that take something away from a user come last.
     pub steps: Vec<Step>,
     /// Passwords that are not declared and stay.
@@ -140,6 +142,7 @@ impl Plan {
         for (node, look) in nodes.iter().zip(looks) {
             let mut plan = NodePlan {
                 node: Arc::clone(node),
+                seen: BTreeMap::new(),
                 steps: Vec::new(),
                 held: Vec::new(),
                 error: None,
@@ -149,7 +152,7 @@ impl Plan {
                     foreign.extend(look.foreign);
                     unguarded.extend(look.unguarded);
                     blocked.extend(look.blocked);
-                    (plan.steps, plan.held) = (look.steps, look.held);
+                    (plan.steps, plan.held, plan.seen) = (look.steps, look.held, look.seen);
                 }
                 Err(error) => plan.error = Some(error),
             }
@@ -236,6 +239,7 @@ impl Scope<'_> {
 /// What was seen on one node.
 #[derive(Debug, Default)]
 struct Look {
+    seen: BTreeMap<String, AclRules>,
     steps: Vec<Step>,
     held: Vec<Held>,
     foreign: Vec<String>,
@@ -278,6 +282,12 @@ impl Look {
             rules: AclRules::default(),
         }));
         look.guard(&ourselves);
+        let is_changed = |user: &AclUser| look.steps.iter().any(|step| step.user == user.name);
+        look.seen = users
+            .iter()
+            .filter(|user| is_changed(user))
+            .map(|user| (user.name.clone(), user.rules.clone()))
+            .collect();
         Ok(look)
     }
 

@@ -7,8 +7,9 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::Extension;
 use axum::routing::{get, post};
-use cache_admin::access::Access;
-use cache_admin::http::{Listener, ListenerOptions, Peer};
+use cache_admin::access::{Access, Token};
+use cache_admin::http::{AdminService, Listener, ListenerOptions, Peer};
+use cache_core::clock;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, oneshot};
@@ -141,7 +142,7 @@ async fn a_head_that_never_ends_does_not_fill_the_memory() {
 }
 
 #[tokio::test]
-async fn connections_beyond_the_limit_wait_for_others_to_end() {
+async fn a_connection_without_a_login_makes_room_for_another_one() {
     let options = options().with_max_connections(1);
     let served = Served::start(options, Access::open(), router()).await;
     let mut first = served.connect().await;
@@ -151,18 +152,73 @@ async fn connections_beyond_the_limit_wait_for_others_to_end() {
         .expect("written");
     let mut byte = [0];
     within(first.read_exact(&mut byte)).await.expect("an answer");
-    // The first holds its place, for as long as it is open.
-    let mut second = served.connect().await;
-    second
-        .write_all(format!("{GET}\r\nConnection: close\r\n\r\n").as_bytes())
-        .await
-        .expect("written");
-    let early = tokio::time::timeout(Duration::from_millis(200), second.read_exact(&mut byte)).await;
-    assert!(early.is_err(), "it was served beside the first");
-    drop(first);
-    let answer = rest(second).await;
+    // The router has no gate: the first is nobody that is known.
+    let answer = within(ask(served.connect().await, GET)).await;
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    let mut left = Vec::new();
+    within(first.read_to_end(&mut left)).await.ok();
     served.end().await;
+}
+
+/// Clients that ask for much and read nothing hold all connections there may be.
+#[tokio::test]
+async fn slow_readers_do_not_keep_out_those_who_log_in() {
+    let token = Token::generate().expect("chance");
+    let text = format!(
+        "[actors.jo]\ntokens = [{{ hash = \"{}\" }}]\ngrants = {{ list = [\"\"] }}\n",
+        token.hash()
+    );
+    let access = Arc::new(Access::from_toml(&text).expect("actors"));
+    let stack = cache_stack::assemble(&cache_core::CacheConfig::default())
+        .await
+        .expect("a stack");
+    let service = AdminService::builder(&stack)
+        .access(access)
+        .build()
+        .await
+        .expect("a service");
+    let options = options()
+        .with_address("127.0.0.1:0".parse().unwrap())
+        .with_max_connections(40);
+    let listener = service.listen(&options).await.expect("it may listen");
+    let address = listener.address();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let serving = service.clone();
+    let task = tokio::spawn(async move {
+        let stopped = async { drop(stopped.await) };
+        serving.serve(listener, stopped).await;
+    });
+    let authenticated = format!(
+        "GET /cache HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: application/json\r\nAuthorization: Bearer {}",
+        token.expose()
+    );
+    let mut slow = Vec::new();
+    for _ in 0..60 {
+        let mut stream = TcpStream::connect(address).await.expect("it listens");
+        let _ = stream
+            .write_all(&b"GET /openapi.json HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".repeat(20))
+            .await;
+        slow.push(stream);
+    }
+    let began = clock::now();
+    let stream = TcpStream::connect(address).await.expect("it listens");
+    let answer = within(ask(stream, &authenticated)).await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    // Ten seconds, where it had to wait for one of them to be given up.
+    assert!(
+        (clock::now() - began) < Duration::from_secs(5),
+        "{:?}",
+        (clock::now() - began)
+    );
+    let began = clock::now();
+    let _ = stop.send(());
+    within(task).await.expect("no panic");
+    assert!(
+        (clock::now() - began) < Duration::from_secs(9),
+        "{:?}",
+        (clock::now() - began)
+    );
+    drop(slow);
 }
 
 #[tokio::test]

@@ -275,10 +275,7 @@ async fn a_cursor_goes_on_with_the_same_keys_of_the_same_cache_for_the_same_righ
             selection: &typed,
             ..scope
         },
-        CursorScope {
-            cache: &two,
-            ..scope
-        },
+        CursorScope { cache: &two, ..scope },
         CursorScope {
             prefixes: &prefixes[..1],
             ..scope

@@ -15,7 +15,7 @@ struct Kept(Arc<Mutex<Option<Checkpoint>>>);
 impl Kept {
     fn last(&self) -> Checkpoint {
         let last = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        last.expect("a checkpoint")
+        last.unwrap_or_else(|| panic!("no checkpoint"))
     }
 }
 
@@ -39,6 +39,7 @@ fn nodes(ids: &[&str]) -> CacheIdentity {
 
 /// What is left on paper of a removal that stopped half-way.
 async fn half_done(cluster: &Simulated) -> Checkpoint {
+    let pattern = Pattern::prefix("k:").unwrap_or_else(|error| panic!("{error}"));
     let (kept, control) = (Kept::default(), Control::new());
     let handle = control.clone();
     let options = Options::default()
@@ -52,9 +53,7 @@ async fn half_done(cluster: &Simulated) -> Checkpoint {
                 handle.cancel();
             }
         });
-    let report = Engine::new(cluster.clone())
-        .invalidate(&Pattern::new("k:*").unwrap(), &options)
-        .await;
+    let report = Engine::new(cluster.clone()).invalidate(&pattern, &options).await;
     assert!(matches!(report.outcome, Outcome::Cancelled), "{report:?}");
     kept.last()
 }
@@ -71,7 +70,10 @@ async fn a_removal_is_not_taken_up_on_another_cache() {
         panic!("{report:?}");
     };
     let words = error.to_string();
-    assert!(words.contains("n1, n2, n3") && words.contains("x1, x2"), "{words}");
+    assert!(
+        words.contains("n1, n2, n3") && words.contains("x1, x2"),
+        "{words}"
+    );
     assert_eq!(other.reachable().len(), 400, "{report:?}");
 }
 
@@ -83,7 +85,10 @@ async fn an_accepted_cache_is_visited_from_the_start() {
     let options = Options::default().with_accepted_cache(true);
     let report = Engine::new(other.clone()).resume(&checkpoint, &options).await;
     assert!(matches!(report.outcome, Outcome::Complete), "{report:?}");
-    assert!(other.reachable().is_empty(), "slots of the other cache count as visited");
+    assert!(
+        other.reachable().is_empty(),
+        "slots of the other cache count as visited"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -103,9 +108,7 @@ async fn a_run_ends_where_its_addresses_lead_to_another_cache() {
     let cluster = cluster().at(20, Change::Replace(nodes(&["x1", "x2"])));
     let options = Options::default().with_page_size(10).with_pace(Pace::Full);
     let engine = Engine::new(cluster.clone());
-    let report = engine
-        .invalidate(&Pattern::new("k:*").unwrap(), &options)
-        .await;
+    let report = engine.invalidate(&Pattern::new("k:*").unwrap(), &options).await;
     let Outcome::Partial { gaps } = &report.outcome else {
         panic!("{report:?}");
     };

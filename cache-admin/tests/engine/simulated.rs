@@ -9,8 +9,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use cache_admin::{
-    CacheIdentity,
-    Described, Description, Find, KeyType, Keys, Layout, ScanPage, Shard, SlotSet, Traits, Unlinked,
+    CacheIdentity, Described, Description, Find, KeyType, Keys, Layout, ScanPage, Shard, SlotSet, Traits,
+    Unlinked,
 };
 use cache_core::slot::{SLOTS, slot_of};
 use cache_core::{CacheError, Outcome, Ttl, Unavailability};

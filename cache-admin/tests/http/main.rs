@@ -10,6 +10,7 @@ mod edge;
 mod following;
 mod keys;
 mod looking;
+mod noting;
 mod refusing;
 mod removing;
 mod schema;

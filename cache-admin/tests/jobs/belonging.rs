@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use cache_admin::jobs::{Audit, AuditSync, ControlError, JobState, Jobs, JobsConfig, Mode, StartError};
+use cache_admin::jobs::{Audit, AuditSync, ControlError, JobState, Jobs, JobsConfig, StartError};
 use cache_admin::{CacheIdentity, Engine, MemoryKeys};
 use cache_core::{CacheClient as _, MemoryCache, Ttl};
 
 use super::gated::Gated;
-use super::{ended, jo, jobs, removal, reopen, request, stored, until};
+use super::{ended, jo, jobs, removal, reopen, stored, until};
 
 fn server(ids: &[&str]) -> CacheIdentity {
     CacheIdentity::server(ids.iter().map(|id| (*id).to_owned()))
@@ -20,7 +20,7 @@ async fn a_job_goes_on_with_its_own_cache_only() {
     let (first, keys) = jobs(stored(folder.path())).await;
     keys.become_cache(server(&["run-a", "repl-a"]));
     let id = first.start(removal("k:*")).await.unwrap().id;
-    let counted = first.start(request("other:*", Mode::Count)).await.unwrap().id;
+    let other = first.start(removal("other:*")).await.unwrap().id;
     until(&first, id, super::running).await;
     first.close().await;
 
@@ -30,7 +30,7 @@ async fn a_job_goes_on_with_its_own_cache_only() {
         .with_audit(Audit::open(&audit, AuditSync::System).await.unwrap())
         .with_resume_at_open(true);
     let second = reopen(&keys, config).await;
-    for id in [id, counted] {
+    for id in [id, other] {
         assert_eq!(second.get(id).unwrap().state, JobState::Interrupted);
         let Err(error @ ControlError::OtherCache { .. }) = second.resume(id, &jo()).await else {
             panic!("it goes on with another cache");
@@ -75,7 +75,10 @@ async fn another_key_prefix_is_another_cache() {
     keys.open();
     let second = reopen(&keys, stored(folder.path()).with_key_prefix("x:")).await;
     let resumed = second.resume(id, &jo()).await;
-    assert!(matches!(resumed, Err(ControlError::OtherCache { .. })), "{resumed:?}");
+    assert!(
+        matches!(resumed, Err(ControlError::OtherCache { .. })),
+        "{resumed:?}"
+    );
     assert_eq!(keys.left("k:").await, 1_000);
 }
 
@@ -98,7 +101,10 @@ async fn what_was_confirmed_for_one_cache_starts_on_no_other() {
     let (jobs, keys) = jobs(JobsConfig::default()).await;
     keys.become_cache(server(&["run-b"]));
     let started = jobs.start(removal("k:*").with_cache(server(&["run-a"]))).await;
-    assert!(matches!(started, Err(StartError::OtherCache { .. })), "{started:?}");
+    assert!(
+        matches!(started, Err(StartError::OtherCache { .. })),
+        "{started:?}"
+    );
     keys.become_cache(server(&["run-a", "repl-b"]));
     jobs.start(removal("k:*").with_cache(server(&["run-a"])))
         .await
@@ -138,7 +144,10 @@ async fn a_store_without_identities_is_not_resumed_unasked() {
     let engine = Engine::new(MemoryKeys::new(Arc::clone(&cache)));
     let second = Jobs::open(engine, stored(folder.path())).await.unwrap();
     let resumed = second.resume(id, &jo()).await;
-    assert!(matches!(resumed, Err(ControlError::OtherCache { .. })), "{resumed:?}");
+    assert!(
+        matches!(resumed, Err(ControlError::OtherCache { .. })),
+        "{resumed:?}"
+    );
     assert_eq!(cache.exists(&["k:1"]).await.unwrap(), 1);
 }
 

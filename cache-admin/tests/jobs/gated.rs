@@ -5,8 +5,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use bytes::Bytes;
 use cache_admin::{
-    CacheIdentity,
-    Described, Description, Find, Keys, Layout, MemoryKeys, ScanPage, Shard, Traits, Unlinked,
+    CacheIdentity, Described, Description, Find, Keys, Layout, MemoryKeys, ScanPage, Shard, Traits, Unlinked,
 };
 use cache_core::{CacheClient as _, CacheError, MemoryCache, Ttl};
 use tokio::sync::Semaphore;

@@ -44,7 +44,7 @@ async fn no_more_jobs_of_the_past_are_kept_than_allowed_in_the_store_too() {
     ended(&jobs, waits).await;
     let mut ids = Vec::new();
     for _ in 0..5 {
-        let id = jobs.start(request("k:*", Mode::Count)).await.unwrap().id;
+        let id = jobs.start(removal("k:*")).await.unwrap().id;
         ended(&jobs, id).await;
         ids.push(id);
     }

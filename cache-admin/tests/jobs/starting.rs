@@ -118,6 +118,75 @@ async fn no_more_than_so_many_are_at_work_and_a_paused_one_makes_room() {
 }
 
 #[tokio::test]
+async fn counts_keep_no_removal_waiting() {
+    let (jobs, keys) = jobs(JobsConfig::default().with_counting(1)).await;
+    for _ in 0..8 {
+        jobs.start(request("k:*", Mode::Count)).await.unwrap();
+    }
+    let urgent = jobs.start(removal("other:*")).await.unwrap();
+    until(&jobs, urgent.id, super::running).await;
+    keys.open();
+    assert_eq!(ended(&jobs, urgent.id).await.progress.removed, 100);
+}
+
+#[tokio::test]
+async fn an_actor_has_so_many_jobs_and_others_have_theirs() {
+    let (jobs, keys) = jobs(JobsConfig::default().with_jobs_of_each(1, 2)).await;
+    for _ in 0..2 {
+        jobs.start(request("k:*", Mode::Count)).await.unwrap();
+    }
+    let third = jobs.start(request("k:*", Mode::DryRun)).await;
+    assert!(
+        matches!(third, Err(StartError::TooMany { most: 2, .. })),
+        "{third:?}"
+    );
+    let mut other = request("k:*", Mode::Count);
+    other.actor = Who::new("bo");
+    jobs.start(other).await.unwrap();
+    jobs.start(removal("k:1")).await.unwrap();
+    let second = jobs.start(removal("k:2")).await;
+    assert!(
+        matches!(second, Err(StartError::TooMany { most: 1, .. })),
+        "{second:?}"
+    );
+    keys.open();
+}
+
+#[tokio::test]
+async fn one_actor_does_not_hold_all_places() {
+    let (jobs, keys) = jobs(JobsConfig::default().with_running(2)).await;
+    let first = jobs.start(removal("k:1*")).await.unwrap();
+    until(&jobs, first.id, super::running).await;
+    jobs.start(removal("k:2*")).await.unwrap();
+    let mut urgent = removal("other:*");
+    urgent.actor = Who::new("bo");
+    let urgent = jobs.start(urgent).await.unwrap();
+    until(&jobs, urgent.id, super::running).await;
+    keys.open();
+    ended(&jobs, urgent.id).await;
+}
+
+#[tokio::test]
+async fn a_flood_of_counts_leaves_the_idempotency_keys_of_others() {
+    let config = JobsConfig::default().with_history(20, std::time::Duration::from_secs(3_600));
+    let (jobs, keys) = jobs(config).await;
+    keys.open();
+    let mut once = removal("other:*").with_idempotency_key("once");
+    once.actor = Who::new("bo");
+    let first = jobs.start(once.clone()).await.unwrap();
+    ended(&jobs, first.id).await;
+    for number in 0..50 {
+        let count = request("k:1", Mode::Count).with_idempotency_key(number.to_string());
+        let job = jobs.start(count).await.unwrap();
+        ended(&jobs, job.id).await;
+        let removal = jobs.start(removal(&format!("none:{number}"))).await.unwrap();
+        ended(&jobs, removal.id).await;
+    }
+    assert_eq!(jobs.start(once).await.unwrap().id, first.id);
+    assert!(jobs.list(&[], None, 1_000).len() <= 42);
+}
+
+#[tokio::test]
 async fn a_job_that_waits_can_be_stopped() {
     let (jobs, keys) = jobs(JobsConfig::default().with_running(1)).await;
     let first = jobs.start(removal("k:*")).await.unwrap();

@@ -78,6 +78,53 @@ async fn it_stops_at_the_first_failure_says_what_was_done_and_a_new_plan_goes_on
 }
 
 #[tokio::test]
+async fn a_user_that_was_changed_since_the_plan_was_made_stays_as_it_is() -> Result<()> {
+    let (declaration, credentials) = declared(&own())?;
+    let (fakes, journal) = nodes(2);
+    let all = seen(&fakes);
+    Plan::make(&declaration, &credentials, &all, Scope::All)
+        .await
+        .apply()
+        .await?;
+    // Something is to be done.
+    let name = "app-board".to_owned();
+    for fake in &fakes {
+        let mut users = fake.users.lock().unwrap();
+        users
+            .get_mut(&name)
+            .unwrap()
+            .permissions
+            .insert("+ping".to_owned());
+        users
+            .get_mut(&name)
+            .unwrap()
+            .permissions
+            .insert("+echo".to_owned());
+    }
+    let plan = Plan::make(&declaration, &credentials, &all, Scope::All).await;
+    assert_eq!(plan.step_count(), 2);
+    // While somebody thinks, a colleague adds a password on one node.
+    let hash = cache_valkey::admin::PasswordHash::of(&"another".into());
+    fakes[1]
+        .users
+        .lock()
+        .unwrap()
+        .get_mut(&name)
+        .unwrap()
+        .passwords
+        .insert(hash.clone());
+    let before = journal.lock().unwrap().len();
+    let error = plan.apply().await.unwrap_err().to_string();
+    assert!(error.contains("app-board") && error.contains("node-1"), "{error}");
+    assert_eq!(journal.lock().unwrap().len(), before, "nothing was done");
+    assert!(fakes[1].users.lock().unwrap()[&name].passwords.contains(&hash));
+    let plan = Plan::make(&declaration, &credentials, &all, Scope::All).await;
+    assert!(plan.apply().await?.is_complete());
+    assert!(fakes[1].users.lock().unwrap()[&name].passwords.contains(&hash));
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_node_that_is_away_is_told_and_the_others_are_served() -> Result<()> {
     let (declaration, credentials) = declared(&own())?;
     let (fakes, _) = nodes(3);

@@ -80,9 +80,17 @@ mod tests {
     fn no_pattern_costs_a_server_more_than_sixteen_comparisons_for_each_byte_of_a_key() {
         let class = |filling: &[u8]| {
             let filled = filling.iter().cycle().take(65_000).copied();
-            b"k:*[".iter().copied().chain(filled).chain([b']']).collect::<Vec<u8>>()
+            b"k:*["
+                .iter()
+                .copied()
+                .chain(filled)
+                .chain([b']'])
+                .collect::<Vec<u8>>()
         };
-        let every_other: Vec<u8> = (0..=u8::MAX).step_by(2).filter(|byte| !b"\\]^-".contains(byte)).collect();
+        let every_other: Vec<u8> = (0..=u8::MAX)
+            .step_by(2)
+            .filter(|byte| !b"\\]^-".contains(byte))
+            .collect();
         let patterns = [
             class(b"~"),
             class(b"ab"),
@@ -97,14 +105,26 @@ mod tests {
             let sent = Pattern::new(pattern.clone()).unwrap().asked().pattern;
             let Weight { stars, each_byte } = sent.glob.weight();
             let shown: Vec<u8> = pattern.into_iter().take(20).collect();
-            assert!(each_byte <= 16 && stars <= 3, "{}: {each_byte}, {stars}", shown.escape_ascii());
+            assert!(
+                each_byte <= 16 && stars <= 3,
+                "{}: {each_byte}, {stars}",
+                shown.escape_ascii()
+            );
             assert!(sent.as_bytes().len() < 600, "{}", shown.escape_ascii());
         }
     }
 
     #[test]
     fn what_costs_little_is_asked_as_it_is() {
-        for text in ["billing:*", "a?c", r"a\*b", "*", "billing:*:settings:??", "billing:*:user:*", r"\{a}*"] {
+        for text in [
+            "billing:*",
+            "a?c",
+            r"a\*b",
+            "*",
+            "billing:*:settings:??",
+            "billing:*:user:*",
+            r"\{a}*",
+        ] {
             assert_eq!(asked(text.as_bytes()), (text.to_owned(), true));
         }
         assert_eq!(asked(b"k:**[aaab-db]"), ("k:*[a-d]".to_owned(), true));

@@ -257,7 +257,11 @@ impl Class {
     fn items(&self) -> impl Iterator<Item = (u8, u8)> + '_ {
         self.ranges().flat_map(|(first, last)| {
             let alone = (first..=last).take_while(|byte| b"\\]^-".contains(byte)).count();
-            let alone = if last - first < 2 { usize::from(last - first) + 1 } else { alone };
+            let alone = if last - first < 2 {
+                usize::from(last - first) + 1
+            } else {
+                alone
+            };
             let singles = (first..=last).take(alone).map(|byte| (byte, byte));
             let rest = (first..=last).nth(alone).map(|next| (next, last));
             singles.chain(rest)

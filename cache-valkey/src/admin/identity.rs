@@ -127,8 +127,11 @@ impl Pooled {
         if self.ids.is_disjoint(&cache.ids) {
             return Err(CacheError::Unavailable {
                 reason: Unavailability::NotReady,
-                detail: format!("the server at {} now belongs to another cache, or was restarted", primary.address)
-                    .into(),
+                detail: format!(
+                    "the server at {} now belongs to another cache, or was restarted",
+                    primary.address
+                )
+                .into(),
                 outcome: Outcome::NotApplied,
                 source: None,
             });
@@ -149,7 +152,9 @@ fn questions(cluster: bool) -> [Command<'static>; 2] {
 
 /// The ids in what a server answered. A user may be allowed one of the questions, or none.
 fn read(cluster: bool, replies: Vec<Reply>) -> BTreeSet<String> {
-    let allowed = replies.into_iter().filter_map(|reply| accept(reply, "CLUSTER").ok());
+    let allowed = replies
+        .into_iter()
+        .filter_map(|reply| accept(reply, "CLUSTER").ok());
     if cluster {
         return allowed
             .flat_map(|reply| match reply {
@@ -175,7 +180,10 @@ fn ids_of_nodes(text: &str) -> Vec<String> {
 /// Of `[first, last, [host, port, id, ...], ...]`.
 fn ids_of_range(range: Reply) -> Vec<String> {
     let parts = range.into_array().unwrap_or_default();
-    let nodes = parts.into_iter().skip(2).filter_map(|node| node.into_array().ok());
+    let nodes = parts
+        .into_iter()
+        .skip(2)
+        .filter_map(|node| node.into_array().ok());
     nodes
         .filter_map(|node| Some(node.get(2)?.as_text()?.to_owned()))
         .filter(|id| !id.is_empty())
@@ -220,7 +228,10 @@ hh 127.0.0.1:7008@17008 handshake - 0 0 0 connected
         assert_eq!(ids(true, vec![text(NODES), refused()]), ["aa", "bb"]);
         let node = |id: &str| Reply::Array(vec![text("127.0.0.1"), Reply::Int(7001), text(id)]);
         let range = Reply::Array(vec![Reply::Int(0), Reply::Int(5), node("aa"), node("cc")]);
-        assert_eq!(ids(true, vec![refused(), Reply::Array(vec![range])]), ["aa", "cc"]);
+        assert_eq!(
+            ids(true, vec![refused(), Reply::Array(vec![range])]),
+            ["aa", "cc"]
+        );
         assert!(ids(true, vec![refused(), refused()]).is_empty());
     }
 

@@ -6,6 +6,7 @@ mod looking;
 mod outage;
 mod refused;
 mod removing;
+mod roles;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,7 +52,12 @@ impl Served {
     /// The service of these servers, with jobs as told.
     async fn of(valkey: ValkeyConfig, jobs: JobsConfig) -> Result<Self> {
         let config = CacheConfig::builder().backend(Backend::Valkey(valkey)).build()?;
-        let stack = Box::pin(cache_stack::assemble(&config)).await?;
+        Self::with(&config, jobs).await
+    }
+
+    /// The service of the cache that is configured so.
+    async fn with(config: &CacheConfig, jobs: JobsConfig) -> Result<Self> {
+        let stack = Box::pin(cache_stack::assemble(config)).await?;
         let Foundation::Valkey(client) = &stack.foundation else {
             anyhow::bail!("no servers");
         };

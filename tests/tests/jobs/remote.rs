@@ -287,3 +287,44 @@ async fn what_a_killed_service_left_is_gone_on_with_from_its_store() -> Result<(
     ensure!(held(&server).await? == 200, "{resumed:?}");
     Ok(())
 }
+
+/// A service that answers 429 at first, and a page of keys after that.
+async fn busy_service(refusals: usize) -> Result<(String, tokio::task::JoinHandle<Result<()>>)> {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let url = format!("http://{}", listener.local_addr()?);
+    let task = tokio::spawn(async move {
+        for number in 0..=refusals {
+            let (mut stream, _) = listener.accept().await?;
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await?);
+            }
+            let (status, more, body) = if number < refusals {
+                ("429 Too Many Requests", "Retry-After: 1\r\n", "{}")
+            } else {
+                (
+                    "200 OK",
+                    "",
+                    r#"{"keys":[{"key":"k:1"}],"cursor":null,"gaps":[]}"#,
+                )
+            };
+            let answer = format!(
+                "HTTP/1.1 {status}\r\n{more}Content-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+                body.len()
+            );
+            stream.write_all(answer.as_bytes()).await?;
+        }
+        Ok(())
+    });
+    Ok((url, task))
+}
+
+#[tokio::test]
+async fn a_busy_service_is_waited_for_as_long_as_it_says() -> Result<()> {
+    let (url, service) = busy_service(2).await?;
+    let listed = ran("127.0.0.1:1", &["--server", &url, "keys", "k:*", "--all"]).await?;
+    ensure!(listed.code == 0 && listed.out.contains("k:1"), "{listed:?}");
+    service.await??;
+    Ok(())
+}

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use cache_admin::{
-    CacheIdentity, Checkpoint, CheckpointFile, Control, Engine, Event, Keys as _, Layout, Options, Outcome, Pace,
-    ValkeyKeys,
+    CacheIdentity, Checkpoint, CheckpointFile, Control, Engine, Event, Keys as _, Layout, Options, Outcome,
+    Pace, ValkeyKeys,
 };
 use cache_core::Pattern;
 use tests::{Cluster, ClusterOptions, Server, ServerOptions, Version, until};
@@ -17,7 +17,10 @@ const KEYS: u64 = 2_000;
 /// What a removal has left on paper that was stopped half-way.
 async fn half_done(engine: &Engine) -> Result<Checkpoint> {
     let folder = tempfile::tempdir()?;
-    let (file, control) = (CheckpointFile::new(folder.path().join("run.json")), Control::new());
+    let (file, control) = (
+        CheckpointFile::new(folder.path().join("run.json")),
+        Control::new(),
+    );
     let handle = control.clone();
     let options = Options::default()
         .with_pace(Pace::Full)
@@ -124,9 +127,11 @@ async fn nothing_is_done_at_an_address_where_another_server_listens_now() -> Res
     ensure!(unlinked.is_ok(), "it works on a server that it does not know");
     ensure!(server.call(&["EXISTS", "doomed:1"]).await?.integer() == Some(1));
     let now = until(LIMIT, "the client to know the new server", || async {
-        Ok(ValkeyKeys::new(&client).layout().await.ok().filter(|layout| {
-            layout.cache().is_some_and(CacheIdentity::is_known)
-        }))
+        Ok(ValkeyKeys::new(&client)
+            .layout()
+            .await
+            .ok()
+            .filter(|layout| layout.cache().is_some_and(CacheIdentity::is_known)))
     })
     .await?;
     ensure!(!now.cache().context("no cache")?.is_same_as(&before));

@@ -37,7 +37,7 @@ async fn main() -> ExitCode {
     // What clap refuses ends here, with exit code 2.
     let cli = Cli::parse();
     let mut output = Output::of_process(&cli.global);
-    log(cli.global.verbose, &output);
+    log(&cli, &output);
     let server = &cli.global.server;
     let result = match server.server.as_deref() {
         Some(url) if cli.command.is_about_the_cache() => {
@@ -60,9 +60,10 @@ async fn main() -> ExitCode {
     }
 }
 
-/// What the library has to say goes to standard error, where it was asked for.
-fn log(verbose: u8, output: &Output) {
-    let level = match verbose {
+/// What the library has to say goes to standard error if it was asked for; what goes wrong in a service always.
+fn log(cli: &Cli, output: &Output) {
+    let level = match cli.global.verbose {
+        0 if matches!(cli.command, cli::Command::Serve(_)) => "warn",
         0 => return,
         1 => "info",
         2 => "debug",

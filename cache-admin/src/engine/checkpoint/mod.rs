@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 use self::names::Name;
 use super::selection::Filter;
 use super::{Counts, Life, Selection};
-use crate::{CacheIdentity, SlotSet};
 use crate::keys::KeyType;
+use crate::{CacheIdentity, SlotSet};
 
 /// The form that this version writes, and the only one that it reads.
 const FORM: u32 = 1;
@@ -142,7 +142,8 @@ impl Checkpoint {
             Some(began) => began.check(now),
             None => Err(CacheError::InvalidInput {
                 argument: "cache",
-                reason: format!("the checkpoint does not say on which cache it began, and this is {now}").into(),
+                reason: format!("the checkpoint does not say on which cache it began, and this is {now}")
+                    .into(),
             }),
         }
     }

@@ -105,15 +105,19 @@ impl Governor {
         self.pace == Pace::Gentle
     }
 
-    /// How many keys the next call asks for.
+    /// How many keys the next call may ask for, by what others notice.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "between 1 and `most`"
     )]
     pub(in crate::engine) fn count(&self) -> u32 {
-        let count = self.state().count as u32;
-        count.min(self.stride().keys()).clamp(1, self.most)
+        (self.state().count as u32).clamp(1, self.most)
+    }
+
+    /// The same, or fewer where pages take long at this primary.
+    pub(in crate::engine) fn page(&self) -> u32 {
+        self.count().min(self.stride().keys())
     }
 
     /// Takes in how long a call took that asked for `count` keys.

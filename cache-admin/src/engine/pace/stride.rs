@@ -52,7 +52,10 @@ impl Stride {
 
     /// Takes in how long a call took that looked at `keys`.
     pub(crate) fn took(&mut self, keys: u32, time: Duration) {
-        let Some(quickest) = self.quickest.replace(self.quickest.map_or(time, |known| known.min(time))) else {
+        let Some(quickest) = self
+            .quickest
+            .replace(self.quickest.map_or(time, |known| known.min(time)))
+        else {
             // Either the server is far away or its keys take long: a smaller page tells which.
             if time > MOMENT {
                 self.keys = (self.keys / GROWTH).max(1.0);
@@ -112,7 +115,10 @@ mod tests {
     fn pages_of_slow_keys_stay_within_fifty_milliseconds() {
         for micros in [1, 10, 50, 100, 400] {
             let longest = longest_of(Duration::from_micros(micros), 100);
-            assert!(longest <= Duration::from_millis(50), "{micros} us a key: {longest:?}");
+            assert!(
+                longest <= Duration::from_millis(50),
+                "{micros} us a key: {longest:?}"
+            );
         }
     }
 

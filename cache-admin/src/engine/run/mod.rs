@@ -11,8 +11,8 @@ mod pass;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache_core::{CacheError, Unavailability};
 use cache_core::clock::{self, Instant};
+use cache_core::{CacheError, Unavailability};
 
 use self::pass::Pass;
 use super::checkpoint::{Checkpoint, SavedPrimary};
@@ -22,8 +22,8 @@ use super::pace::{Governor, Pace};
 use super::report::GapReason;
 use super::visit::{Errand, Stop, Tally};
 use super::{Event, Options, Outcome, Report, Selection};
-use crate::{CacheIdentity, SlotSet};
 use crate::keys::{Layout, Shard};
+use crate::{CacheIdentity, SlotSet};
 
 /// Passes after which slots that still move from primary to primary are given up.
 const MOST_PASSES: u32 = 32;

@@ -9,8 +9,8 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cache_core::{CacheError, clock};
 use cache_core::slot::SLOTS;
+use cache_core::{CacheError, clock};
 use futures::StreamExt as _;
 use futures::future::{self, Either};
 use futures::stream::FuturesOrdered;
@@ -138,7 +138,7 @@ impl Visit {
     async fn fetch(&self, walk: &Walk, cursor: u64) -> Result<Fetched, Stop> {
         let (errand, shard, governor) = (&*self.errand, &*self.shard, &*self.governor);
         errand.may_go_on().await?;
-        let count = errand.limiter.share(governor.count());
+        let count = errand.limiter.share(governor.page());
         let find = Find {
             pattern: &walk.pattern,
             kind: errand.plan.kind(),
@@ -198,7 +198,11 @@ impl Visit {
         keys.retain(|key| self.due.contains(self.errand.place_of(key)));
         let mut taken = Vec::new();
         for some in keys.chunks(AT_ONCE) {
-            taken.extend(some.iter().filter(|key| self.errand.plan.takes(walk, key)).cloned());
+            taken.extend(
+                some.iter()
+                    .filter(|key| self.errand.plan.takes(walk, key))
+                    .cloned(),
+            );
             // Many patterns, or long ones: others of this process are not to wait for all of them.
             tokio::task::consume_budget().await;
         }

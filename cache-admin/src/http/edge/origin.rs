@@ -1,7 +1,8 @@
 //! Requests that a browser was tricked into.
 //!
 //! A page of a foreign site can make a browser send requests to this machine. Where the browser alone, and no
-//! token, lets a request in (no authentication, or a client certificate), such requests are refused: by their
+//! token, lets a request in (no authentication, a client certificate, a session of the service around the router), such
+//! requests are refused: by their
 //! `Origin`, and by a `Host` that is not this machine (DNS rebinding).
 
 use std::net::IpAddr;

@@ -17,6 +17,8 @@ use tokio::sync::watch;
 use tower::ServiceExt as _;
 
 use super::body::Patient;
+use super::crowd::Standing;
+use super::paced::Paced;
 use super::peer::forwarded_for;
 use super::tls::Tls;
 use super::{ListenerOptions, Peer};
@@ -35,7 +37,7 @@ pub(super) struct Connections {
 
 impl Connections {
     /// Serves one connection to its end. What goes wrong on it is the peer's business.
-    pub(super) async fn serve(self: Arc<Self>, stream: TcpStream, address: SocketAddr) {
+    pub(super) async fn serve(self: Arc<Self>, stream: TcpStream, address: SocketAddr, standing: &Standing) {
         // Answers are small and whole.
         let _ = stream.set_nodelay(true);
         let mut peer = Peer {
@@ -44,7 +46,7 @@ impl Connections {
             certificate: None,
         };
         let Some(tls) = &self.tls else {
-            return self.talk(stream, peer).await;
+            return self.talk(stream, peer, standing).await;
         };
         let handshake = tokio::select! {
             handshake = tokio::time::timeout(self.options.handshake_timeout, tls.accept(stream)) => handshake,
@@ -53,21 +55,24 @@ impl Connections {
         match handshake {
             Ok(Ok((stream, certificate))) => {
                 peer.certificate = certificate;
-                self.talk(stream, peer).await;
+                self.talk(stream, peer, standing).await;
             }
             Ok(Err(error)) => tracing::debug!(%address, %error, "a TLS handshake failed"),
             Err(_) => tracing::debug!(%address, "a TLS handshake took too long"),
         }
     }
 
-    async fn talk(&self, stream: impl AsyncRead + AsyncWrite + Unpin, peer: Peer) {
+    async fn talk(&self, stream: impl AsyncRead + AsyncWrite + Unpin, peer: Peer, standing: &Standing) {
         let address = peer.address;
-        let service = service_fn(|request: http::Request<Incoming>| self.answer(request, &peer));
+        let service = service_fn(|request: http::Request<Incoming>| self.answer(request, &peer, standing));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.options.header_timeout)
             .max_buf_size(MAX_HEAD)
-            .serve_connection(TokioIo::new(stream), service);
+            .serve_connection(
+                TokioIo::new(Paced::new(stream, self.options.write_timeout)),
+                service,
+            );
         tokio::pin!(connection);
         let ended = tokio::select! {
             ended = &mut connection => ended,
@@ -87,7 +92,12 @@ impl Connections {
         let _ = self.stopped.clone().wait_for(|stopped| *stopped).await;
     }
 
-    async fn answer(&self, request: http::Request<Incoming>, peer: &Peer) -> Result<Response, Infallible> {
+    async fn answer(
+        &self,
+        request: http::Request<Incoming>,
+        peer: &Peer,
+        standing: &Standing,
+    ) -> Result<Response, Infallible> {
         let mut peer = peer.clone();
         if self.options.behind_proxy {
             peer.forwarded = forwarded_for(request.headers());
@@ -95,6 +105,7 @@ impl Connections {
         let patience = self.options.header_timeout;
         let mut request = request.map(|body| Body::new(Patient::new(body, patience)));
         request.extensions_mut().insert(peer);
+        request.extensions_mut().insert(standing.clone());
         self.router.clone().oneshot(request).await
     }
 }

@@ -13,6 +13,8 @@ pub struct ListenerOptions {
     pub(super) tls: Option<TlsFiles>,
     pub(super) behind_proxy: bool,
     pub(super) max_connections: usize,
+    pub(super) max_connections_of_each: usize,
+    pub(super) write_timeout: Duration,
     pub(super) handshake_timeout: Duration,
     pub(super) header_timeout: Duration,
     pub(super) shutdown_timeout: Duration,
@@ -39,6 +41,8 @@ impl ListenerOptions {
             tls: None,
             behind_proxy: false,
             max_connections: 512,
+            max_connections_of_each: 256,
+            write_timeout: Duration::from_secs(10),
             handshake_timeout: Duration::from_secs(10),
             header_timeout: Duration::from_secs(10),
             shutdown_timeout: Duration::from_secs(10),
@@ -68,10 +72,26 @@ impl ListenerOptions {
         self
     }
 
-    /// How many connections there may be at once; further ones wait. Default: 512.
+    /// How many connections there may be at once. A further one takes the place of the oldest on which no request was
+    /// authenticated; if there is none, it waits. Default: 512.
     #[must_use]
     pub fn with_max_connections(mut self, connections: usize) -> Self {
         self.max_connections = connections.max(1);
+        self
+    }
+
+    /// How many of these one address may have; further ones take the places of its own. Without effect behind a proxy, whose
+    /// address is everybody's. Default: 256.
+    #[must_use]
+    pub fn with_max_connections_of_each(mut self, connections: usize) -> Self {
+        self.max_connections_of_each = connections.max(1);
+        self
+    }
+
+    /// How long a client may take nothing of its answer before its connection is cut. Default: 10 s.
+    #[must_use]
+    pub fn with_write_timeout(mut self, timeout: Duration) -> Self {
+        self.write_timeout = timeout;
         self
     }
 

@@ -162,9 +162,14 @@ fn whole(stack: &Stack, key: &[u8]) -> Bytes {
 }
 
 async fn removed(stack: &Stack, key: &[u8]) -> Result<u64, CacheError> {
-    // Through the client, so that a near tier of this process lets go of it, too.
     if let Ok(text) = std::str::from_utf8(key) {
-        return stack.client.del(&[text]).await;
+        // Below the guard, which may be told to pass over errors.
+        let removed = stack.strict().del(&[text]).await?;
+        if stack.near.is_some() {
+            // A near tier of this process lets go of it at once; it would hear of it a moment later.
+            let _ = stack.client.del(&[text]).await;
+        }
+        return Ok(removed);
     }
     match &stack.foundation {
         // Its keys are text.

@@ -8,7 +8,6 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures::stream::{self, Stream};
 use futures::{FutureExt as _, StreamExt as _};
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::jobs::seen;
@@ -67,7 +66,7 @@ pub(super) async fn follow(
         Some(first) => first,
         None => None,
     };
-    let place = Arc::clone(service.streams()).try_acquire_owned().map_err(|_| {
+    let place = service.streams().try_take(caller.actor.name()).ok_or_else(|| {
         let detail = "as many streams of events as there may be are open";
         Problem::new(Kind::Busy, detail).retry_after(RETRY)
     })?;

@@ -92,11 +92,7 @@ pub(super) async fn step(
         return bump(&service, &caller, &name).await.map(Json);
     };
     let request = Fingerprint::of(["generation", name.as_str()]);
-    match service
-        .retries()
-        .acquire(caller.actor.name(), &key, request)
-        .await?
-    {
+    match service.acquire(caller.actor.name(), &key, request).await? {
         Acquired::Run(claim) => match bump(&service, &caller, &name).await {
             Ok(bumped) => {
                 let text = serde_json::to_vec(&bumped).unwrap_or_default();

@@ -16,6 +16,9 @@ use crate::http::service::Service;
 #[derive(Serialize, ToSchema)]
 pub(super) struct Health {
     status: Status,
+    /// What is wrong although the service is ready, such as a primary that does not answer.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -38,10 +41,14 @@ refusals!(Ready: CacheUnavailable);
     security(()),
 )]
 pub(super) async fn live(_: AcceptsJson, _: Query<NoQuery>) -> answer!(Json<Health>) {
-    Json(Health { status: Status::Live })
+    Json(Health {
+        status: Status::Live,
+        warnings: Vec::new(),
+    })
 }
 
-/// Whether the cache answers. It is asked at most twice a second, however many ask here.
+/// Whether the cache answers, or a part of it: one primary of several that does not is a warning. It is asked at most twice
+/// a second, however many ask here.
 #[utoipa::path(
     get,
     path = "/health/ready",
@@ -62,9 +69,13 @@ pub(super) async fn ready(
         return Err(away("the service is stopping"));
     }
     match service.health().await {
-        Ok(()) => Ok(Json(Health {
-            status: Status::Ready,
-        })),
+        Ok(mut warnings) => {
+            warnings.extend(service.access().reload_problem());
+            Ok(Json(Health {
+                status: Status::Ready,
+                warnings,
+            }))
+        }
         Err(error) => {
             tracing::warn!(kind = error.kind(), "not ready: {error}");
             Err(away("the cache does not answer"))

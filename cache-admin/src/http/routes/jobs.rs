@@ -20,6 +20,9 @@ use crate::http::service::Service;
 use crate::jobs::{ControlError, Job, JobId, JobState, Mode};
 use crate::unescaped;
 
+/// The bytes of patterns after which a page of jobs ends.
+const PAGE_BYTES: usize = 512 * 1024;
+
 /// Which jobs.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -80,8 +83,17 @@ pub(super) async fn list(
             None => None,
         };
     let states: Vec<JobState> = which.state.into_iter().collect();
-    let jobs = service.jobs().list(&states, before, limit);
-    let last = jobs.last().filter(|_| jobs.len() == limit);
+    let mut jobs = service.jobs().list(&states, before, limit);
+    let found = jobs.len();
+    let mut bytes = 0;
+    let fits = jobs.iter().take_while(|job| {
+        bytes += job.patterns.iter().map(String::len).sum::<usize>();
+        bytes <= PAGE_BYTES
+    });
+    // One is shown at least, so that each page gets somewhere.
+    let fits = fits.count().max(1);
+    jobs.truncate(fits);
+    let last = jobs.last().filter(|_| found == limit || fits < found);
     let cursor = last.map(|job| job.id.to_string());
     let jobs = jobs.into_iter().filter(|job| is_seen(&caller, job));
     Ok(Json(JobPage {

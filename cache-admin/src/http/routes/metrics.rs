@@ -35,5 +35,9 @@ pub(super) async fn show(
         text.push('\n');
     }
     service.traffic().write(&mut text);
+    let stale = u8::from(service.access().reload_problem().is_some());
+    text.push_str("# HELP cache_admin_actors_stale Whether the file of actors could not be read when it was last looked into.\n");
+    text.push_str("# TYPE cache_admin_actors_stale gauge\n");
+    text.push_str(&format!("cache_admin_actors_stale {stale}\n"));
     Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], text))
 }

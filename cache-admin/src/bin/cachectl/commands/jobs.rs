@@ -164,6 +164,10 @@ async fn run(source: &Source<'_>, action: &Action, output: &mut Output) -> Ended
         };
         output.answer(&format!("job {} is {text}", job.id), || &job)?;
     }
+    if let Some(why) = &job.unstored {
+        output.warning(&format!("a restart of the service undoes it: {}", plain(why)));
+        return Ok(Exit::Partial);
+    }
     Ok(Exit::Ok)
 }
 

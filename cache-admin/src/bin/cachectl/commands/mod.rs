@@ -60,7 +60,7 @@ pub(crate) async fn run(command: Command, output: &mut Output) -> Ended {
                 Err(failure) => failure,
             };
             // What the seeds say of the cluster helps to see why the nodes that they name cannot be reached.
-            match connect_as(Startup::Degrade, output).await {
+            match connect_with(Some(Startup::Degrade), output).await {
                 Ok(stack) if failure.is_unavailable() => {
                     topology::show_unreachable(&stack, output).await?;
                     let _ = stack.client.close().await;
@@ -129,22 +129,26 @@ fn note_database(stack: &Stack, output: &mut Output) {
     }
 }
 
-/// The cache that the environment names.
+/// The cache that the environment names; it has to answer.
 async fn connect(output: &mut Output) -> Result<Stack, Failure> {
-    connect_as(Startup::Fail, output).await
+    // Whoever waits at a terminal wants to know at once.
+    connect_with(Some(Startup::Fail), output).await
 }
 
-async fn connect_as(startup: Startup, output: &mut Output) -> Result<Stack, Failure> {
+/// The cache that the environment names; without `startup`, started as `CACHE_STARTUP` says.
+async fn connect_with(startup: Option<Startup>, output: &mut Output) -> Result<Stack, Failure> {
     let Loaded {
         mut config, warnings, ..
     } = Loaded::from_env()?;
-    if startup == Startup::Fail {
+    // Who connects a second time has heard them.
+    if startup != Some(Startup::Degrade) {
         for warning in warnings {
             output.warning(&warning.to_string());
         }
     }
-    // Not as configured: a person at a terminal wants to know at once.
-    config.startup = startup;
+    if let Some(startup) = startup {
+        config.startup = startup;
+    }
     // And what is the case: no error is passed over, and nothing is answered from a copy.
     config.on_error = OnError::Fail;
     config.near = None;

@@ -16,13 +16,13 @@ use cache_stack::telemetry::Telemetry;
 use clap::Args;
 use serde_json::json;
 
-use super::{Ended, connect, engine};
+use super::{Ended, connect_with, engine};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Output;
 
 /// How long requests that are under way may take to end.
-const DRAIN: Duration = Duration::from_secs(30);
+const DRAIN: Duration = Duration::from_secs(10);
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -81,7 +81,7 @@ pub(super) async fn run(arguments: &Serve, output: &mut Output) -> Ended {
     let listener = Listener::bind(&arguments.listener(), &access)
         .await
         .map_err(|error| Failure::Usage(format!("--listen: {error}")))?;
-    let stack = connect(output).await?;
+    let stack = connect_with(None, output).await?;
     let jobs = arguments.jobs(&stack, output).await?;
     let mut builder = AdminService::builder(&stack)
         .jobs(jobs)

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
@@ -22,6 +22,9 @@ use crate::failure::Failure;
 
 /// How long the service may take to begin its answer.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long one request waits in all for a service that takes no more at the moment.
+const LONGEST_WAIT: Duration = Duration::from_secs(120);
 
 /// The longest answer that is read.
 const LONGEST: usize = 64 * 1024 * 1024;
@@ -140,15 +143,35 @@ impl Client {
         problem::failure(&self.base, refusal.status, &refusal.body)
     }
 
+    /// The answer. A refusal because of too many requests is waited out, as long as the service says, within a limit: nothing
+    /// was done, so the request may be made again.
     async fn call(&self, asked: Asked<'_>) -> Result<Response<Incoming>, Failure> {
+        let mut left = LONGEST_WAIT;
+        loop {
+            let response = self.call_once(&asked).await?;
+            if response.status() != StatusCode::TOO_MANY_REQUESTS {
+                return Ok(response);
+            }
+            let wait = response.headers().get(RETRY_AFTER);
+            let wait = wait.and_then(|wait| wait.to_str().ok()?.parse().ok());
+            let wait = Duration::from_secs(wait.unwrap_or(1)).max(Duration::from_millis(100));
+            let Some(rest) = left.checked_sub(wait) else {
+                return Ok(response);
+            };
+            left = rest;
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    async fn call_once(&self, asked: &Asked<'_>) -> Result<Response<Incoming>, Failure> {
         let mut request = Request::builder()
-            .method(asked.method)
+            .method(asked.method.clone())
             .uri(format!("{}{}", self.base, asked.path))
             .header(ACCEPT, asked.accept);
         if let Some(token) = &self.token {
             request = request.header(AUTHORIZATION, token.clone());
         }
-        if let Some((name, value)) = asked.header {
+        if let Some((name, value)) = &asked.header {
             request = request.header(name, value);
         }
         let body = match asked.body {

@@ -63,7 +63,9 @@ impl Asked {
         if mode == Mode::Execute && self.selection.is_broad() {
             let cache = service.cache().await?;
             let mark = self.confirmed(service, caller, &service.bound_to(cache.clone()))?;
-            request = request.with_confirmation(mark, Confirmation::LIFE).with_cache(cache);
+            request = request
+                .with_confirmation(mark, Confirmation::LIFE)
+                .with_cache(cache);
         }
         if let RetryKey(Some(key)) = key {
             request = request.with_idempotency_key(key);
@@ -92,7 +94,12 @@ impl Asked {
     }
 
     /// Refuses a broad removal that was not confirmed, with what confirms it; else the mark of what did.
-    fn confirmed(&self, service: &Service, caller: &Caller, cache: &CacheIdentity) -> Result<String, Problem> {
+    fn confirmed(
+        &self,
+        service: &Service,
+        caller: &Caller,
+        cache: &CacheIdentity,
+    ) -> Result<String, Problem> {
         let Some(token) = &self.confirm else {
             return Err(self.unconfirmed(service, caller, cache, None));
         };
@@ -169,6 +176,9 @@ impl From<StartError> for Problem {
                 .with("pattern", pattern),
             StartError::KeyReused { job } => Self::new(Kind::KeyReused, text).with("job", job.to_string()),
             StartError::Confirmed { job } => Self::new(Kind::Unconfirmed, text).with("job", job.to_string()),
+            StartError::TooMany { .. } => {
+                Self::new(Kind::RateLimited, text).retry_after(std::time::Duration::from_secs(5))
+            }
             StartError::OtherCache { .. } => Self::new(Kind::OtherCache, text),
             StartError::Invalid(error) | StartError::Cache(error) => error.into(),
             StartError::Kept(error) => not_kept(&error),
