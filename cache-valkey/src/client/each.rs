@@ -8,11 +8,12 @@ use cache_core::{CacheError, Ttl, check_key};
 use super::ValkeyClient;
 use super::contract::check_value;
 use crate::command::Command;
+use crate::deadline::Deadline;
 use crate::error::accept;
 
 impl ValkeyClient {
     pub(super) async fn read_each(&self, keys: &[&str]) -> Vec<Result<Bytes, CacheError>> {
-        let deadline = self.reading();
+        let deadline = self.reading().map(Deadline::or_wanted);
         let mut results: Vec<Result<Bytes, CacheError>> = Vec::with_capacity(keys.len());
         let (mut commands, mut places) = (Vec::with_capacity(keys.len()), Vec::with_capacity(keys.len()));
         for (place, key) in keys.iter().enumerate() {
@@ -41,7 +42,7 @@ impl ValkeyClient {
     }
 
     pub(super) async fn store_each(&self, entries: &[(&str, Bytes, Ttl)]) -> Vec<Result<(), CacheError>> {
-        let deadline = self.writing();
+        let deadline = self.writing().map(Deadline::or_wanted);
         let check = |key: &str, value: &Bytes, ttl: Ttl| {
             check_key(key)?;
             check_value(value)?;
