@@ -222,7 +222,7 @@ impl Table {
     ) -> Result<(), CacheError> {
         let all = requests.len();
         let written = self.write_all(requests, deadline).await;
-        // If some of the batch is done by now, the batch may have been, whatever the last request came to.
+        // If a part of the batch is done, the batch may have been done, although its last request was not.
         written.map_err(|unwritten| match unwritten.left.len() < all {
             true => undecided(unwritten.error),
             false => unwritten.error,

@@ -12,7 +12,7 @@ const SHORT: Duration = Duration::from_millis(60);
 /// So long that no test sees its end.
 const LONG: Duration = Duration::from_millis(600_700);
 
-/// The value is returned once, and is gone with its life.
+/// The value is returned once, and is gone with its TTL.
 pub async fn get_and_delete_returns_the_value_once(subject: &Subject) {
     let (cache, key) = (subject.client(), subject.key("taken"));
     expect::miss(
@@ -35,7 +35,7 @@ pub async fn get_and_delete_returns_the_value_once(subject: &Subject) {
         1,
         "a count that starts after get_and_delete",
     );
-    expect::forever(cache.ttl(&key).await, "no life from before get_and_delete");
+    expect::forever(cache.ttl(&key).await, "no TTL from before get_and_delete");
     expect::value(
         cache.get_and_delete(&key).await,
         "1",
@@ -43,7 +43,7 @@ pub async fn get_and_delete_returns_the_value_once(subject: &Subject) {
     );
     expect::ok(
         cache.set(&key, "value".into(), SHORT.into()).await,
-        "set with a short life",
+        "set with a short TTL",
     );
     subject.outlive(SHORT).await;
     expect::miss(
@@ -79,12 +79,12 @@ pub async fn one_of_many_tasks_takes_the_value(subject: &Subject) {
     }
 }
 
-/// The value is returned, and its life begins again with each call.
-pub async fn get_and_expire_slides_the_life(subject: &Subject) {
+/// The value is returned, and its TTL begins again with each call.
+pub async fn get_and_expire_slides_the_ttl(subject: &Subject) {
     let (cache, key) = (subject.client(), subject.key("slides"));
-    for life in [Ttl::from(LONG), Ttl::Forever] {
+    for ttl in [Ttl::from(LONG), Ttl::Forever] {
         expect::miss(
-            cache.get_and_expire(&key, life).await,
+            cache.get_and_expire(&key, ttl).await,
             "get_and_expire of a missing key",
         );
         expect::is(cache.exists(&[&key]).await, 0, "get_and_expire to make nothing");
@@ -92,29 +92,26 @@ pub async fn get_and_expire_slides_the_life(subject: &Subject) {
     for value in ["value", "7"] {
         expect::ok(
             cache.set(&key, value.into(), LONG.into()).await,
-            "set with a long life",
+            "set with a long TTL",
         );
-        for life in [LONG * 2, LONG / 2] {
+        for ttl in [LONG * 2, LONG / 2] {
             let since = clock::now();
-            let read = cache.get_and_expire(&key, life.into()).await;
+            let read = cache.get_and_expire(&key, ttl.into()).await;
             expect::value(read, value, "the value from get_and_expire");
             expect::remaining(
                 cache.ttl(&key).await,
-                life,
+                ttl,
                 since,
-                "the life that get_and_expire gave",
+                "the TTL that get_and_expire gave",
             );
         }
         let read = cache.get_and_expire(&key, Ttl::Forever).await;
         expect::value(read, value, "the value from get_and_expire");
-        expect::forever(
-            cache.ttl(&key).await,
-            "the life after get_and_expire took its end away",
-        );
+        expect::forever(cache.ttl(&key).await, "no TTL after get_and_expire took it away");
         expect::value(cache.get(&key).await, value, "the value after get_and_expire");
     }
     let read = cache.get_and_expire(&key, SHORT.into()).await;
-    expect::value(read, "7", "the value from get_and_expire with a short life");
+    expect::value(read, "7", "the value from get_and_expire with a short TTL");
     subject.gone(&key).await;
     let read = cache.get_and_expire(&key, LONG.into()).await;
     expect::miss(read, "get_and_expire not to bring an expired key back");

@@ -133,7 +133,7 @@ impl CacheClient for Defective {
         let first = entries.first().map_or(Ttl::Forever, |entry| entry.2);
         let mut results = Vec::new();
         for (place, (key, value, ttl)) in entries.iter().enumerate() {
-            let ttl = if self.is(Defect::SetEachUsesOneLife) {
+            let ttl = if self.is(Defect::SetEachUsesOneTtl) {
                 first
             } else {
                 *ttl
@@ -231,7 +231,7 @@ impl CacheClient for Defective {
         self.enter(&[key]).await?;
         let (key, life) = (self.key(key), self.life(ttl)?);
         match self.defect {
-            Defect::SlideKeepsTheLife => self.inner.get(&key).await,
+            Defect::SlideKeepsTheTtl => self.inner.get(&key).await,
             Defect::SlideMakesKeys => {
                 self.inner.set_if_absent(&key, Bytes::new(), life).await?;
                 self.inner.get_and_expire(&key, life).await

@@ -1,7 +1,7 @@
 //! Many commands at once: one pipeline per node, all nodes in parallel, replies in the order asked for.
 //!
-//! What a node sends elsewhere, or loses, is sent again alone and the rest of its replies stays. A result for each
-//! command, whatever the others come to, is in `each.rs`.
+//! What a node sends elsewhere, or loses, is sent again alone and the rest of its replies stays. One result per command
+//! is in `each.rs`.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -31,11 +31,11 @@ fn owner(key: &str) -> usize {
 }
 
 async fn set_each(client: &dyn CacheClient, keys: &[String]) -> Vec<Result<(), CacheError>> {
-    let life = |number: usize| Ttl::secs(600 + u64::try_from(number).unwrap_or(0));
+    let ttl = |number: usize| Ttl::secs(600 + u64::try_from(number).unwrap_or(0));
     let entries: Vec<(&str, Bytes, Ttl)> = keys
         .iter()
         .enumerate()
-        .map(|(number, key)| (key.as_str(), Bytes::from(key.clone()), life(number)))
+        .map(|(number, key)| (key.as_str(), Bytes::from(key.clone()), ttl(number)))
         .collect();
     client.set_each(&entries).await
 }
