@@ -142,15 +142,16 @@ impl MockCacheClient {
         K: Into<String>,
         V: Into<Bytes>,
     {
-        let (entries, results): (Vec<(String, Bytes, Ttl)>, Vec<Result<(), CacheError>>) = entries
-            .into_iter()
-            .map(|(key, value, ttl, result)| ((key.into(), value.into(), ttl), result))
-            .unzip();
+        let (mut expected, mut results) = (Vec::<(String, Bytes, Ttl)>::new(), Vec::new());
+        for (key, value, ttl, result) in entries {
+            expected.push((key.into(), value.into(), ttl));
+            results.push(result);
+        }
         let same = move |given: &[(&str, Bytes, Ttl)]| {
             given
                 .iter()
                 .map(|(key, value, ttl)| (*key, value, ttl))
-                .eq(entries.iter().map(|(key, value, ttl)| (&**key, value, ttl)))
+                .eq(expected.iter().map(|(key, value, ttl)| (&**key, value, ttl)))
         };
         self.expect_set_each()
             .withf(same)
