@@ -81,8 +81,7 @@ pub trait CacheClient: Debug + Send + Sync + 'static {
     /// than bytes fails as in [`get`](CacheClient::get), and is no miss.
     async fn get_many<'a>(&self, keys: &[&'a str]) -> Result<Vec<Option<Bytes>>, CacheError>;
 
-    /// Reads many keys, in any slots, each with a result of its own: one round trip per node, all nodes at
-    /// once.
+    /// Reads many keys, in any slots, with one result per key: one round trip per node, all nodes at once.
     ///
     /// # Behaviour
     ///
@@ -140,7 +139,7 @@ pub trait CacheClient: Debug + Send + Sync + 'static {
     /// As [`set`](CacheClient::set); an invalid entry fails the call before anything is sent.
     async fn set_many<'a>(&self, entries: &[(&'a str, Bytes)], ttl: Ttl) -> Result<(), CacheError>;
 
-    /// Stores many values, in any slots, each with a TTL and a result of its own: one round trip per node, all
+    /// Stores many values, in any slots, with one TTL and one result per entry: one round trip per node, all
     /// nodes at once.
     ///
     /// # Behaviour

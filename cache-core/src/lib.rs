@@ -24,6 +24,7 @@ mod ttl;
 mod vouch;
 
 pub mod credentials;
+pub mod deadline;
 pub mod integer;
 pub mod keyset;
 pub mod slot;

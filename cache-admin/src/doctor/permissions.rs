@@ -19,7 +19,7 @@ pub(super) const CHECK: Check = Check {
 const KEY: &str = "\0key";
 
 /// What a client of the contract sends, with arguments that do no harm.
-const NEEDED: [(&str, &[&str]); 15] = [
+const NEEDED: [(&str, &[&str]); 17] = [
     ("PING", &[]),
     ("GET", &[KEY]),
     ("SET", &[KEY, "0", "PX", "1000"]),
@@ -29,6 +29,8 @@ const NEEDED: [(&str, &[&str]); 15] = [
     ("PEXPIRE", &[KEY, "1000"]),
     ("PTTL", &[KEY]),
     ("PERSIST", &[KEY]),
+    ("GETDEL", &[KEY]),
+    ("GETEX", &[KEY, "PX", "1000"]),
     ("EVAL", &["return 1", "1", KEY]),
     ("EVALSHA", &["0000000000000000000000000000000000000000", "1", KEY]),
     ("UNLINK", &[KEY]),
@@ -38,7 +40,7 @@ const NEEDED: [(&str, &[&str]); 15] = [
 ];
 
 /// How many of [`NEEDED`] concern every server; the others concern clusters.
-const EVERYWHERE: usize = 12;
+const EVERYWHERE: usize = 14;
 
 /// What operators need besides, and what for. A service does well without.
 const OPERATING: [(&str, &[&str], &str); 6] = [

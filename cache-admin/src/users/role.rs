@@ -68,7 +68,9 @@ const ALONE: &[&str] = &["role", "readonly"];
 /// How a client asks to be told of changes.
 const TRACKING: &[&str] = &["client|tracking", "client|caching"];
 const READING: &[&str] = &["get", "exists", "pttl"];
-const WRITING: &[&str] = &["set", "unlink", "incr", "incrby", "pexpire", "persist", "delifeq"];
+const WRITING: &[&str] = &[
+    "set", "unlink", "incr", "incrby", "pexpire", "persist", "getdel", "getex", "delifeq",
+];
 /// `compare_and_set`, `incr_by` with a life and the like; what a script calls needs its own permission.
 const SCRIPTS: &[&str] = &["evalsha", "eval"];
 const PURGING: &[&str] = &["scan", "clusterscan", "unlink", "dbsize"];

@@ -7,6 +7,7 @@ mod cancellation;
 mod circuit;
 mod conformance;
 mod deadline;
+mod each;
 mod log;
 mod parts;
 mod rig;

@@ -8,11 +8,12 @@ use cache_core::{CacheError, Ttl, check_key};
 use super::ValkeyClient;
 use super::contract::check_value;
 use crate::command::Command;
+use crate::deadline::Deadline;
 use crate::error::accept;
 
 impl ValkeyClient {
     pub(super) async fn read_each(&self, keys: &[&str]) -> Vec<Result<Bytes, CacheError>> {
-        let deadline = self.reading();
+        let deadline = self.reading().map(Deadline::or_wanted);
         let mut results: Vec<Result<Bytes, CacheError>> = Vec::with_capacity(keys.len());
         let (mut commands, mut places) = (Vec::with_capacity(keys.len()), Vec::with_capacity(keys.len()));
         for (place, key) in keys.iter().enumerate() {
@@ -41,38 +42,38 @@ impl ValkeyClient {
     }
 
     pub(super) async fn store_each(&self, entries: &[(&str, Bytes, Ttl)]) -> Vec<Result<(), CacheError>> {
-        let deadline = self.writing();
+        let deadline = self.writing().map(Deadline::or_wanted);
         let check = |key: &str, value: &Bytes, ttl: Ttl| {
             check_key(key)?;
             check_value(value)?;
-            let life = ttl.as_millis()?;
-            deadline.clone().map(|_| life)
+            let millis = ttl.as_millis()?;
+            deadline.clone().map(|_| millis)
         };
         // The last entry of a key is the one that counts: so there is no order among commands that may be repeated alone.
         let mut last: HashMap<&str, usize> = HashMap::with_capacity(entries.len());
-        let mut lives = Vec::with_capacity(entries.len());
+        let mut ttls = Vec::with_capacity(entries.len());
         for (place, (key, value, ttl)) in entries.iter().enumerate() {
             let checked = check(key, value, *ttl);
             if checked.is_ok() {
                 last.insert(key, place);
             }
-            lives.push(checked);
+            ttls.push(checked);
         }
         let Ok(deadline) = deadline else {
-            return lives.into_iter().map(|checked| checked.map(drop)).collect();
+            return ttls.into_iter().map(|checked| checked.map(drop)).collect();
         };
         let (mut commands, mut command_of) =
             (Vec::with_capacity(last.len()), HashMap::with_capacity(last.len()));
-        for (place, ((key, value, _), life)) in entries.iter().zip(&lives).enumerate() {
-            if let Ok(life) = life
+        for (place, ((key, value, _), ttl)) in entries.iter().zip(&ttls).enumerate() {
+            if let Ok(ttl) = ttl
                 && last.get(key) == Some(&place)
             {
                 command_of.insert(*key, commands.len());
-                commands.push(Command::write("SET").key(key.as_bytes()).value(value).px(*life));
+                commands.push(Command::write("SET").key(key.as_bytes()).value(value).px(*ttl));
             }
         }
         if commands.is_empty() {
-            return lives.into_iter().map(|checked| checked.map(drop)).collect();
+            return ttls.into_iter().map(|checked| checked.map(drop)).collect();
         }
         let replies = self.router.send_each(&commands, deadline).await;
         let stored: Vec<Result<(), CacheError>> = replies
@@ -80,7 +81,7 @@ impl ValkeyClient {
             .map(|reply| reply.and_then(|reply| accept(reply, "SET")).map(drop))
             .collect();
         let of = |key: &str| command_of.get(key).and_then(|command| stored.get(*command));
-        let results = entries.iter().zip(lives);
+        let results = entries.iter().zip(ttls);
         results
             .map(|((key, ..), checked)| checked.and_then(|_| of(key).cloned().unwrap_or(Ok(()))))
             .collect()

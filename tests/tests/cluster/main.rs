@@ -2,6 +2,7 @@
 //! nodes that die, hang and come back. Each hazard has a file; what they share is here.
 
 mod batches;
+mod each;
 mod failover;
 mod identity;
 mod load;

@@ -10,6 +10,8 @@ mod connection_errors;
 mod credentials;
 mod deadline;
 mod demotion;
+mod each;
+mod get_and;
 mod growth;
 mod idle_connections;
 mod lateness;

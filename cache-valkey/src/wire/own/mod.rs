@@ -462,9 +462,21 @@ impl Connection {
         commands: &[&Command<'_>],
         deadline: Deadline,
     ) -> Vec<Result<Reply, CacheError>> {
+        if commands.iter().map(|command| size(command)).sum::<usize>() <= PART {
+            let (replies, error) = self.send_part_each(commands, deadline).await;
+            return results(replies, error, commands.len()).collect();
+        }
+        Box::pin(self.send_each_in_parts(commands, deadline)).await
+    }
+
+    async fn send_each_in_parts(
+        &self,
+        commands: &[&Command<'_>],
+        deadline: Deadline,
+    ) -> Vec<Result<Reply, CacheError>> {
         let mut parts = parts(commands);
         let mut under_way = FuturesOrdered::new();
-        let mut results = Vec::with_capacity(commands.len());
+        let mut all = Vec::with_capacity(commands.len());
         loop {
             while under_way.len() < PARTS
                 && let Some(part) = parts.next()
@@ -472,13 +484,9 @@ impl Connection {
                 under_way.push_back(async move { (part.len(), self.send_part_each(part, deadline).await) });
             }
             let Some((sent, (replies, error))) = under_way.next().await else {
-                return results;
+                return all;
             };
-            let missing = sent - replies.len();
-            results.extend(replies.into_iter().map(Ok));
-            if let Some(error) = error {
-                results.extend(std::iter::repeat_n(error, missing).map(Err));
-            }
+            all.extend(results(replies, error, sent));
         }
     }
 
@@ -611,6 +619,19 @@ fn parts<'a, 'b, 'c>(commands: &'a [&'b Command<'c>]) -> impl Iterator<Item = &'
         rest = others;
         (!part.is_empty()).then_some(part)
     })
+}
+
+/// One result for each of `sent` commands: the replies that came, and the error for the others.
+fn results(
+    replies: Vec<Reply>,
+    error: Option<CacheError>,
+    sent: usize,
+) -> impl Iterator<Item = Result<Reply, CacheError>> {
+    let missing = sent - replies.len();
+    let failed = error
+        .into_iter()
+        .flat_map(move |error| std::iter::repeat_n(error, missing));
+    replies.into_iter().map(Ok).chain(failed.map(Err))
 }
 
 /// Whether the peer has ended the connection in the midst of something.

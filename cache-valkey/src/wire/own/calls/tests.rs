@@ -350,7 +350,9 @@ fn replies_that_came_stay_with_a_call_that_is_late_or_whose_connection_ends() {
         model.answer();
         let caller = model.callers.remove(0);
         if step == Step::Late {
-            model.calls.sweep(model.now + Duration::from_secs(2), &mut Vec::new());
+            model
+                .calls
+                .sweep(model.now + Duration::from_secs(2), &mut Vec::new());
         } else {
             model.calls.end(&mut Vec::new());
         }
