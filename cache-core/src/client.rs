@@ -80,8 +80,7 @@ pub trait CacheClient: Debug + Send + Sync + 'static {
     /// One failing key fails the call; an invalid key fails it before anything is sent.
     async fn get_many<'a>(&self, keys: &[&'a str]) -> Result<Vec<Option<Bytes>>, CacheError>;
 
-    /// Reads many keys, in any slots, each with a result of its own: one round trip per node, all nodes at
-    /// once.
+    /// Reads many keys, in any slots, with one result per key: one round trip per node, all nodes at once.
     ///
     /// # Behaviour
     ///
@@ -139,14 +138,14 @@ pub trait CacheClient: Debug + Send + Sync + 'static {
     /// As [`set`](CacheClient::set); an invalid entry fails the call before anything is sent.
     async fn set_many<'a>(&self, entries: &[(&'a str, Bytes)], ttl: Ttl) -> Result<(), CacheError>;
 
-    /// Stores many values, in any slots, each with a TTL and a result of its own: one round trip per node, all
+    /// Stores many values, in any slots, with one TTL and one result per entry: one round trip per node, all
     /// nodes at once.
     ///
     /// # Behaviour
     ///
     /// As [`get_each`](CacheClient::get_each), with one result per entry. Each entry is stored atomically, the
-    /// list is not. Of a key given twice the last value stays, unless that entry failed. An empty list does no
-    /// I/O.
+    /// list is not. Of a key given twice the last legal entry counts, and its result is that of the others. An
+    /// empty list does no I/O.
     ///
     /// # Errors
     ///

@@ -46,6 +46,20 @@ pub trait CacheClientExt: CacheClient {
         }
     }
 
+    /// [`get_each`](CacheClient::get_each), with a miss as `None`.
+    ///
+    /// # Errors
+    ///
+    /// The call itself cannot fail. A key's result is as that of [`find`](CacheClientExt::find).
+    async fn find_each<'a>(&self, keys: &[&'a str]) -> Vec<Result<Option<Bytes>, CacheError>> {
+        let found = |result| match result {
+            Ok(value) => Ok(Some(value)),
+            Err(CacheError::Miss) => Ok(None),
+            Err(error) => Err(error),
+        };
+        self.get_each(keys).await.into_iter().map(found).collect()
+    }
+
     /// The value of `key` as text.
     ///
     /// # Errors
@@ -300,6 +314,15 @@ mod tests {
             assert_eq!(fine.remember("k", KEPT, || loaded(load)).await.unwrap(), "1");
         }
         assert_eq!(warnings.take(), [] as [&str; 0]);
+    }
+
+    #[tokio::test]
+    async fn find_each_has_a_miss_as_none_and_keeps_errors() {
+        let cache = MemoryCache::default();
+        cache.set("a", "1".into(), KEPT).await.unwrap();
+        let found = cache.find_each(&["a", "b", ""]).await;
+        assert_eq!(found[0].as_ref().unwrap().as_deref(), Some(&b"1"[..]));
+        assert!(matches!(found[1], Ok(None)) && matches!(found[2], Err(CacheError::InvalidInput { .. })));
     }
 
     #[tokio::test]

@@ -23,6 +23,7 @@ mod secret;
 mod ttl;
 
 pub mod credentials;
+pub mod deadline;
 pub mod integer;
 pub mod keyset;
 pub mod slot;

@@ -107,6 +107,80 @@ impl MockCacheClient {
             .return_once(move |_| Ok(values));
     }
 
+    /// Expects a `get_each` of these keys in this order, which has these results.
+    ///
+    /// ```
+    /// # use cache_core::{CacheClient, CacheError};
+    /// # use cache_mock::MockCacheClient;
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// let mut cache = MockCacheClient::new();
+    /// cache.expect_get_each_of([("a", Ok("1")), ("b", Err(CacheError::Miss))]);
+    /// let results = cache.get_each(&["a", "b"]).await;
+    /// assert!(results[0].is_ok() && results[1].is_err());
+    /// # });
+    /// ```
+    pub fn expect_get_each_of<K, V>(&mut self, places: impl IntoIterator<Item = (K, Result<V, CacheError>)>)
+    where
+        K: Into<String>,
+        V: Into<Bytes>,
+    {
+        let (keys, results): (Vec<String>, Vec<Result<Bytes, CacheError>>) = places
+            .into_iter()
+            .map(|(key, result)| (key.into(), result.map(Into::into)))
+            .unzip();
+        self.expect_get_each()
+            .withf(move |asked| *asked == keys)
+            .times(1)
+            .return_once(move |_| results);
+    }
+
+    /// Expects a `set_each` of these entries in this order, which has these results.
+    pub fn expect_set_each_of<K, V>(
+        &mut self,
+        entries: impl IntoIterator<Item = (K, V, Ttl, Result<(), CacheError>)>,
+    ) where
+        K: Into<String>,
+        V: Into<Bytes>,
+    {
+        let (entries, results): (Vec<(String, Bytes, Ttl)>, Vec<Result<(), CacheError>>) = entries
+            .into_iter()
+            .map(|(key, value, ttl, result)| ((key.into(), value.into(), ttl), result))
+            .unzip();
+        let same = move |given: &[(&str, Bytes, Ttl)]| {
+            given
+                .iter()
+                .map(|(key, value, ttl)| (*key, value, ttl))
+                .eq(entries.iter().map(|(key, value, ttl)| (&**key, value, ttl)))
+        };
+        self.expect_set_each()
+            .withf(same)
+            .times(1)
+            .return_once(move |_| results);
+    }
+
+    /// Expects a `get_and_delete` of `key`, which has this result.
+    pub fn expect_get_and_delete_of(&mut self, key: impl Into<String>, result: Result<Bytes, CacheError>) {
+        let key = key.into();
+        self.expect_get_and_delete()
+            .withf(move |asked| asked == key)
+            .times(1)
+            .return_once(move |_| result);
+    }
+
+    /// Expects a `get_and_expire` of `key` with the TTL `ttl`, which has this result.
+    pub fn expect_get_and_expire_of(
+        &mut self,
+        key: impl Into<String>,
+        ttl: Ttl,
+        result: Result<Bytes, CacheError>,
+    ) {
+        let key = key.into();
+        self.expect_get_and_expire()
+            .withf(move |asked, given| asked == key && *given == ttl)
+            .times(1)
+            .return_once(move |_, _| result);
+    }
+
     /// Expects a `set` of `key` to `value` with the life `ttl`, which succeeds.
     pub fn expect_set_of(&mut self, key: impl Into<String>, value: impl Into<Bytes>, ttl: Ttl) {
         self.expect_set_to(key, value, ttl, Ok(()));

@@ -264,5 +264,30 @@ fn an_operation_knows_whether_it_writes() {
         .iter()
         .filter(|operation| operation.writes())
         .count();
-    assert_eq!((Operation::ALL.len(), writes), (16, 9));
+    assert_eq!((Operation::ALL.len(), writes), (20, 12));
+}
+
+#[tokio::test(start_paused = true)]
+async fn first_keys_of_a_call_for_each_key_have_their_results() {
+    let cache = cache().await.unwrap();
+    let faults = cache.faults();
+    faults.next(Operation::GetEach, Fault::connection_lost_after(1));
+    let results = cache.get_each(&["key", "key", ""]).await;
+    assert_eq!(results[0].as_ref().unwrap(), "value");
+    assert!(results[1].as_ref().is_err_and(CacheError::is_transient));
+    assert!(matches!(results[2], Err(CacheError::InvalidInput { .. })));
+    faults.next(Operation::SetEach, Fault::connection_lost_after(1));
+    let results = cache
+        .set_each(&[("a", "1".into(), KEPT), ("b", "2".into(), KEPT)])
+        .await;
+    assert!(results[0].is_ok() && results[1].is_err());
+    assert_eq!(cache.exists(&["a", "b"]).await.unwrap(), 1);
+    faults.next(Operation::GetEach, Fault::LostReply(DEADLINE));
+    let results = cache.get_each(&["key", "a"]).await;
+    assert!(
+        results
+            .iter()
+            .all(|result| matches!(result, Err(CacheError::Timeout { .. })))
+    );
+    assert_eq!(faults.pending(), 0);
 }

@@ -180,3 +180,29 @@ fn every_short_expectation_minds_each_of_its_arguments() {
         expect_expire_of("a", KEPT, true) not expire("a", Ttl::Forever);
     }
 }
+
+#[tokio::test]
+async fn results_of_each_key_are_what_was_expected() {
+    let mut cache = MockCacheClient::new();
+    let ttl = Ttl::secs(60);
+    cache.expect_set_each_of([
+        ("a", "1", ttl, Ok(())),
+        ("b", "2", Ttl::Forever, Err(lost(Outcome::Unknown))),
+    ]);
+    cache.expect_get_each_of([("a", Ok("1")), ("b", Err(CacheError::Miss))]);
+    cache.expect_get_and_expire_of("a", ttl, Ok("1".into()));
+    cache.expect_get_and_delete_of("a", Ok("1".into()));
+    let stored = cache
+        .set_each(&[("a", "1".into(), ttl), ("b", "2".into(), Ttl::Forever)])
+        .await;
+    assert!(stored[0].is_ok() && stored[1].as_ref().is_err_and(CacheError::is_transient));
+    let read = cache.get_each(&["a", "b"]).await;
+    assert!(read[0].is_ok() && read[1].as_ref().is_err_and(CacheError::is_miss));
+    assert_eq!(cache.get_and_expire("a", ttl).await.unwrap(), "1");
+    assert_eq!(cache.get_and_delete("a").await.unwrap(), "1");
+
+    let down = MockCacheClient::failing(&lost(Outcome::NotApplied));
+    assert!(down.get_each(&["a", "b"]).await.iter().all(Result::is_err));
+    assert_eq!(down.set_each(&[("a", "1".into(), ttl)]).await.len(), 1);
+    assert!(down.get_and_delete("a").await.is_err() && down.get_and_expire("a", ttl).await.is_err());
+}

@@ -4,6 +4,7 @@
 
 mod builder;
 mod contract;
+mod each;
 
 use std::fmt;
 use std::sync::Arc;

@@ -21,6 +21,14 @@ impl Deadline {
         }
     }
 
+    /// This one, or an earlier one by which a layer above wants the results.
+    pub(crate) fn or_wanted(self) -> Self {
+        match cache_core::deadline::current() {
+            Some(wanted) if wanted < self.at => Self::until(wanted),
+            _ => self,
+        }
+    }
+
     /// `at`, for what begins now.
     pub(crate) fn until(at: Instant) -> Self {
         Self {

@@ -208,6 +208,34 @@ impl Node {
         }
     }
 
+    /// As [`send_batch`](Self::send_batch), with a result for each command: what the server answered stays where the
+    /// rest of the pipeline was lost.
+    pub(crate) async fn send_each(
+        self: &Arc<Self>,
+        commands: &[&Command<'_>],
+        deadline: Deadline,
+    ) -> Vec<Result<Reply, CacheError>> {
+        let link = match self.link(deadline).await {
+            Ok(link) => link,
+            Err(error) => return std::iter::repeat_n(error, commands.len()).map(Err).collect(),
+        };
+        let results = link.connection.send_each(commands, deadline).await;
+        let stray = commands
+            .iter()
+            .zip(&results)
+            .find_map(|(command, result)| match result {
+                Ok(reply) if !command.is_answered_by(reply) => Some((command, reply)),
+                _ => None,
+            });
+        if let Some((command, reply)) = stray {
+            // All of them: the replies may have shifted before the first that shows it.
+            let error = self.give_up(&link, command, reply);
+            return std::iter::repeat_n(error, commands.len()).map(Err).collect();
+        }
+        let named = |result: Result<Reply, CacheError>| result.map_err(|error| self.name(error, &link));
+        results.into_iter().map(named).collect()
+    }
+
     /// Ends a connection on which a command got a reply that cannot be its own: if replies have shifted,
     /// the next one might look right and be another call's.
     fn give_up(&self, link: &Link, command: &Command<'_>, reply: &Reply) -> CacheError {

@@ -86,6 +86,21 @@ impl Router {
         }
     }
 
+    /// As [`send_batch`](Self::send_batch), with a result for each command: what goes wrong concerns the commands only
+    /// that it happens to.
+    ///
+    /// Commands may be repeated alone, so no two of them may write the same key.
+    pub(crate) async fn send_each(
+        &self,
+        commands: &[Command<'_>],
+        deadline: Deadline,
+    ) -> Vec<Result<Reply, CacheError>> {
+        match self {
+            Self::Single(single) => single.send_each(commands, deadline).await,
+            Self::Cluster(cluster) => cluster.send_each(commands, deadline).await,
+        }
+    }
+
     /// Sends reads of one key as one pipeline to its primary, so that a change of the key is reported.
     ///
     /// Where replicas may answer reads and the primary cannot, they do, and nothing is tracked.

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use cache_core::config::ReadFrom;
@@ -106,6 +107,65 @@ impl Single {
             self.pause_before_repeating(effect, error, &mut tries, deadline)
                 .await?;
         }
+    }
+
+    /// Sends commands as one pipeline; a result for each. Those that were lost or refused for now go again together, each
+    /// as often as it may.
+    pub(crate) async fn send_each(
+        &self,
+        commands: &[Command<'_>],
+        deadline: Deadline,
+    ) -> Vec<Result<Reply, CacheError>> {
+        let mut results: Vec<Result<Reply, CacheError>> = vec![Ok(Reply::Nil); commands.len()];
+        let mut pending: Vec<(usize, Tries)> = (0..commands.len())
+            .map(|place| (place, Tries::default()))
+            .collect();
+        while let Some((first, tries)) = pending.first() {
+            let sent: Vec<&Command<'_>> = pending.iter().map(|(place, _)| &commands[*place]).collect();
+            let answers = match self.node_for(commands[*first].effect(), tries) {
+                Ok(node) => node.send_each(&sent, deadline).await,
+                Err(error) => std::iter::repeat_n(error, sent.len()).map(Err).collect(),
+            };
+            let mut wait = Duration::ZERO;
+            let mut again = Vec::new();
+            for ((place, mut tries), answer) in std::mem::take(&mut pending).into_iter().zip(answers) {
+                let command = &commands[place];
+                let error = match answer {
+                    Ok(Reply::Error(refusal)) => match from_server(&refusal, command.name()) {
+                        error if error.is_transient() => error,
+                        _ => {
+                            results[place] = Ok(Reply::Error(refusal));
+                            continue;
+                        }
+                    },
+                    Ok(reply) => {
+                        results[place] = Ok(reply);
+                        continue;
+                    }
+                    Err(error) => error,
+                };
+                self.doubt.notify_one();
+                let has_choice = command.reads() && self.read_from != ReadFrom::Primary;
+                match tries.next(
+                    command.effect(),
+                    has_choice,
+                    error,
+                    self.max_retries,
+                    deadline.remaining(),
+                ) {
+                    Ok(delay) => {
+                        wait = wait.max(delay);
+                        again.push((place, tries));
+                    }
+                    Err(error) => results[place] = Err(error),
+                }
+            }
+            if !again.is_empty() {
+                tokio::time::sleep(wait).await;
+            }
+            pending = again;
+        }
+        results
     }
 
     /// Sends reads as one pipeline to the primary, so that a change of their key is reported.

@@ -69,6 +69,19 @@ async fn the_service_s_user_can_do_all_of_the_contract_within_its_keyspace() -> 
                 .count(),
             2
         );
+        for result in cache
+            .set_each(&[(key, "d".into(), life), (&count, "2".into(), Ttl::Forever)])
+            .await
+        {
+            result?;
+        }
+        for result in cache.get_each(&[key, &count]).await {
+            result?;
+        }
+        assert_eq!(cache.get_and_expire(key, Ttl::Forever).await?, "d");
+        assert_eq!(cache.get_and_expire(key, life).await?, "d");
+        assert_eq!(cache.get_and_delete(key).await?, "d");
+        cache.set(key, "c".into(), life).await?;
         assert!(cache.compare_and_delete(key, b"c").await?);
         assert_eq!(cache.del(&[key, &count]).await?, 1);
     }

@@ -19,7 +19,7 @@ pub(super) const CHECK: Check = Check {
 const KEY: &str = "\0key";
 
 /// What a client of the contract sends, with arguments that do no harm.
-const NEEDED: [(&str, &[&str]); 16] = [
+const NEEDED: [(&str, &[&str]); 18] = [
     ("PING", &[]),
     ("GET", &[KEY]),
     ("MGET", &[KEY]),
@@ -30,6 +30,8 @@ const NEEDED: [(&str, &[&str]); 16] = [
     ("PEXPIRE", &[KEY, "1000"]),
     ("PTTL", &[KEY]),
     ("PERSIST", &[KEY]),
+    ("GETDEL", &[KEY]),
+    ("GETEX", &[KEY, "PX", "1000"]),
     ("EVAL", &["return 1", "1", KEY]),
     ("EVALSHA", &["0000000000000000000000000000000000000000", "1", KEY]),
     ("UNLINK", &[KEY]),
@@ -39,7 +41,7 @@ const NEEDED: [(&str, &[&str]); 16] = [
 ];
 
 /// How many of [`NEEDED`] concern every server; the others concern clusters.
-const EVERYWHERE: usize = 13;
+const EVERYWHERE: usize = 15;
 
 /// What operators need besides, and what for. A service does well without.
 const OPERATING: [(&str, &[&str], &str); 6] = [

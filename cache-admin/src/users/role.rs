@@ -63,7 +63,9 @@ const ALONE: &[&str] = &["role", "readonly"];
 const TRACKING: &[&str] = &["client|tracking", "client|caching"];
 /// `mget` is sent to single servers only; whoever may `get` learns nothing by it, and the doctor asks for it.
 const READING: &[&str] = &["get", "mget", "exists", "pttl"];
-const WRITING: &[&str] = &["set", "unlink", "incr", "incrby", "pexpire", "persist", "delifeq"];
+const WRITING: &[&str] = &[
+    "set", "unlink", "incr", "incrby", "pexpire", "persist", "getdel", "getex", "delifeq",
+];
 /// `compare_and_set`, `incr_by` with a life and the like; what a script calls needs its own permission.
 const SCRIPTS: &[&str] = &["evalsha", "eval"];
 const PURGING: &[&str] = &["scan", "clusterscan", "unlink", "dbsize"];

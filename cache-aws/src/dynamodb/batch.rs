@@ -13,9 +13,9 @@ use super::retry::{Deadline, Effect, delay, undecided};
 use super::{Table, layout};
 
 /// Keys of one `BatchGetItem`.
-const READ_AT_ONCE: usize = 100;
+pub(super) const READ_AT_ONCE: usize = 100;
 /// Items of one `BatchWriteItem`.
-const WRITTEN_AT_ONCE: usize = 25;
+pub(super) const WRITTEN_AT_ONCE: usize = 25;
 
 /// What is read of items.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,12 +145,26 @@ impl Table {
     /// The items of at most 100 keys.
     async fn read_batch(
         &self,
-        mut keys: Vec<Item>,
+        keys: Vec<Item>,
         part: Part,
         consistent: bool,
         deadline: &Deadline,
     ) -> Result<Vec<Item>, CacheError> {
         let mut items = Vec::with_capacity(keys.len());
+        let read = self.read_into(&mut items, keys, part, consistent, deadline);
+        read.await.map_err(|unread| unread.error)?;
+        Ok(items)
+    }
+
+    /// Appends the items of at most 100 keys. After an error, those that were read by then are there.
+    pub(super) async fn read_into(
+        &self,
+        items: &mut Vec<Item>,
+        mut keys: Vec<Item>,
+        part: Part,
+        consistent: bool,
+        deadline: &Deadline,
+    ) -> Result<(), Undone<Item>> {
         let mut rounds = Rounds::default();
         loop {
             let asked = keys.len();
@@ -175,7 +189,10 @@ impl Table {
                     Err(error) => Err(self.translate("dynamodb:BatchGetItem", deadline, &error)),
                 }
             });
-            let answer = answer.await?;
+            let answer = match answer.await {
+                Ok(answer) => answer,
+                Err(error) => return Err(Undone { left: keys, error }),
+            };
             self.cost.read(answer.consumed_capacity.iter().flatten());
             items.extend(
                 answer
@@ -187,24 +204,38 @@ impl Table {
             let left = answer.unprocessed_keys.into_iter().flatten();
             keys = left.flat_map(|(_, left)| left.keys).collect();
             if keys.is_empty() {
-                return Ok(items);
+                return Ok(());
             }
             self.cost.unprocessed(keys.len());
-            rounds
-                .rest(asked > keys.len(), deadline)
-                .await
-                .map_err(|()| self.unprocessed(keys.len(), Outcome::NotApplied))?;
+            if rounds.rest(asked > keys.len(), deadline).await.is_err() {
+                let error = self.unprocessed(keys.len(), Outcome::NotApplied);
+                return Err(Undone { left: keys, error });
+            }
         }
     }
 
     /// Carries out at most 25 writes.
     pub(super) async fn write_batch(
         &self,
-        mut requests: Vec<WriteRequest>,
+        requests: Vec<WriteRequest>,
         deadline: &Deadline,
     ) -> Result<(), CacheError> {
-        let mut rounds = Rounds::default();
         let all = requests.len();
+        let written = self.write_all(requests, deadline).await;
+        // If a part of the batch is done, the batch may have been done, although its last request was not.
+        written.map_err(|unwritten| match unwritten.left.len() < all {
+            true => undecided(unwritten.error),
+            false => unwritten.error,
+        })
+    }
+
+    /// Carries out at most 25 writes; after an error, says which of them have no result.
+    pub(super) async fn write_all(
+        &self,
+        mut requests: Vec<WriteRequest>,
+        deadline: &Deadline,
+    ) -> Result<(), Undone<WriteRequest>> {
+        let mut rounds = Rounds::default();
         loop {
             let asked = requests.len();
             let answer = self.send(Effect::Write, deadline, || async {
@@ -218,11 +249,15 @@ impl Table {
                     Err(error) => Err(self.translate("dynamodb:BatchWriteItem", deadline, &error)),
                 }
             });
-            // Some of the batch is done by now, though this request may not be.
-            let answer = answer.await.map_err(|error| match asked < all {
-                true => undecided(error),
-                false => error,
-            })?;
+            let answer = match answer.await {
+                Ok(answer) => answer,
+                Err(error) => {
+                    return Err(Undone {
+                        left: requests,
+                        error,
+                    });
+                }
+            };
             self.cost.write(answer.consumed_capacity.iter().flatten());
             let left = answer.unprocessed_items.into_iter().flatten();
             requests = left.flat_map(|(_, left)| left).collect();
@@ -230,10 +265,13 @@ impl Table {
                 return Ok(());
             }
             self.cost.unprocessed(requests.len());
-            rounds
-                .rest(asked > requests.len(), deadline)
-                .await
-                .map_err(|()| self.unprocessed(requests.len(), Outcome::Unknown))?;
+            if rounds.rest(asked > requests.len(), deadline).await.is_err() {
+                let error = self.unprocessed(requests.len(), Outcome::Unknown);
+                return Err(Undone {
+                    left: requests,
+                    error,
+                });
+            }
         }
     }
 
@@ -249,6 +287,13 @@ impl Table {
             source: None,
         }
     }
+}
+
+/// What is left of a batch that ended before its end, and why it did.
+#[derive(Debug)]
+pub(super) struct Undone<T> {
+    pub(super) left: Vec<T>,
+    pub(super) error: CacheError,
 }
 
 /// How often in a row a batch got nowhere.
@@ -276,7 +321,7 @@ fn distinct<'a>(keys: &[&'a str]) -> Vec<&'a str> {
     keys
 }
 
-fn put(key: &str, value: &[u8], expiry: Option<Expiry>) -> WriteRequest {
+pub(super) fn put(key: &str, value: &[u8], expiry: Option<Expiry>) -> WriteRequest {
     let put = PutRequest::builder().set_item(Some(layout::item(key, value, expiry)));
     // Its one field is set.
     let put = put.build().ok();

@@ -257,7 +257,7 @@ impl CacheClient for DynamoClient {
     }
 
     async fn get_each<'a>(&self, keys: &[&'a str]) -> Vec<Result<Bytes, CacheError>> {
-        futures::future::join_all(keys.iter().map(|key| self.get(key))).await
+        self.table.get_each(keys).await
     }
 
     async fn set(&self, key: &str, value: Bytes, ttl: Ttl) -> Result<(), CacheError> {
@@ -278,11 +278,7 @@ impl CacheClient for DynamoClient {
     }
 
     async fn set_each<'a>(&self, entries: &[(&'a str, Bytes, Ttl)]) -> Vec<Result<(), CacheError>> {
-        let mut results = Vec::new();
-        for (key, value, ttl) in entries {
-            results.push(self.set(key, value.clone(), *ttl).await);
-        }
-        results
+        self.table.set_each(entries).await
     }
 
     async fn set_if_absent(&self, key: &str, value: Bytes, ttl: Ttl) -> Result<bool, CacheError> {

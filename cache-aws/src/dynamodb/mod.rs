@@ -11,6 +11,7 @@ mod combined;
 mod contract;
 mod cost;
 mod counter;
+mod each;
 mod layout;
 mod options;
 mod retry;

@@ -35,6 +35,17 @@ impl Deadline {
         }
     }
 
+    /// This one, or an earlier one by which a layer above wants the results.
+    pub(super) fn or_wanted(self) -> Self {
+        match cache_core::deadline::current() {
+            Some(wanted) if wanted < self.at => Self {
+                at: wanted,
+                after: wanted.saturating_duration_since(clock::now()),
+            },
+            _ => self,
+        }
+    }
+
     pub(super) const fn at(&self) -> Instant {
         self.at
     }

@@ -387,3 +387,84 @@ async fn a_service_that_is_down_is_unavailable_and_nothing_was_done() {
     );
     drop(emulator);
 }
+
+#[tokio::test]
+async fn batch_that_fails_fails_its_own_keys_only() {
+    let denied = || Act::error(400, "AccessDeniedException", "no");
+    let scene = Scene::new(move |call| match &*call.operation {
+        "BatchWriteItem" | "BatchGetItem" if call.number == 0 => denied(),
+        _ => Act::Forward,
+    })
+    .await;
+    let names: Vec<String> = (0..130).map(|number| format!("each:{number}")).collect();
+    let entries: Vec<(&str, Bytes, Ttl)> = names[..30]
+        .iter()
+        .map(|name| (name.as_str(), Bytes::from(name.clone()), TEN_MINUTES))
+        .collect();
+    let stored = scene.client.set_each(&entries).await;
+    let failed = stored.iter().filter(|result| result.is_err()).count();
+    assert!(
+        failed == 25 || failed == 5,
+        "one of two batches, not {failed} keys"
+    );
+    for ((name, ..), result) in entries.iter().zip(&stored) {
+        assert_eq!(scene.beside.get(name).await.is_ok(), result.is_ok(), "{name}");
+    }
+    let mut keys: Vec<&str> = names.iter().map(String::as_str).collect();
+    keys.push("");
+    let read = scene.client.get_each(&keys).await;
+    let denied = read
+        .iter()
+        .filter(|result| matches!(result, Err(CacheError::Denied { .. })));
+    let denied = denied.count();
+    assert!(
+        denied == 100 || denied == 30,
+        "one of two batches, not {denied} keys"
+    );
+    assert!(matches!(read.last(), Some(Err(CacheError::InvalidInput { .. }))));
+}
+
+#[tokio::test]
+async fn keys_that_a_batch_has_read_keep_their_values_when_the_rest_is_late() {
+    let options = DynamoDbOptions::default().with_read_timeout(Duration::from_millis(600));
+    let scene = Scene::with(options, |call| match (&*call.operation, call.number) {
+        ("BatchGetItem", 0) => Act::Half,
+        ("BatchGetItem", _) => Act::Hang,
+        _ => Act::Forward,
+    })
+    .await;
+    let names: Vec<String> = (0..40).map(|number| format!("late:{number}")).collect();
+    for name in &names {
+        scene.beside.set(name, "value".into(), TEN_MINUTES).await.unwrap();
+    }
+    let keys: Vec<&str> = names.iter().map(String::as_str).collect();
+    let began = clock::now();
+    let read = scene.client.get_each(&keys).await;
+    assert!(clock::now() - began < Duration::from_secs(3));
+    let there = read.iter().filter(|result| result.is_ok()).count();
+    let late = read
+        .iter()
+        .filter(|result| matches!(result, Err(CacheError::Timeout { .. })))
+        .count();
+    assert_eq!((there, late), (20, 20));
+}
+
+#[tokio::test]
+async fn get_and_delete_is_not_sent_again_and_get_and_expire_is() {
+    let lose_first = |operation: &'static str| first(operation, 1, || Act::LoseAnswer);
+    let scene = Scene::new(lose_first("DeleteItem")).await;
+    scene.client.set("key", "1".into(), TEN_MINUTES).await.unwrap();
+    let error = scene.client.get_and_delete("key").await.unwrap_err();
+    assert_eq!(error.outcome(), Outcome::Unknown, "{error}");
+    assert_eq!(scene.double.count("DeleteItem"), 1);
+    assert!(scene.client.get_and_delete("key").await.unwrap_err().is_miss());
+
+    let scene = Scene::new(lose_first("UpdateItem")).await;
+    scene.client.set("key", "1".into(), TEN_MINUTES).await.unwrap();
+    assert_eq!(
+        scene.client.get_and_expire("key", Ttl::Forever).await.unwrap(),
+        "1"
+    );
+    assert_eq!(scene.double.count("UpdateItem"), 2);
+    assert!(scene.beside.ttl("key").await.unwrap().is_forever());
+}

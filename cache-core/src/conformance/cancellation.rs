@@ -35,6 +35,10 @@ pub async fn dropped_futures_leave_the_client_usable(subject: &Subject) {
         )
         .await;
         dropped_after(polls, cache.compare_and_delete(&key, b"else")).await;
+        dropped_after(polls, cache.get_each(&[&key, &other])).await;
+        dropped_after(polls, cache.set_each(&[(&other, "dropped".into(), TEN_MINUTES)])).await;
+        dropped_after(polls, cache.get_and_delete(&other)).await;
+        dropped_after(polls, cache.get_and_expire(&key, TEN_MINUTES)).await;
         dropped_after(polls, cache.del(&[&other])).await;
         dropped_after(polls, cache.exists(&[&key, &other])).await;
         dropped_after(polls, cache.incr(&counter)).await;
@@ -115,6 +119,11 @@ impl Worker<'_> {
         match self.chance.random_range(0..10) {
             0 | 1 => own(self.cache.get(a).await, a),
             2 => own(self.cache.get(b).await, b),
+            3 if self.chance.random() => {
+                for (value, key) in self.cache.get_each(&[b, a]).await.into_iter().zip([b, a]) {
+                    own(value, key);
+                }
+            }
             3 => own(self.cache.get_entry(b).await.map(|entry| entry.value), b),
             4 => {
                 let values = expect::ok(

@@ -48,6 +48,8 @@ pub async fn every_call_after_close_is_closed(subject: &Subject) {
         set_if_absent(&key, "2".into(), TEN_MINUTES);
         compare_and_set(&key, b"1", "2".into(), TEN_MINUTES);
         compare_and_delete(&key, b"1");
+        get_and_delete(&key);
+        get_and_expire(&key, TEN_MINUTES);
         del(&[&key]);
         exists(&[&key]);
         incr(&key);
@@ -55,6 +57,14 @@ pub async fn every_call_after_close_is_closed(subject: &Subject) {
         expire(&key, TEN_MINUTES);
         ttl(&key);
         ping();
+    }
+    let both = [key.as_str(), key.as_str()];
+    for result in expect::at_once(cache.get_each(&both), "get_each of a closed client") {
+        expect::closed(result, "get_each of a closed client");
+    }
+    let entries = [(key.as_str(), "2".into(), TEN_MINUTES)];
+    for result in expect::at_once(cache.set_each(&entries), "set_each of a closed client") {
+        expect::closed(result, "set_each of a closed client");
     }
 }
 

@@ -119,6 +119,8 @@ pub async fn a_life_beyond_the_limit_is_refused_by_every_method(subject: &Subjec
         expect::invalid(refused, "ttl", "compare_and_set to refuse the life");
         let refused = expect::at_once(cache.incr_by(&old, 1, ttl), "a refusal by incr_by");
         expect::invalid(refused, "ttl", "incr_by to refuse the life");
+        let refused = expect::at_once(cache.get_and_expire(&old, ttl), "a refusal by get_and_expire");
+        expect::invalid(refused, "ttl", "get_and_expire to refuse the TTL");
         let refused = expect::at_once(cache.expire(&old, ttl), "a refusal by expire");
         expect::invalid(refused, "ttl", "expire to refuse the life");
     }

@@ -37,6 +37,8 @@ pub async fn an_illegal_key_is_refused_by_every_method(subject: &Subject) {
             set_if_absent(&key, "2".into(), TEN_MINUTES);
             compare_and_set(&key, b"1", "2".into(), TEN_MINUTES);
             compare_and_delete(&key, b"1");
+            get_and_delete(&key);
+            get_and_expire(&key, TEN_MINUTES);
             del(&[&key]);
             del(&[&there, &key]);
             exists(&[&key]);
@@ -113,6 +115,14 @@ pub async fn a_value_over_the_limit_is_refused_and_nothing_stored(subject: &Subj
     let entries = [(missing.as_str(), "2".into()), (there.as_str(), large.clone())];
     let refused = expect::at_once(cache.set_many(&entries, TEN_MINUTES), "a refusal by set_many");
     expect::invalid(refused, "value", "set_many with a value over the limit");
+    let entries = [
+        (missing.as_str(), large.clone(), TEN_MINUTES),
+        (there.as_str(), "1".into(), TEN_MINUTES),
+    ];
+    let [refused, stored] = <[_; 2]>::try_from(cache.set_each(&entries).await)
+        .unwrap_or_else(|results| panic!("expected two results of set_each, got {}", results.len()));
+    expect::invalid(refused, "value", "set_each of a value over the limit");
+    expect::ok(stored, "set_each of a legal value beside one over the limit");
     let refused = cache.set_if_absent(&missing, large.clone(), TEN_MINUTES);
     let refused = expect::at_once(refused, "a refusal by set_if_absent");
     expect::invalid(refused, "value", "set_if_absent of a value over the limit");

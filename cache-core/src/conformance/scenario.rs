@@ -3,7 +3,7 @@
 use std::pin::Pin;
 
 use super::Subject;
-use super::{basics, batches, cancellation, closing, concurrency};
+use super::{basics, batches, cancellation, closing, combined, concurrency, each};
 use super::{conditional, counters, expiry, life_bounds, limits, namespaces, reachability};
 
 /// One promise of the contract, and how to see it kept.
@@ -52,6 +52,9 @@ macro_rules! for_each_conformance_scenario {
                 Timed closing every_call_after_close_is_closed,
                 Parallel closing calls_in_flight_end_when_the_client_closes,
                 Parallel concurrency mixed_calls_of_many_tasks_agree_with_a_model,
+                Timed combined get_and_delete_returns_the_value_once,
+                Parallel combined one_of_many_tasks_takes_the_value,
+                Timed combined get_and_expire_slides_the_ttl,
                 Timed conditional set_if_absent_stores_over_nothing_only,
                 Parallel conditional one_of_a_hundred_tasks_stores_where_absent,
                 Timed conditional compare_and_set_replaces_only_what_is_equal,
@@ -67,6 +70,11 @@ macro_rules! for_each_conformance_scenario {
                 Timed counters incr_by_heals_a_counter_that_lost_its_life,
                 Timed counters incr_by_forever_leaves_lives_alone,
                 Parallel counters increments_of_many_tasks_add_up,
+                Timed each get_each_answers_every_key_in_its_place,
+                Timed each set_each_stores_every_entry_with_its_own_ttl,
+                Timed each set_each_keeps_the_last_entry_of_a_key,
+                Timed each each_of_nothing_does_no_io,
+                Timed each a_thousand_keys_are_each_answered,
                 Timed expiry an_expired_key_is_a_missing_key,
                 Timed expiry an_entry_lives_as_long_as_it_was_told,
                 Timed expiry the_rest_of_a_life_counts_down,

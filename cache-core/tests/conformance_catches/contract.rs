@@ -5,7 +5,9 @@ use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use cache_core::{CacheClient, CacheError, Entry, InvalidationSource, Outcome, Ttl, Unavailability};
+use cache_core::{
+    CacheClient, CacheError, Entry, InvalidationSource, Outcome, Ttl, Unavailability, check_key,
+};
 use tokio::task::yield_now;
 
 use crate::defect::Defect;
@@ -68,7 +70,17 @@ impl CacheClient for Defective {
         if let Err(error) = self.enter(keys).await {
             return keys.iter().map(|_| Err(error.clone())).collect();
         }
-        let owned = self.keys(keys);
+        let mut owned = self.keys(keys);
+        match self.defect {
+            Defect::GetEachSortsByKey => owned.sort_unstable(),
+            Defect::GetEachStopsAtAHundred => owned.truncate(100),
+            Defect::EachFailsForOneIllegalKey => {
+                if let Some(error) = keys.iter().find_map(|key| check_key(key).err()) {
+                    return keys.iter().map(|_| Err(error.clone())).collect();
+                }
+            }
+            _ => {}
+        }
         let keys: Vec<&str> = owned.iter().map(String::as_str).collect();
         self.inner.get_each(&keys).await
     }
@@ -114,9 +126,27 @@ impl CacheClient for Defective {
     }
 
     async fn set_each<'a>(&self, entries: &[(&'a str, Bytes, Ttl)]) -> Vec<Result<(), CacheError>> {
+        let keys: Vec<&str> = entries.iter().map(|(key, ..)| *key).collect();
+        if let Err(error) = self.enter(&keys).await {
+            return entries.iter().map(|_| Err(error.clone())).collect();
+        }
+        let first = entries.first().map_or(Ttl::Forever, |entry| entry.2);
         let mut results = Vec::new();
-        for (key, value, ttl) in entries {
-            results.push(self.set(key, value.clone(), *ttl).await);
+        for (place, (key, value, ttl)) in entries.iter().enumerate() {
+            let ttl = if self.is(Defect::SetEachUsesOneTtl) {
+                first
+            } else {
+                *ttl
+            };
+            let is_second = entries[..place].iter().any(|earlier| earlier.0 == *key);
+            if self.is(Defect::SetEachKeepsTheFirst) && is_second {
+                results.push(Ok(()));
+                continue;
+            }
+            results.push(match (self.value(value.clone()), self.life(ttl)) {
+                (Ok(value), Ok(life)) => self.inner.set(&self.key(key), value, life).await,
+                (Err(error), _) | (_, Err(error)) => Err(error),
+            });
         }
         results
     }
@@ -184,12 +214,30 @@ impl CacheClient for Defective {
 
     async fn get_and_delete(&self, key: &str) -> Result<Bytes, CacheError> {
         self.enter(&[key]).await?;
-        self.inner.get_and_delete(&self.key(key)).await
+        let key = self.key(key);
+        match self.defect {
+            Defect::TakeLeavesTheValue => self.inner.get(&key).await,
+            Defect::TakeIsNotAtomic => {
+                let value = self.inner.get(&key).await?;
+                yield_now().await;
+                self.inner.del(&[&key]).await?;
+                Ok(value)
+            }
+            _ => self.inner.get_and_delete(&key).await,
+        }
     }
 
     async fn get_and_expire(&self, key: &str, ttl: Ttl) -> Result<Bytes, CacheError> {
         self.enter(&[key]).await?;
-        self.inner.get_and_expire(&self.key(key), self.life(ttl)?).await
+        let (key, life) = (self.key(key), self.life(ttl)?);
+        match self.defect {
+            Defect::SlideKeepsTheTtl => self.inner.get(&key).await,
+            Defect::SlideMakesKeys => {
+                self.inner.set_if_absent(&key, Bytes::new(), life).await?;
+                self.inner.get_and_expire(&key, life).await
+            }
+            _ => self.inner.get_and_expire(&key, life).await,
+        }
     }
 
     async fn del<'a>(&self, keys: &[&'a str]) -> Result<u64, CacheError> {

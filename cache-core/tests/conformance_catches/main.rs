@@ -79,7 +79,16 @@ catches! {
     GetManyStopsAtAHundred: a_thousand_keys_in_one_call_are_all_answered;
     SetManyForgetsTheLife: set_many_stores_every_entry_with_its_life an_overwrite_replaces_the_life;
     SetManyKeepsTheFirst: a_key_given_twice_is_answered_twice;
-    EmptyListGoesToTheServer: an_empty_list_does_no_io;
+    EachFailsForOneIllegalKey: get_each_answers_every_key_in_its_place;
+    GetEachSortsByKey: get_each_answers_every_key_in_its_place;
+    GetEachStopsAtAHundred: a_thousand_keys_are_each_answered;
+    SetEachUsesOneTtl: set_each_stores_every_entry_with_its_own_ttl;
+    SetEachKeepsTheFirst: set_each_keeps_the_last_entry_of_a_key;
+    TakeLeavesTheValue: get_and_delete_returns_the_value_once one_of_many_tasks_takes_the_value;
+    TakeIsNotAtomic: one_of_many_tasks_takes_the_value;
+    SlideKeepsTheTtl: get_and_expire_slides_the_ttl;
+    SlideMakesKeys: get_and_expire_slides_the_ttl;
+    EmptyListGoesToTheServer: an_empty_list_does_no_io each_of_nothing_does_no_io;
     ExpiredIsStillThere: an_expired_key_is_a_missing_key;
     ExpiresEarly: an_entry_lives_as_long_as_it_was_told the_rest_of_a_life_counts_down incr_keeps_the_life;
     RestOfLifeIsTheWhole: the_rest_of_a_life_counts_down expire_sets_the_life_anew;

@@ -72,6 +72,10 @@ const TRIES: usize = 8;
 /// [`NotApplied`](cache_core::Outcome::NotApplied). A `set_if_absent` that finds an entry reads it, to see whether it can be
 /// opened: two calls for the caller who does not store.
 ///
+/// `get_and_delete` works in the same way: it reads, opens, and deletes the very bytes that it has opened. So a value that
+/// cannot be opened is a miss and is not deleted, unless no instance can open it (the table above). `get_and_expire` is one
+/// call of the client inside: it sets the TTL of an entry also if it cannot open it, as `expire` does, and is a miss then.
+///
 /// # Counters
 ///
 /// A backend can only count what it can read. So counters are stored **in clear text, and nothing proves who wrote

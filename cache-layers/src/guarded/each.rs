@@ -1,13 +1,18 @@
 //! Calls that answer each key on its own: one call for the circuit, one answer per key for `Fail` or `Bypass`.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use cache_core::CacheError;
-use cache_core::clock;
+use cache_core::clock::{self, Instant};
+use cache_core::deadline::wanted_by;
 
 use super::events::{BreakerState, Count};
 use super::running::{Running, is_failure};
 use super::{Guarded, OnFailure, deadline};
+
+/// How much earlier than the guard's deadline the results are wanted, at most.
+const WAY_BACK: Duration = Duration::from_millis(25);
 
 impl Guarded {
     /// Makes a call whose keys pass `checks`, or do not, if the circuit lets it. `instead` is what a key has for an
@@ -42,7 +47,7 @@ impl Guarded {
                     started,
                     ended: false,
                 };
-                let call = async { Ok(make().await) };
+                let call = async { Ok(self.in_time(started, make()).await) };
                 let results = match deadline::within(self.config.deadline, started, call).await {
                     Ok(results) => results,
                     Err(error) => all(&error),
@@ -55,6 +60,16 @@ impl Guarded {
             self.bypass_each(&mut results, shed, instead);
         }
         results
+    }
+
+    /// Does `call`, and lets the client below know when it has to answer with what it has by then. It gets the
+    /// guard's deadline less a little, which the results need on their way back: once the guard's own timer has run
+    /// out, none of them counts.
+    async fn in_time<F: Future>(&self, started: Instant, call: F) -> F::Output {
+        match self.config.deadline {
+            Some(after) => wanted_by(started + after - (after / 10).min(WAY_BACK), call).await,
+            None => call.await,
+        }
     }
 
     /// Replaces failures by what an empty cache would answer.

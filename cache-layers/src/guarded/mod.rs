@@ -38,6 +38,9 @@ use running::{Running, is_failure};
 /// [`Stage::Call`](cache_core::Stage::Call); a write that it ends may have been carried out, and the error's
 /// [`outcome`](CacheError::outcome) says so. It does not end [`close`](CacheClient::close).
 ///
+/// `get_each` and `set_each` have to answer with what they have by then: the guard hands its deadline, less 25 ms or a tenth
+/// of it, to the client below ([`cache_core::deadline`]). So keys that have an answer do not fail with the others.
+///
 /// # The circuit breaker
 ///
 /// ```text
@@ -71,6 +74,10 @@ use running::{Running, is_failure};
 /// dropped probe gives its place back, unless it had waited for that long, or for `open_for` where no
 /// `slow_call` is set: then it failed. What was let through before a change of state says nothing after it.
 ///
+/// `get_each` and `set_each` are one call each. If all of their keys fail, the call failed. If some fail and some do not, it
+/// is neither a success nor a failure in the rates: a part of the backend answers and a part does not. As a probe it is a
+/// success, and it ends a run of failed calls.
+///
 /// The states and the two rates are those of [resilience4j's `CircuitBreaker`] with a time-based window
 /// (whose defaults of 50 % and a minimum number of calls these are too, over less time); that a single
 /// failed probe opens the circuit again is as Nygard describes it in "Release It!" (2007). Opening by
@@ -88,12 +95,15 @@ use running::{Running, is_failure};
 /// | method | answer |
 /// |---|---|
 /// | `get`, `get_entry`, `ttl` | [`CacheError::Miss`] |
+/// | `get_and_expire` | [`CacheError::Miss`], and the TTL may be as it was |
 /// | `get_many` | `None` for every key |
+/// | `get_each` | [`CacheError::Miss`] for each key that failed |
 /// | `exists` | `0` |
 /// | `set`, `set_many` | `Ok(())`, and nothing may have been stored |
+/// | `set_each` | `Ok(())` for each entry that failed, and it may not have been stored |
 /// | `del` | `0`, and nothing may have been deleted |
 /// | `expire` | `false`, and the life may be as it was |
-/// | `incr`, `incr_by`, `set_if_absent`, `compare_and_set`, `compare_and_delete` | the error: no made-up answer is true |
+/// | `incr`, `incr_by`, `set_if_absent`, `compare_and_set`, `compare_and_delete`, `get_and_delete` | the error: no made-up answer is true |
 /// | `ping`, `close` | the error: health checks are to see it |
 ///
 /// Errors that are not about availability surface in either case. What was bypassed is counted in

@@ -39,7 +39,7 @@
 //! # What is not
 //!
 //! [`get_many`](cache_core::CacheClient::get_many) answers near what is near, and the rest by one far
-//! `get_many`. What that brings is not kept: nobody would report its changes, and how long it lives is not
+//! `get_many`; [`get_each`](cache_core::CacheClient::get_each) does the same key by key. What that brings is not kept: nobody would report its changes, and how long it lives is not
 //! known. `exists` and `ttl` ask the far tier. A miss is not kept.
 //!
 //! # Bounds

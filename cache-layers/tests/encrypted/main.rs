@@ -10,6 +10,7 @@ mod conditional;
 mod conformance;
 mod counters;
 mod discretion;
+mod each;
 mod golden;
 mod log;
 mod migration;

@@ -7,5 +7,6 @@ mod cancellation;
 mod circuit;
 mod conformance;
 mod deadline;
+mod each;
 mod log;
 mod rig;

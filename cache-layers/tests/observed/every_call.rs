@@ -50,6 +50,11 @@ pub(crate) async fn call_everything(cache: &Observed, faults: &Faults) {
         // The value is no integer: rejected.
         let _ = cache.incr(KEY).await;
         let _ = cache.del(&[KEY, OTHER_KEY]).await;
+        let entries = [(KEY, VALUE.into(), forever), ("", VALUE.into(), forever)];
+        let _ = cache.set_each(&entries).await;
+        let _ = cache.get_each(&[KEY, OTHER_KEY, ""]).await;
+        let _ = cache.get_and_expire(KEY, forever).await;
+        let _ = cache.get_and_delete(KEY).await;
         let _ = cache.get("").await;
         let _ = cache.ping().await;
     }

@@ -72,6 +72,52 @@ async fn a_batch_is_a_hit_where_all_keys_are() {
 }
 
 #[tokio::test]
+async fn call_for_each_key_is_one_call_with_its_failed_keys() {
+    let rig = Rig::new();
+    let (cache, faults) = observed(&rig, Tier::Far);
+    let entries = [(KEY, VALUE.into(), FOREVER), (OTHER_KEY, VALUE.into(), FOREVER)];
+    cache.set_each(&entries).await;
+    cache.get_each(&[KEY, OTHER_KEY]).await;
+    cache.get_each(&[KEY, "none"]).await;
+    cache.get_each(&["none"]).await;
+    cache.get_each(&[]).await;
+    cache.get_each(&[KEY, "none", ""]).await;
+    faults.next(Operation::GetEach, Fault::connection_lost());
+    cache.get_each(&[KEY, "none"]).await;
+    faults.next(Operation::SetEach, Fault::connection_lost_after(1));
+    cache.set_each(&entries).await;
+    cache.get_and_expire(KEY, FOREVER).await.unwrap();
+    cache.get_and_delete(KEY).await.unwrap();
+    cache.get_and_delete(KEY).await.unwrap_err();
+    let expected = [
+        ("error far get_each unavailable", 1),
+        ("hit far get_and_delete", 1),
+        ("hit far get_and_expire", 1),
+        ("hit far get_each", 1),
+        ("miss far get_and_delete", 1),
+        ("miss far get_each", 1),
+        ("ok far get_each", 1),
+        ("ok far set_each", 1),
+        ("partial far get_each", 1),
+        ("partial_failure far get_each", 1),
+        ("partial_failure far set_each", 1),
+    ];
+    assert_eq!(
+        rig.values("cache.operations"),
+        expected.map(|(labels, n)| (labels.to_owned(), n)).into()
+    );
+    assert_eq!(
+        rig.values("cache.failed_keys"),
+        [("far get_each".to_owned(), 3), ("far set_each".to_owned(), 1)].into()
+    );
+    // Of the keys that have an answer: 2 + 1 + 1 + 2 hits, 1 + 1 + 1 + 1 misses.
+    assert_eq!(
+        rig.values("cache.lookups"),
+        [("hit far".to_owned(), 6), ("miss far".to_owned(), 4)].into()
+    );
+}
+
+#[tokio::test]
 async fn a_conditional_write_is_ok_or_unmet() {
     let rig = Rig::new();
     let cache = rig.observe(Tier::Edge, MemoryCache::default());

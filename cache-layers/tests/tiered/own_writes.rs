@@ -51,6 +51,19 @@ async fn a_caller_sees_its_own_write_at_once() {
         Some("2")
     );
     seen!(Some("1"), cache.compare_and_delete(KEY, b"1"), None);
+    let entries = [
+        ("other", "x".into(), Ttl::Forever),
+        (KEY, "2".into(), Ttl::Forever),
+    ];
+    let set_each = async || {
+        cache
+            .set_each(&entries)
+            .await
+            .into_iter()
+            .collect::<Result<Vec<()>, _>>()
+    };
+    seen!(Some("1"), set_each(), Some("2"));
+    seen!(Some("1"), cache.get_and_delete(KEY), None);
     seen!(Some("1"), cache.del(&["other", KEY]), None);
     seen!(Some("1"), cache.incr(KEY), Some("2"));
     seen!(Some("1"), cache.incr_by(KEY, 5, Ttl::Forever), Some("6"));
@@ -63,8 +76,52 @@ async fn a_caller_sees_the_life_that_it_has_set() {
     assert_eq!(rig.tiered.get_entry(KEY).await.unwrap().remaining, Ttl::Forever);
     rig.tiered.expire(KEY, Ttl::secs(2)).await.unwrap();
     assert_eq!(rig.tiered.get_entry(KEY).await.unwrap().remaining, Ttl::secs(2));
+    assert_eq!(rig.tiered.get_and_expire(KEY, Ttl::secs(1)).await.unwrap(), "1");
+    assert_eq!(rig.tiered.get_entry(KEY).await.unwrap().remaining, Ttl::secs(1));
+    assert_eq!(rig.tiered.get_and_expire(KEY, Ttl::secs(2)).await.unwrap(), "1");
     tokio::time::advance(ms(2_000)).await;
     assert_eq!(rig.read(KEY).await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn get_each_answers_near_and_reads_the_rest_far_at_once() {
+    let rig = unreported();
+    rig.others_set(KEY, "1").await;
+    assert_eq!(rig.read(KEY).await, value("1"));
+    rig.others_set("other", "2").await;
+    let results = rig.tiered.get_each(&["other", KEY, "", "none", KEY]).await;
+    let texts: Vec<_> = results
+        .into_iter()
+        .map(|result| result.map_err(|error| error.kind()))
+        .collect();
+    let wanted = [
+        Ok("2".into()),
+        Ok("1".into()),
+        Err("invalid_input"),
+        Err("miss"),
+        Ok("1".into()),
+    ];
+    assert_eq!(texts, wanted);
+    assert_eq!((rig.line.reads(), rig.line.batches()), (1, 1));
+    rig.tiered.get_each(&[KEY, KEY]).await;
+    assert_eq!(rig.line.batches(), 1, "all of it was near");
+}
+
+#[tokio::test(start_paused = true)]
+async fn read_under_way_when_get_and_delete_answers_is_not_kept() {
+    let rig = unreported();
+    rig.others_set(KEY, "1").await;
+    rig.line.takes(ms(0), ms(100));
+    let slow = tokio::spawn({
+        let cache = Arc::clone(&rig.tiered);
+        async move { text(cache.get(KEY).await) }
+    });
+    tokio::time::sleep(ms(10)).await;
+    rig.line.takes(ms(1), ms(1));
+    assert_eq!(rig.tiered.get_and_delete(KEY).await.unwrap(), "1");
+    assert_eq!(rig.read(KEY).await, None, "the deleter joins no read from before");
+    assert_eq!(slow.await.unwrap(), value("1"));
+    assert_eq!(rig.read_and_where(KEY).await, (None, "far"));
 }
 
 #[tokio::test(start_paused = true)]

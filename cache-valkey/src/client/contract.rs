@@ -92,7 +92,7 @@ impl CacheClient for ValkeyClient {
     }
 
     async fn get_each<'a>(&self, keys: &[&'a str]) -> Vec<Result<Bytes, CacheError>> {
-        futures::future::join_all(keys.iter().map(|key| self.get(key))).await
+        self.read_each(keys).await
     }
 
     async fn set(&self, key: &str, value: Bytes, ttl: Ttl) -> Result<(), CacheError> {
@@ -123,10 +123,7 @@ impl CacheClient for ValkeyClient {
     }
 
     async fn set_each<'a>(&self, entries: &[(&'a str, Bytes, Ttl)]) -> Vec<Result<(), CacheError>> {
-        let calls = entries
-            .iter()
-            .map(|(key, value, ttl)| self.set(key, value.clone(), *ttl));
-        futures::future::join_all(calls).await
+        self.store_each(entries).await
     }
 
     async fn set_if_absent(&self, key: &str, value: Bytes, ttl: Ttl) -> Result<bool, CacheError> {
@@ -294,7 +291,7 @@ fn check_keys(keys: &[&str]) -> Result<(), CacheError> {
     keys.iter().try_for_each(|key| check_key(key))
 }
 
-fn check_value(value: &Bytes) -> Result<(), CacheError> {
+pub(super) fn check_value(value: &Bytes) -> Result<(), CacheError> {
     if value.len() <= MAX_VALUE_LEN {
         return Ok(());
     }

@@ -1,13 +1,14 @@
 //! Many commands at once: one pipeline per node, all nodes in parallel, replies in the order asked for.
 //!
-//! What a node sends elsewhere, or loses, is sent again alone and the rest of its replies stands.
+//! What a node sends elsewhere, or loses, is sent again alone and the rest of its replies stays. One result per command
+//! is in `each.rs`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use cache_core::CacheError;
 use cache_core::slot::slot_of;
-use futures::future::try_join_all;
+use futures::future::{join_all, try_join_all};
 
 use super::Cluster;
 use super::journey::Setback;
@@ -17,9 +18,9 @@ use crate::node::Node;
 use crate::reply::Reply;
 
 /// The commands for one node, by their places in the batch.
-struct Group {
-    node: Arc<Node>,
-    places: Vec<usize>,
+pub(super) struct Group {
+    pub(super) node: Arc<Node>,
+    pub(super) places: Vec<usize>,
 }
 
 /// A command of a group that has no result yet.
@@ -48,13 +49,14 @@ impl Cluster {
             }
             Ok(groups) => groups,
         };
+        let all = |results: Vec<Result<Reply, CacheError>>| results.into_iter().collect();
         if let [only] = groups.as_slice() {
-            return self.send_group(commands, only, deadline).await;
+            return all(self.send_group(commands, only, deadline).await);
         }
-        let parts = try_join_all(
+        let parts: Vec<Vec<Reply>> = try_join_all(
             groups
                 .iter()
-                .map(|group| self.send_group(commands, group, deadline)),
+                .map(|group| async { all(self.send_group(commands, group, deadline).await) }),
         )
         .await?;
         let mut replies = vec![Reply::Nil; commands.len()];
@@ -95,18 +97,16 @@ impl Cluster {
         Ok(groups)
     }
 
-    async fn send_group(
+    /// Sends the commands of one node; a result for each.
+    pub(super) async fn send_group(
         &self,
         commands: &[Command<'_>],
         group: &Group,
         deadline: Deadline,
-    ) -> Result<Vec<Reply>, CacheError> {
+    ) -> Vec<Result<Reply, CacheError>> {
         let chosen: Vec<&Command<'_>> = group.places.iter().map(|place| &commands[*place]).collect();
         let node = &group.node;
-        let mut results: Vec<Result<Reply, CacheError>> = match node.send_batch(&chosen, deadline).await {
-            Ok(replies) => replies.into_iter().map(Ok).collect(),
-            Err(error) => chosen.iter().map(|_| Err(error.clone())).collect(),
-        };
+        let mut results = node.send_each(&chosen, deadline).await;
         let is_stray = |result: &Result<Reply, CacheError>| match result {
             Ok(Reply::Error(refusal)) => Setback::of_refusal(refusal, node.address()).is_some(),
             Ok(_) => false,
@@ -131,11 +131,11 @@ impl Cluster {
             let again = strays
                 .into_values()
                 .map(|strays| Box::pin(self.send_again(strays, node, deadline)));
-            for (place, reply) in try_join_all(again).await?.into_iter().flatten() {
-                results[place] = Ok(reply);
+            for (place, result) in join_all(again).await.into_iter().flatten() {
+                results[place] = result;
             }
         }
-        results.into_iter().collect()
+        results
     }
 
     /// Sees commands of one key through, one after the other, so that the last write stays the last.
@@ -144,14 +144,14 @@ impl Cluster {
         strays: Vec<Stray<'_>>,
         node: &Arc<Node>,
         deadline: Deadline,
-    ) -> Result<Vec<(usize, Reply)>, CacheError> {
-        let mut replies = Vec::with_capacity(strays.len());
+    ) -> Vec<(usize, Result<Reply, CacheError>)> {
+        let mut results = Vec::with_capacity(strays.len());
         for stray in strays {
-            let reply = self
+            let result = self
                 .recover(stray.command, deadline, Arc::clone(node), stray.first)
-                .await?;
-            replies.push((stray.place, reply));
+                .await;
+            results.push((stray.place, result));
         }
-        Ok(replies)
+        results
     }
 }

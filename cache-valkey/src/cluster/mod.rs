@@ -9,6 +9,7 @@
 //! Not in here: connections and whether a node is down, see `node.rs`; operations, see the client.
 
 mod batch;
+mod each;
 mod journey;
 mod members;
 mod recover;

@@ -130,6 +130,22 @@ impl Connection {
         }
     }
 
+    /// As [`send_batch`](Self::send_batch), with a result for each command.
+    pub(crate) async fn send_each(
+        &self,
+        commands: &[&Command<'_>],
+        deadline: Deadline,
+    ) -> Vec<Result<Reply, CacheError>> {
+        match self {
+            Self::Own(connection) => connection.send_each(commands, deadline).await,
+            #[cfg(feature = "redis-wire")]
+            Self::Redis(connection) => match Box::pin(connection.send_batch(commands, deadline)).await {
+                Ok(replies) => replies.into_iter().map(Ok).collect(),
+                Err(error) => std::iter::repeat_n(error, commands.len()).map(Err).collect(),
+            },
+        }
+    }
+
     /// Sends commands as one pipeline and waits for all replies, until `deadline`. Cancel safe.
     pub(crate) async fn send_batch(
         &self,

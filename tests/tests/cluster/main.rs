@@ -1,6 +1,7 @@
 //! The cluster router against real clusters of one's own: where it gets its topology from, slots that move,
 //! nodes that die, hang and come back. Each hazard has a file; what they share is here.
 
+mod each;
 mod failover;
 mod load;
 mod moving;

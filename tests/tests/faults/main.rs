@@ -9,6 +9,8 @@ mod connection_age;
 mod connection_errors;
 mod credentials;
 mod deadline;
+mod each;
+mod get_and;
 mod growth;
 mod lateness;
 mod load;

@@ -21,7 +21,7 @@ resource "aws_elasticache_user" "app_billing" {
   user_id       = "app-billing"
   user_name     = "app-billing"
   engine        = "redis"
-  access_string = "on ~billing:* ~invoices:* resetchannels -@all +asking +auth +client|caching +client|setinfo +client|tracking +cluster|info +cluster|slots +eval +evalsha +exists +get +hello +incr +incrby +mget +persist +pexpire +ping +pttl +readonly +set +unlink"
+  access_string = "on ~billing:* ~invoices:* resetchannels -@all +asking +auth +client|caching +client|setinfo +client|tracking +cluster|info +cluster|slots +eval +evalsha +exists +get +getdel +getex +hello +incr +incrby +mget +persist +pexpire +ping +pttl +readonly +set +unlink"
 
   authentication_mode {
     type      = "password"
@@ -87,7 +87,7 @@ resource "aws_elasticache_user" "app_search" {
   user_id       = "app-search"
   user_name     = "app-search"
   engine        = "redis"
-  access_string = "on ~search:* resetchannels -@all +asking +auth +client|caching +client|setinfo +client|tracking +cluster|info +cluster|slots +eval +evalsha +exists +get +hello +incr +incrby +mget +persist +pexpire +ping +pttl +readonly +set +unlink"
+  access_string = "on ~search:* resetchannels -@all +asking +auth +client|caching +client|setinfo +client|tracking +cluster|info +cluster|slots +eval +evalsha +exists +get +getdel +getex +hello +incr +incrby +mget +persist +pexpire +ping +pttl +readonly +set +unlink"
 
   authentication_mode {
     type = "iam"

@@ -103,10 +103,11 @@ pub(super) enum Outcome {
     One(Reply),
     /// A reply to each of its commands.
     Many(Vec<Reply>),
-    /// Its deadline passed.
-    Late,
-    /// The connection ended. Nothing of the request was, or is being, written if not `written`.
-    Ended { written: bool },
+    /// Its deadline passed. The first of its commands have these replies.
+    Late { replies: Vec<Reply> },
+    /// The connection ended. Nothing of the request was, or is being, written if not `written`. The first of its
+    /// commands have these replies.
+    Ended { written: bool, replies: Vec<Reply> },
 }
 
 #[derive(Debug)]
@@ -277,8 +278,9 @@ impl Calls {
             };
         }
         if place.is_late {
+            let replies = mem::take(&mut place.replies);
             self.abandon(slot);
-            return Some(Outcome::Late);
+            return Some(Outcome::Late { replies });
         }
         if !place.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
             place.waker = Some(waker.clone());
@@ -470,7 +472,7 @@ impl Calls {
             let is_late = look(place);
             if is_late {
                 // It is not to be sent any more, whenever the caller asks for its outcome.
-                place.state = State::Done(Outcome::Late);
+                place.state = State::Done(Outcome::Late { replies: Vec::new() });
                 *waiting -= 1;
                 *waiting_big -= u32::from(place.big > 0);
             }
@@ -497,9 +499,9 @@ impl Calls {
                 State::InLine(_) => false,
                 _ => continue,
             };
-            place.replies = Vec::new();
             place.state = State::Done(Outcome::Ended {
                 written: was_sent && place.start < taken,
+                replies: mem::take(&mut place.replies),
             });
             wakers.extend(place.waker.take());
         }

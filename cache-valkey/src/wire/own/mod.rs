@@ -198,7 +198,7 @@ impl<E: FnOnce(&mut Outgoing, bool)> Future for Call<'_, E> {
             let Some(outcome) = state.calls.take(slot, cx.waker()) else {
                 return Poll::Pending;
             };
-            if outcome == calls::Outcome::Late {
+            if matches!(outcome, calls::Outcome::Late { .. }) {
                 state.calls.report(&call.shared.traffic);
                 call.shared.traffic.abandon();
             }
@@ -212,7 +212,10 @@ impl<E: FnOnce(&mut Outgoing, bool)> Future for Call<'_, E> {
         call.slot = call.shared.begin(call.request, cx.waker().clone(), encode);
         match call.slot {
             Some(_) => Poll::Pending,
-            None => Poll::Ready(calls::Outcome::Ended { written: false }),
+            None => Poll::Ready(calls::Outcome::Ended {
+                written: false,
+                replies: Vec::new(),
+            }),
         }
     }
 }
@@ -387,8 +390,55 @@ impl Connection {
         commands: &[&Command<'_>],
         deadline: Deadline,
     ) -> Result<Vec<Reply>, CacheError> {
+        match self.send_part_each(commands, deadline).await {
+            (replies, None) => Ok(replies),
+            (_, Some(error)) => Err(error),
+        }
+    }
+
+    /// As [`send_batch`](Self::send_batch), with a result for each command: one whose reply came before the deadline, or
+    /// before the end of the connection, keeps it.
+    pub(crate) async fn send_each(
+        &self,
+        commands: &[&Command<'_>],
+        deadline: Deadline,
+    ) -> Vec<Result<Reply, CacheError>> {
+        if commands.iter().map(|command| size(command)).sum::<usize>() <= PART {
+            let (replies, error) = self.send_part_each(commands, deadline).await;
+            return results(replies, error, commands.len()).collect();
+        }
+        Box::pin(self.send_each_in_parts(commands, deadline)).await
+    }
+
+    async fn send_each_in_parts(
+        &self,
+        commands: &[&Command<'_>],
+        deadline: Deadline,
+    ) -> Vec<Result<Reply, CacheError>> {
+        let mut parts = parts(commands);
+        let mut under_way = FuturesOrdered::new();
+        let mut all = Vec::with_capacity(commands.len());
+        loop {
+            while under_way.len() < PARTS
+                && let Some(part) = parts.next()
+            {
+                under_way.push_back(async move { (part.len(), self.send_part_each(part, deadline).await) });
+            }
+            let Some((sent, (replies, error))) = under_way.next().await else {
+                return all;
+            };
+            all.extend(results(replies, error, sent));
+        }
+    }
+
+    /// Sends a part of a batch; the replies that came, and why the others did not.
+    async fn send_part_each(
+        &self,
+        commands: &[&Command<'_>],
+        deadline: Deadline,
+    ) -> (Vec<Reply>, Option<CacheError>) {
         if commands.is_empty() {
-            return Ok(Vec::new());
+            return (Vec::new(), None);
         }
         let call = self.call(
             Request {
@@ -404,10 +454,16 @@ impl Connection {
                 }
             },
         );
-        match call.await {
-            calls::Outcome::One(reply) => Ok(vec![reply]),
-            calls::Outcome::Many(replies) => Ok(replies),
-            other => Err(self.failure(&other, deadline)),
+        let outcome = call.await;
+        let error = match &outcome {
+            calls::Outcome::One(_) | calls::Outcome::Many(_) => None,
+            other => Some(self.failure(other, deadline)),
+        };
+        match outcome {
+            calls::Outcome::One(reply) => (vec![reply], error),
+            calls::Outcome::Many(replies)
+            | calls::Outcome::Late { replies }
+            | calls::Outcome::Ended { replies, .. } => (replies, error),
         }
     }
 
@@ -438,7 +494,7 @@ impl Connection {
     /// The error of a call that got no reply.
     fn failure(&self, outcome: &calls::Outcome, deadline: Deadline) -> CacheError {
         let written = match outcome {
-            calls::Outcome::Ended { written } => *written,
+            calls::Outcome::Ended { written, .. } => *written,
             _ => return deadline.passed(Stage::Reply),
         };
         let source: Option<ErrorSource> = match self.shared.state().end.clone() {
@@ -500,6 +556,19 @@ fn parts<'a, 'b, 'c>(commands: &'a [&'b Command<'c>]) -> impl Iterator<Item = &'
         rest = others;
         (!part.is_empty()).then_some(part)
     })
+}
+
+/// One result for each of `sent` commands: the replies that came, and the error for the others.
+fn results(
+    replies: Vec<Reply>,
+    error: Option<CacheError>,
+    sent: usize,
+) -> impl Iterator<Item = Result<Reply, CacheError>> {
+    let missing = sent - replies.len();
+    let failed = error
+        .into_iter()
+        .flat_map(move |error| std::iter::repeat_n(error, missing));
+    replies.into_iter().map(Ok).chain(failed.map(Err))
 }
 
 /// Whether the peer has ended the connection in the midst of something.

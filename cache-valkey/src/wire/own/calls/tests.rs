@@ -265,7 +265,10 @@ fn check_outcome(caller: &Caller, outcome: &Outcome) {
     match outcome {
         Outcome::One(reply) => assert_eq!((reply, caller.replies), (&own(0), 1)),
         Outcome::Many(replies) => assert_eq!(replies, &[own(0), own(1)]),
-        Outcome::Late | Outcome::Ended { .. } => {}
+        Outcome::Late { replies } | Outcome::Ended { replies, .. } => {
+            assert!(replies.len() < caller.replies as usize);
+            assert!(replies.iter().eq(&[own(0), own(1)][..replies.len()]));
+        }
     }
 }
 
@@ -331,8 +334,39 @@ fn a_request_that_nobody_has_taken_to_write_ends_as_not_written() {
         .iter()
         .map(|caller| model.calls.take(caller.slot, &caller.waker))
         .collect();
-    let ended = |written| Some(Outcome::Ended { written });
+    let ended = |written| {
+        let replies = Vec::new();
+        Some(Outcome::Ended { written, replies })
+    };
     assert_eq!(outcomes, [ended(true), ended(true), ended(false), ended(false)]);
+}
+
+#[test]
+fn replies_that_came_stay_with_a_call_that_is_late_or_whose_connection_ends() {
+    for step in [Step::Late, Step::End] {
+        let mut model = Model::new();
+        model.call(2, SIZE);
+        model.write(true);
+        model.answer();
+        let caller = model.callers.remove(0);
+        if step == Step::Late {
+            model
+                .calls
+                .sweep(model.now + Duration::from_secs(2), &mut Vec::new());
+        } else {
+            model.calls.end(&mut Vec::new());
+        }
+        let outcome = model.calls.take(caller.slot, &caller.waker);
+        let replies = vec![Reply::Int(i64::from(caller.number) * 10)];
+        let wanted = match step {
+            Step::Late => Outcome::Late { replies },
+            _ => Outcome::Ended {
+                written: true,
+                replies,
+            },
+        };
+        assert_eq!(outcome, Some(wanted));
+    }
 }
 
 #[test]
