@@ -1,10 +1,6 @@
 //! A connection URL as configuration: what it sets, what wins beside it, and that it is never shown.
 
-#![expect(
-    clippy::expect_used,
-    clippy::unwrap_used,
-    reason = "a test ends where its preparations fail"
-)]
+#![expect(clippy::expect_used, reason = "a test ends where its preparations fail")]
 
 use cache_core::CacheConfig;
 use cache_core::config::{Loaded, Origin};

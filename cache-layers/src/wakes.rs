@@ -112,7 +112,7 @@ impl Changes {
     pub(crate) async fn next(&mut self) {
         if self.0.changed().await.is_err() {
             // The table holds the sender for as long as there is a watch.
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }

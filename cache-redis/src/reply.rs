@@ -17,6 +17,10 @@ pub(crate) fn into_value(value: Value) -> Result<Option<Bytes>, CacheError> {
 }
 
 /// An integer, also one that a script answers as text.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "as its siblings, which take the value apart"
+)]
 pub(crate) fn into_int(value: Value) -> Result<i64, CacheError> {
     let text = match &value {
         Value::Int(number) => return Ok(*number),

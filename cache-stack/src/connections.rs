@@ -16,8 +16,11 @@ struct Metric {
     meaning: &'static str,
 }
 
+/// How a number is taken from what the client says.
+type Of<S> = fn(&S) -> u64;
+
 /// Up-down counters of each node, at the moment.
-const LEVELS: [(Metric, fn(&NodeStats) -> u64); 3] = [
+const LEVELS: [(Metric, Of<NodeStats>); 3] = [
     (
         Metric {
             name: "cache.connection.count",
@@ -45,7 +48,7 @@ const LEVELS: [(Metric, fn(&NodeStats) -> u64); 3] = [
 ];
 
 /// Counters of all clients, since the start of the process.
-const TOTALS: [(Metric, fn(&ConnectionStats) -> u64); 3] = [
+const TOTALS: [(Metric, Of<ConnectionStats>); 3] = [
     (
         Metric {
             name: "cache.connection.reconnects",
@@ -84,7 +87,10 @@ pub(crate) fn watch(client: &Arc<ValkeyClient>) {
 
 /// Any number of clients, as long as they are in use, and what each of them said last.
 #[derive(Clone, Default)]
-struct Clients(Arc<Mutex<Vec<(Weak<ValkeyClient>, ConnectionStats)>>>);
+struct Clients(Arc<Mutex<Vec<Client>>>);
+
+/// A client, and what it said last.
+type Client = (Weak<ValkeyClient>, ConnectionStats);
 
 impl Clients {
     /// None so far; those that are added are told of by instruments of `meter`.
@@ -122,7 +128,7 @@ impl Clients {
     }
 
     /// The sum of all clients in use, for each node.
-    fn levels(&self, of: fn(&NodeStats) -> u64) -> BTreeMap<(String, i64), u64> {
+    fn levels(&self, of: Of<NodeStats>) -> BTreeMap<(String, i64), u64> {
         let mut sums = BTreeMap::new();
         let in_use: Vec<_> = self
             .lock()
@@ -139,7 +145,7 @@ impl Clients {
     }
 
     /// What all clients counted, also those that are gone: a sum that never shrinks.
-    fn total(&self, of: fn(&ConnectionStats) -> u64) -> u64 {
+    fn total(&self, of: Of<ConnectionStats>) -> u64 {
         // A client that ends here ends outside of the lock.
         let mut in_use = Vec::new();
         let mut clients = self.lock();
@@ -156,7 +162,7 @@ impl Clients {
         sum
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<(Weak<ValkeyClient>, ConnectionStats)>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Client>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -98,7 +98,7 @@ pub(crate) fn outline(config: &CacheConfig, ground: Ground, backend: &str) -> St
 pub(crate) fn around(
     client: Arc<dyn CacheClient>,
     ground: Ground,
-    part_of: Option<PartOf>,
+    part_of: Option<&PartOf>,
     config: &CacheConfig,
     mut keyring: Option<Arc<Keyring>>,
 ) -> Result<Layers, CacheError> {
@@ -115,7 +115,7 @@ pub(crate) fn around(
         built.client = match layer {
             Layer::Guarded => {
                 let mut choices = guarded(config);
-                if let Some(part_of) = part_of.clone() {
+                if let Some(part_of) = part_of.cloned() {
                     choices = choices.part_of(move |key| part_of(key));
                 }
                 let guard = Arc::new(Guarded::new(inner, choices.build()?));

@@ -62,7 +62,7 @@ impl Stack {
         } = layers::around(
             foundation.client(),
             foundation.ground(config),
-            part_of(&foundation, config),
+            part_of(&foundation, config).as_ref(),
             config,
             keyring,
         )?;

@@ -202,7 +202,7 @@ mod tests {
 
     async fn beating(run: Run) {
         run.resume();
-        run.attend(pending()).await
+        run.attend(pending::<()>()).await;
     }
 
     async fn until_seen(background: &Background) {

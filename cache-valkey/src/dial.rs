@@ -248,7 +248,8 @@ impl Dialer {
             if !has_reread && is_of_tls(&reached) && self.reread_certificates().await {
                 has_reread = true;
                 reached =
-                    Box::pin(self.log_in_to(place, *target, until, mode, expected, &mut login, &events)).await;
+                    Box::pin(self.log_in_to(place, *target, until, mode, expected, &mut login, &events))
+                        .await;
             }
             match reached {
                 Ok(dialed) if self.is_second_best(&dialed, mode) => {
@@ -270,7 +271,10 @@ impl Dialer {
     }
 
     /// Connects to `target`, logs in, and finds out whether it is the right server.
-    #[expect(clippy::too_many_arguments, reason = "what a try to connect depends on, used in one place")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "what a try to connect depends on, used in one place"
+    )]
     async fn log_in_to(
         &self,
         place: Place<'_>,

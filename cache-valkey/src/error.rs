@@ -86,12 +86,12 @@ fn behind_proxy(error: &ServerError) -> Option<(Unavailability, Outcome)> {
             .and_then(|rest| rest.strip_prefix(' '));
         rest.is_some_and(|words| error.detail.starts_with(words))
     };
-    if NOT_SENT.iter().any(|line| is(&line)) {
+    if NOT_SENT.iter().any(is) {
         return Some((Unavailability::NotReady, Outcome::NotApplied));
     }
     MAYBE_SENT
         .iter()
-        .any(|line| is(&line))
+        .any(is)
         .then_some((Unavailability::Lost, Outcome::Unknown))
 }
 

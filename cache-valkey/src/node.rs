@@ -256,9 +256,15 @@ impl Node {
         };
         let results = link.connection.send_each(commands, deadline).await;
         if self.mode == Mode::Replica {
-            results.iter().flatten().for_each(|reply| self.rest_if_unfit(reply));
+            results
+                .iter()
+                .flatten()
+                .for_each(|reply| self.rest_if_unfit(reply));
         }
-        results.iter().flatten().for_each(|reply| self.note_refusal(reply));
+        results
+            .iter()
+            .flatten()
+            .for_each(|reply| self.note_refusal(reply));
         let stray = commands
             .iter()
             .zip(&results)

@@ -33,20 +33,16 @@ impl Refusals {
     /// Notes the outcome of a call of `command`.
     pub(crate) fn note<T>(&self, command: &str, outcome: &Result<T, CacheError>) {
         match outcome {
-            Err(error @ CacheError::Denied { .. }) => {
-                if self.is_news(command, error, clock::now()) {
-                    tracing::warn!(
-                        command,
-                        %error,
-                        "the servers refuse calls of this client, which has no cache for them; grant its user the command \
-                         and the keys (ACL SETUSER), cachectl doctor says what is missing"
-                    );
-                }
+            Err(error @ CacheError::Denied { .. }) if self.is_news(command, error, clock::now()) => {
+                tracing::warn!(
+                    command,
+                    %error,
+                    "the servers refuse calls of this client, which has no cache for them; grant its user the command \
+                     and the keys (ACL SETUSER), cachectl doctor says what is missing"
+                );
             }
-            Ok(_) if self.is_any.load(Ordering::Relaxed) => {
-                if self.has_ended(command) {
-                    tracing::info!(command, "the servers accept the calls of this client again");
-                }
+            Ok(_) if self.is_any.load(Ordering::Relaxed) && self.has_ended(command) => {
+                tracing::info!(command, "the servers accept the calls of this client again");
             }
             _ => {}
         }

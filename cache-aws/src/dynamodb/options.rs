@@ -152,10 +152,10 @@ mod tests {
             ("read_timeout", |options| options.read_timeout = Duration::ZERO),
             ("write_timeout", |options| options.write_timeout = Duration::MAX),
             ("connect_timeout", |options| {
-                options.connect_timeout = Duration::ZERO
+                options.connect_timeout = Duration::ZERO;
             }),
             ("connect_timeout", |options| {
-                options.connect_timeout = Duration::MAX
+                options.connect_timeout = Duration::MAX;
             }),
             ("max_retries", |options| options.max_retries = 101),
             ("parallel_requests", |options| options.parallel_requests = 0),

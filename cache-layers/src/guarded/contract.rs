@@ -45,8 +45,13 @@ impl CacheClient for Guarded {
 
     async fn get_each<'a>(&self, keys: &[&'a str]) -> Vec<Result<Bytes, CacheError>> {
         let checks = keys.iter().map(|key| check_key(key));
-        self.each(checks, || self.client.get_each(keys), || Err(CacheError::Miss))
-            .await
+        self.each(
+            keys,
+            checks,
+            || self.client.get_each(keys),
+            || Err(CacheError::Miss),
+        )
+        .await
     }
 
     async fn set(&self, key: &str, value: Bytes, ttl: Ttl) -> Result<(), CacheError> {
@@ -70,8 +75,9 @@ impl CacheClient for Guarded {
     async fn set_each<'a>(&self, entries: &[(&'a str, Bytes, Ttl)]) -> Vec<Result<(), CacheError>> {
         let check =
             |(key, _, ttl): &(&str, Bytes, Ttl)| check_key(key).and_then(|()| ttl.as_duration().map(drop));
+        let keys: Vec<&str> = entries.iter().map(|(key, ..)| *key).collect();
         let checks = entries.iter().map(check);
-        self.each(checks, || self.client.set_each(entries), || Ok(()))
+        self.each(&keys, checks, || self.client.set_each(entries), || Ok(()))
             .await
     }
 
@@ -104,13 +110,19 @@ impl CacheClient for Guarded {
     }
 
     async fn get_and_delete(&self, key: &str) -> Result<Bytes, CacheError> {
-        let result = self.call(legal(&[key]), || self.client.get_and_delete(key)).await;
+        let result = self
+            .at(&[key])
+            .call(legal(&[key]), || self.client.get_and_delete(key))
+            .await;
         Self::surface(result)
     }
 
     async fn get_and_expire(&self, key: &str, ttl: Ttl) -> Result<Bytes, CacheError> {
         let reaches = legal(&[key]) && lives(ttl);
-        let result = self.call(reaches, || self.client.get_and_expire(key, ttl)).await;
+        let result = self
+            .at(&[key])
+            .call(reaches, || self.client.get_and_expire(key, ttl))
+            .await;
         self.bypass(result, || Err(CacheError::Miss))
     }
 

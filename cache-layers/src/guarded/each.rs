@@ -9,16 +9,17 @@ use cache_core::deadline::wanted_by;
 
 use super::events::{BreakerState, Count};
 use super::running::{Running, is_failure};
-use super::{Guarded, OnFailure, deadline};
+use super::{Guarded, OnFailure, deadline, is_bypassed};
 
 /// How much earlier than the guard's deadline the results are wanted, at most.
 const WAY_BACK: Duration = Duration::from_millis(25);
 
 impl Guarded {
-    /// Makes a call whose keys pass `checks`, or do not, if the circuit lets it. `instead` is what a key has for an
+    /// Makes a call with `keys`, which pass `checks` or do not, if the circuit lets it. `instead` is what a key has for an
     /// answer whose failure is bypassed.
     pub(super) async fn each<T, Call>(
         &self,
+        keys: &[&str],
         checks: impl Iterator<Item = Result<(), CacheError>> + Clone + Send,
         make: impl FnOnce() -> Call + Send,
         instead: impl Fn() -> Result<T, CacheError> + Send,
@@ -37,12 +38,14 @@ impl Guarded {
                 .map(|check| Err(check.err().unwrap_or_else(|| error.clone())))
                 .collect()
         };
+        let gate = self.at(keys);
         let started = clock::now();
-        let (mut results, shed): (Vec<Result<T, CacheError>>, bool) = match self.admit(started) {
+        let (mut results, shed): (Vec<Result<T, CacheError>>, bool) = match gate.admit(started) {
             Err(stop) => (all(&stop.into_error()), true),
             Ok(ticket) => {
                 let running = Running {
                     guard: self,
+                    breaker: gate.breaker,
                     ticket,
                     started,
                     ended: false,
@@ -81,7 +84,7 @@ impl Guarded {
     ) {
         let mut first = None;
         for result in results {
-            if result.as_ref().is_err_and(is_failure) {
+            if result.as_ref().is_err_and(is_bypassed) {
                 let failure = std::mem::replace(result, instead());
                 first = first.or(failure.err());
             }
@@ -89,7 +92,7 @@ impl Guarded {
         if let Some(error) = first {
             self.counters.add(Count::bypassed);
             if !shed && self.state() == BreakerState::Closed {
-                self.bypassed.note(&error, clock::now(), false);
+                self.bypassed.note(&error, clock::now(), !is_failure(&error));
             }
         }
     }

@@ -346,6 +346,11 @@ impl<'g> Gate<'g> {
     }
 }
 
+/// Whether [`OnFailure::Bypass`] covers an error: it is about the backend, and not about what was asked.
+fn is_bypassed(error: &CacheError) -> bool {
+    is_failure(error) || error.is_backend_state()
+}
+
 /// Why a call has no answer of the client's.
 #[derive(Debug)]
 enum Stop<'g> {
@@ -359,7 +364,7 @@ impl Stop<'_> {
     fn is_bypassed(&self) -> bool {
         match self {
             Self::Shed(_) => true,
-            Self::Failed(error) => is_failure(error) || error.is_backend_state(),
+            Self::Failed(error) => is_bypassed(error),
         }
     }
 

@@ -4,7 +4,7 @@ use cache_core::CacheClient;
 use cache_layers::Quota;
 use cache_mock::{Fault, Operation};
 
-use crate::rig::{MINUTE, Rig, SUBJECT, check, ms, secs, used_up};
+use crate::rig::{MINUTE, Rig, SUBJECT, check, ms, used_up};
 
 const QUOTA: Quota = Quota::fixed(10, MINUTE);
 

@@ -164,17 +164,17 @@ mod tests {
         let cases: [(&str, Change); 15] = [
             ("CACHE_READ_TIMEOUT", |config| config.read_timeout = Duration::MAX),
             ("CACHE_READ_TIMEOUT", |config| {
-                config.read_timeout = Duration::ZERO
+                config.read_timeout = Duration::ZERO;
             }),
             ("CACHE_WRITE_TIMEOUT", |config| {
-                config.write_timeout = Duration::MAX
+                config.write_timeout = Duration::MAX;
             }),
             ("CACHE_WRITE_TIMEOUT", |config| {
-                config.write_timeout = Duration::ZERO
+                config.write_timeout = Duration::ZERO;
             }),
             ("CACHE_DIAL_TIMEOUT", |config| config.dial_timeout = Duration::MAX),
             ("CACHE_DIAL_TIMEOUT", |config| {
-                config.dial_timeout = Duration::ZERO
+                config.dial_timeout = Duration::ZERO;
             }),
             ("CACHE_MAX_CONNECTION_AGE", |config| {
                 config.max_connection_age = Some(Duration::MAX);
@@ -190,7 +190,7 @@ mod tests {
                 config.topology.set_addresses(vec![Address::new("", 0)]);
             }),
             ("CACHE_CLIENT_NAME", |config| {
-                config.client_name = Some("two words".to_owned())
+                config.client_name = Some("two words".to_owned());
             }),
             ("CACHE_PASSWORD", |config| {
                 config.authentication = Authentication::Password {

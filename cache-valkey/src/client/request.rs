@@ -192,7 +192,7 @@ impl<'a> Request<'a> {
                 Argument::Value(bytes) => bytes,
                 Argument::Key(_) | Argument::Int(_) => b"",
             });
-            refused::check(name, first)?;
+            refused::check(name, &first)?;
         }
         for key in self.keys.iter().chain(&self.routed_by) {
             check_bytes(key)?;
@@ -214,7 +214,7 @@ impl<'a> Request<'a> {
     fn evaluate(&'a self, name: &'a str, what: &'a str) -> Command<'a> {
         let count = i64::try_from(self.keys.len()).unwrap_or(i64::MAX);
         let command = Command::named(name, self.effect).arg(what).int(count);
-        let command = self.keys.iter().fold(command, |command, key| command.key(*key));
+        let command = self.keys.iter().fold(command, |command, key| command.key(key));
         let command = self
             .arguments
             .iter()

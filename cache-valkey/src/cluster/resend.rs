@@ -182,7 +182,12 @@ impl Cluster {
         }
         let end = |unit: &Unit| {
             let late = Err(deadline.passed(cache_core::Stage::Call));
-            unit.end(&give_up(&unit.journey, &Setback::Late, late, commands[unit.places[0]]))
+            unit.end(&give_up(
+                &unit.journey,
+                &Setback::Late,
+                late,
+                commands[unit.places[0]],
+            ))
         };
         Err(round.units.iter().flat_map(end).collect())
     }

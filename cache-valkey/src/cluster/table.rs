@@ -322,7 +322,10 @@ mod tests {
         // Where a replica takes over, it takes all slots of its shard.
         let whole: Vec<u16> = (0..100).collect();
         for (slot, to, lost) in [(50, 2, vec![50]), (50, 12, whole), (199, 9, vec![199])] {
-            assert_eq!(old.slots_lost_in(&old.moved(slot, &at(to), |_| to).unwrap()), lost);
+            assert_eq!(
+                old.slots_lost_in(&old.moved(slot, &at(to), |_| to).unwrap()),
+                lost
+            );
         }
         assert!(
             old.slots_lost_in(&old.moved(200, &at(9), |_| 9).unwrap())

@@ -46,7 +46,6 @@ impl Load {
         self.stop.store(true, Ordering::Relaxed);
         let failures: Vec<_> = self.callers.join_all().await.into_iter().flatten().collect();
         let calls = self.calls.load(Ordering::Relaxed);
-        println!("{calls} calls, {} failed", failures.len());
         ensure!(
             failures.is_empty(),
             "{} of {calls} calls failed, the first: {}",

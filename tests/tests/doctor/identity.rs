@@ -14,6 +14,7 @@ fn watched(address: &str) -> Result<ValkeyConfig> {
     Ok(valkey(Topology::Sentinel {
         sentinels: vec![address.parse()?],
         master: PRIMARY_NAME.to_owned(),
+        username: None,
         password: None,
         db: 0,
     }))

@@ -41,8 +41,8 @@ impl Outage {
     /// A guarded client, as that of one process.
     pub(crate) async fn connect(&self) -> Result<Arc<dyn CacheClient>> {
         let address = |server: &Server| Address::new(server.host().to_string(), server.port());
-        let seeds = self.cluster.nodes().iter().map(address).collect();
-        let config = ValkeyConfig::new(Topology::Cluster { seeds });
+        let seeds = self.cluster.nodes().iter().map(address);
+        let config = ValkeyConfig::new(Topology::cluster(seeds));
         let client = Arc::new(ValkeyClient::builder(&config).connect().await?);
         let nodes = Arc::clone(&client);
         let guard = GuardedConfig::builder()

@@ -66,8 +66,7 @@ async fn cluster(script: Arc<Script>) -> Arc<Cluster> {
             });
         }
     });
-    let seeds = vec![Address::new("127.0.0.1", port)];
-    let config = ValkeyConfig::new(Topology::Cluster { seeds });
+    let config = ValkeyConfig::new(Topology::cluster([Address::new("127.0.0.1", port)]));
     let dialing = Dialing {
         credentials: Arc::new(FixedCredentials::new(None)),
         resolve: Arc::new(SystemResolver),
