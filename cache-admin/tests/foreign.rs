@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cache_admin::users::Declaration;
-use cache_admin::{Checkpoint, Engine, MemoryKeys, Options, Outcome};
+use cache_admin::{CacheIdentity, Checkpoint, Engine, MemoryKeys, Options, Outcome};
 use cache_core::{CacheError, MemoryCache};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -13,7 +13,7 @@ use proptest::sample::{Index, select};
 /// The example of the documentation.
 const USERS: &str = include_str!("../../docs/users.toml");
 
-const CHECKPOINT: &str = r#"{"form":1,"patterns":["k:*",{"base64":"/wA="}],"types":["set"],"life":null,"size":null,
+const CHECKPOINT: &str = r#"{"form":1,"cache":{"kind":"embedded","ids":[]},"patterns":["k:*",{"base64":"/wA="}],"types":["set"],"life":null,"size":null,
 "idle":{"secs":1,"nanos":0},"verify":true,"max_keys":5,"passes":1,"slots_moved":3,"elapsed":{"secs":1,"nanos":5},
 "uncounted":7,"primaries":[{"address":"a:1","visited":[[0,99],[200,200]],"swept":false,"counts":{"pages":2,
 "matched":9,"removed":8,"gone":1,"orphans":0,"moved":0,"late":0},"keys_before":30,"elapsed":{"secs":4,"nanos":0}},
@@ -98,7 +98,8 @@ proptest! {
             let _sum = checkpoint.counts();
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let outcome = runtime.expect("a runtime").block_on(resumed(&checkpoint));
-            prop_assert_eq!(checkpoint.selection().is_err(), matches!(outcome, Outcome::Failed { .. }));
+            let is_sound = checkpoint.selection().is_ok() && checkpoint.check_cache(&CacheIdentity::embedded()).is_ok();
+            prop_assert_eq!(is_sound, !matches!(outcome, Outcome::Failed { .. }), "{:?}", outcome);
         }
     }
 

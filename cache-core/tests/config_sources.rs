@@ -440,7 +440,7 @@ fn what_has_no_effect_is_warned_about() {
         warning(&[("CACHE_ADDRS", "a:1"), ("CACHE_MEMORY_MAX_BYTES", "3KiB")])
             .ends_with("no effect with CACHE_ADDRS")
     );
-    assert!(warning(&[("CACHE_ADDRS", "a:1,b:2")]).starts_with("CACHE_ADDRS: only the first"));
+    assert!(warning(&[("CACHE_ADDRS", "a:1,b:2")]).starts_with("CACHE_ADDRS: only the address that leads"));
     assert!(warning(&[("CACHE_ADDRS", " ")]).starts_with("CACHE_ADDRS: is empty"));
 }
 

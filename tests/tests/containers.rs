@@ -5,17 +5,23 @@
 
 #![expect(clippy::expect_used, reason = "an engine that fails ends the test")]
 
+#[path = "conformance/foreign.rs"]
+mod foreign;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use async_trait::async_trait;
+use cache_core::CacheConfig;
 use cache_core::conformance::{Outage, SCENARIOS, Subject};
-use cache_core::{CacheClient, CacheConfig};
+use cache_stack::Stack;
 use testcontainers::core::{IntoContainerPort as _, WaitFor};
 use testcontainers::runners::AsyncRunner as _;
 use testcontainers::{ContainerAsync, ContainerRequest, GenericImage, ImageExt as _};
 use tests::{Connection, Docker, Reply, until};
+
+use foreign::Lists;
 
 /// The port inside every container.
 const PORT: u16 = 6379;
@@ -167,7 +173,7 @@ impl Outage for Pausing {
 }
 
 /// Connects as a service does, from variables.
-async fn connect(mode: &str, address: &str) -> Result<Arc<dyn CacheClient>> {
+async fn connect(mode: &str, address: &str) -> Result<Stack> {
     let variables = [
         ("CACHE_MODE", mode),
         ("CACHE_ADDRS", address),
@@ -175,13 +181,16 @@ async fn connect(mode: &str, address: &str) -> Result<Arc<dyn CacheClient>> {
     ];
     let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let loaded = CacheConfig::from_vars(variables)?;
-    Ok(cache_stack::connect(&loaded.config).await?)
+    Ok(cache_stack::assemble(&loaded.config).await?)
 }
 
 /// Every scenario of the suite, one after the other against the same containers.
 async fn conform(mode: &str, address: &str, container: &Arc<Container>) -> Result<()> {
     for scenario in SCENARIOS {
-        let subject = Subject::new(connect(mode, address).await?)
+        let stack = connect(mode, address).await?;
+        let client = stack.valkey().context("no client of servers")?;
+        let subject = Subject::new(Arc::clone(&stack.client))
+            .with_foreign_values(Lists::of(Arc::clone(client)))
             .with_drops(1_000)
             .with_load(20, 100)
             .with_outage(Pausing(Arc::clone(container)));

@@ -70,7 +70,7 @@ async fn throttled_requests_are_sent_again_also_increments() {
 async fn endless_throttling_ends_as_something_that_may_pass() {
     let options = DynamoDbOptions::default()
         .with_read_timeout(Duration::from_millis(400))
-        .with_max_retries(1_000);
+        .with_max_retries(100);
     let scene = Scene::with(options, first("GetItem", usize::MAX, throttled)).await;
     let began = clock::now();
     let error = scene.client.get("key").await.unwrap_err();

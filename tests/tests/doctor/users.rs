@@ -113,7 +113,7 @@ async fn commands_of_a_cluster_that_are_not_granted_are_named_by_permissions() -
 #[tokio::test]
 async fn the_user_of_a_service_is_well_below_its_own_keys_and_told_so_elsewhere() -> Result<()> {
     // As SECURITY.md has it for a service.
-    let rules = "~billing:* +hello +auth +ping +client|setinfo +client|tracking +client|caching +get +set \
+    let rules = "~billing:* +hello +auth +ping +client|setinfo +client|tracking +client|caching +get +getdel +getex +set \
                  +unlink +exists +incr +incrby +pexpire +pttl +evalsha +eval +persist";
     let server = server(rules).await?;
     let elsewhere = examine(app(&server, PASSWORD)?).await?;

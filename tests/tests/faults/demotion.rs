@@ -72,6 +72,8 @@ impl Pair {
 
     /// The two swap their roles.
     async fn swap(&self) -> Result<()> {
+        // What was written so far is on both.
+        self.first.call(&["WAIT", "1", "5000"]).await?;
         self.second.call(&["REPLICAOF", "NO", "ONE"]).await?;
         let (host, port) = (self.second.host().to_string(), self.second.port().to_string());
         self.first.call(&["REPLICAOF", &host, &port]).await?;

@@ -60,10 +60,6 @@ async fn near_hits_go_on(blow: Blow) -> Result<()> {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     others.abort();
-    println!(
-        "{blow:?}: {reads} reads of spared keys, {near} of them near, {} errors",
-        errors.len()
-    );
     assert!(errors.is_empty(), "{:?}", errors.first());
     assert!(near * 100 >= reads * 95, "{near} of {reads} were near");
     if blow == Blow::Killed {

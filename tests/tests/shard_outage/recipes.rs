@@ -34,9 +34,7 @@ async fn spared_subjects_work(blow: Blow) -> Result<()> {
         .deadline(Duration::from_secs(3));
     let without_clock = RateLimiter::new(Arc::clone(&client), limits.build()?);
     for key in names("subject", Shard::Spared, 50) {
-        let fence = lock
-            .run(&key, Duration::from_secs(5), |fence| std::future::ready(fence))
-            .await?;
+        let fence = lock.run(&key, Duration::from_secs(5), std::future::ready).await?;
         assert!(fence.get() > 0);
         for limiter in [&limiter, &without_clock] {
             let decision = limiter.check(&key, &QUOTA).await?;

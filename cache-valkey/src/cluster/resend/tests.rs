@@ -109,7 +109,9 @@ async fn a_lost_batch_is_repeated_as_a_batch() {
     let replies = cluster.send_batch(&sets(&keys), deadline).await.unwrap();
     assert!(replies.iter().all(|reply| *reply == Reply::Status("OK".into())));
     assert_eq!(replies.len(), COMMANDS);
-    assert_eq!(seen.load(Ordering::Relaxed), COMMANDS / 2 + 1 + COMMANDS);
+    // What was answered before the loss stays as it was.
+    let most = COMMANDS / 2 + 1 + COMMANDS;
+    assert!((COMMANDS + 1..=most).contains(&seen.load(Ordering::Relaxed)));
     let calls = calls(&cluster);
     assert!(calls < 100, "{calls} calls for {COMMANDS} commands");
 }
