@@ -117,6 +117,13 @@ impl Following {
         }
     }
 
+    /// Ends what is kept between looks.
+    pub(crate) fn close(&self) {
+        if let Guide::Sentinels(sentinels) = &*self.guide {
+            sentinels.close();
+        }
+    }
+
     /// Looks again and again, until `single` is closed or gone, or the runtime is.
     pub(crate) fn follow(
         &self,

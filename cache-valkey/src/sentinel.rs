@@ -41,6 +41,7 @@ pub(crate) struct Sentinels {
     pace: Mutex<Pace>,
     first: AtomicUsize,
     news: Arc<News>,
+    closed: AtomicBool,
 }
 
 /// The connection in use.
@@ -78,6 +79,7 @@ impl Sentinels {
             pace: Mutex::default(),
             first: AtomicUsize::new(0),
             news,
+            closed: AtomicBool::new(false),
         }
     }
 
@@ -239,8 +241,15 @@ impl Sentinels {
         Ok(Found { primary, replicas })
     }
 
+    /// Ends the connection, also one that is being made.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.keep(None);
+    }
+
     fn keep(&self, current: Option<Current>) {
-        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = current;
+        let mut kept = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        *kept = current.filter(|_| !self.closed.load(Ordering::Acquire));
     }
 
     fn pace(&self) -> MutexGuard<'_, Pace> {

@@ -391,6 +391,9 @@ impl Single {
             replica.close();
         }
         self.upkeep.stop();
+        if let Some((_, following)) = self.following.get() {
+            following.close();
+        }
     }
 
     pub(crate) const fn read_from(&self) -> ReadFrom {

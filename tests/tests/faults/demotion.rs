@@ -73,7 +73,11 @@ impl Pair {
     /// The two swap their roles.
     async fn swap(&self) -> Result<()> {
         // What was written so far is on both.
-        self.first.call(&["WAIT", "1", "5000"]).await?;
+        until(LIMIT, "the replica to have what was written", || async {
+            let has = async |server: &Server| server.call(&["GET", "key"]).await;
+            Ok((has(&self.first).await? == has(&self.second).await?).then_some(()))
+        })
+        .await?;
         self.second.call(&["REPLICAOF", "NO", "ONE"]).await?;
         let (host, port) = (self.second.host().to_string(), self.second.port().to_string());
         self.first.call(&["REPLICAOF", &host, &port]).await?;
