@@ -100,8 +100,10 @@ const MEANT: &[(&str, &str, Commands)] = &[
     ),
 ];
 
-/// What is asked for only where it is allowed: slow calls, and the reports of changes that removing does not need.
-const OPTIONAL: [&str; 4] = [
+/// What is asked for only where it is allowed: slow calls, the reports of changes that removing does not need, and the key
+/// by which `config check` finds out whether this is the user of a service.
+const OPTIONAL: [&str; 5] = [
+    "permission-check",
     "slowlog|get",
     "client|tracking",
     "client|caching",
