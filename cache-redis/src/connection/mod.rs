@@ -48,10 +48,6 @@ pub(crate) trait Session: Send + Sync {
 
 /// Where a request goes. A connection to one server needs neither.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(
-    not(feature = "cluster"),
-    expect(dead_code, reason = "only a cluster has slots")
-)]
 pub(crate) struct Place {
     pub(crate) slot: u16,
     /// Whether a replica may answer, if the connection was made to read from replicas.

@@ -97,7 +97,7 @@ async fn a_lost_connection_takes_all_copies_away() -> Result<()> {
     assert_eq!((read(&here, &key).await?, read(&here, &key).await?), (1, 1));
     proxy.refuse().await;
     until(LIMIT, "the loss to be noticed", async || {
-        Ok((here.near_stats().entries == 0).then_some(()))
+        Ok((here.near_status() != NearStatus::Tracked).then_some(()))
     })
     .await?;
     // Nobody can tell it of this change.
