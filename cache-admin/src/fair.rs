@@ -46,6 +46,7 @@ impl Fair {
     }
 
     /// A place for `name`, if one is free.
+    #[cfg(any(test, feature = "http"))]
     pub(crate) fn try_take(&self, name: &str) -> Option<Place> {
         let own = self.own(name).try_acquire_owned().ok()?;
         let all = Arc::clone(&self.all).try_acquire_owned().ok()?;
