@@ -195,7 +195,7 @@ pub(super) async fn resume(
     _: AcceptsJson,
     Query(how): Query<GoOn>,
     Path(id): Path<String>,
-) -> Result<Json<Job>, Problem> {
+) -> answer!(Result<Json<Job>, Problem>) {
     let job = steered(&service, &caller, &id)?;
     let (jobs, who) = (service.jobs(), caller.who());
     Ok(Json(match how.accept_cache {
