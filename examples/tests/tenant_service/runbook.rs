@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use cache_core::clock;
 use tests::install::{self, Version};
 use tests::{Cluster, ClusterOptions, Server, ServerOptions, cachectl};
 use tokio::process::Command;
@@ -228,7 +229,7 @@ async fn every_command_of_the_runbook_gives_what_the_page_says() -> Result<()> {
             heading.clone_into(&mut section);
             servers.prepare(&section, &mut shell).await?;
         }
-        let end = tokio::time::Instant::now() + LIMIT;
+        let end = clock::now() + LIMIT;
         loop {
             let outcome = shell.run(line).await.and_then(|seen| {
                 ensure!(
@@ -239,7 +240,7 @@ async fn every_command_of_the_runbook_gives_what_the_page_says() -> Result<()> {
             });
             match outcome {
                 Ok(()) => break,
-                Err(_) if only_looks(line) && tokio::time::Instant::now() < end => {
+                Err(_) if only_looks(line) && clock::now() < end => {
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
                 Err(error) => return Err(error),

@@ -61,7 +61,7 @@ async fn the_lines_for_one_broker_give_what_the_readme_prints() -> Result<()> {
     assert_eq!(start.printed.trim_end(), greeting);
     assert!(requests.len() >= 5);
     let mut tokens = Vec::new();
-    for Step { line, printed } in requests {
+    for Step { line, printed, .. } in requests {
         let answered = broker.ask(request(line, "localhost:8090")?).await;
         assert_eq!(stable(&answered.body)?, stable(printed)?, "{line}");
         let printed: Value = serde_json::from_str(printed)?;
@@ -76,7 +76,7 @@ async fn the_lines_for_one_broker_give_what_the_readme_prints() -> Result<()> {
 #[tokio::test]
 async fn the_demo_prints_the_table_of_the_readme() -> Result<()> {
     let steps = steps(README, "A compressed hour");
-    let [Step { line, printed }] = &steps[..] else {
+    let [Step { line, printed, .. }] = &steps[..] else {
         bail!("{steps:?}");
     };
     let arguments = arguments(line).context("no run of the program")?;
@@ -109,7 +109,7 @@ async fn the_lines_for_a_fleet_give_what_the_readme_prints() -> Result<()> {
             .iter()
             .fold(text.to_owned(), |text, (name, here)| text.replace(name, here))
     };
-    for Step { line, printed } in steps(README, "A fleet") {
+    for Step { line, printed, .. } in steps(README, "A fleet") {
         if let Some(exported) = line.strip_prefix("export ") {
             let pairs = exported.split(' ').filter_map(|pair| pair.split_once('='));
             variables.extend(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())));
