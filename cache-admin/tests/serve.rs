@@ -1,7 +1,7 @@
 //! `cachectl serve` as a program: where it listens, where it must not, and how it ends.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
@@ -131,5 +131,42 @@ fn it_does_not_go_public_without_authentication_and_tls() -> Result<()> {
             "{arguments:?}: {said}"
         );
     }
+    Ok(())
+}
+
+/// The exit code of `cachectl health`.
+fn health(arguments: &[&str]) -> Result<i32> {
+    let status = Command::new(env!("CARGO_BIN_EXE_cachectl"))
+        .arg("health")
+        .args(arguments)
+        .env_clear()
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()?;
+    status.code().context("ended by a signal")
+}
+
+#[test]
+fn health_is_0_for_a_service_that_is_ready_and_4_for_one_that_is_not_or_is_gone() -> Result<()> {
+    let serving = Serving::start(&[])?;
+    let url = format!("http://{}", serving.address);
+    assert_eq!(health(&["--server", &url])?, 0);
+    serving.end("TERM")?;
+    assert_eq!(health(&["--server", &url])?, 4);
+
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let url = format!("http://{}", listener.local_addr()?);
+    let answering = std::thread::spawn(move || -> Result<String> {
+        let (mut stream, _) = listener.accept()?;
+        let mut line = String::new();
+        BufReader::new(stream.try_clone()?).read_line(&mut line)?;
+        stream.write_all(b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n")?;
+        Ok(line)
+    });
+    assert_eq!(health(&["--server", &url])?, 4);
+    let asked = answering.join().expect("the thread does not panic")?;
+    assert_eq!(asked, "GET /health/ready HTTP/1.1\r\n");
+
+    assert_eq!(health(&[])?, 2, "which service?");
     Ok(())
 }

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use anyhow::{Result, bail};
 
 use crate::server::port::free_port;
+use crate::skip::skip;
 
 const DOWN: [&str; 5] = ["down", "--volumes", "--remove-orphans", "--timeout", "2"];
 
@@ -23,15 +24,19 @@ pub struct Compose {
 }
 
 impl Compose {
-    /// Nothing is started yet.
+    /// Nothing is started yet; `None` where no compose program is here, and then the test `name` is reported as skipped.
     ///
-    /// # Errors
+    /// # Panics
     ///
-    /// When no compose program is here.
-    pub fn new(file: &Path, profiles: &[&'static str]) -> Result<Self> {
+    /// Where there is none and `CI=true`.
+    #[must_use]
+    pub fn find_or_skip(name: &str, file: &Path, profiles: &[&'static str]) -> Option<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        program()?;
-        Ok(Self {
+        if let Err(error) = program() {
+            skip(name, &error.to_string());
+            return None;
+        }
+        Some(Self {
             file: file.to_owned(),
             project: format!(
                 "cache-tests-{}-{}",

@@ -12,12 +12,13 @@ use anyhow::{Context as _, Result, bail};
 /// A folder that becomes the root of an image.
 pub(super) struct FileSystem {
     root: PathBuf,
-    libraries: &'static str,
+    /// Where libraries go; without it each goes where it is on this machine, so that the loader finds it by itself.
+    libraries: Option<&'static str>,
 }
 
 impl FileSystem {
-    /// `root` is made if it is not there; libraries go to the folder `libraries` below it.
-    pub(super) fn new(root: PathBuf, libraries: &'static str) -> Self {
+    /// `root` is made if it is not there.
+    pub(super) fn new(root: PathBuf, libraries: Option<&'static str>) -> Self {
         Self { root, libraries }
     }
 
@@ -32,7 +33,11 @@ impl FileSystem {
         let (loader, libraries) = needs(settings, program)?;
         self.copy(&loader, loader.strip_prefix("/").unwrap_or(&loader))?;
         for (name, path) in libraries {
-            self.copy(&path, &Path::new(self.libraries).join(name))?;
+            let place = match self.libraries {
+                Some(folder) => Path::new(folder).join(name),
+                None => path.strip_prefix("/").unwrap_or(&path).to_owned(),
+            };
+            self.copy(&path, &place)?;
         }
         Ok(())
     }
@@ -63,7 +68,7 @@ impl FileSystem {
     }
 }
 
-/// The loader and the libraries that `ldd` names, with the settings by which the program is started.
+/// Asks `ldd` for the loader and the libraries of a program. `settings` is what comes before it on a command line.
 fn needs(settings: &[OsString], program: &Path) -> Result<(PathBuf, BTreeMap<String, PathBuf>)> {
     let [first, rest @ ..] = &[settings, &["ldd".into()]].concat()[..] else {
         bail!("no command")

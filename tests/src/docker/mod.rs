@@ -175,7 +175,7 @@ fn build_image(reference: &str, lay_out: impl FnOnce(&Path) -> Result<String>) -
 fn lay_out_server(program: &Program, context: &Path) -> Result<String> {
     let command = program.command()?;
     let settings = &command[..command.len() - 1];
-    let files = FileSystem::new(context.join("root"), "libraries");
+    let files = FileSystem::new(context.join("root"), Some("libraries"));
     files.add(settings, program.path(), "usr/local/bin/valkey-server")?;
     let client = program.path().with_file_name("valkey-cli");
     if client.exists() {
@@ -196,7 +196,7 @@ fn lay_out_server(program: &Program, context: &Path) -> Result<String> {
 
 /// The libraries that `programs` need, and who they may run as.
 fn lay_out_base(programs: &[PathBuf], context: &Path) -> Result<String> {
-    let files = FileSystem::new(context.join("root"), "lib/x86_64-linux-gnu");
+    let files = FileSystem::new(context.join("root"), None);
     for program in programs {
         files.add_libraries(&[], program)?;
     }

@@ -57,6 +57,23 @@ fn read(python: &Python, yaml: &[u8]) -> Result<Vec<Value>> {
     Ok(serde_json::from_slice(&validated.stdout)?)
 }
 
+/// Fails where a manifest chooses pods without naming them: an empty selector is every pod of the namespace.
+fn names_its_pods(manifest: &Value) -> Result<()> {
+    let spec = &manifest["spec"];
+    let labels = match manifest["kind"].as_str() {
+        Some("NetworkPolicy") => &spec["podSelector"]["matchLabels"],
+        Some("PodDisruptionBudget" | "Deployment") => &spec["selector"]["matchLabels"],
+        Some("Service") => &spec["selector"],
+        _ => return Ok(()),
+    };
+    ensure!(
+        labels["app.kubernetes.io/name"] == "tenant-service",
+        "{} chooses any pod: {labels}",
+        manifest["kind"]
+    );
+    Ok(())
+}
+
 fn settings(manifests: &[Value]) -> Result<Vec<(String, String)>> {
     let config = manifests
         .iter()
@@ -91,6 +108,9 @@ async fn the_overlays_are_valid_and_their_settings_are_accepted() -> Result<()> 
         ];
         assert_eq!(kinds, BTreeSet::from(expected), "{overlay}");
         accept(settings(&manifests)?).with_context(|| overlay.to_owned())?;
+        for manifest in &manifests {
+            names_its_pods(manifest)?;
+        }
         // A service called `cache...` makes Kubernetes set CACHE_..._PORT in every pod of the namespace.
         let services = manifests.iter().filter(|manifest| manifest["kind"] == "Service");
         for service in services {
