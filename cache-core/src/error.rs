@@ -222,6 +222,33 @@ impl CacheError {
         }
     }
 
+    /// This error as the end of a call of which an earlier try, or another part, may have been carried out: its
+    /// [`outcome`](Self::outcome) is [`Outcome::Unknown`] if the error is a timeout or says that the backend is
+    /// unavailable. The other kinds stay as they are.
+    ///
+    /// For implementors of a client that sends a request more than once.
+    #[must_use]
+    pub fn with_unknown_outcome(self) -> Self {
+        match self {
+            Self::Unavailable {
+                reason,
+                detail,
+                source,
+                ..
+            } => Self::Unavailable {
+                reason,
+                detail,
+                outcome: Outcome::Unknown,
+                source,
+            },
+            Self::Timeout { after, .. } => Self::Timeout {
+                stage: Stage::Call,
+                after,
+            },
+            other => other,
+        }
+    }
+
     /// Whether the backend is there and refused the operation for its own state, whatever the operation was: it is full
     /// (`OOM`), cannot write to its disk (`MISCONF`), loads, fails over, has too few replicas.
     ///
@@ -330,5 +357,18 @@ mod tests {
         assert_eq!(at(Stage::Connect), Outcome::NotApplied);
         assert_eq!(at(Stage::Reply), Outcome::Unknown);
         assert_eq!(lost(Outcome::Unknown).outcome(), Outcome::Unknown);
+    }
+
+    #[test]
+    fn earlier_try_leaves_the_outcome_open() {
+        let refused = lost(Outcome::NotApplied).with_unknown_outcome();
+        assert_eq!(refused.outcome(), Outcome::Unknown);
+        assert_eq!(refused.to_string(), lost(Outcome::NotApplied).to_string());
+        let late = CacheError::Timeout {
+            stage: Stage::Connect,
+            after: Duration::from_millis(1),
+        };
+        assert_eq!(late.with_unknown_outcome().outcome(), Outcome::Unknown);
+        assert!(CacheError::Miss.with_unknown_outcome().is_miss());
     }
 }

@@ -12,7 +12,6 @@ use redis::{Cmd, Pipeline, Value};
 
 use crate::calls::Call;
 use crate::connection::Session;
-use crate::error::undecided;
 
 /// Commands of one pipeline. More would make other calls on the connection wait.
 const COMMANDS: usize = 512;
@@ -96,7 +95,7 @@ pub(crate) fn all_or_first_error<T>(
     let results: Result<_, _> = results.into_iter().collect();
     results.map_err(|error| {
         if many && call.writes() {
-            undecided(error)
+            error.with_unknown_outcome()
         } else {
             error
         }

@@ -69,7 +69,7 @@ pub(crate) fn from_failure(failure: Failure, attempt: Attempt) -> CacheError {
     };
     let error = from_redis(&error, attempt, sent);
     if sent && attempt.may_repeat {
-        undecided(error)
+        error.with_unknown_outcome()
     } else {
         error
     }
@@ -185,7 +185,7 @@ pub(crate) fn accept(value: Value, attempt: Attempt) -> Result<Value, CacheError
 fn refused(error: &ServerError, attempt: Attempt) -> CacheError {
     let error = from_server(error.code(), error.details().unwrap_or_default(), attempt.command);
     if attempt.may_repeat {
-        undecided(error)
+        error.with_unknown_outcome()
     } else {
         error
     }
@@ -277,28 +277,6 @@ fn words(detail: &str) -> Cow<'_, str> {
         text.replace(['\r', '\n'], " ").into()
     } else {
         text.into()
-    }
-}
-
-/// The error of a call of which something may have been carried out, whatever `error` says.
-pub(crate) fn undecided(error: CacheError) -> CacheError {
-    match error {
-        CacheError::Unavailable {
-            reason,
-            detail,
-            source,
-            ..
-        } => CacheError::Unavailable {
-            reason,
-            detail,
-            outcome: Outcome::Unknown,
-            source,
-        },
-        CacheError::Timeout { after, .. } => CacheError::Timeout {
-            stage: Stage::Call,
-            after,
-        },
-        other => other,
     }
 }
 

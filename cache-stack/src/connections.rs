@@ -85,12 +85,40 @@ pub(crate) fn watch(client: &Arc<ValkeyClient>) {
     clients.add(client);
 }
 
-/// Any number of clients, as long as they are in use, and what each of them said last.
+/// Any number of clients, as long as they are in use.
 #[derive(Clone, Default)]
-struct Clients(Arc<Mutex<Vec<Client>>>);
+struct Clients(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    in_use: Vec<Client>,
+    /// The counters of the clients that are gone, in the order of [`TOTALS`].
+    gone: [u64; TOTALS.len()],
+}
 
 /// A client, and what it said last.
 type Client = (Weak<ValkeyClient>, ConnectionStats);
+
+impl State {
+    /// Asks every client once more and keeps the counters of those that are gone. Returns those in use: the caller
+    /// drops them outside of the lock, since the last reference to a client may be among them.
+    fn refresh(&mut self) -> Vec<Arc<ValkeyClient>> {
+        let mut alive = Vec::new();
+        let gone = &mut self.gone;
+        self.in_use.retain_mut(|(client, last)| {
+            let Some(client) = client.upgrade() else {
+                for (sum, (_, of)) in gone.iter_mut().zip(&TOTALS) {
+                    *sum += of(last);
+                }
+                return false;
+            };
+            *last = client.stats();
+            alive.push(client);
+            true
+        });
+        alive
+    }
+}
 
 impl Clients {
     /// None so far; those that are added are told of by instruments of `meter`.
@@ -112,29 +140,29 @@ impl Clients {
                 })
                 .build();
         }
-        for (metric, of) in TOTALS {
+        for (index, (metric, _)) in TOTALS.into_iter().enumerate() {
             let clients = clients.clone();
             let total = meter.u64_observable_counter(metric.name);
             let total = total.with_unit(metric.unit).with_description(metric.meaning);
             total
-                .with_callback(move |total| total.observe(clients.total(of), &[]))
+                .with_callback(move |total| total.observe(clients.total(index), &[]))
                 .build();
         }
         clients
     }
 
     fn add(&self, client: &Arc<ValkeyClient>) {
-        self.lock().push((Arc::downgrade(client), client.stats()));
+        let mut state = self.lock();
+        let alive = state.refresh();
+        state.in_use.push((Arc::downgrade(client), client.stats()));
+        drop(state);
+        drop(alive);
     }
 
     /// The sum of all clients in use, for each node.
     fn levels(&self, of: Of<NodeStats>) -> BTreeMap<(String, i64), u64> {
         let mut sums = BTreeMap::new();
-        let in_use: Vec<_> = self
-            .lock()
-            .iter()
-            .filter_map(|(client, _)| client.upgrade())
-            .collect();
+        let in_use = self.lock().refresh();
         for node in in_use.iter().flat_map(|client| client.stats().nodes) {
             let value = of(&node);
             *sums
@@ -144,25 +172,19 @@ impl Clients {
         sums
     }
 
-    /// What all clients counted, also those that are gone: a sum that never shrinks.
-    fn total(&self, of: Of<ConnectionStats>) -> u64 {
-        // A client that ends here ends outside of the lock.
-        let mut in_use = Vec::new();
-        let mut clients = self.lock();
-        let each = clients.iter_mut().map(|(client, last)| {
-            if let Some(client) = client.upgrade() {
-                *last = client.stats();
-                in_use.push(client);
-            }
-            of(last)
-        });
-        let sum = each.sum();
-        drop(clients);
-        drop(in_use);
+    /// What all clients counted for `TOTALS[index]`, also those that are gone: a sum that never shrinks.
+    fn total(&self, index: usize) -> u64 {
+        let (_, of) = &TOTALS[index];
+        let mut state = self.lock();
+        let alive = state.refresh();
+        let counted: u64 = state.in_use.iter().map(|(_, last)| of(last)).sum();
+        let sum = state.gone[index] + counted;
+        drop(state);
+        drop(alive);
         sum
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Client>> {
+    fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -245,9 +267,18 @@ mod tests {
             .collect();
         assert_eq!(emitted, metrics().map(|(metric, _)| metric.name).collect());
 
-        let failures = clients.total(|stats| stats.dial_failures);
+        let dial_failures = TOTALS
+            .iter()
+            .position(|(metric, _)| metric.name.ends_with("dial_failures"));
+        let dial_failures = dial_failures.unwrap();
+        let failures = clients.total(dial_failures);
         drop(client);
-        assert!(failures > 0 && clients.total(|stats| stats.dial_failures) >= failures);
+        assert!(failures > 0 && clients.total(dial_failures) >= failures);
+        assert!(
+            clients.lock().in_use.is_empty(),
+            "a client that is gone takes no room"
+        );
+        assert!(clients.total(dial_failures) >= failures);
         assert!(clients.levels(|node| node.connections as u64).is_empty());
     }
 }

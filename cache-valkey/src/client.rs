@@ -25,7 +25,6 @@ use crate::deadline::Deadline;
 use crate::error::accept;
 use crate::refusals::Refusals;
 use crate::reply::Reply;
-use crate::retry::undecided;
 use crate::router::Router;
 use crate::script::Script;
 use crate::stats::{ConnectionStats, Counts};
@@ -301,7 +300,13 @@ impl ValkeyClient {
         // What one command failed with says nothing of what the others have written.
         let writes = commands.len() > 1 && commands.iter().any(|command| !command.reads());
         let result: Result<Vec<Reply>, CacheError> = all.await;
-        result.map_err(|error| if writes { undecided(error) } else { error })
+        result.map_err(|error| {
+            if writes {
+                error.with_unknown_outcome()
+            } else {
+                error
+            }
+        })
     }
 
     /// Runs a script by its digest, and by its text where the server does not know it yet.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cache_core::{CacheError, Outcome, Stage, Unavailability};
+use cache_core::{CacheError, Outcome, Unavailability};
 
 use crate::backoff::Backoff;
 use crate::command::Effect;
@@ -61,34 +61,16 @@ impl Tries {
     /// What `error` is as the end of the call: an earlier try that may have been carried out is not
     /// undone by a later one that was not.
     pub(crate) fn end(&self, error: CacheError) -> CacheError {
-        if self.may_be_done { undecided(error) } else { error }
+        if self.may_be_done {
+            error.with_unknown_outcome()
+        } else {
+            error
+        }
     }
 
     /// Whether a try was repeated, which is when a read that prefers replicas turns to the primary.
     pub(crate) const fn was_repeated(&self) -> bool {
         self.repeated > 0 || self.is_resent
-    }
-}
-
-/// The error of a call of which something may have been carried out, whatever its last error says.
-pub(crate) fn undecided(error: CacheError) -> CacheError {
-    match error {
-        CacheError::Unavailable {
-            reason,
-            detail,
-            source,
-            ..
-        } => CacheError::Unavailable {
-            reason,
-            detail,
-            outcome: Outcome::Unknown,
-            source,
-        },
-        CacheError::Timeout { after, .. } => CacheError::Timeout {
-            stage: Stage::Call,
-            after,
-        },
-        other => other,
     }
 }
 
@@ -110,6 +92,8 @@ fn may_repeat(effect: Effect, error: &CacheError) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use cache_core::Stage;
+
     use super::*;
 
     fn unavailable(reason: Unavailability, outcome: Outcome) -> CacheError {

@@ -9,7 +9,7 @@ use cache_core::{CacheError, Outcome, Unavailability};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::layout::{EXPIRES, Expiry, Item, KEY};
-use super::retry::{Deadline, Effect, delay, undecided};
+use super::retry::{Deadline, Effect, delay};
 use super::{Table, layout};
 
 /// Keys of one `BatchGetItem`.
@@ -224,7 +224,7 @@ impl Table {
         let written = self.write_all(requests, deadline).await;
         // If a part of the batch is done, the batch may have been done, although its last request was not.
         written.map_err(|unwritten| match unwritten.left.len() < all {
-            true => undecided(unwritten.error),
+            true => unwritten.error.with_unknown_outcome(),
             false => unwritten.error,
         })
     }

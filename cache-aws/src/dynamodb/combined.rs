@@ -1,5 +1,7 @@
 //! Reads that write in the same request: an entry is returned and deleted, or returned and given a TTL.
 
+use std::collections::HashMap;
+
 use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::ReturnConsumedCapacity::Total;
@@ -15,6 +17,24 @@ use super::{Table, layout};
 const READABLE: &str = "attribute_exists(#key) AND (attribute_not_exists(#expires) OR #expires > :now) \
                         AND (attribute_type(#value, :binary) OR attribute_type(#value, :number))";
 
+/// The names in [`READABLE`].
+fn names() -> HashMap<String, String> {
+    [("#key", KEY), ("#value", VALUE), ("#expires", EXPIRES)]
+        .map(|(name, attribute)| (name.to_owned(), attribute.to_owned()))
+        .into()
+}
+
+/// The values in [`READABLE`].
+fn values(now: u64) -> HashMap<String, AttributeValue> {
+    [
+        (":now", layout::number(now)),
+        (":binary", AttributeValue::S("B".to_owned())),
+        (":number", AttributeValue::S("N".to_owned())),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into()
+}
+
 impl Table {
     /// Deletes the item of `key` and returns its value. Never repeated while the outcome of a request is unknown: the
     /// second one would find nothing.
@@ -27,12 +47,8 @@ impl Table {
                 .table_name(&self.name)
                 .set_key(Some(layout::key_of(key)))
                 .condition_expression(READABLE)
-                .expression_attribute_names("#key", KEY)
-                .expression_attribute_names("#value", VALUE)
-                .expression_attribute_names("#expires", EXPIRES)
-                .expression_attribute_values(":now", layout::number(now))
-                .expression_attribute_values(":binary", AttributeValue::S("B".to_owned()))
-                .expression_attribute_values(":number", AttributeValue::S("N".to_owned()))
+                .set_expression_attribute_names(Some(names()))
+                .set_expression_attribute_values(Some(values(now)))
                 .return_values(ReturnValue::AllOld)
                 .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
                 .return_consumed_capacity(Total);
@@ -67,13 +83,9 @@ impl Table {
                 .table_name(&self.name)
                 .set_key(Some(layout::key_of(key)))
                 .condition_expression(READABLE)
-                .expression_attribute_names("#key", KEY)
-                .expression_attribute_names("#value", VALUE)
-                .expression_attribute_names("#expires", EXPIRES)
+                .set_expression_attribute_names(Some(names()))
                 .expression_attribute_names("#ttl", TTL)
-                .expression_attribute_values(":now", layout::number(now))
-                .expression_attribute_values(":binary", AttributeValue::S("B".to_owned()))
-                .expression_attribute_values(":number", AttributeValue::S("N".to_owned()))
+                .set_expression_attribute_values(Some(values(now)))
                 .return_values(ReturnValue::AllNew)
                 .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
                 .return_consumed_capacity(Total);

@@ -96,32 +96,14 @@ impl Tries {
         self.may_be_done |= effect != Effect::Read && error.outcome() == Outcome::Unknown;
         let delay = delay(self.repeated);
         if !may_repeat || self.repeated >= max_retries || delay >= deadline.remaining() {
-            return Err(if self.may_be_done { undecided(error) } else { error });
+            return Err(if self.may_be_done {
+                error.with_unknown_outcome()
+            } else {
+                error
+            });
         }
         self.repeated += 1;
         Ok(delay)
-    }
-}
-
-/// The error of a call of which a part may have been carried out, even if its last error says otherwise.
-pub(super) fn undecided(error: CacheError) -> CacheError {
-    match error {
-        CacheError::Unavailable {
-            reason,
-            detail,
-            source,
-            ..
-        } => CacheError::Unavailable {
-            reason,
-            detail,
-            outcome: Outcome::Unknown,
-            source,
-        },
-        CacheError::Timeout { after, .. } => CacheError::Timeout {
-            stage: Stage::Call,
-            after,
-        },
-        other => other,
     }
 }
 

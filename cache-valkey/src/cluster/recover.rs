@@ -14,7 +14,6 @@ use crate::deadline::Deadline;
 use crate::error::from_server;
 use crate::node::Node;
 use crate::reply::Reply;
-use crate::retry::undecided;
 
 impl Cluster {
     /// Sees a call through whose try at `node` ended with `result`, which may be its result after all.
@@ -129,7 +128,7 @@ pub(super) fn give_up(
 /// The error that ends a call: "not done" only where no earlier try may have done it.
 pub(super) fn at_the_end_of(journey: &Journey, error: CacheError) -> CacheError {
     if journey.may_be_done() {
-        undecided(error)
+        error.with_unknown_outcome()
     } else {
         error
     }

@@ -10,6 +10,8 @@ use anyhow::Result;
 use async_trait::async_trait;
 use cache_core::config::{ReadFrom, Startup, Topology, ValkeyConfig};
 use cache_core::{CacheClient as _, CacheError, Ttl, clock};
+use cache_layers::guarded::OnFailure;
+use cache_layers::{Guarded, GuardedConfig};
 use cache_valkey::{Resolve, ValkeyClient};
 use tests::{Proxy, Server, ServerOptions, Version, until};
 
@@ -132,6 +134,38 @@ async fn writes_follow_the_name_although_the_old_connections_stay_open() -> Resu
     );
     client.ping().await?;
     assert_eq!(pair.second.call(&["GET", "key"]).await?.text(), "new");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bypassed_writes_reach_the_new_primary_as_soon_as_the_name_leads_there() -> Result<()> {
+    let pair = Pair::start().await?;
+    let [old, new] = pair.doors();
+    let name = Name::of(&[old])?;
+    let config = GuardedConfig::builder().on_failure(OnFailure::Bypass).build()?;
+    let guarded = Guarded::new(Arc::new(named(&name).await?), config);
+    guarded.set("key", "old".into(), Ttl::Forever).await?;
+    pair.swap().await?;
+    // Callers see no error. What tells an operator is the count, and the health check.
+    let began = clock::now();
+    while began.elapsed() < Duration::from_secs(4) {
+        guarded.set("key", "dropped".into(), Ttl::Forever).await?;
+    }
+    assert!(guarded.stats().bypassed > 0, "{:?}", guarded.stats());
+    assert!(guarded.ping().await.is_err(), "the health check sees no demotion");
+    assert_eq!(pair.second.call(&["GET", "key"]).await?.text(), "old");
+
+    name.lead(&[new])?;
+    let changed = clock::now();
+    until(LIMIT, "a write to arrive", || async {
+        guarded.set("key", "new".into(), Ttl::Forever).await?;
+        Ok((pair.second.call(&["GET", "key"]).await?.text() == "new").then_some(()))
+    })
+    .await?;
+    let served = changed.elapsed();
+    println!("a bypassed client: served {served:?} after the name changed");
+    assert!(served < SOON + SLACK, "{served:?}");
+    guarded.ping().await?;
     Ok(())
 }
 

@@ -46,7 +46,6 @@ use super::{Events, Greeted, Handshake, HandshakeError, Protocol};
 use crate::command::Command;
 use crate::deadline::Deadline;
 use crate::reply::{Reply, ServerError};
-use crate::retry::undecided;
 
 /// The bytes of a batch that are encoded at once. A longer batch is sent in parts, so that it never needs more memory
 /// than a few of them, and so that other calls get their turn.
@@ -438,7 +437,7 @@ impl Connection {
             }
             match under_way.next().await {
                 // That nothing of one part was sent says nothing of the others.
-                Some(part) => replies.extend(part.map_err(undecided)?),
+                Some(part) => replies.extend(part.map_err(CacheError::with_unknown_outcome)?),
                 None => return Ok(replies),
             }
         }
