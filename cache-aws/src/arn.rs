@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_arn_is_taken_apart() {
+    fn arn_is_parsed() {
         let arn = Arn::parse("arn:aws-cn:secretsmanager:cn-north-1:111122223333:secret:/app/x-AbCdEf");
         assert_eq!(
             arn,

@@ -1,7 +1,7 @@
 //! The contract: what every cache client does.
 //!
-//! All methods are required, so that a wrapper cannot bypass the client inside it by forgetting one.
-//! Sugar lives in [`CacheClientExt`](crate::CacheClientExt).
+//! All methods are required, so a wrapper cannot bypass its inner client by forgetting one. Convenience
+//! methods are in [`CacheClientExt`](crate::CacheClientExt).
 
 use std::fmt::Debug;
 use std::pin::Pin;
@@ -16,20 +16,20 @@ use crate::{CacheError, Entry, InvalidationSource, Ttl};
 ///
 /// # Keys and values
 ///
-/// A key is not empty and at most [`MAX_KEY_LEN`](crate::MAX_KEY_LEN) bytes long; anything else is
-/// [`CacheError::InvalidInput`] without I/O. A value is any bytes, also none; the largest is up to the
-/// backend, and a larger one is [`CacheError::InvalidInput`] with nothing stored.
+/// A key has 1 to [`MAX_KEY_LEN`](crate::MAX_KEY_LEN) bytes. Any other key is [`CacheError::InvalidInput`]
+/// without I/O. A value is any bytes, possibly none. The backend sets the largest size; a larger value is
+/// [`CacheError::InvalidInput`] and nothing is stored.
 ///
 /// # Errors
 ///
-/// Besides what a method names, every method that does I/O may answer [`CacheError::Timeout`],
-/// [`CacheError::Unavailable`], [`CacheError::Unauthorized`], [`CacheError::Denied`] and, after
-/// [`close`](CacheClient::close), [`CacheError::Closed`].
+/// Each method names its own errors. In addition, every method that does I/O may return
+/// [`CacheError::Timeout`], [`CacheError::Unavailable`], [`CacheError::Unauthorized`], [`CacheError::Denied`]
+/// and, after [`close`](CacheClient::close), [`CacheError::Closed`].
 ///
 /// # Cancel safety
 ///
-/// Every method is cancel safe: dropping its future leaves the client usable and never lets another
-/// call see its reply. A write whose future is dropped may or may not have been carried out.
+/// Every method is cancel safe: if its future is dropped, the client stays usable and no other call sees the
+/// reply. A write whose future is dropped may or may not have been applied.
 ///
 /// # Examples
 ///
@@ -52,55 +52,58 @@ pub trait CacheClient: Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`CacheError::Miss`] where there is none or it has expired; [`CacheError::Rejected`] where the
-    /// key holds something other than bytes.
+    /// [`CacheError::Miss`] if the key does not exist or has expired; [`CacheError::Rejected`] if it holds
+    /// something other than bytes.
     async fn get(&self, key: &str) -> Result<Bytes, CacheError>;
 
-    /// Reads the value of `key` and what is left of its life, in one round trip.
+    /// Reads the value of `key` and its remaining TTL in one round trip.
     ///
     /// # Behaviour
     ///
-    /// Where the backend tracks reads ([`invalidations`](CacheClient::invalidations)), this one is
-    /// tracked, and [`Entry::tracked`] says so.
+    /// If the backend tracks reads ([`invalidations`](CacheClient::invalidations)), this read is tracked and
+    /// [`Entry::tracked`] says so.
     ///
     /// # Errors
     ///
     /// As [`get`](CacheClient::get).
     async fn get_entry(&self, key: &str) -> Result<Entry, CacheError>;
 
-    /// Reads many keys, in any slots: one round trip per node, all nodes at once.
+    /// Reads many keys, in any slots: one round trip per node, all nodes in parallel.
     ///
     /// # Behaviour
     ///
-    /// The answer has one place per key, in the order of `keys`; a miss is `None`; a key given twice is
-    /// answered twice. An empty list does no I/O.
+    /// Returns one item per key, in the order of `keys`. A miss is `None`. A key given twice is answered
+    /// twice. An empty list does no I/O.
     ///
     /// # Errors
     ///
-    /// One failing key fails the call; an invalid key fails it before anything is sent. A key that holds something other
-    /// than bytes fails as in [`get`](CacheClient::get), and is no miss.
+    /// One failing key fails the call. An invalid key fails it before anything is sent. A key that holds
+    /// something other than bytes fails as in [`get`](CacheClient::get); it is not a miss.
     async fn get_many<'a>(&self, keys: &[&'a str]) -> Result<Vec<Option<Bytes>>, CacheError>;
 
-    /// Reads many keys, in any slots, with one result per key: one round trip per node, all nodes at once.
+    /// Reads many keys, in any slots, with one result per key: one round trip per node, all nodes in
+    /// parallel.
     ///
     /// # Behaviour
     ///
-    /// The answer has one result per key, in the order of `keys`; a key given twice is answered twice. What
-    /// goes wrong concerns as few keys as possible: a node that is down fails its own keys, a slot that moves
-    /// delays its own keys, and an invalid key or a value of another type fails that key only. Every result is
-    /// there by the deadline of a single call. At the deadline a key that the backend has answered keeps its
-    /// answer; only the others fail. An empty list does no I/O.
+    /// Returns one result per key, in the order of `keys`. A key given twice is answered twice. A failure
+    /// affects as few keys as possible: a node that is down fails its own keys, a migrating slot delays its
+    /// own keys, and an invalid key or a value of another type fails only that key. An empty list does no
+    /// I/O.
     ///
-    /// Use [`get_many`](CacheClient::get_many) if the values are of use only together.
+    /// Every result is ready by the deadline of a single call. At the deadline, keys that the backend has
+    /// answered keep their answers; only the others fail.
+    ///
+    /// Use [`get_many`](CacheClient::get_many) if the values are useful only together.
     ///
     /// # Errors
     ///
-    /// The call itself cannot fail. A key's result is as that of [`get`](CacheClient::get): a miss is
+    /// The call itself cannot fail. Each result is like that of [`get`](CacheClient::get): a miss is
     /// [`CacheError::Miss`].
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe. A dropped call loses the answers that have arrived.
+    /// Cancel safe. A dropped call loses the answers that have already arrived.
     ///
     /// # Examples
     ///
@@ -120,19 +123,19 @@ pub trait CacheClient: Debug + Send + Sync + 'static {
     /// ```
     async fn get_each<'a>(&self, keys: &[&'a str]) -> Vec<Result<Bytes, CacheError>>;
 
-    /// Stores `value` under `key`, replacing both an older value and its life.
+    /// Stores `value` under `key` and replaces an older value and its TTL.
     ///
     /// # Errors
     ///
     /// [`CacheError::InvalidInput`] for a `ttl` beyond [`Ttl::MAX`].
     async fn set(&self, key: &str, value: Bytes, ttl: Ttl) -> Result<(), CacheError>;
 
-    /// Stores many values, in any slots: one round trip per node, all nodes at once.
+    /// Stores many values, in any slots: one round trip per node, all nodes in parallel.
     ///
     /// # Behaviour
     ///
-    /// Each entry is stored atomically, the list is not: after an error some may have been stored. Of a
-    /// key given twice the last value stays. An empty list does no I/O.
+    /// Each entry is stored atomically, the list is not: after an error some entries may have been stored. If
+    /// a key is given twice, its last value is kept. An empty list does no I/O.
     ///
     /// # Errors
     ///
@@ -140,18 +143,18 @@ pub trait CacheClient: Debug + Send + Sync + 'static {
     async fn set_many<'a>(&self, entries: &[(&'a str, Bytes)], ttl: Ttl) -> Result<(), CacheError>;
 
     /// Stores many values, in any slots, with one TTL and one result per entry: one round trip per node, all
-    /// nodes at once.
+    /// nodes in parallel.
     ///
     /// # Behaviour
     ///
-    /// As [`get_each`](CacheClient::get_each), with one result per entry. Each entry is stored atomically, the
-    /// list is not. Of a key given twice the last legal entry counts, and its result is that of the others. An
-    /// empty list does no I/O.
+    /// As [`get_each`](CacheClient::get_each), with one result per entry. Each entry is stored atomically,
+    /// the list is not. If a key is given twice, its last valid entry is stored, and all valid entries of the
+    /// key share its result. An empty list does no I/O.
     ///
     /// # Errors
     ///
-    /// The call itself cannot fail. An entry's result is as that of [`set`](CacheClient::set); after an error
-    /// whose [`outcome`](CacheError::outcome) is unknown that entry may have been stored.
+    /// The call itself cannot fail. Each result is like that of [`set`](CacheClient::set). After an error
+    /// whose [`outcome`](CacheError::outcome) is unknown, that entry may have been stored.
     ///
     /// # Examples
     ///
@@ -168,16 +171,16 @@ pub trait CacheClient: Debug + Send + Sync + 'static {
     /// ```
     async fn set_each<'a>(&self, entries: &[(&'a str, Bytes, Ttl)]) -> Vec<Result<(), CacheError>>;
 
-    /// Stores `value` only where `key` holds nothing; whether it did. Atomic.
+    /// Stores `value` only if `key` does not exist, and returns whether it did. Atomic.
     ///
     /// # Errors
     ///
-    /// As [`set`](CacheClient::set). After an error whose [`outcome`](CacheError::outcome) is unknown the
-    /// value may have been stored; this call is never repeated on its own in that case.
+    /// As [`set`](CacheClient::set). After an error whose [`outcome`](CacheError::outcome) is unknown, the
+    /// value may have been stored. The client never retries the call in that case.
     async fn set_if_absent(&self, key: &str, value: Bytes, ttl: Ttl) -> Result<bool, CacheError>;
 
-    /// Replaces the value of `key` by `value` only where it equals `expected`, byte by byte; whether it
-    /// did. Atomic. A missing key is no match. The life becomes `ttl`.
+    /// Replaces the value of `key` only if it equals `expected` byte by byte, and returns whether it did.
+    /// Atomic. A missing key never matches. The new TTL is `ttl`.
     ///
     /// # Errors
     ///
@@ -190,136 +193,136 @@ pub trait CacheClient: Debug + Send + Sync + 'static {
         ttl: Ttl,
     ) -> Result<bool, CacheError>;
 
-    /// Deletes `key` only where its value equals `expected`, byte by byte; whether it did. Atomic.
+    /// Deletes `key` only if its value equals `expected` byte by byte, and returns whether it did. Atomic.
     ///
     /// # Errors
     ///
     /// As [`set_if_absent`](CacheClient::set_if_absent).
     async fn compare_and_delete(&self, key: &str, expected: &[u8]) -> Result<bool, CacheError>;
 
-    /// Deletes `key` and returns the value it held. Atomic: of many callers at once exactly one gets the value.
+    /// Deletes `key` and returns its value. Atomic: exactly one of many concurrent callers gets the value.
     ///
     /// # Behaviour
     ///
-    /// The client never repeats this call on its own while the outcome of a try is unknown. After such an error
-    /// ([`outcome`](CacheError::outcome)) the value may be gone, and a second call cannot bring it back: a reply
-    /// that is lost loses the value. Use [`get`](CacheClient::get) and
-    /// [`compare_and_delete`](CacheClient::compare_and_delete) for a value that must not get lost.
+    /// The client never retries this call while the outcome of an attempt is unknown. After such an error
+    /// ([`outcome`](CacheError::outcome)) the value may be gone, and a second call cannot bring it back: a
+    /// lost reply loses the value. If the value must not be lost, use [`get`](CacheClient::get) and
+    /// [`compare_and_delete`](CacheClient::compare_and_delete).
     ///
     /// # Errors
     ///
-    /// As [`get`](CacheClient::get). A key that holds something other than bytes stays as it is.
+    /// As [`get`](CacheClient::get). A key that holds something other than bytes is left unchanged.
     ///
     /// # Cancel safety
     ///
-    /// As for every write: after a dropped call the value may be gone.
+    /// As for every write: after the call is dropped, the value may be gone.
     async fn get_and_delete(&self, key: &str) -> Result<Bytes, CacheError>;
 
-    /// Reads the value of `key` and sets its TTL, counted from now; [`Ttl::Forever`] removes the expiry. Atomic.
-    /// This makes a sliding TTL: each read extends it.
+    /// Reads the value of `key` and sets its TTL, counted from now. [`Ttl::Forever`] removes the expiry.
+    /// Atomic. This makes a sliding TTL: each read extends it.
     ///
     /// # Behaviour
     ///
-    /// The value and the TTL are those of the same entry. The client may repeat this call after a lost reply:
-    /// the second try only sets the same TTL again. It is a write and goes to the primary. What it
-    /// reads is not [tracked](CacheClient::invalidations).
+    /// The value and the TTL belong to the same entry. The client may retry this call after a lost reply,
+    /// because a second attempt only sets the same TTL again. It is a write, so it goes to the primary. The
+    /// read is not [tracked](CacheClient::invalidations).
     ///
     /// # Errors
     ///
     /// As [`get`](CacheClient::get), and [`CacheError::InvalidInput`] for a `ttl` beyond [`Ttl::MAX`].
     async fn get_and_expire(&self, key: &str, ttl: Ttl) -> Result<Bytes, CacheError>;
 
-    /// Deletes keys, in any slots; how many of them existed.
+    /// Deletes keys, in any slots, and returns how many existed.
     ///
     /// # Behaviour
     ///
-    /// None of them existing is fine. A key given twice counts once. An empty list does no I/O. Where the
-    /// client had to repeat the call after a lost reply, keys that the first try deleted are not counted.
+    /// It is not an error if none of them exists. A key given twice counts once. An empty list does no I/O.
+    /// If the client had to retry after a lost reply, keys that the first attempt deleted are not counted.
     ///
     /// # Errors
     ///
-    /// As the trait says; after an error some of the keys may be gone.
+    /// The common errors of the trait. After an error some of the keys may be gone.
     async fn del<'a>(&self, keys: &[&'a str]) -> Result<u64, CacheError>;
 
-    /// How many of `keys`, in any slots, exist. A key given twice counts twice, as the server counts.
-    /// An empty list does no I/O.
+    /// Returns how many of `keys`, in any slots, exist. A key given twice counts twice, as on the server. An
+    /// empty list does no I/O.
     ///
     /// # Errors
     ///
-    /// As the trait says.
+    /// The common errors of the trait.
     async fn exists<'a>(&self, keys: &[&'a str]) -> Result<u64, CacheError>;
 
-    /// Adds one to the integer at `key`, atomically; the new value.
+    /// Adds one to the integer at `key` and returns the new value. Atomic.
     ///
     /// # Behaviour
     ///
-    /// A missing key counts as 0, and one made by this call never expires. The life of an existing key
-    /// stays as it is. An integer is what the server takes for one: decimal, no leading zeros, no spaces,
-    /// within `i64`.
+    /// A missing key counts as 0, and a key that this call creates never expires. The TTL of an existing key
+    /// does not change. The server's rules define an integer: decimal, no leading zeros, no spaces, within
+    /// `i64`.
     ///
     /// # Errors
     ///
-    /// [`CacheError::Rejected`] where the value is no integer or would overflow; the value is unchanged.
-    /// Never repeated on its own where the outcome of a try is unknown.
+    /// [`CacheError::Rejected`] if the value is not an integer or would overflow; the value does not change.
+    /// The client never retries the call while the outcome of an attempt is unknown.
     async fn incr(&self, key: &str) -> Result<i64, CacheError>;
 
-    /// Adds `delta` (which may be negative) to the integer at `key`, atomically; the new value.
+    /// Adds `delta` (which may be negative) to the integer at `key` and returns the new value. Atomic.
     ///
     /// # Behaviour
     ///
-    /// As [`incr`](CacheClient::incr), and the key gets the life `ttl` where it has none: when this call
-    /// creates it, and when it lost its life otherwise. A life that runs is left alone, so a window that
-    /// was opened by the first call ends on time. [`Ttl::Forever`] leaves lives alone altogether.
+    /// As [`incr`](CacheClient::incr), and the key gets the TTL `ttl` if it has none: because this call
+    /// creates it, or because it lost its TTL in another way. A TTL that is running does not change, so a
+    /// window that the first call opened ends on time. With [`Ttl::Forever`] the call never changes a TTL.
     ///
     /// # Errors
     ///
     /// As [`incr`](CacheClient::incr).
     async fn incr_by(&self, key: &str, delta: i64, ttl: Ttl) -> Result<i64, CacheError>;
 
-    /// Sets the life of `key` anew, counted from now; [`Ttl::Forever`] takes its expiry away. Whether the
-    /// key exists.
+    /// Sets the TTL of `key`, counted from now, and returns whether the key exists. [`Ttl::Forever`] removes
+    /// the expiry.
     ///
     /// # Errors
     ///
     /// [`CacheError::InvalidInput`] for a `ttl` beyond [`Ttl::MAX`].
     async fn expire(&self, key: &str, ttl: Ttl) -> Result<bool, CacheError>;
 
-    /// What is left of the life of `key`.
+    /// Returns the remaining TTL of `key`.
     ///
     /// # Errors
     ///
-    /// [`CacheError::Miss`] where the key does not exist.
+    /// [`CacheError::Miss`] if the key does not exist.
     async fn ttl(&self, key: &str) -> Result<Ttl, CacheError>;
 
-    /// Where changes made elsewhere can be heard; `None` where the backend does not report them.
+    /// Returns the source of changes made elsewhere, or `None` if the backend does not report them.
     ///
-    /// Each layer translates keys on the way up, undoing what it does to them on the way down.
+    /// Each layer translates keys on the way up, the inverse of what it does to them on the way down.
     fn invalidations(&self) -> Option<Arc<dyn InvalidationSource>>;
 
-    /// One round trip to every primary in use.
+    /// Makes one round trip to every primary in use.
     ///
     /// # Errors
     ///
-    /// As the trait says, where any of them does not answer.
+    /// The common errors of the trait, if any of the primaries does not answer.
     async fn ping(&self) -> Result<(), CacheError>;
 
-    /// Closes the client: calls in flight end with an error, later ones are [`CacheError::Closed`].
-    /// Closing again is fine.
+    /// Closes the client. Calls in flight end with an error, later calls return [`CacheError::Closed`]. A
+    /// second close does nothing.
     ///
     /// # Errors
     ///
-    /// None at present; a client that has something to hand in before it closes may fail to.
+    /// None at present. A client that has to flush something before it closes may fail to do so.
     async fn close(&self) -> Result<(), CacheError>;
 }
 
-/// What a method of an `#[async_trait]` returns.
+/// The return type of a method of an `#[async_trait]`.
 type Answer<'f, T> = Pin<Box<dyn Future<Output = Result<T, CacheError>> + Send + 'f>>;
 
-/// The same of a method that answers each key on its own.
+/// The return type of a method with one result per key.
 type Answers<'f, T> = Pin<Box<dyn Future<Output = Vec<Result<T, CacheError>>> + Send + 'f>>;
 
-// The lifetimes stand in the order in which `#[async_trait]` puts them: `'a` of the method itself, then
-// `self`, then the arguments, then the future.
+// The lifetimes are in the order of `#[async_trait]`: `'a` of the method itself, then `self`, then the
+// arguments, then the future.
 macro_rules! forward {
     ($name:ident($argument:ident: $type:ty) -> each $output:ty; 'a, 'k) => {
         #[inline]
@@ -335,17 +338,17 @@ macro_rules! forward {
             (**self).$name($($argument),*)
         }
     };
-    ($name:ident($($argument:ident: $type:ty),*) -> $output:ty; $($life:lifetime),*) => {
+    ($name:ident($($argument:ident: $type:ty),*) -> $output:ty; $($lifetime:lifetime),*) => {
         #[inline]
-        fn $name<'s, $($life,)* 'f>(&'s self, $($argument: $type),*) -> Answer<'f, $output>
-        where 's: 'f, $($life: 'f,)* Self: 'f {
+        fn $name<'s, $($lifetime,)* 'f>(&'s self, $($argument: $type),*) -> Answer<'f, $output>
+        where 's: 'f, $($lifetime: 'f,)* Self: 'f {
             (**self).$name($($argument),*)
         }
     };
 }
 
-// Every call through an `Arc<dyn CacheClient>` comes through here. `#[async_trait]` would put the future of
-// the client inside into a second box; so its signatures are written out, and the future is handed on.
+// Every call through an `Arc<dyn CacheClient>` passes here. `#[async_trait]` would box the inner client's
+// future a second time, so the signatures are written out and the future is passed on.
 macro_rules! forward_to_the_client_inside {
     ($($pointer:ident),*) => { $(
         #[deny(clippy::missing_trait_methods)]

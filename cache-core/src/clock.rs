@@ -1,12 +1,12 @@
-//! The one place that asks what time it is, so that tests can hold it still.
+//! The one place that reads the time, so that tests can control it.
 //!
-//! Inside a tokio runtime with paused time this is the virtual clock; everywhere else it is the
-//! monotonic clock of the machine. There is no wall clock in here: no promise of this crate hangs on one.
+//! In a tokio runtime with paused time this is the virtual clock, otherwise the machine's monotonic clock.
+//! Not in here: a wall clock. No guarantee of this crate depends on one.
 
 /// The instant type of [`now`].
 pub use tokio::time::Instant;
 
-/// The present instant of the monotonic (in tests: virtual) clock.
+/// The current instant of the monotonic (in tests: virtual) clock.
 #[must_use]
 #[inline]
 pub fn now() -> Instant {

@@ -1,9 +1,8 @@
-//! Where the user name and password of a connection come from.
+//! Where a connection's user name and password come from.
 //!
-//! The seam between a client, which opens connections and needs credentials for each, and whoever
-//! issues them: a fixed password, a secret that rotates, or short-lived tokens. A client asks for every
-//! connection it opens, once more before [`Credentials::valid_for`] ends, and tells the source when a server
-//! refuses what it issued.
+//! This is the interface between a client, which needs credentials for each connection, and their issuer: a
+//! fixed password, a secret that rotates, or short-lived tokens. A client asks for every connection that it
+//! opens, and again before [`Credentials::valid_for`] ends. It reports credentials that a server refuses.
 
 mod file;
 
@@ -26,7 +25,7 @@ pub struct Credentials {
     pub username: Option<String>,
     /// The password or token.
     pub password: Secret,
-    /// How long a connection may live on these before it must authenticate again; `None` is for good.
+    /// How long a connection may use these before it must authenticate again; `None` means forever.
     pub valid_for: Option<Duration>,
 }
 
@@ -41,7 +40,7 @@ impl Credentials {
         }
     }
 
-    /// Credentials on which a connection may live for `valid_for`.
+    /// Credentials that a connection may use for `valid_for`.
     #[must_use]
     pub const fn expiring(username: Option<String>, password: Secret, valid_for: Duration) -> Self {
         Self {
@@ -52,21 +51,21 @@ impl Credentials {
     }
 }
 
-/// Issues [`Credentials`]. Implementors answer quickly or fail: the caller has a connection waiting.
+/// Issues [`Credentials`]. Implementations answer quickly or fail, because a connection is waiting.
 #[async_trait]
 pub trait CredentialsSource: Debug + Send + Sync + 'static {
-    /// The credentials for a connection that is opened now; `None` where the server asks for none.
+    /// The credentials for a connection that is being opened; `None` if the server needs none.
     ///
     /// # Errors
     ///
-    /// [`CacheError::Unauthorized`] where no credentials can be had, with what to check.
+    /// [`CacheError::Unauthorized`] if no credentials are available, with what to check.
     async fn credentials(&self) -> Result<Option<Credentials>, CacheError>;
 
-    /// Tells the source that a server refused `credentials`, and asks what to do about it.
+    /// Reports that a server refused `credentials`, and returns what the client should do.
     ///
-    /// A source that keeps what it fetched forgets it here, so that the next
-    /// [`credentials`](Self::credentials) fetches again. It limits how often that happens: a server that
-    /// refuses everybody must not become load on the secret store.
+    /// A source with cached credentials drops them here, so that the next [`credentials`](Self::credentials)
+    /// fetches again. It limits how often that happens: a server that refuses every login must not put load
+    /// on the secret store.
     fn refused(&self, credentials: &Credentials) -> Refusal;
 }
 
@@ -82,19 +81,19 @@ impl<S: CredentialsSource + ?Sized> CredentialsSource for Arc<S> {
     }
 }
 
-/// What a [`CredentialsSource`] answers when a server refused its credentials.
+/// A [`CredentialsSource`]'s reaction to refused credentials.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Refusal {
-    /// Whether asking the source again may bring credentials that the server accepts. The client then asks
-    /// once more, and opens the connection again if the answer differs.
+    /// Whether the source may have other credentials that the server accepts. The client then asks once more
+    /// and reconnects if they differ.
     pub ask_again: bool,
-    /// What a person should check, as it reads at the end of the error; never a secret.
+    /// What an operator should check, in the words that end the error; never a secret.
     pub check: Option<Cow<'static, str>>,
 }
 
 impl Refusal {
-    /// Nothing that the source knows of would help.
+    /// The source has nothing else to offer.
     #[must_use]
     pub const fn fatal() -> Self {
         Self {
@@ -112,7 +111,7 @@ impl Refusal {
         }
     }
 
-    /// The same, with what a person should check.
+    /// The same, with what an operator should check.
     #[must_use]
     pub fn with_check(mut self, check: impl Into<Cow<'static, str>>) -> Self {
         self.check = Some(check.into());

@@ -1,11 +1,11 @@
-//! The instant by which a layer above wants the results of a call.
+//! The instant by which a layer above needs the results of a call.
 //!
-//! A call that answers each key on its own has results although some of its keys get none in time. A layer with a deadline
-//! that drops the call would lose those results. So the layer says in time when it wants them, and the client below answers
-//! by then with what it has.
+//! A call with one result per key can have results although some keys get none in time. A layer with a
+//! deadline would lose those results if it dropped the call. So the layer announces its deadline, and the
+//! client below returns what it has by then.
 //!
-//! It concerns [`get_each`](crate::CacheClient::get_each) and [`set_each`](crate::CacheClient::set_each). Not in here: a
-//! layer's own timer, which ends the call if the client below does not look at this.
+//! It applies to [`get_each`](crate::CacheClient::get_each) and [`set_each`](crate::CacheClient::set_each).
+//! Not in here: the layer's own timer, which ends the call if the client below ignores the deadline.
 
 use crate::clock::Instant;
 
@@ -13,7 +13,7 @@ tokio::task_local! {
     static WANTED_BY: Instant;
 }
 
-/// Runs `call`, whose results are wanted by `at`, or earlier if a layer further above says so.
+/// Runs `call`, whose results are needed by `at`, or earlier if a layer further above says so.
 ///
 /// # Cancel safety
 ///
@@ -23,7 +23,7 @@ pub async fn wanted_by<F: Future>(at: Instant, call: F) -> F::Output {
     WANTED_BY.scope(at, call).await
 }
 
-/// When the results of the present call are wanted; `None` if no layer above has said so.
+/// When the results of the current call are needed; `None` if no layer above has set a deadline.
 #[must_use]
 pub fn current() -> Option<Instant> {
     WANTED_BY.try_with(|at| *at).ok()

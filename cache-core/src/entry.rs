@@ -1,23 +1,23 @@
-//! A value together with what is left of its life.
+//! A value with its remaining TTL.
 
 use bytes::Bytes;
 
 use crate::{Ttl, Vouch};
 
-/// What [`CacheClient::get_entry`](crate::CacheClient::get_entry) answers.
+/// The result of [`CacheClient::get_entry`](crate::CacheClient::get_entry).
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Entry {
     /// The stored bytes.
     pub value: Bytes,
-    /// What is left of the entry's life.
+    /// The remaining TTL.
     pub remaining: Ttl,
     /// Whether the backend will report a change of this key through
-    /// [`invalidations`](crate::CacheClient::invalidations). Only a tracked entry may be kept near
-    /// for longer than a short life.
+    /// [`invalidations`](crate::CacheClient::invalidations). A near cache (L1) keeps an untracked entry only
+    /// for a short TTL.
     pub tracked: bool,
-    /// How long that can be relied upon, if the backend says so for each entry. Without it a tracked entry is good
-    /// until [`ConnectionLost`](crate::Invalidation::ConnectionLost).
+    /// How long the tracking is reliable, if the backend reports that per entry. Without it a tracked entry
+    /// is reliable until [`ConnectionLost`](crate::Invalidation::ConnectionLost).
     pub vouch: Option<Vouch>,
 }
 
@@ -44,7 +44,7 @@ impl Entry {
         }
     }
 
-    /// The same entry, tracked for as long as `vouch` holds.
+    /// The same entry, tracked as long as `vouch` holds.
     #[must_use]
     pub const fn vouched(mut self, vouch: Vouch) -> Self {
         self.tracked = true;

@@ -1,6 +1,6 @@
-//! What can go wrong, in few kinds, each of which tells the caller what to do.
+//! What can go wrong, in few kinds, each of which says what the caller should do.
 //!
-//! Not in here: how a backend's errors become these. Each backend has one table for that, in its own
+//! Not in here: the translation of a backend's errors. Each backend has one table for that, in its own
 //! `error.rs`.
 
 use std::borrow::Cow;
@@ -17,19 +17,19 @@ pub type Source = Arc<dyn Error + Send + Sync + 'static>;
 /// Why a cache operation has no result.
 ///
 /// [`Miss`](CacheError::Miss) is the contract's `ErrCacheMiss`: the key holds no value, or its value has
-/// expired. It is an error so that `?` takes the caller to the place that loads the value; use
-/// [`find`](crate::CacheClientExt::find) where an `Option` reads better.
+/// expired. It is an error so that `?` leads the caller to the code that loads the value. Use
+/// [`find`](crate::CacheClientExt::find) if an `Option` reads better.
 ///
-/// `Display` is one line and shows neither a value nor a secret; the cause is in
-/// [`source`](Error::source) and is not repeated in the text.
+/// `Display` is one line and shows neither a value nor a secret. The cause is in [`source`](Error::source)
+/// and is not repeated in the text.
 ///
-/// | kind | the operation | worth trying again |
-/// |---|---|---|
-/// | `Miss` | was done, there is nothing | no, load the value |
+/// | kind | the operation | retry |
+/// | --- | --- | --- |
+/// | `Miss` | was done, there is no value | no, load the value |
 /// | `Timeout`, `Unavailable` | see [`outcome`](CacheError::outcome) | yes, see [`is_transient`](CacheError::is_transient) |
 /// | `Unauthorized`, `Denied`, `Config`, `Unsupported` | was not done | no, an operator has to act |
 /// | `Rejected`, `InvalidInput` | was not done | no, the caller has to act |
-/// | `Corrupt` | may have been done, its answer cannot be read | no, the caller has to act |
+/// | `Corrupt` | may have been done, its answer is unreadable | no, the caller has to act |
 /// | `Closed` | was not done | no |
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -41,26 +41,26 @@ pub enum CacheError {
     /// The deadline passed.
     #[error("timed out after {} while {stage}", humantime::format_duration(*after))]
     Timeout {
-        /// What was being waited for.
+        /// What the operation was waiting for.
         stage: Stage,
         /// The deadline that passed.
         after: Duration,
     },
 
-    /// The backend cannot be reached or does not answer usefully at the moment.
+    /// The backend is unreachable or does not answer usefully at the moment.
     #[error("cache unavailable, {reason}: {detail}")]
     Unavailable {
         /// What is wrong, as a kind.
         reason: Unavailability,
         /// What is wrong, in words: which node, what to check.
         detail: Cow<'static, str>,
-        /// Whether the operation may have been carried out all the same.
+        /// Whether the operation may have been applied anyway.
         outcome: Outcome,
         /// The lower-level error.
         source: Option<Source>,
     },
 
-    /// The backend does not accept who we are.
+    /// The backend does not accept our credentials.
     #[error("unauthorized: {detail}")]
     Unauthorized {
         /// What to check; never the password or token.
@@ -74,11 +74,11 @@ pub enum CacheError {
     Denied {
         /// The command that was refused, as the backend names it.
         command: Cow<'static, str>,
-        /// What the backend says: a command, a key or a channel that is not allowed.
+        /// The backend's reason: a command, a key or a channel that is not allowed.
         detail: Cow<'static, str>,
     },
 
-    /// The backend refused the operation itself, for example because the value is no integer.
+    /// The backend refused the operation itself, for example because the value is not an integer.
     #[error("rejected by the server, {code}: {detail}")]
     Rejected {
         /// The server's own code, such as `WRONGTYPE` or `OOM`.
@@ -87,7 +87,7 @@ pub enum CacheError {
         detail: Cow<'static, str>,
     },
 
-    /// An argument is one that no backend, or not this one, takes. Nothing was sent.
+    /// No backend, or not this one, accepts the argument. Nothing was sent.
     #[error("invalid {argument}: {reason}")]
     InvalidInput {
         /// The argument's name.
@@ -96,7 +96,7 @@ pub enum CacheError {
         reason: Cow<'static, str>,
     },
 
-    /// What is stored, or what was received, cannot be read as what it should be.
+    /// Stored or received bytes cannot be read as what they should be.
     #[error("corrupt: {detail}")]
     Corrupt {
         /// What could not be read, and as what; never the bytes.
@@ -113,7 +113,7 @@ pub enum CacheError {
     #[error("the client is closed")]
     Closed,
 
-    /// This backend, or this build, cannot do it.
+    /// This backend, or this build, does not support the operation.
     #[error("unsupported: {detail}")]
     Unsupported {
         /// What cannot be done, and what to do instead.
@@ -121,7 +121,7 @@ pub enum CacheError {
     },
 }
 
-/// What was being waited for when a deadline passed.
+/// What an operation was waiting for when its deadline passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Stage {
@@ -152,15 +152,15 @@ impl fmt::Display for Stage {
 pub enum Unavailability {
     /// The host name has no address.
     Resolve,
-    /// No connection could be made.
+    /// The client could not connect.
     Connect,
-    /// No secure connection could be made: a certificate, a name or a protocol does not fit.
+    /// The client could not connect securely: a certificate, a name or a protocol does not match.
     Tls,
     /// The connection was lost.
     Lost,
-    /// The server is there and cannot serve now: it loads, fails over, moves slots, is busy.
+    /// The server is reachable but cannot serve now: it is loading, failing over, moving slots or busy.
     NotReady,
-    /// The circuit breaker is open: the backend failed too often a moment ago.
+    /// The circuit breaker is open: the backend failed too often recently.
     CircuitOpen,
 }
 
@@ -177,12 +177,12 @@ impl fmt::Display for Unavailability {
     }
 }
 
-/// Whether an operation that has no result was carried out.
+/// Whether an operation without a result was applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
-    /// It was certainly not carried out.
+    /// It was certainly not applied.
     NotApplied,
-    /// It may have been carried out.
+    /// It may have been applied.
     Unknown,
 }
 
@@ -193,9 +193,9 @@ impl CacheError {
         matches!(self, Self::Miss)
     }
 
-    /// Whether the same call may well succeed a moment later without anybody acting.
+    /// Whether the same call may succeed a moment later without anyone acting.
     ///
-    /// A certificate that does not fit is [`Unavailable`](Self::Unavailable) but not transient.
+    /// A certificate that does not match is [`Unavailable`](Self::Unavailable) but not transient.
     #[must_use]
     pub const fn is_transient(&self) -> bool {
         match self {
@@ -205,9 +205,9 @@ impl CacheError {
         }
     }
 
-    /// Whether the operation may have been carried out although it has no result.
+    /// Whether the operation may have been applied although it has no result.
     ///
-    /// After [`Outcome::Unknown`] a caller of `incr` or of a conditional write has to read to find out.
+    /// After [`Outcome::Unknown`], a caller of `incr` or of a conditional write has to read to find out.
     #[must_use]
     pub const fn outcome(&self) -> Outcome {
         match self {
@@ -222,9 +222,9 @@ impl CacheError {
         }
     }
 
-    /// This error as the end of a call of which an earlier try, or another part, may have been carried out: its
-    /// [`outcome`](Self::outcome) is [`Outcome::Unknown`] if the error is a timeout or says that the backend is
-    /// unavailable. The other kinds stay as they are.
+    /// This error for a call whose earlier attempt, or another part, may have been applied. If the error is a
+    /// timeout or says that the backend is unavailable, its [`outcome`](Self::outcome) becomes
+    /// [`Outcome::Unknown`]. The other kinds do not change.
     ///
     /// For implementors of a client that sends a request more than once.
     #[must_use]
@@ -249,11 +249,12 @@ impl CacheError {
         }
     }
 
-    /// Whether the backend is there and refused the operation for its own state, whatever the operation was: it is full
-    /// (`OOM`), cannot write to its disk (`MISCONF`), loads, fails over, has too few replicas.
+    /// Whether the backend is reachable and refused the operation because of its own state, not because of
+    /// the operation. It is full (`OOM`), cannot write to its disk (`MISCONF`), is loading, is failing over,
+    /// or has too few replicas.
     ///
-    /// Some of these pass by themselves ([`is_transient`](Self::is_transient)). A full server does not: it answers reads as
-    /// before, and takes no writes until an operator acts, or until entries expire.
+    /// Some of these states end without action ([`is_transient`](Self::is_transient)). A full server still
+    /// answers reads, but takes no writes until an operator acts or entries expire.
     #[must_use]
     pub fn is_backend_state(&self) -> bool {
         match self {
@@ -296,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn the_text_is_one_line_and_leaves_the_cause_to_source() {
+    fn display_is_one_line_without_the_cause() {
         let error = lost(Outcome::Unknown);
         assert_eq!(
             error.to_string(),
@@ -306,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_may_pass_by_itself_is_transient() {
+    fn only_temporary_errors_are_transient() {
         assert!(lost(Outcome::NotApplied).is_transient());
         assert!(
             CacheError::Timeout {
@@ -327,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_for_the_state_of_the_backend_is_told_from_one_for_the_operation() {
+    fn backend_state_differs_from_operation_errors() {
         let rejected = |code: &'static str| CacheError::Rejected {
             code: code.into(),
             detail: "no".into(),
@@ -346,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reply_that_never_came_leaves_the_outcome_open() {
+    fn missing_reply_leaves_outcome_unknown() {
         let at = |stage| {
             CacheError::Timeout {
                 stage,
@@ -360,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn earlier_try_leaves_the_outcome_open() {
+    fn earlier_attempt_leaves_outcome_unknown() {
         let refused = lost(Outcome::NotApplied).with_unknown_outcome();
         assert_eq!(refused.outcome(), Outcome::Unknown);
         assert_eq!(refused.to_string(), lost(Outcome::NotApplied).to_string());

@@ -1,7 +1,7 @@
-//! Sugar over the contract: options instead of misses, strings, JSON, load-and-store.
+//! Convenience over the contract: options instead of misses, strings, JSON, load-and-store.
 //!
-//! Nothing here adds a promise of its own. One load per key, refresh-ahead and the rest of a
-//! read-through are a layer's work, not sugar.
+//! Not in here: any new guarantee. One load per key, refresh-ahead and the rest of read-through belong to a
+//! layer.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 
 use crate::{CacheClient, CacheError, Ttl};
 
-/// What every [`CacheClient`] can do besides, for the convenience of its callers.
+/// Convenience methods of every [`CacheClient`].
 ///
 /// ```
 /// use cache_core::{CacheClientExt, CacheError, MemoryCache, Ttl};
@@ -37,7 +37,7 @@ pub trait CacheClientExt: CacheClient {
     ///
     /// # Errors
     ///
-    /// As [`get`](CacheClient::get), but for the miss.
+    /// As [`get`](CacheClient::get), except for the miss.
     async fn find(&self, key: &str) -> Result<Option<Bytes>, CacheError> {
         match self.get(key).await {
             Ok(value) => Ok(Some(value)),
@@ -50,7 +50,7 @@ pub trait CacheClientExt: CacheClient {
     ///
     /// # Errors
     ///
-    /// The call itself cannot fail. A key's result is as that of [`find`](CacheClientExt::find).
+    /// The call itself cannot fail. Each result is like that of [`find`](CacheClientExt::find).
     async fn find_each<'a>(&self, keys: &[&'a str]) -> Vec<Result<Option<Bytes>, CacheError>> {
         let found = |result| match result {
             Ok(value) => Ok(Some(value)),
@@ -64,7 +64,7 @@ pub trait CacheClientExt: CacheClient {
     ///
     /// # Errors
     ///
-    /// [`CacheError::Corrupt`] where it is not UTF-8.
+    /// [`CacheError::Corrupt`] if it is not UTF-8.
     async fn find_string(&self, key: &str) -> Result<Option<String>, CacheError> {
         let Some(value) = self.find(key).await? else {
             return Ok(None);
@@ -91,7 +91,7 @@ pub trait CacheClientExt: CacheClient {
     ///
     /// # Errors
     ///
-    /// [`CacheError::Corrupt`] where it is not the JSON of a `T`; the text names the place, not the value.
+    /// [`CacheError::Corrupt`] if it is not the JSON of a `T`; the text names the position, not the value.
     async fn find_json<T: DeserializeOwned + Send>(&self, key: &str) -> Result<Option<T>, CacheError> {
         let Some(value) = self.find(key).await? else {
             return Ok(None);
@@ -114,7 +114,7 @@ pub trait CacheClientExt: CacheClient {
     ///
     /// # Errors
     ///
-    /// [`CacheError::InvalidInput`] where `value` has no JSON form; else as [`set`](CacheClient::set).
+    /// [`CacheError::InvalidInput`] if `value` has no JSON form; otherwise as [`set`](CacheClient::set).
     async fn set_json<T: Serialize + Sync>(&self, key: &str, value: &T, ttl: Ttl) -> Result<(), CacheError> {
         let json = serde_json::to_vec(value).map_err(|_| CacheError::InvalidInput {
             argument: "value",
@@ -123,22 +123,22 @@ pub trait CacheClientExt: CacheClient {
         self.set(key, json.into(), ttl).await
     }
 
-    /// The value of `key`, or what `load` makes, which is then stored.
+    /// Returns the value of `key`, or the result of `load`, which is then stored.
     ///
-    /// The cache is never in the way: where it cannot be read, `load` runs as after a miss, and where it
-    /// cannot store, the loaded value is returned all the same. Either is logged as a warning that names
-    /// the kind of the error, neither key nor value.
+    /// A failing cache never fails the call. If it cannot be read, `load` runs as after a miss. If it cannot
+    /// store, the loaded value is returned anyway. Both are logged as a warning with the kind of the error,
+    /// but neither key nor value.
     ///
-    /// Callers that miss at the same time each run their own `load`. A read-through layer does better.
+    /// Callers that miss at the same time each run their own `load`. A read-through layer avoids that.
     ///
     /// # Errors
     ///
-    /// What `load` answers, and [`CacheError::InvalidInput`] for an illegal key or life, converted into
-    /// `E`; then `load` does not run.
+    /// The error of `load`, or [`CacheError::InvalidInput`] for an illegal key or TTL, converted into `E`;
+    /// then `load` does not run.
     ///
     /// # Cancel safety
     ///
-    /// A call that is dropped drops `load`. Whether a loaded value was stored is then unknown.
+    /// If the call is dropped, `load` is dropped too. It is then unknown whether a loaded value was stored.
     ///
     /// ```
     /// # use cache_core::{CacheClientExt, CacheError, MemoryCache, Ttl};
@@ -168,8 +168,8 @@ pub trait CacheClientExt: CacheClient {
 
     /// As [`remember`](CacheClientExt::remember), with the value as JSON.
     ///
-    /// What is stored and is not the JSON of a `T` is loaded anew and overwritten. A loaded value that has
-    /// no JSON form is returned and not stored. Both are logged as what the cache cannot do is.
+    /// A stored value that is not the JSON of a `T` is loaded again and overwritten. A loaded value that has
+    /// no JSON form is returned and not stored. Both are logged like a failing cache.
     ///
     /// # Errors
     ///
@@ -197,7 +197,7 @@ pub trait CacheClientExt: CacheClient {
 
 impl<C: CacheClient + ?Sized> CacheClientExt for C {}
 
-/// What was found; where the cache cannot say, nothing. Only a caller's mistake stays an error.
+/// What was found, or a miss if the cache failed. Only a mistake of the caller stays an error.
 fn or_miss<T>(found: Result<Option<T>, CacheError>) -> Result<Option<T>, CacheError> {
     match found {
         Err(error) if !matches!(error, CacheError::InvalidInput { .. }) => {
@@ -232,7 +232,7 @@ mod tests {
     use super::*;
     use crate::MemoryCache;
 
-    /// Keeps all that is said at the level of warnings.
+    /// Collects all warnings.
     #[derive(Clone, Default)]
     struct Warnings(Arc<Mutex<Vec<String>>>);
 
@@ -280,7 +280,7 @@ mod tests {
         Ok(Bytes::from_static(value.as_bytes()))
     }
 
-    /// Neither reads nor writes.
+    /// A cache that can neither read nor write.
     async fn broken() -> MemoryCache {
         let cache = MemoryCache::default();
         cache.close().await.unwrap();
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_cache_that_fails_does_not_stand_between_a_caller_and_its_loaded_value() {
+    async fn failing_cache_does_not_block_loaded_value() {
         let warnings = Warnings::default();
         let _guard = tracing::subscriber::set_default(warnings.clone());
         let cache = broken().await;
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn find_each_has_a_miss_as_none_and_keeps_errors() {
+    async fn find_each_returns_none_for_a_miss_and_keeps_errors() {
         let cache = MemoryCache::default();
         cache.set("a", "1".into(), KEPT).await.unwrap();
         let found = cache.find_each(&["a", "b", ""]).await;
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_failed_load_is_the_callers_error_and_stores_nothing() {
+    async fn failed_load_is_returned_and_stores_nothing() {
         let cache = MemoryCache::default();
         let failed = || async { Err::<Bytes, _>(CacheError::Unsupported { detail: "x".into() }) };
         let error = cache.remember("k", KEPT, failed).await.unwrap_err();
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_illegal_argument_is_refused_before_anything_is_loaded() {
+    async fn illegal_argument_is_refused_before_load() {
         let (cache, loads) = (MemoryCache::default(), AtomicU32::new(0));
         let load = || async {
             loads.fetch_add(1, Ordering::Relaxed);
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn json_is_remembered_and_what_is_no_such_json_is_loaded_anew() {
+    async fn invalid_json_is_loaded_again() {
         let cache = MemoryCache::default();
         let load = |seats: u32| move || async move { Ok::<_, CacheError>(vec![seats]) };
         for seats in [1, 2] {
@@ -367,7 +367,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_value_without_a_json_form_is_returned_and_not_stored() {
+    async fn value_without_a_json_form_is_returned_and_not_stored() {
         use std::collections::BTreeMap;
         let cache = MemoryCache::default();
         let map = BTreeMap::from([((1_u8, 2_u8), 3_u8)]);

@@ -1,12 +1,12 @@
-//! What a server takes for an integer, and what it answers if a value is none: the same on every backend, and in
-//! every layer that has to tell counters from other values.
+//! What a server accepts as an integer, and its error for any other value. Shared by every backend and by
+//! layers that distinguish counters from other values.
 
 use bytes::Bytes;
 
 use crate::CacheError;
 
-/// The integer that `value` is: decimal, perhaps a minus sign, no leading zero, no `-0`, no space, no
-/// plus sign, within `i64`.
+/// Parses `value` as an integer: decimal, an optional minus sign, no leading zero, no `-0`, no space, no plus
+/// sign, within `i64`.
 ///
 /// ```
 /// use cache_core::integer;
@@ -16,7 +16,7 @@ use crate::CacheError;
 /// ```
 #[must_use]
 pub fn parse(value: &[u8]) -> Option<i64> {
-    // Almost every value is something else, and the first byte says so.
+    // Almost every value is something else, and its first byte shows it.
     match value.strip_prefix(b"-").unwrap_or(value) {
         [b'0'] if value.len() == 1 => Some(0),
         [b'1'..=b'9', rest @ ..] if rest.len() < 19 && rest.iter().all(u8::is_ascii_digit) => {
@@ -30,7 +30,7 @@ pub fn parse(value: &[u8]) -> Option<i64> {
 ///
 /// # Errors
 ///
-/// [`CacheError::Rejected`] in the server's words if `value` is no integer, or the sum is beyond `i64`.
+/// [`CacheError::Rejected`] in the server's words if `value` is not an integer, or if the sum exceeds `i64`.
 pub fn add(value: &[u8], delta: i64) -> Result<i64, CacheError> {
     let number = parse(value).ok_or_else(|| rejected("value is not an integer or out of range"))?;
     number
@@ -54,9 +54,9 @@ fn rejected(detail: &'static str) -> CacheError {
 mod tests {
     use super::*;
 
-    /// As a server (Valkey 9.1) answers INCR.
+    /// As a server (Valkey 9.1) answers `INCR`.
     #[test]
-    fn an_integer_is_what_the_server_takes_for_one() {
+    fn parse_accepts_what_the_server_accepts() {
         for (text, number) in [
             ("0", 0),
             ("7", 7),
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn no_integer_and_an_overflow_are_rejected_in_the_servers_words() {
+    fn add_rejects_in_the_servers_words() {
         let text = |result: Result<i64, CacheError>| result.unwrap_err().to_string();
         assert_eq!(
             text(add(b"x", 1)),

@@ -1,10 +1,10 @@
-//! News of what changed in the backend, from whoever changed it.
+//! Reports of what changed in the backend, whichever client changed it.
 //!
-//! The seam between a client whose backend reports changes (client tracking) and what keeps copies of
-//! values (a near tier). Events are delivered by calling a listener, in the order in which the
-//! connection delivered them and before the reply that followed them on that connection is handed to
-//! its caller. So a listener that marks a key before it reads it can never miss a change between the
-//! reply and the moment it stores the copy.
+//! This is the interface between a client whose backend reports changes (client tracking) and a near cache
+//! (L1), which keeps copies of values. Events are delivered by calling a listener, in the order in which the
+//! connection received them, and before the caller gets the reply that followed them on that connection. So a
+//! listener that marks a key before it reads the key cannot miss a change between the reply and the moment it
+//! stores the copy.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,21 +15,22 @@ use std::sync::Arc;
 pub enum Invalidation {
     /// These keys were written, deleted, expired or evicted.
     Keys(Vec<String>),
-    /// Everything may have changed (the backend was flushed, or cannot say what changed).
+    /// Everything may have changed: the backend was flushed, or cannot say what changed.
     Everything,
-    /// A connection that reports changes is gone: from now on nothing that was read over it can be trusted, and
-    /// nothing read before this may be kept. What was read with a [`Vouch`](crate::Vouch) can be trusted as long as
-    /// that holds; the rest may have been read over it.
+    /// A connection that reports changes is gone. Nothing read over it is reliable any longer, and nothing
+    /// read before this event may be kept. An entry with a [`Vouch`](crate::Vouch) is reliable
+    /// as long as that is valid; any other entry may have been read over the lost connection.
     ConnectionLost,
-    /// Changes of some of what was read are not reported any more, since slots, or a node, have another part in the
-    /// cluster. As after [`ConnectionLost`](Self::ConnectionLost), a [`Vouch`](crate::Vouch) says which.
+    /// Changes of some entries are no longer reported, because slots or a node changed their role in the
+    /// cluster. As after [`ConnectionLost`](Self::ConnectionLost), a [`Vouch`](crate::Vouch)
+    /// says which.
     Revoked,
 }
 
-/// Takes [`Invalidation`]s as they arrive.
+/// Receives [`Invalidation`]s as they arrive.
 pub trait InvalidationListener: Send + Sync + 'static {
-    /// Called for each event, in order, on the task that reads the connection: it must be quick and
-    /// must not block.
+    /// Called for each event, in order, on the task that reads the connection. It must be quick and must not
+    /// block.
     fn on_invalidation(&self, event: &Invalidation);
 }
 
@@ -45,22 +46,21 @@ impl<F: Fn(&Invalidation) + Send + Sync + 'static> InvalidationListener for F {
 pub enum TrackingStatus {
     /// Changes of every tracked key are reported.
     On,
-    /// Changes of the keys of some servers are reported, those of others are not until they are connected to again.
-    /// [`Entry::tracked`](crate::Entry::tracked) says which of it an entry is.
+    /// Some servers report changes of their keys. The others do not until the client has reconnected to them.
+    /// [`Entry::tracked`](crate::Entry::tracked) says which applies to an entry.
     Partial,
-    /// The connection is being made anew; reads are not tracked until it is back.
+    /// The client is reconnecting; reads are not tracked until it is connected.
     Interrupted,
     /// The backend does not report changes, for this reason.
     Off(String),
 }
 
-/// Where a client's [`Invalidation`]s can be heard. Layers wrap it to translate the keys on the way up.
+/// A client's source of [`Invalidation`]s. Layers wrap it to translate the keys on the way up.
 pub trait InvalidationSource: fmt::Debug + Send + Sync + 'static {
     /// Calls `listener` for every event from now on, until the [`Subscription`] is dropped.
     ///
-    /// An event that is being delivered at that moment, on another thread, may still reach the listener
-    /// after the drop has returned. The drop waits for no listener, so a listener may end subscriptions,
-    /// its own among them.
+    /// An event that another thread is delivering at that moment may reach the listener after the drop has
+    /// returned. The drop waits for no listener, so a listener may end subscriptions, including its own.
     #[must_use = "dropping the subscription ends it"]
     fn subscribe(&self, listener: Arc<dyn InvalidationListener>) -> Subscription;
 

@@ -1,11 +1,11 @@
-//! What a key may be. How keys are put together is [`Keyspace`](crate::Keyspace)'s business.
+//! What a legal key is. Not in here: how to build keys ([`Keyspace`](crate::Keyspace)).
 
 use crate::CacheError;
 
 /// The longest key, in bytes of UTF-8.
 pub const MAX_KEY_LEN: usize = 64 * 1024;
 
-/// Checks that `key` is one that every backend takes: not empty, at most [`MAX_KEY_LEN`] bytes.
+/// Checks that every backend accepts `key`: not empty, at most [`MAX_KEY_LEN`] bytes.
 ///
 /// # Errors
 ///
@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_limits_of_a_key_are_exact() {
+    fn key_limits_are_exact() {
         assert!(check_key("k").is_ok());
         assert!(check_key(&"k".repeat(MAX_KEY_LEN)).is_ok());
         assert!(check_key("").is_err());

@@ -1,7 +1,7 @@
-//! Where an encryption keyset is kept, and what opens it: the seam between encryption, which uses keysets, and
-//! the files, secret stores and key-management services that hold them.
+//! Where an encryption keyset is stored, and what decrypts it: the interface between encryption, which uses
+//! keysets, and the files, secret stores and key-management services that hold them.
 //!
-//! Not in here: what a keyset looks like inside. That is `cache_layers::keyset`.
+//! Not in here: the content of a keyset (`cache_layers::keyset`).
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -17,9 +17,9 @@ use crate::{CacheError, Secret};
 pub struct StoredKeyset {
     /// The stored bytes.
     pub bytes: Secret<Vec<u8>>,
-    /// Names this version of the stored keyset; a write that expects it fails when somebody else wrote since.
+    /// This version of the stored keyset. A write that expects it fails if another writer was faster.
     pub version: String,
-    /// Small notes that are kept beside the keyset, such as when a key was added. No secrets.
+    /// Short notes stored with the keyset, such as when a key was added. No secrets.
     pub notes: BTreeMap<String, String>,
 }
 
@@ -38,7 +38,7 @@ impl StoredKeyset {
 /// What a write expects to replace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expected<'a> {
-    /// Nothing is there yet.
+    /// There is no keyset yet.
     Absent,
     /// This version, see [`StoredKeyset::version`].
     Version(&'a str),
@@ -58,11 +58,12 @@ pub trait KeysetStore: Debug + Send + Sync + 'static {
     /// [`CacheError::Unauthorized`], [`CacheError::Denied`] if it refuses, [`CacheError::Miss`] if there is no keyset.
     async fn read(&self) -> Result<StoredKeyset, CacheError>;
 
-    /// Replaces keyset and notes, only if what is stored is still what the caller `expected`.
+    /// Replaces keyset and notes, but only if the stored keyset is still the `expected` one.
     ///
     /// # Errors
     ///
-    /// As [`read`](Self::read), and [`CacheError::Rejected`] with the code `CONFLICT` if somebody else wrote.
+    /// As [`read`](Self::read), and [`CacheError::Rejected`] with the code `CONFLICT` if another writer was
+    /// faster.
     async fn write(
         &self,
         keyset: &Secret<Vec<u8>>,
@@ -88,7 +89,7 @@ pub trait KeyEncryption: Debug + Send + Sync + 'static {
         associated_data: &[u8],
     ) -> Result<Vec<u8>, CacheError>;
 
-    /// Decrypts what [`encrypt`](Self::encrypt) made with the same associated data.
+    /// Decrypts the result of [`encrypt`](Self::encrypt) with the same associated data.
     ///
     /// # Errors
     ///

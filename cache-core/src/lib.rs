@@ -1,10 +1,10 @@
-//! The cache contract: one trait that every service depends on, and what goes with it.
+//! The cache contract: one trait that every service depends on, and its types.
 //!
-//! [`CacheClient`] is the contract, [`CacheClientExt`] the sugar over it, [`CacheError`] what can go
-//! wrong (a miss is one of its kinds). [`MemoryCache`] is the embedded client: the default where no
-//! server is configured, and a true fake in tests. [`CacheConfig`] reads the environment.
+//! [`CacheClient`] is the contract, [`CacheClientExt`] adds convenience methods, and [`CacheError`] says what
+//! can go wrong (a miss is one of its kinds). [`MemoryCache`] is the embedded client: the default if no
+//! server is configured, and a faithful fake in tests. [`CacheConfig`] reads the environment.
 //!
-//! What is not in here: sockets, vendors, HTTP. Nothing in this crate does I/O on a network.
+//! Not in here: sockets, vendors, HTTP. Nothing in this crate does network I/O.
 
 mod client;
 pub mod clock;

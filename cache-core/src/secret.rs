@@ -1,12 +1,12 @@
-//! A value that must not be seen: passwords, tokens, private keys.
+//! A value that must stay hidden: passwords, tokens, private keys.
 
 use std::fmt;
 
 use zeroize::Zeroize;
 
-/// Holds a secret: prints `***` wherever it is shown, and is wiped when it is dropped.
+/// Holds a secret. It prints as `***` everywhere and is wiped when it is dropped.
 ///
-/// There is no `Serialize`: a secret leaves only through [`Secret::expose`], which is easy to search for.
+/// There is no `Serialize`: the only way out is [`Secret::expose`], which is easy to search for.
 ///
 /// ```
 /// use cache_core::Secret;
@@ -19,7 +19,7 @@ use zeroize::Zeroize;
 pub struct Secret<T: Zeroize = String>(T);
 
 impl<T: Zeroize> Secret<T> {
-    /// Takes `secret` in.
+    /// Wraps `secret`.
     pub const fn new(secret: T) -> Self {
         Self(secret)
     }
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_secret_shows_stars_only() {
+    fn secret_prints_stars() {
         let secret = Secret::from("s3cr3t");
         assert_eq!(
             format!("{secret} {secret:?} {secret:#?} {:?}", Some(&secret)),

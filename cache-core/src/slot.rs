@@ -1,14 +1,14 @@
 //! Which slot of a cluster a key belongs to.
 //!
-//! Not in here: which node serves a slot (a client's router knows), and whether a pattern pins one
+//! Not in here: which node serves a slot (a client's router knows), and whether a pattern selects one
 //! ([`Pattern::slot`](crate::Pattern::slot)).
 
 /// How many slots a cluster has.
 pub const SLOTS: u16 = 16_384;
 
-/// The slot of `key`: CRC16/XMODEM of its hash tag, or of the whole key where it has none, modulo [`SLOTS`].
+/// The slot of `key`: CRC16/XMODEM of its hash tag, or of the whole key if it has none, modulo [`SLOTS`].
 ///
-/// The hash tag is what stands between the first `{` and the first `}` after it, unless that is empty.
+/// The hash tag is the text between the first `{` and the first `}` after it, unless that text is empty.
 ///
 /// ```
 /// use cache_core::slot::slot_of;
@@ -22,7 +22,7 @@ pub fn slot_of(key: &[u8]) -> u16 {
     crc16(tag_of(key)) % SLOTS
 }
 
-/// Whether `key` has a hash tag: whatever is put behind such a key is in the key's slot.
+/// Whether `key` has a hash tag. Anything appended to such a key stays in the same slot.
 ///
 /// ```
 /// use cache_core::slot::has_tag;
@@ -85,15 +85,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_checksum_is_crc16_xmodem() {
+    fn checksum_is_crc16_xmodem() {
         assert_eq!(crc16(b"123456789"), 0x31C3);
         assert_eq!(crc16(b""), 0);
         assert_eq!(TABLE[1], POLYNOMIAL);
     }
 
-    /// The numbers are what `CLUSTER KEYSLOT` of Valkey 9.1 answers.
+    /// The numbers are answers of `CLUSTER KEYSLOT` in Valkey 9.1.
     #[test]
-    fn slots_are_those_of_the_server() {
+    fn slots_match_the_server() {
         for (key, slot) in [
             (&b"foo"[..], 12_182),
             (b"bar", 5_061),
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hash_tag_is_what_stands_in_the_first_braces_unless_it_is_empty() {
+    fn hash_tag_is_inside_the_first_nonempty_braces() {
         for (key, tag) in [
             (&b"a{b}c"[..], &b"b"[..]),
             (b"a{b}{c}", b"b"),

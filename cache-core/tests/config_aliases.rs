@@ -26,7 +26,7 @@ fn warnings(loaded: &Loaded) -> Vec<String> {
 }
 
 #[test]
-fn each_older_name_works_with_one_warning_that_names_the_new_one() {
+fn older_name_works_with_one_warning() {
     let address = ("CACHE_ADDRS", "cache:6379");
     let tls = ("CACHE_TLS_ENABLED", "true");
     let password = ("CACHE_PASSWORD", "pw");
@@ -104,7 +104,7 @@ fn each_older_name_works_with_one_warning_that_names_the_new_one() {
 }
 
 #[test]
-fn an_older_host_and_port_make_one_address() {
+fn older_host_and_port_make_one_address() {
     for (host, port, address) in [
         ("cache", Some("7000"), Address::new("cache", 7000)),
         ("cache", None, Address::new("cache", 6379)),
@@ -144,7 +144,7 @@ fn an_older_host_and_port_make_one_address() {
 }
 
 #[test]
-fn what_is_left_over_from_redis_does_not_go_to_a_valkey_server() {
+fn redis_leftovers_never_reach_a_valkey_server() {
     let address = ("VALKEY_ADDRESS", "valkey:6379");
     let arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:cache";
     let left = [
@@ -172,7 +172,7 @@ fn what_is_left_over_from_redis_does_not_go_to_a_valkey_server() {
 }
 
 #[test]
-fn older_names_left_beside_another_backend_only_warn() {
+fn older_names_of_another_backend_only_warn() {
     let memory = ("CACHE_TYPE", "memory");
     let table = ("INSTALLATION_TOKEN_TABLE_NAME", "old");
     let loaded = load(&[memory, ("REDIS_HOST", "old"), ("REDIS_PASSWORD", "old"), table]);

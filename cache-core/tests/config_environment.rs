@@ -8,7 +8,7 @@ use cache_core::CacheConfig;
 
 /// Run by itself it reads the environment that the tests run in; the other test runs it in a made one.
 #[test]
-fn the_environment_can_be_read() {
+fn environment_is_readable() {
     match CacheConfig::from_env() {
         Ok(config) => println!("made: {config}"),
         Err(error) => println!("refused: {error}"),
@@ -17,7 +17,7 @@ fn the_environment_can_be_read() {
 
 fn said_with(variables: &[(&str, &str)]) -> String {
     let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "the_environment_can_be_read", "--nocapture"])
+        .args(["--exact", "environment_is_readable", "--nocapture"])
         .env_clear()
         .envs(variables.iter().copied())
         .output()
@@ -26,7 +26,7 @@ fn said_with(variables: &[(&str, &str)]) -> String {
 }
 
 #[test]
-fn what_the_process_is_started_with_decides() {
+fn process_environment_is_used() {
     let said = said_with(&[]);
     assert!(
         said.contains("made: backend: Memory(64MiB, 1000000 entries)"),

@@ -51,7 +51,7 @@ fn pem(label: &str) -> String {
 }
 
 #[test]
-fn wrong_configuration_of_every_kind_prints_every_problem_and_no_secret() {
+fn every_problem_is_printed_without_a_secret() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("cache.toml");
     let text =
@@ -136,7 +136,7 @@ fn wrong_configuration_of_every_kind_prints_every_problem_and_no_secret() {
 }
 
 #[test]
-fn each_entry_of_a_wrong_address_list_is_named_by_its_place() {
+fn wrong_address_is_named_by_position() {
     let problem = only(&[("CACHE_ADDRS", "a:1, ,b,[::1]:70000")]);
     let parts = [
         "CACHE_ADDRS: ",
@@ -155,7 +155,7 @@ fn each_entry_of_a_wrong_address_list_is_named_by_its_place() {
 }
 
 #[test]
-fn what_is_really_wrong_with_a_value_is_named() {
+fn wrong_value_problem_is_specific() {
     let address = ("CACHE_ADDRS", "cache:6379");
     let mistakes: &[(&[(&str, &str)], &str)] = &[
         (
@@ -217,7 +217,7 @@ fn what_is_really_wrong_with_a_value_is_named() {
 }
 
 #[test]
-fn each_mistake_with_a_certificate_is_named() {
+fn certificate_mistakes_are_named() {
     let servers = [("CACHE_ADDRS", "cache:6379"), ("CACHE_TLS_ENABLED", "true")];
     let folder = tempfile::tempdir().unwrap();
     let der = folder.path().join("ca.der");
@@ -258,7 +258,7 @@ fn each_mistake_with_a_certificate_is_named() {
 }
 
 #[test]
-fn the_accepted_form_stands_beside_the_name() {
+fn problem_names_the_accepted_form() {
     for (name, value, form) in [
         ("CACHE_TYPE", "disk", "memory, valkey or dynamodb"),
         ("CACHE_STARTUP", "maybe", "fail or degrade"),
@@ -294,7 +294,7 @@ fn the_accepted_form_stands_beside_the_name() {
 }
 
 #[test]
-fn an_unknown_name_is_reported_with_the_nearest_known_one() {
+fn unknown_name_suggests_the_nearest_known_name() {
     for (unknown, nearest) in [
         ("CACHE_ADDRESS", "CACHE_ADDRS"),
         ("CACHE_POOLSIZE", "CACHE_POOL_SIZE"),
@@ -312,7 +312,7 @@ fn an_unknown_name_is_reported_with_the_nearest_known_one() {
 }
 
 #[test]
-fn what_kubernetes_sets_for_a_service_called_cache_is_nobodys_mistake() {
+fn kubernetes_service_variables_are_ignored() {
     let links = [
         ("CACHE_SERVICE_HOST", "10.0.0.1"),
         ("CACHE_SERVICE_PORT", "6379"),
@@ -333,7 +333,7 @@ fn what_kubernetes_sets_for_a_service_called_cache_is_nobodys_mistake() {
 }
 
 #[test]
-fn settings_that_do_not_fit_together_are_refused() {
+fn conflicting_settings_are_refused() {
     let valkey = ("CACHE_ADDRS", "cache:6379");
     let cluster = ("CACHE_MODE", "cluster");
     let sentinel = ("CACHE_MODE", "sentinel");
@@ -514,7 +514,7 @@ fn settings_that_do_not_fit_together_are_refused() {
 }
 
 #[test]
-fn a_switch_that_is_off_allows_what_depends_on_it() {
+fn disabled_switch_allows_dependent_settings() {
     let certificate = pem("CERTIFICATE");
     let off = [
         ("CACHE_ADDRS", "cache:6379"),
@@ -531,7 +531,7 @@ fn a_switch_that_is_off_allows_what_depends_on_it() {
 }
 
 #[test]
-fn a_setting_that_cannot_be_read_has_no_other_problem_in_its_wake() {
+fn unreadable_setting_causes_one_problem() {
     let valkey = ("CACHE_ADDRS", "cache:6379");
     let user = ("CACHE_USERNAME", "app");
     let iam = [("CACHE_IAM_ENABLED", "true"), ("CACHE_IAM_CACHE_NAME", "main")];
@@ -574,7 +574,7 @@ fn a_setting_that_cannot_be_read_has_no_other_problem_in_its_wake() {
 
 proptest! {
     #[test]
-    fn no_value_of_any_setting_is_ever_told(
+    fn no_setting_value_is_ever_shown(
         values in prop::collection::vec((any::<prop::sample::Index>(), ".{0,12}s3cr3t.{0,12}"), 1..12)
     ) {
         let names: Vec<String> = VARIABLES

@@ -6,7 +6,7 @@ use cache_core::CacheConfig;
 use cache_core::config::{VARIABLES, markdown, markdown_of_aliases};
 
 #[test]
-fn the_page_holds_the_tables_that_the_code_makes() {
+fn page_contains_the_generated_tables() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/configuration.md");
     let page = std::fs::read_to_string(path).unwrap();
     for table in [markdown(), markdown_of_aliases()] {
@@ -18,7 +18,7 @@ fn the_page_holds_the_tables_that_the_code_makes() {
 }
 
 #[test]
-fn the_documented_defaults_are_the_ones_in_use() {
+fn documented_defaults_match_the_code() {
     let load = |variables: &[(&str, &str)]| {
         let variables = variables
             .iter()

@@ -59,7 +59,7 @@ fn write(path: &Path, text: &str) -> String {
 }
 
 #[test]
-fn nothing_set_is_the_embedded_client_with_its_defaults() {
+fn empty_environment_gives_the_embedded_client() {
     let loaded = load(&[("HOME", "/home/someone")]);
     assert_eq!(loaded.config, CacheConfig::default());
     assert_eq!(loaded.config, CacheConfig::builder().build().unwrap());
@@ -72,7 +72,7 @@ fn nothing_set_is_the_embedded_client_with_its_defaults() {
 }
 
 #[test]
-fn an_address_makes_it_valkey_with_the_documented_defaults() {
+fn address_selects_valkey_with_defaults() {
     let loaded = load(&[("CACHE_ADDRS", " cache.example:6379 ")]);
     let expected = ValkeyConfig::new(Topology::single(Address::new("cache.example", 6379)));
     assert_eq!(valkey(&loaded), &expected);
@@ -80,7 +80,7 @@ fn an_address_makes_it_valkey_with_the_documented_defaults() {
 }
 
 #[test]
-fn every_setting_of_a_server_arrives() {
+fn every_server_setting_is_applied() {
     let block =
         |label: &str| STANDARD.encode(format!("-----BEGIN {label}-----\nAAAA\n-----END {label}-----\n"));
     let loaded = load(&[
@@ -172,7 +172,7 @@ fn every_setting_of_a_server_arrives() {
 }
 
 #[test]
-fn every_setting_around_the_backend_arrives() {
+fn every_general_setting_is_applied() {
     let config = load(&[
         ("CACHE_KEY_PREFIX", "shop:"),
         ("CACHE_STARTUP", "degrade"),
@@ -224,7 +224,7 @@ fn every_setting_around_the_backend_arrives() {
 }
 
 #[test]
-fn the_other_backends_arrive() {
+fn other_backends_are_configured() {
     let loaded = load(&[
         ("CACHE_MEMORY_MAX_BYTES", "1024"),
         ("CACHE_MEMORY_MAX_ENTRIES", "7"),
@@ -253,7 +253,7 @@ fn the_other_backends_arrive() {
 }
 
 #[test]
-fn a_cluster_takes_one_address() {
+fn cluster_accepts_one_address() {
     let loaded = load(&[
         ("CACHE_MODE", "cluster"),
         ("CACHE_ADDRS", "cfg.example:6379"),
@@ -267,7 +267,7 @@ fn a_cluster_takes_one_address() {
 }
 
 #[test]
-fn a_secret_supplies_the_address_and_the_user() {
+fn secret_supplies_the_address_and_the_user() {
     let arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:cache-AbCdEf";
     let loaded = load(&[("CACHE_SECRET_ARN", arn), ("CACHE_MODE", "cluster")]);
     assert_eq!(valkey(&loaded).topology, Topology::cluster([]));
@@ -290,7 +290,7 @@ fn a_secret_supplies_the_address_and_the_user() {
 }
 
 #[test]
-fn iam_takes_a_user_and_tls_and_no_password() {
+fn iam_needs_user_and_tls_without_password() {
     let loaded = load(&[
         ("CACHE_ADDRS", "cache:6379"),
         ("CACHE_TLS_ENABLED", "true"),
@@ -312,7 +312,7 @@ fn iam_takes_a_user_and_tls_and_no_password() {
 }
 
 #[test]
-fn the_environment_wins_over_the_file_and_the_file_over_the_defaults() {
+fn environment_overrides_file_and_file_defaults() {
     let folder = tempfile::tempdir().unwrap();
     let text = r#"
         mode = "cluster"
@@ -356,7 +356,7 @@ fn the_environment_wins_over_the_file_and_the_file_over_the_defaults() {
 }
 
 #[test]
-fn a_file_that_cannot_be_read_is_a_problem() {
+fn unreadable_file_is_a_problem() {
     let folder = tempfile::tempdir().unwrap();
     let missing = folder.path().join("missing.toml");
     let text = problem(&[("CACHE_CONFIG_FILE", missing.to_str().unwrap())]);
@@ -385,7 +385,7 @@ fn a_file_that_cannot_be_read_is_a_problem() {
 }
 
 #[test]
-fn a_secret_may_stand_in_a_file_of_its_own() {
+fn secret_may_come_from_a_file() {
     let folder = tempfile::tempdir().unwrap();
     let secret = write(&folder.path().join("password"), "  hunter2\n");
     let config = write(
@@ -427,7 +427,7 @@ fn a_secret_may_stand_in_a_file_of_its_own() {
 }
 
 #[test]
-fn what_has_no_effect_is_warned_about() {
+fn setting_without_effect_is_warned_about() {
     let warning = |variables: &[(&str, &str)]| {
         let warnings = load(variables).warnings;
         assert_eq!(warnings.len(), 1, "{warnings:?}");
@@ -445,7 +445,7 @@ fn what_has_no_effect_is_warned_about() {
 }
 
 #[test]
-fn a_configuration_says_what_it_does_and_hides_what_is_secret() {
+fn description_hides_secrets() {
     let loaded = load(&[
         ("CACHE_MODE", "cluster"),
         ("CACHE_ADDRS", "a:1,b:2"),
@@ -474,7 +474,7 @@ encryption: none";
 }
 
 #[test]
-fn another_login_does_not_keep_the_password_file_of_the_first() {
+fn another_login_drops_the_password_file() {
     let config = ValkeyConfig::new(Topology::single(Address::new("cache", 6379)));
     let config = config.with_password_file(Some("operator".into()), "/run/secrets/operator");
     assert!(config.validate().is_ok(), "the password is in the file");

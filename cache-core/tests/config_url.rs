@@ -31,7 +31,7 @@ fn warnings(loaded: &Loaded) -> Vec<String> {
 }
 
 #[test]
-fn a_url_is_the_same_as_its_parts_by_their_own_names() {
+fn url_equals_its_separate_settings() {
     let url = load(&[("CACHE_URL", "rediss://app:s3cr3t%21@cache.example:7000/2")]);
     let parts = load(&[
         ("CACHE_ADDRS", "cache.example:7000"),
@@ -56,7 +56,7 @@ fn a_url_is_the_same_as_its_parts_by_their_own_names() {
 }
 
 #[test]
-fn a_url_is_a_secret_wherever_it_is_shown() {
+fn url_is_hidden_as_a_secret() {
     let loaded = load(&[("CACHE_URL", "redis://app:s3cr3t@cache")]);
     let shown = format!("{loaded:?} {} {:?}", loaded.config, loaded.config);
     assert!(!shown.contains("s3cr3t"), "{shown}");
@@ -72,7 +72,7 @@ fn a_url_is_a_secret_wherever_it_is_shown() {
 }
 
 #[test]
-fn an_older_url_configures_the_server_and_is_never_passed_over_in_silence() {
+fn older_url_is_used_or_warned_about() {
     for name in ["REDIS_URL", "VALKEY_URL", "REDIS_TLS_URL"] {
         let loaded = load(&[(name, "rediss://:s3cr3t@cache")]);
         assert_eq!(
@@ -95,7 +95,7 @@ fn an_older_url_configures_the_server_and_is_never_passed_over_in_silence() {
 }
 
 #[test]
-fn what_is_of_one_server_does_not_go_to_another() {
+fn settings_of_one_server_never_reach_another() {
     let url = ("REDIS_URL", "redis://app:s3cr3t@old/3");
     for address in [
         ("CACHE_ADDRS", "new:6379"),
@@ -179,7 +179,7 @@ fn contradictions_are_problems() {
 }
 
 #[test]
-fn a_wrong_url_is_one_problem_under_the_name_it_has() {
+fn wrong_url_is_one_problem_under_its_name() {
     for name in ["CACHE_URL", "REDIS_URL"] {
         let said = problem(&[(name, "redis://:s3c/r3t@cache"), ("CACHE_MODE", "cluster")]);
         assert!(
@@ -196,7 +196,7 @@ fn a_wrong_url_is_one_problem_under_the_name_it_has() {
 }
 
 #[test]
-fn what_a_url_leaves_open_is_set_by_its_own_name() {
+fn settings_missing_in_the_url_are_set_by_name() {
     let loaded = load(&[
         ("CACHE_URL", "rediss://cache"),
         ("CACHE_PASSWORD", "pw"),
@@ -219,7 +219,7 @@ fn what_a_url_leaves_open_is_set_by_its_own_name() {
 }
 
 #[test]
-fn a_url_in_a_file_is_read_again_with_its_password() {
+fn url_in_a_file_is_read_again_with_its_password() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("url");
     std::fs::write(&path, "redis://:s3cr3t@cache\n").unwrap();

@@ -17,7 +17,7 @@ async fn cache() -> Result<FaultyCache<MemoryCache>, CacheError> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_partial_write_does_the_first_keys_and_fails() {
+async fn partial_write_applies_the_first_keys_and_fails() {
     let cache = cache().await.unwrap();
     cache
         .faults()
@@ -59,7 +59,7 @@ async fn a_partial_write_does_the_first_keys_and_fails() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_third_call_of_its_kind_goes_wrong_and_no_other() {
+async fn only_the_third_call_of_its_kind_fails() {
     let cache = cache().await.unwrap();
     cache.get("key").await.unwrap();
     cache
@@ -83,7 +83,7 @@ async fn the_third_call_of_its_kind_goes_wrong_and_no_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_does_no_io_uses_no_scripted_fault_up() {
+async fn call_without_io_uses_no_scripted_fault() {
     let cache = cache().await.unwrap();
     let faults = cache.faults();
     faults.next(Operation::Del, Fault::connection_lost());
@@ -106,7 +106,7 @@ async fn a_call_that_does_no_io_uses_no_scripted_fault_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_loaded_value_is_not_lost_where_the_cache_fails() {
+async fn loaded_value_survives_a_failing_cache() {
     let cache = cache().await.unwrap();
     let load = || async { Ok::<_, CacheError>("loaded".into()) };
     let faults = cache.faults();
@@ -118,7 +118,7 @@ async fn a_loaded_value_is_not_lost_where_the_cache_fails() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_script_goes_before_what_stands_and_ends_when_healed() {
+async fn script_overrides_standing_faults_until_healed() {
     let cache = cache().await.unwrap();
     let faults = cache.faults();
     faults.always(&[Operation::Get], &Fault::Error(CacheError::Miss));
@@ -135,7 +135,7 @@ async fn a_script_goes_before_what_stands_and_ends_when_healed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_timeout_says_that_the_reply_did_not_come_and_after_how_long() {
+async fn timeout_names_stage_and_duration() {
     let cache = cache().await.unwrap();
     cache.faults().next(Operation::Set, Fault::LostRequest(DEADLINE));
     let before = clock::now();
@@ -155,7 +155,7 @@ async fn a_timeout_says_that_the_reply_did_not_come_and_after_how_long() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_hangs_ends_when_the_client_closes() {
+async fn call_that_hangs_ends_when_the_client_closes() {
     let cache = Arc::new(cache().await.unwrap());
     cache
         .faults()
@@ -174,7 +174,7 @@ async fn a_call_that_hangs_ends_when_the_client_closes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_would_reach_no_backend_is_never_wrong() {
+async fn call_without_io_never_fails() {
     let cache = cache().await.unwrap();
     cache.faults().always(Operation::ALL, &Fault::connection_lost());
     let refused = |error: CacheError, wanted: &str| match error {
@@ -220,7 +220,7 @@ async fn outcomes(seed: u64) -> Result<Vec<(&'static str, Duration)>, CacheError
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_same_seed_gives_the_same_faults_and_the_rates_are_kept() {
+async fn same_seed_repeats_faults_at_the_given_rate() {
     let first = outcomes(42).await.unwrap();
     assert_eq!(first, outcomes(42).await.unwrap());
     assert_ne!(first, outcomes(43).await.unwrap());
@@ -243,7 +243,7 @@ async fn the_same_seed_gives_the_same_faults_and_the_rates_are_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn faults_at_random_can_be_of_one_kind_and_never_hit_the_close() {
+async fn random_faults_never_hit_close() {
     let cache = cache().await.unwrap();
     let full = CacheError::Rejected {
         code: "OOM".into(),
@@ -259,7 +259,7 @@ async fn faults_at_random_can_be_of_one_kind_and_never_hit_the_close() {
 }
 
 #[test]
-fn an_operation_knows_whether_it_writes() {
+fn operation_knows_whether_it_writes() {
     let writes = Operation::ALL
         .iter()
         .filter(|operation| operation.writes())
@@ -268,7 +268,7 @@ fn an_operation_knows_whether_it_writes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn first_keys_of_a_call_for_each_key_have_their_results() {
+async fn first_keys_of_an_each_call_have_results() {
     let cache = cache().await.unwrap();
     let faults = cache.faults();
     faults.next(Operation::GetEach, Fault::connection_lost_after(1));
@@ -293,7 +293,7 @@ async fn first_keys_of_a_call_for_each_key_have_their_results() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn calls_of_broken_slots_and_keys_go_wrong_and_others_do_not() {
+async fn only_broken_slots_and_keys_fail() {
     let cache = FaultyCache::new(MemoryCache::default());
     let faults = cache.faults().clone();
     // "bar" is in slot 5061, "foo" in 12182, "hello" in 866.
@@ -321,7 +321,7 @@ async fn calls_of_broken_slots_and_keys_go_wrong_and_others_do_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_write_of_many_keys_is_done_where_nothing_is_broken() {
+async fn batch_write_succeeds_for_working_keys() {
     let cache = FaultyCache::new(MemoryCache::default());
     cache
         .faults()

@@ -29,7 +29,7 @@ async fn cache() -> Result<(Arc<dyn CacheClient>, Faults), CacheError> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lookup_outlives_any_single_fault_of_its_read() {
+async fn lookup_survives_any_single_read_fault() {
     let wrong = [
         Fault::connection_lost(),
         Fault::Error(CacheError::Miss),
@@ -59,7 +59,7 @@ async fn a_lookup_outlives_any_single_fault_of_its_read() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cache_that_hangs_is_not_asked_to_store() {
+async fn hanging_cache_gets_no_store() {
     let (cache, faults) = cache().await.unwrap();
     faults.always(Operation::ALL, &Fault::Hang);
     plan(&*cache, &Database::default(), "acme").await;
@@ -70,7 +70,7 @@ async fn a_cache_that_hangs_is_not_asked_to_store() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_use_is_counted_once_whatever_happens_to_the_call() {
+async fn use_is_counted_at_most_once() {
     let (cache, faults) = cache().await.unwrap();
     faults.next(Operation::Incr, Fault::connection_lost());
     assert_eq!(
@@ -100,7 +100,7 @@ async fn a_use_is_counted_once_whatever_happens_to_the_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_partial_delete_is_finished_by_trying_again() {
+async fn partial_delete_is_finished_by_a_retry() {
     let (cache, faults) = cache().await.unwrap();
     faults.next(Operation::Del, Fault::connection_lost_after(0));
     faults.next(Operation::Del, Fault::connection_lost_after(1));

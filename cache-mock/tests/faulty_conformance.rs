@@ -34,7 +34,7 @@ cache_core::conformance_tests! {
 }
 
 #[tokio::test]
-async fn changes_inside_are_heard_outside() {
+async fn inner_changes_are_reported() {
     let cache = FaultyCache::new(MemoryCache::default());
     let heard = Arc::new(AtomicU32::new(0));
     let source = cache

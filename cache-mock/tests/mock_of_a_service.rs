@@ -22,7 +22,7 @@ fn lost(outcome: Outcome) -> CacheError {
 }
 
 #[tokio::test]
-async fn a_hit_is_served_without_the_database() {
+async fn hit_is_served_without_the_database() {
     let database = Database::default();
     let mut cache = MockCacheClient::new();
     cache.expect_hit("plan:acme", "team");
@@ -31,7 +31,7 @@ async fn a_hit_is_served_without_the_database() {
 }
 
 #[tokio::test]
-async fn a_miss_is_loaded_and_stored_for_the_next_caller() {
+async fn miss_is_loaded_and_stored_for_the_next_caller() {
     let database = Database::default();
     let mut cache = MockCacheClient::new();
     cache.expect_miss("plan:acme");
@@ -43,7 +43,7 @@ async fn a_miss_is_loaded_and_stored_for_the_next_caller() {
 }
 
 #[tokio::test]
-async fn a_cache_that_fails_costs_a_load_and_no_error() {
+async fn failing_cache_costs_a_load_and_no_error() {
     let database = Database::default();
     let mut cache = MockCacheClient::new();
     cache.expect_failing_get("plan:acme", lost(Outcome::NotApplied));
@@ -52,7 +52,7 @@ async fn a_cache_that_fails_costs_a_load_and_no_error() {
 }
 
 #[tokio::test]
-async fn a_cache_that_is_down_altogether_is_survived() {
+async fn service_survives_a_cache_outage() {
     let database = Database::default();
     let cache: Arc<dyn CacheClient> = Arc::new(MockCacheClient::failing(&lost(Outcome::NotApplied)));
     assert_eq!(plan(&*cache, &database, "acme").await, "plan of acme");
@@ -64,7 +64,7 @@ async fn a_cache_that_is_down_altogether_is_survived() {
 }
 
 #[tokio::test]
-async fn a_use_whose_outcome_is_unknown_is_not_counted_again() {
+async fn use_whose_outcome_is_unknown_is_not_counted_again() {
     let mut cache = MockCacheClient::new();
     // The mock panics at a second call: once is all that is expected.
     cache
@@ -90,7 +90,7 @@ async fn many_keys_are_deleted_in_one_call() {
 }
 
 #[tokio::test]
-async fn every_short_expectation_answers_what_it_was_told() {
+async fn short_expectation_returns_its_answer() {
     let mut cache = MockCacheClient::new();
     cache.expect_entry("a", "1", Ttl::secs(5));
     cache.expect_get_many_of([("a", Some("1")), ("b", None)]);
@@ -123,7 +123,7 @@ fn failure(test: impl AsyncFnOnce(MockCacheClient)) -> String {
 }
 
 #[test]
-fn a_call_with_another_argument_fails_the_test() {
+fn call_with_another_argument_fails_the_test() {
     let wrong_key = failure(async |mut cache| {
         cache.expect_hit("plan:acme", "team");
         let _ = cache.get("plan:umbrella").await;
@@ -135,7 +135,7 @@ fn a_call_with_another_argument_fails_the_test() {
 }
 
 #[test]
-fn a_call_too_many_and_a_call_too_few_fail_the_test() {
+fn call_too_many_and_a_call_too_few_fail_the_test() {
     let again = failure(async |mut cache| {
         cache.expect_miss("plan:acme");
         let _ = cache.get("plan:acme").await;
@@ -147,7 +147,7 @@ fn a_call_too_many_and_a_call_too_few_fail_the_test() {
 }
 
 #[test]
-fn every_short_expectation_minds_each_of_its_arguments() {
+fn short_expectation_checks_every_argument() {
     macro_rules! mind {
         ($($expect:ident($($expected:expr),*) not $method:ident($($given:expr),*);)+) => {$(
             let failed = failure(async |mut cache| {
@@ -182,7 +182,7 @@ fn every_short_expectation_minds_each_of_its_arguments() {
 }
 
 #[tokio::test]
-async fn results_of_each_key_are_what_was_expected() {
+async fn each_key_gets_its_expected_result() {
     let mut cache = MockCacheClient::new();
     let ttl = Ttl::secs(60);
     cache.expect_set_each_of([

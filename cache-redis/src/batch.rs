@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_item_is_in_one_pipeline_and_none_is_too_large() {
+    fn items_fill_pipelines_up_to_the_limit() {
         for bytes in [0, 10, BYTES / 3, BYTES, 2 * BYTES] {
             for count in [1, COMMANDS, COMMANDS + 1, 3_000] {
                 let items: Vec<_> = (0..count).map(|_| Item { key: "key", bytes }).collect();

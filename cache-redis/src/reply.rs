@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn ttl_is_read_as_the_server_means_it() {
+    fn ttl_reply_is_translated() {
         assert!(matches!(into_ttl(Value::Int(-2)), Err(CacheError::Miss)));
         assert_eq!(into_ttl(Value::Int(-1)).unwrap(), Ttl::Forever);
         assert_eq!(into_ttl(Value::Int(0)).unwrap(), Ttl::millis(1));

@@ -326,7 +326,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn servers_are_asked_to_report_what_the_near_tier_needs() {
+    fn tracking_follows_the_near_configuration() {
         let servers = || ValkeyConfig::new(Topology::single("cache:6379".parse().unwrap()));
         let of = |asked: Option<NearTracking>, prefix: Option<&str>| {
             let mut config = CacheConfig::builder().valkey(servers());
@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn the_deadline_of_a_call_only_ever_lowers_the_clients_own() {
+    fn call_deadline_only_lowers_client_timeouts() {
         let server = Topology::single("cache:6379".parse().unwrap());
         let config = ValkeyConfig::new(server).with_read_timeout(Duration::from_millis(100));
         let lowered = within(&config, Some(Duration::from_secs(1)));

@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn the_documentation_has_every_metric() {
+    fn documentation_has_every_metric() {
         let page = include_str!("../../docs/metrics.md");
         for (Metric { name, unit, meaning }, of_each_node) in metrics() {
             let (instrument, attributes) = if of_each_node {
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn every_metric_is_emitted_and_totals_outlast_the_client() {
+    async fn metrics_are_emitted_and_totals_outlast_the_client() {
         // Nothing listens there.
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap().to_string();

@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn layers_stand_in_the_documented_order_and_only_where_they_do_something() {
+    fn layers_follow_the_documented_order() {
         let servers = || {
             CacheConfig::builder().valkey(ValkeyConfig::new(Topology::single("cache:6379".parse().unwrap())))
         };
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn each_layer_is_told_what_the_configuration_says() {
+    fn layers_get_their_configuration() {
         let near = NearConfig::new(1 << 20, Duration::from_secs(7)).with_max_entries(11);
         let config = CacheConfig::builder()
             .op_timeout(Duration::from_millis(200))
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_client_is_what_the_outline_says() {
+    async fn client_matches_the_outline() {
         let config = CacheConfig::builder()
             .near(NearConfig::new(1 << 20, Duration::from_secs(1)))
             .key_prefix("shop:")

@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn setting_is_refused_without_the_feature_that_the_reference_names() {
+    fn setting_needs_the_feature_of_the_reference() {
         let mut seen = Vec::new();
         for variable in VARIABLES.iter().filter(|variable| !variable.feature.is_empty()) {
             let (written, refused) = example(variable.name);
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn password_is_not_dropped_for_a_source_of_credentials() {
+    fn password_and_credentials_source_conflict() {
         let server = Topology::single("cache:6379".parse().unwrap());
         let valkey = ValkeyConfig::new(server).with_authentication(Authentication::Password {
             username: None,
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_that_the_service_brings_need_no_feature() {
+    fn own_token_source_needs_no_feature() {
         let server = Topology::single("cache:6379".parse().unwrap());
         let iam = Authentication::Iam {
             username: "app".into(),

@@ -209,13 +209,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cluster_is_told_by_its_primaries_and_its_encryption() {
+    fn cluster_endpoints_show_primaries_and_tls() {
         assert_eq!(cluster(3, false), "Valkey(cluster, 3 primaries)");
         assert_eq!(cluster(1, true), "Valkey(cluster, 1 primary, TLS)");
     }
 
     #[tokio::test]
-    async fn the_client_and_its_foundation_are_one_cache() {
+    async fn client_and_backend_are_one_cache() {
         let stack = crate::assemble(&CacheConfig::default()).await.unwrap();
         stack
             .client

@@ -26,7 +26,7 @@ async fn silent_server() -> (TcpListener, ValkeyConfig) {
 }
 
 #[tokio::test]
-async fn the_embedded_client_keeps_the_bounds_of_the_configuration() {
+async fn embedded_client_keeps_the_bounds_of_the_configuration() {
     let loaded = CacheConfig::from_vars([
         ("CACHE_MEMORY_MAX_BYTES".to_owned(), "64KiB".to_owned()),
         ("CACHE_MEMORY_MAX_ENTRIES".to_owned(), "10".to_owned()),
@@ -46,7 +46,7 @@ async fn the_embedded_client_keeps_the_bounds_of_the_configuration() {
 }
 
 #[tokio::test]
-async fn client_that_cannot_encrypt_is_refused_before_anything_is_opened() {
+async fn unencryptable_client_is_refused_before_connecting() {
     let (listener, valkey) = silent_server().await;
     let config = CacheConfig::builder()
         .valkey(valkey)
@@ -62,7 +62,7 @@ async fn client_that_cannot_encrypt_is_refused_before_anything_is_opened() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_not_there_is_an_error_at_start_unless_that_is_tolerated() {
+async fn missing_server_fails_start_unless_tolerated() {
     let (listener, valkey) = silent_server().await;
     drop(listener);
     let config = CacheConfig::builder()
@@ -104,7 +104,7 @@ async fn answer_all_but_get(listener: TcpListener) {
 }
 
 #[tokio::test]
-async fn the_deadline_of_a_call_ends_a_call_that_nobody_answers() {
+async fn call_deadline_ends_an_unanswered_call() {
     let (listener, valkey) = silent_server().await;
     let server = tokio::spawn(answer_all_but_get(listener));
     let deadline = Duration::from_millis(150);
@@ -143,7 +143,7 @@ impl CredentialsSource for Tokens {
 }
 
 #[tokio::test]
-async fn a_source_of_credentials_is_asked_for_what_the_server_sees() {
+async fn credentials_source_supplies_the_login() {
     let (listener, valkey) = silent_server().await;
     let valkey = valkey.with_dial_timeout(Duration::from_millis(500));
     let config = CacheConfig::builder().valkey(valkey).build().unwrap();
@@ -162,7 +162,7 @@ async fn a_source_of_credentials_is_asked_for_what_the_server_sees() {
 }
 
 #[tokio::test]
-async fn a_password_beside_a_source_of_credentials_is_refused_before_anything_is_opened() {
+async fn password_with_credentials_source_is_refused() {
     let (listener, valkey) = silent_server().await;
     let valkey = valkey.with_authentication(Authentication::Password {
         username: None,
@@ -182,7 +182,7 @@ async fn a_password_beside_a_source_of_credentials_is_refused_before_anything_is
 }
 
 #[tokio::test]
-async fn every_key_has_the_prefix_below_the_stack_and_none_above_it() {
+async fn prefix_is_added_below_and_removed_above() {
     let config = CacheConfig::builder().key_prefix("shop:").build().unwrap();
     let stack = cache_stack::assemble(&config).await.unwrap();
     let set = stack.client.set("key", "value".into(), Ttl::Forever);
@@ -195,7 +195,7 @@ async fn every_key_has_the_prefix_below_the_stack_and_none_above_it() {
 }
 
 #[tokio::test]
-async fn a_second_read_is_answered_by_the_near_tier() {
+async fn near_cache_answers_the_second_read() {
     let config = CacheConfig::builder()
         .near(NearConfig::new(1 << 20, Duration::from_secs(60)))
         .build()
@@ -217,7 +217,7 @@ async fn a_second_read_is_answered_by_the_near_tier() {
 }
 
 #[tokio::test]
-async fn bypass_makes_a_missing_server_a_miss_and_leaves_health_checks_the_error() {
+async fn bypass_turns_errors_into_misses_except_ping() {
     let (listener, valkey) = silent_server().await;
     drop(listener);
     let config = CacheConfig::builder()

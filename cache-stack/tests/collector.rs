@@ -51,7 +51,7 @@ fn collector() -> (String, std::thread::JoinHandle<(String, Vec<u8>)>) {
 
 // On one thread: the end of the exporter must not wait for the runtime that waits for it.
 #[tokio::test]
-async fn a_collector_gets_what_was_measured() {
+async fn collector_receives_measurements() {
     let (endpoint, served) = collector();
     let telemetry = Telemetry::builder()
         .service("a-service")
@@ -77,7 +77,7 @@ async fn a_collector_gets_what_was_measured() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_is_refused_by_name() {
+async fn invalid_setting_is_refused_by_name() {
     let refused =
         |builder: cache_stack::telemetry::TelemetryBuilder| builder.install().unwrap_err().to_string();
     assert_eq!(

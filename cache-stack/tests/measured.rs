@@ -11,7 +11,7 @@ use cache_core::{CacheConfig, Ttl};
 use cache_stack::telemetry::Telemetry;
 
 #[tokio::test]
-async fn every_layer_that_is_put_together_is_measured_in_its_place() {
+async fn every_built_layer_is_measured() {
     let telemetry = Telemetry::builder().prometheus().install().unwrap();
     let near = NearConfig::new(1 << 20, Duration::from_secs(60));
     let embedded = CacheConfig::builder().near(near).build().unwrap();

@@ -19,7 +19,7 @@ use cache_layers::{CacheMetrics, Guarded, GuardedConfig, NearConfig, Observed, O
 use cache_stack::telemetry::Telemetry;
 
 #[tokio::test]
-async fn a_scrape_has_all_that_was_measured_in_a_form_that_can_be_read() {
+async fn scrape_contains_all_metrics_in_valid_form() {
     let telemetry = Telemetry::builder()
         .service("a \"service\"")
         .prometheus()

@@ -300,7 +300,7 @@ mod tests {
         feature = "secret"
     ))]
     #[tokio::test]
-    async fn a_services_endpoint_wins_over_the_one_for_all() {
+    async fn service_endpoint_overrides_the_global_one() {
         let aws = fixed()
             .region("eu-west-2")
             .endpoint("http://localhost:1")

@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_good_clock_is_taken_as_it_is() {
+    fn correct_clock_is_unchanged() {
         for off in [-40, 0, 40] {
             let (time, clock) = clock(off);
             talk(&time, &clock, 1_000, 90);
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_wrong_is_corrected_to_two_seconds() {
+    fn wrong_clock_is_corrected_to_two_seconds() {
         for off in [-86_400_000, -30_000, 30_000, 86_400_000] {
             let (time, clock) = clock(off);
             assert!(error(&time, &clock) > 2_000);
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_was_set_right_is_no_longer_corrected() {
+    fn repaired_clock_is_no_longer_corrected() {
         let (time, clock) = clock(30_000);
         talk(&time, &clock, 50, 10);
         assert!(clock.offset() < 0);

@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn the_documentation_has_every_metric() {
+    fn documentation_has_every_metric() {
         let page = include_str!("../../../docs/metrics.md");
         for line in markdown().lines() {
             assert!(

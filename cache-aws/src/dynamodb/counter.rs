@@ -172,7 +172,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn bounds_are_what_can_be_added(number: i64, delta: i64) {
+        fn counter_bounds_allow_the_sum(number: i64, delta: i64) {
             let (least, most) = bounds(delta);
             prop_assert_eq!((least..=most).contains(&number), number.checked_add(delta).is_some());
         }

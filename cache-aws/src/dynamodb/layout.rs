@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_ends_on_its_millisecond() {
+    fn entry_ends_on_its_millisecond() {
         let item = || item("k", b"v", Some(Expiry::after(1_000, 5)));
         let left = |now| remaining(&item(), now).unwrap();
         assert_eq!(left(1_000), Some(Ttl::millis(5)));
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn what_another_program_wrote_is_refused_and_not_shown() {
+    fn foreign_item_is_refused_and_not_shown() {
         let mut foreign = key_of("k");
         foreign.insert(VALUE.to_owned(), AttributeValue::S("s3cr3t".to_owned()));
         let error = entry(foreign.clone(), 0).unwrap_err();
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn the_limits_of_keys_and_values_are_exact() {
+    fn key_and_value_limits_are_exact() {
         assert!(check(&"k".repeat(MAX_KEY_LEN)).is_ok());
         assert!(check(&"k".repeat(MAX_KEY_LEN + 1)).is_err());
         assert!(check("").is_err());
@@ -224,13 +224,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_value_comes_back_as_it_was(value: Vec<u8>) {
+        fn value_round_trips(value: Vec<u8>) {
             let (read, _) = entry(item("k", &value, None), 0).unwrap().unwrap();
             prop_assert_eq!(&read[..], &value[..]);
         }
 
         #[test]
-        fn an_integer_comes_back_as_it_was(number: i64) {
+        fn integer_round_trips(number: i64) {
             let text = number.to_string();
             let stored = item("k", text.as_bytes(), None);
             prop_assert!(stored[VALUE].is_n());

@@ -145,7 +145,7 @@ mod tests {
     type Change = fn(&mut DynamoDbOptions);
 
     #[test]
-    fn options_that_no_call_could_go_by_are_refused_by_name() {
+    fn unusable_options_are_refused_by_name() {
         assert!(DynamoDbOptions::default().check().is_ok());
         let cases: [(&str, Change); 7] = [
             ("read_timeout", |options| options.read_timeout = Duration::MAX),

@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_must_not_be_done_twice_is_repeated_only_if_it_was_not_done() {
+    async fn non_idempotent_call_retries_only_if_not_applied() {
         for error in [unavailable(Outcome::Unknown), late()] {
             assert!(!is_repeated(Effect::WriteOnce, error.clone()));
             assert!(is_repeated(Effect::Write, error.clone()));
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_may_have_been_done_stays_open_although_the_next_try_was_refused() {
+    async fn unknown_outcome_survives_a_refused_retry() {
         let deadline = Deadline::after(Duration::from_secs(10));
         let mut tries = Tries::default();
         assert!(
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn tries_end_with_their_number_and_with_the_time() {
+    async fn retries_end_by_count_and_by_deadline() {
         let deadline = Deadline::after(Duration::from_secs(60));
         let mut tries = Tries::default();
         for _ in 0..3 {
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn waits_grow_up_to_a_second() {
+    fn backoff_grows_up_to_a_second() {
         for repeated in 0..40 {
             let delay = delay(repeated);
             assert!(delay >= Duration::from_millis(12) && delay <= Duration::from_secs(1));

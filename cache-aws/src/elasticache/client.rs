@@ -287,7 +287,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn answer_that_repeats_a_password_is_not_shown() {
+    fn answer_with_a_password_is_not_shown() {
         let passwords = [Secret::from("Zk3-vv91!qLm0-xyW")];
         assert!(!without("bad value Zk3-vv91!qLm0-xyW", &passwords).contains("Zk3"));
         assert_eq!(without("bad value", &passwords), "bad value");

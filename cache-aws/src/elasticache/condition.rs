@@ -50,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn refusal_is_known_by_its_code() {
+    fn condition_is_recognized_by_its_code() {
         assert_eq!(Condition::of(&rejected("InvalidUserGroupState")), Condition::Busy);
         assert_eq!(Condition::of(&rejected("UserAlreadyExists")), Condition::Stale);
         assert_eq!(

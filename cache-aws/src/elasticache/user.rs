@@ -195,7 +195,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn user_is_read_as_the_api_shows_it() {
+    fn user_is_parsed_from_the_api() {
         let shown = types::User::builder()
             .user_id("app-billing")
             .user_name("app-billing")

@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn all_who_wait_share_one_fetch() {
+    async fn waiters_share_one_fetch() {
         let latest = Arc::new(Latest::new());
         let fetches = Arc::new(AtomicUsize::new(0));
         let mut waiting = Vec::new();
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_dropped_first_waiter_does_not_stop_the_fetch() {
+    async fn dropped_first_waiter_does_not_stop_the_fetch() {
         let latest = Latest::new();
         let slow = || async {
             tokio::time::sleep(Duration::from_secs(1)).await;
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_failure_answers_for_a_second_and_no_longer() {
+    async fn failure_is_cached_for_one_second() {
         let latest = Latest::<u8>::new();
         let failed = latest.get(|_| true, || async { Err(failure()) }).await;
         assert!(failed.is_err());
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_fetch_that_panics_fails_its_waiters_and_no_others() {
+    async fn panicking_fetch_fails_only_its_waiters() {
         let latest = Latest::<u8>::new();
         let failed = latest.get(|_| true, || async { panic!("as planned") }).await;
         assert!(matches!(failed, Err(CacheError::Unavailable { .. })));
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_value_that_is_no_longer_good_is_fetched_again() {
+    async fn expired_value_is_fetched_again() {
         let latest = Latest::new();
         assert_eq!(*latest.get(|_| true, || async { Ok(1) }).await.unwrap(), 1);
         assert_eq!(*latest.get(|_| true, || async { Ok(2) }).await.unwrap(), 1);

@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn fetches_in_vain_become_rare() {
+    async fn useless_fetches_become_rare() {
         let mut pace = Pace::default();
         assert!(pace.begin_if_ready());
         assert!(!pace.begin_if_ready());
@@ -71,7 +71,7 @@ mod tests {
 
     #[cfg(feature = "secret")]
     #[tokio::test(start_paused = true)]
-    async fn news_make_the_next_fetch_quick_again() {
+    async fn new_value_makes_the_next_fetch_quick() {
         let mut pace = Pace::default();
         begun_within(&mut pace, Duration::from_secs(3_600)).await;
         pace.brought_news();

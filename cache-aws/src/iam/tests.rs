@@ -65,7 +65,7 @@ async fn tokens_equal_those_of_botocore() {
 }
 
 #[tokio::test]
-async fn a_token_for_memorydb_names_its_service() {
+async fn token_for_memorydb_names_its_service() {
     let tokens = IamTokens::builder("app", "orders")
         .service(IamService::MemoryDb)
         .clock(|| at(TIME))
@@ -95,7 +95,7 @@ async fn user_names_are_percent_encoded() {
 }
 
 #[tokio::test]
-async fn every_connection_has_a_new_token_and_well_below_twelve_hours() {
+async fn connections_get_new_tokens_and_end_before_12_hours() {
     let seconds = Arc::new(AtomicU64::new(TIME));
     let tokens = IamTokens::builder("app", "orders")
         .clock({
@@ -112,7 +112,7 @@ async fn every_connection_has_a_new_token_and_well_below_twelve_hours() {
 }
 
 #[tokio::test]
-async fn endpoints_and_urls_in_place_of_a_name_are_refused_by_variable() {
+async fn endpoint_instead_of_name_is_refused() {
     let aws = aws("eu-west-2", None).await;
     for cache in [
         "master.orders.abc123.euw2.cache.amazonaws.com",
@@ -135,7 +135,7 @@ async fn endpoints_and_urls_in_place_of_a_name_are_refused_by_variable() {
 }
 
 #[tokio::test]
-async fn the_caches_name_is_signed_in_lower_case() {
+async fn caches_name_is_signed_in_lower_case() {
     let tokens = IamTokens::builder("app", "Orders")
         .build(&aws("eu-west-2", None).await)
         .unwrap();
@@ -143,7 +143,7 @@ async fn the_caches_name_is_signed_in_lower_case() {
 }
 
 #[tokio::test]
-async fn a_refusal_says_what_to_check_and_shows_no_token() {
+async fn refusal_says_what_to_check_without_the_token() {
     let tokens = IamTokens::builder("app-orders", "orders")
         .serverless(true)
         .clock(|| at(TIME))
@@ -223,7 +223,7 @@ async fn expired_credentials_sign_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn credentials_are_used_to_their_end_while_no_new_ones_can_be_had() {
+async fn old_credentials_are_used_until_they_expire() {
     let seconds = Arc::new(AtomicU64::new(TIME));
     let fetches = Arc::new(AtomicUsize::new(0));
     let provider = provide_credentials_fn({
@@ -259,7 +259,7 @@ async fn credentials_are_used_to_their_end_while_no_new_ones_can_be_had() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_source_of_credentials_that_hangs_is_given_up_and_named() {
+async fn hanging_credentials_source_times_out_by_name() {
     let provider = provide_credentials_fn(std::future::pending::<Provided>);
     let tokens = with_identity(SharedCredentialsProvider::new(provider), Arc::new(|| at(TIME)));
     let started = clock::now();

@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn notes_come_back_from_tags_and_foreign_tags_stay() {
+    fn notes_round_trip_and_foreign_tags_stay() {
         let before = notes(&[("added/1", "2026-01-02T03:04:05Z"), ("added/2", "x")]);
         let mut tags = to_tags(&before);
         tags.push(Tag::builder().key("team").value("payments").build());

@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn versions_are_tried_in_turn_and_then_from_the_start() {
+    fn versions_are_tried_in_turn() {
         let versions = versions(&["current", "pending", "previous"]);
         let mut choice = Choice::default();
         for expected in ["current", "pending", "previous", "current", "pending"] {
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_current_version_is_chosen_at_once() {
+    fn new_current_version_is_chosen_at_once() {
         let mut choice = Choice::default();
         let before = versions(&["one"]);
         assert_eq!(chosen(&mut choice, &before), "one");

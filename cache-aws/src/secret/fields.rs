@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named_and_its_value_not_shown() {
+    fn wrong_field_is_named_and_value_hidden() {
         for (secret, field) in [
             (json!({"host": "rediss://u:h1dden@cache"}), "host:"),
             (json!({"host": 17}), "host:"),

@@ -7,7 +7,7 @@ use cache_core::{CacheClient as _, CacheError, Ttl};
 use crate::emulator::Emulator;
 
 #[tokio::test]
-async fn machines_that_are_an_hour_off_agree_about_lives() {
+async fn clients_with_wrong_clocks_agree_about_ttls() {
     let emulator = Emulator::start().await;
     let right = emulator.client().await;
     let hour = Duration::from_secs(3_600);

@@ -63,7 +63,7 @@ cache_core::conformance_tests! {
 }
 
 #[test]
-fn ping_fails_while_the_service_cannot_be_reached() {
+fn ping_fails_while_the_service_is_unreachable() {
     cache_core::conformance::run(
         "ping_fails_while_a_primary_is_gone",
         cache_core::conformance::Time::Real,

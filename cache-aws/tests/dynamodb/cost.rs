@@ -17,7 +17,7 @@ async fn cost(client: &DynamoClient, call: impl AsyncFn(&DynamoClient)) -> (f64,
 
 /// The numbers of `docs/aws.md`.
 #[tokio::test]
-async fn calls_cost_what_the_documentation_says() {
+async fn call_costs_match_the_documentation() {
     let emulator = Emulator::start().await;
     let client = emulator.client().await;
     let eventual = DynamoDbOptions::default().with_consistency(Consistency::Eventual);

@@ -57,7 +57,7 @@ fn internal() -> Act {
 }
 
 #[tokio::test]
-async fn throttled_requests_are_sent_again_also_increments() {
+async fn throttled_requests_are_retried() {
     for act in [throttled, || Act::error(400, "ThrottlingException", "too much")] {
         let scene = Scene::new(first("UpdateItem", 2, act)).await;
         assert_eq!(scene.client.incr("count").await.unwrap(), 1);
@@ -67,7 +67,7 @@ async fn throttled_requests_are_sent_again_also_increments() {
 }
 
 #[tokio::test]
-async fn endless_throttling_ends_as_something_that_may_pass() {
+async fn endless_throttling_ends_as_a_transient_error() {
     let options = DynamoDbOptions::default()
         .with_read_timeout(Duration::from_millis(400))
         .with_max_retries(100);
@@ -83,7 +83,7 @@ async fn endless_throttling_ends_as_something_that_may_pass() {
 }
 
 #[tokio::test]
-async fn an_increment_whose_answer_is_lost_is_not_sent_again() {
+async fn increment_is_not_retried_after_a_lost_answer() {
     let scene = Scene::new(first("UpdateItem", 1, || Act::LoseAnswer)).await;
     let error = scene.client.incr("count").await.unwrap_err();
     assert!(
@@ -95,7 +95,7 @@ async fn an_increment_whose_answer_is_lost_is_not_sent_again() {
 }
 
 #[tokio::test]
-async fn an_increment_that_met_an_internal_error_is_not_sent_again() {
+async fn increment_is_not_retried_after_internal_error() {
     let scene = Scene::new(first("UpdateItem", 1, internal)).await;
     let error = scene.client.incr_by("count", 5, TEN_MINUTES).await.unwrap_err();
     assert_eq!(error.outcome(), Outcome::Unknown, "{error}");
@@ -103,7 +103,7 @@ async fn an_increment_that_met_an_internal_error_is_not_sent_again() {
 }
 
 #[tokio::test]
-async fn conditional_writes_whose_answer_is_lost_are_not_sent_again() {
+async fn conditional_write_is_not_retried_after_a_lost_answer() {
     let scene = Scene::new(|call| match &*call.operation {
         "PutItem" | "DeleteItem" => Act::LoseAnswer,
         _ => Act::Forward,
@@ -134,7 +134,7 @@ async fn conditional_writes_whose_answer_is_lost_are_not_sent_again() {
 }
 
 #[tokio::test]
-async fn what_may_be_done_twice_is_sent_again_after_a_lost_answer() {
+async fn idempotent_call_is_retried_after_a_lost_answer() {
     let scene = Scene::new(|call| match call.number {
         0 if call.operation != "DescribeTable" => Act::LoseAnswer,
         _ => Act::Forward,
@@ -164,7 +164,7 @@ async fn what_may_be_done_twice_is_sent_again_after_a_lost_answer() {
 }
 
 #[tokio::test]
-async fn a_hanging_connection_leaves_time_for_another_one() {
+async fn hanging_connection_leaves_time_for_a_retry() {
     let scene = Scene::new(first("GetItem", 1, || Act::Hang)).await;
     scene
         .client
@@ -207,7 +207,7 @@ async fn calls_end_by_their_deadline_if_the_service_hangs() {
 }
 
 #[tokio::test]
-async fn a_close_ends_calls_that_hang() {
+async fn close_ends_calls_that_hang() {
     let options = DynamoDbOptions::default().with_read_timeout(Duration::from_secs(600));
     let scene = Scene::with(options, first("GetItem", usize::MAX, || Act::Hang)).await;
     let asked = async {
@@ -221,7 +221,7 @@ async fn a_close_ends_calls_that_hang() {
 }
 
 #[tokio::test]
-async fn what_a_batch_leaves_unprocessed_is_sent_again() {
+async fn unprocessed_batch_items_are_sent_again() {
     let scene = Scene::new(|call| match &*call.operation {
         "BatchWriteItem" | "BatchGetItem" if call.number % 3 != 2 => Act::Half,
         _ => Act::Forward,
@@ -245,7 +245,7 @@ async fn what_a_batch_leaves_unprocessed_is_sent_again() {
 }
 
 #[tokio::test]
-async fn a_batch_that_is_never_processed_ends_by_the_deadline() {
+async fn unprocessed_batch_ends_by_the_deadline() {
     let options = DynamoDbOptions::default()
         .with_read_timeout(Duration::from_millis(400))
         .with_write_timeout(Duration::from_millis(400));
@@ -267,7 +267,7 @@ async fn a_batch_that_is_never_processed_ends_by_the_deadline() {
 }
 
 #[tokio::test]
-async fn a_value_over_the_limit_in_a_batch_sends_nothing() {
+async fn oversized_value_in_a_batch_sends_nothing() {
     let scene = Scene::new(|_| Act::Forward).await;
     let large = Bytes::from(vec![0; DynamoClient::MAX_VALUE_LEN + 1]);
     let entries = [("key", "1".into()), ("large", large), ("other", "2".into())];
@@ -307,7 +307,7 @@ async fn reads_are_strongly_consistent_unless_asked_otherwise() {
 }
 
 #[tokio::test]
-async fn a_failing_condition_without_the_item_is_looked_up() {
+async fn failed_condition_without_item_is_looked_up() {
     // As DynamoDB answered before it could send the item along.
     let scene = Scene::new(first("UpdateItem", 1, || {
         Act::error(
@@ -368,7 +368,7 @@ async fn refusals_say_what_to_do_and_show_no_secret() {
 }
 
 #[tokio::test]
-async fn a_service_that_is_down_is_unavailable_and_nothing_was_done() {
+async fn unreachable_service_is_unavailable_and_not_applied() {
     static DOWN: AtomicBool = AtomicBool::new(false);
     let emulator = Emulator::start().await;
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
@@ -389,7 +389,7 @@ async fn a_service_that_is_down_is_unavailable_and_nothing_was_done() {
 }
 
 #[tokio::test]
-async fn batch_that_fails_fails_its_own_keys_only() {
+async fn failed_batch_fails_only_its_keys() {
     let denied = || Act::error(400, "AccessDeniedException", "no");
     let scene = Scene::new(move |call| match &*call.operation {
         "BatchWriteItem" | "BatchGetItem" if call.number == 0 => denied(),
@@ -425,7 +425,7 @@ async fn batch_that_fails_fails_its_own_keys_only() {
 }
 
 #[tokio::test]
-async fn keys_that_a_batch_has_read_keep_their_values_when_the_rest_is_late() {
+async fn batch_keeps_read_values_when_the_rest_is_late() {
     let options = DynamoDbOptions::default().with_read_timeout(Duration::from_millis(600));
     let scene = Scene::with(options, |call| match (&*call.operation, call.number) {
         ("BatchGetItem", 0) => Act::Half,
@@ -450,7 +450,7 @@ async fn keys_that_a_batch_has_read_keep_their_values_when_the_rest_is_late() {
 }
 
 #[tokio::test]
-async fn get_and_delete_is_not_sent_again_and_get_and_expire_is() {
+async fn only_get_and_expire_is_retried() {
     let lose_first = |operation: &'static str| first(operation, 1, || Act::LoseAnswer);
     let scene = Scene::new(lose_first("DeleteItem")).await;
     scene.client.set("key", "1".into(), TEN_MINUTES).await.unwrap();

@@ -27,7 +27,7 @@ fn number(attribute: Option<AttributeValue>) -> u64 {
 }
 
 #[tokio::test]
-async fn an_entry_has_its_expiry_in_milliseconds_and_rounded_up_in_seconds() {
+async fn entry_stores_expiry_in_milliseconds_and_seconds() {
     let emulator = Emulator::start().await;
     let client = emulator.client().await;
     client
@@ -44,7 +44,7 @@ async fn an_entry_has_its_expiry_in_milliseconds_and_rounded_up_in_seconds() {
 }
 
 #[tokio::test]
-async fn integers_are_numbers_and_come_back_as_the_same_text() {
+async fn integers_are_stored_as_numbers_and_round_trip() {
     let emulator = Emulator::start().await;
     let client = emulator.client().await;
     for text in [
@@ -91,7 +91,7 @@ async fn later(emulator: &Emulator) -> (Arc<AtomicU64>, DynamoClient) {
 
 /// DynamoDB deletes late: here never.
 #[tokio::test]
-async fn an_entry_that_ended_is_absent_although_it_is_there() {
+async fn expired_entry_is_absent_before_its_removal() {
     let emulator = Emulator::start().await;
     let (clock, client) = later(&emulator).await;
     // Less than what the client would find out to be wrong.
@@ -126,7 +126,7 @@ async fn an_entry_that_ended_is_absent_although_it_is_there() {
 }
 
 #[tokio::test]
-async fn counters_that_ended_start_over_once_under_many_tasks() {
+async fn expired_counter_restarts_once_under_many_tasks() {
     let emulator = Emulator::start().await;
     let (clock, client) = later(&emulator).await;
     let client = Arc::new(client);

@@ -13,7 +13,7 @@ use crate::double::{Act, Double};
 use crate::emulator::{Emulator, TABLE, aws};
 
 #[tokio::test]
-async fn a_missing_table_is_an_error_with_the_command_that_makes_it() {
+async fn missing_table_error_names_the_create_command() {
     let emulator = Emulator::empty().await;
     for startup in [Startup::Fail, Startup::Degrade] {
         let builder = emulator.builder().await.startup(startup);
@@ -33,7 +33,7 @@ async fn a_missing_table_is_an_error_with_the_command_that_makes_it() {
 }
 
 #[tokio::test]
-async fn a_table_with_another_key_is_refused_at_start() {
+async fn table_with_another_key_is_refused_at_start() {
     let emulator = Emulator::empty().await;
     let attribute = AttributeDefinition::builder()
         .attribute_name("id")
@@ -63,7 +63,7 @@ async fn a_table_with_another_key_is_refused_at_start() {
 }
 
 #[tokio::test]
-async fn a_table_is_made_once_and_what_is_missing_is_added() {
+async fn table_is_created_once_and_completed() {
     let emulator = Emulator::empty().await;
     let table = DynamoTable::new(&emulator.aws().await, TABLE);
     assert_eq!(table.describe().await.unwrap(), None);
@@ -84,7 +84,7 @@ async fn a_table_is_made_once_and_what_is_missing_is_added() {
 }
 
 #[tokio::test]
-async fn a_creation_that_was_interrupted_can_be_done_again() {
+async fn interrupted_creation_can_be_repeated() {
     let emulator = Emulator::empty().await;
     // The answer to the creation is lost, and the TTL is not reached.
     let double = Double::start(&emulator.url, |call| match &*call.operation {
@@ -104,7 +104,7 @@ async fn a_creation_that_was_interrupted_can_be_done_again() {
 }
 
 #[tokio::test]
-async fn a_role_that_may_not_describe_the_table_can_use_it() {
+async fn role_without_describe_can_use_the_table() {
     let emulator = Emulator::start().await;
     let double = Double::start(&emulator.url, |call| match &*call.operation {
         "DescribeTable" | "DescribeTimeToLive" => Act::error(400, "AccessDeniedException", "no"),
@@ -119,7 +119,7 @@ async fn a_role_that_may_not_describe_the_table_can_use_it() {
 }
 
 #[tokio::test]
-async fn a_service_that_hangs_at_start_fails_in_time_or_is_passed_over() {
+async fn hanging_service_fails_start_or_is_tolerated() {
     let emulator = Emulator::start().await;
     let double = Double::start(&emulator.url, |call| match &*call.operation {
         "DescribeTable" => Act::Hang,

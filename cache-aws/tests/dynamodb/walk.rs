@@ -34,7 +34,7 @@ async fn walked(client: &DynamoClient, segments: u32, prefix: &str, limit: u32) 
 }
 
 #[tokio::test]
-async fn every_key_is_in_one_part_and_is_met_once() {
+async fn walk_visits_every_key_once() {
     let emulator = Emulator::start().await;
     let client = emulator.client().await;
     let all: BTreeSet<String> = (0..300).map(|number| format!("a:{number}")).collect();
@@ -52,7 +52,7 @@ async fn every_key_is_in_one_part_and_is_met_once() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_removed_is_named() {
+async fn undeletable_key_is_named() {
     let emulator = Emulator::start().await;
     let double = Double::start(&emulator.url, |call| {
         let batch = call.body.to_string();

@@ -6,7 +6,7 @@ use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-use super::form;
+use super::parse;
 
 /// A host and a port.
 ///
@@ -38,7 +38,7 @@ impl Address {
         }
     }
 
-    /// What is wrong with the address, if anything.
+    /// Checks host and port.
     pub(super) fn check(&self) -> Result<(), AddressError> {
         if self.port == 0 {
             return Err(AddressError("the port must be from 1 to 65535"));
@@ -92,7 +92,7 @@ impl FromStr for Address {
         if !port.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(AddressError("the port is not a number"));
         }
-        // A number that is too large is wrong in the same way as 0.
+        // A number that is too large gets the same error as 0.
         let port = port.parse().unwrap_or(0);
         let address = Self::new(host, port);
         address.check()?;
@@ -100,7 +100,7 @@ impl FromStr for Address {
     }
 }
 
-/// Why a text is no [`Address`]; never shows the text, which may hold a password.
+/// Why a text is not an [`Address`]. Never shows the text, which may hold a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct AddressError(&'static str);
@@ -114,13 +114,13 @@ impl AddressError {
 const NO_PORT: AddressError = AddressError("the port is missing (6379 is the usual one)");
 const IN_BRACKETS: AddressError = AddressError("an IPv6 address must be in brackets");
 
-/// What is wrong with `text` before it is taken apart.
+/// Checks `text` before it is split.
 fn check_written(text: &str) -> Result<(), AddressError> {
     let quote = ['"', '\'', '`'];
     Err(AddressError(if text.is_empty() {
         "it is empty: is there a comma too many?"
     } else if text.starts_with(quote) || text.ends_with(quote) {
-        form::QUOTES
+        parse::QUOTES
     } else if text.contains("://") || text.contains('@') {
         "it is a URL; a URL belongs into CACHE_URL, here it is host:port, and user and password by their own names"
     } else if text.contains(';') || text.contains(char::is_whitespace) {
@@ -130,7 +130,7 @@ fn check_written(text: &str) -> Result<(), AddressError> {
     }))
 }
 
-/// The host that `text` is, if it is one without a port.
+/// Returns `text` as a host, if it is one without a port.
 pub(super) fn host_of(text: &str) -> Result<Option<String>, AddressError> {
     if text.is_empty() {
         return Err(AddressError("the host is missing"));
@@ -157,7 +157,7 @@ fn check_name(host: &str) -> Result<(), AddressError> {
                 .bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
     };
-    // A name may end with a dot: it is then looked up as it stands.
+    // A name may end with a dot: it is then looked up unchanged.
     if host.len() > 253 || !host.strip_suffix('.').unwrap_or(host).split('.').all(label) {
         return Err(AddressError("the host is neither a host name nor an IP address"));
     }
@@ -176,13 +176,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_host_and_port_survive_being_written(host in "[a-z][a-z0-9-]{0,20}(\\.[a-z][a-z0-9]{0,10}){0,3}", port in 1_u16..) {
+        fn host_and_port_round_trip(host in "[a-z][a-z0-9-]{0,20}(\\.[a-z][a-z0-9]{0,10}){0,3}", port in 1_u16..) {
             let address = Address::new(host, port);
             prop_assert_eq!(address.to_string().parse(), Ok(address));
         }
 
         #[test]
-        fn an_ip_address_survives_being_written(v4: u32, v6: u128, port in 1_u16..) {
+        fn ip_address_round_trips(v4: u32, v6: u128, port in 1_u16..) {
             for host in [Ipv4Addr::from(v4).to_string(), Ipv6Addr::from(v6).to_string()] {
                 let address = Address::new(host, port);
                 prop_assert_eq!(address.to_string().parse(), Ok(address));
@@ -190,7 +190,7 @@ mod tests {
         }
 
         #[test]
-        fn any_text_is_read_or_refused_without_a_panic(text in ".{0,40}") {
+        fn any_text_is_parsed_without_panic(text in ".{0,40}") {
             if let Ok(address) = text.parse::<Address>() {
                 prop_assert!(address.check().is_ok());
             }
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn each_wrong_address_says_what_is_wrong() {
+    fn wrong_address_says_what_is_wrong() {
         for (text, part) in [
             ("", "empty"),
             ("cache", "port is missing"),

@@ -1,7 +1,7 @@
-//! Where announced addresses are reachable from here.
+//! Maps announced addresses to addresses that are reachable from here.
 //!
-//! Servers announce addresses to each other and to clients (`CLUSTER SLOTS`, sentinels). From another network they
-//! may be reachable elsewhere only. Not in here: who announces what.
+//! Servers announce addresses to each other and to clients (`CLUSTER SLOTS`, sentinels). From another
+//! network, other addresses may be needed. Not in here: which server announces what.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,7 +9,7 @@ use std::str::FromStr;
 use super::Address;
 use super::address::{AddressError, host_of};
 
-/// Where announced addresses are reachable from here.
+/// Maps announced addresses to addresses that are reachable from here.
 ///
 /// Written as `announced=reachable`, several separated by commas: `host:port=host:port` for one server, `host=host`
 /// for all ports of a host. An entry with a port wins over one without.
@@ -36,7 +36,7 @@ struct Place {
 }
 
 impl AddressMap {
-    /// Where `announced` is reachable: the address itself if the map does not name it.
+    /// The reachable address of `announced`: the address itself if the map does not contain it.
     #[must_use]
     pub fn reachable(&self, announced: &Address) -> Address {
         let entry = |port: Option<u16>| {
@@ -52,13 +52,13 @@ impl AddressMap {
         }
     }
 
-    /// Whether it names no address.
+    /// Whether the map is empty.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// How many addresses it names.
+    /// The number of entries.
     #[must_use]
     pub const fn len(&self) -> usize {
         self.entries.len()
@@ -127,7 +127,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// Why a text is no [`AddressMap`]; never shows the text.
+/// Why a text is not an [`AddressMap`]; never shows the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("entry {entry}: {why}")]
 pub struct AddressMapError {
@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_entry_with_a_port_wins_over_one_without() {
+    fn entry_with_a_port_wins_over_one_without() {
         let map: AddressMap = "a=b, a:1=c:2, [::1]=localhost".parse().unwrap();
         let at = |host, port| map.reachable(&Address::new(host, port)).to_string();
         assert_eq!(at("A", 1), "c:2");
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn each_wrong_entry_is_named_by_its_place() {
+    fn wrong_entry_is_named_by_position() {
         for (text, part) in [
             ("a=b,", "entry 2: it is empty"),
             ("a", "entry 1: the = is missing"),

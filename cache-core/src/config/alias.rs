@@ -1,11 +1,11 @@
-//! Older names of settings, from services that had a cache before.
+//! Older names of settings, from services that already had a cache.
 
 use std::collections::BTreeMap;
 
 use super::reference::{self, Variable};
-use super::{Address, form};
+use super::{Address, parse};
 
-/// The two that make one address together.
+/// The two variables that form one address.
 const HOST: &str = "REDIS_HOST";
 const PORT: &str = "REDIS_PORT";
 const DEFAULT_PORT: u16 = 6379;
@@ -20,19 +20,19 @@ pub(super) fn is_alias(name: &str) -> bool {
     })
 }
 
-/// What a pair of host and port comes to.
+/// The result of reading host and port.
 pub(super) enum Pair {
-    /// There is no host. A port alone says nothing.
+    /// There is no host. A port alone means nothing.
     None,
-    /// An address as it is written in `CACHE_ADDRS`.
+    /// An address in the form of `CACHE_ADDRS`.
     Address(String),
-    /// What is wrong, and with which of the two.
+    /// The variable that is wrong, and why.
     Wrong(&'static str, &'static str),
 }
 
-/// Takes host and port out of `names`.
+/// Removes host and port from `names` and reads them.
 pub(super) fn take_pair(names: &mut BTreeMap<String, String>) -> Pair {
-    // Kubernetes sets a URL in this place for every service that is called `redis`; nobody means it.
+    // Kubernetes sets this variable to a URL for every service called `redis`; it is not meant for us.
     let port = names.remove(PORT).filter(|port| !port.contains("://"));
     let Some(host) = names.remove(HOST) else {
         return Pair::None;
@@ -41,7 +41,7 @@ pub(super) fn take_pair(names: &mut BTreeMap<String, String>) -> Pair {
     if port.is_none() && host.parse::<Address>().is_ok() {
         return Pair::Address(host.to_owned());
     }
-    let port = match port.as_deref().map(|port| form::number::<u16>(port.trim())) {
+    let port = match port.as_deref().map(|port| parse::number::<u16>(port.trim())) {
         None => DEFAULT_PORT,
         Some(Some(port)) if port > 0 => port,
         Some(_) => {
@@ -65,14 +65,14 @@ pub(super) fn take_pair(names: &mut BTreeMap<String, String>) -> Pair {
     }
 }
 
-/// Whether `name` is half of the pair.
+/// Whether `name` is one of the pair.
 pub(super) fn is_of_pair(name: &str) -> bool {
     name == HOST || name == PORT
 }
 
-/// Whether `name` belongs to the server before the one whose address `address` gives: a password, a
-/// database or a switch that is left over from the one must not go to the other.
-pub(super) fn is_of_server_before(name: &str, address: &str) -> bool {
+/// Whether `name` belongs to the previous server, while `address` names the new one. A leftover password,
+/// database or switch of one server must not go to the other.
+pub(super) fn is_of_previous_server(name: &str, address: &str) -> bool {
     name.starts_with("REDIS_") && address.starts_with("VALKEY_")
 }
 
@@ -84,7 +84,7 @@ pub(super) fn in_use(variable: &Variable) -> String {
     format!("is an older name, set {} instead", variable.name)
 }
 
-/// The warning for an older name beside a newer one.
-pub(super) fn outdone(newer: &str) -> String {
+/// The warning for an older name that a newer one overrides.
+pub(super) fn overridden(newer: &str) -> String {
     format!("is an older name and has no effect, because {newer} is set")
 }

@@ -1,4 +1,4 @@
-//! Making a [`CacheConfig`] in code.
+//! Builds a [`CacheConfig`] in code.
 
 use std::time::Duration;
 
@@ -7,9 +7,9 @@ use super::{
     SecretConfig, Startup, ValkeyConfig,
 };
 
-/// Makes a [`CacheConfig`]; started by [`CacheConfig::builder`].
+/// Builds a [`CacheConfig`]; created by [`CacheConfig::builder`].
 ///
-/// A setter never fails; [`build`](Self::build) says everything that is wrong.
+/// A setter never fails; [`build`](Self::build) reports everything that is wrong.
 ///
 /// ```
 /// use std::time::Duration;
@@ -33,7 +33,7 @@ pub struct CacheConfigBuilder {
 }
 
 impl CacheConfigBuilder {
-    /// The embedded client within these bounds. Default: this backend, 64 MiB and 1,000,000 entries.
+    /// The embedded client with these limits. Default: this backend, 64 MiB and 1,000,000 entries.
     pub fn memory(self, memory: MemoryConfig) -> Self {
         self.backend(Backend::Memory(memory))
     }
@@ -48,19 +48,19 @@ impl CacheConfigBuilder {
         self.backend(Backend::DynamoDb(dynamodb))
     }
 
-    /// The backend and what it needs. Default: the embedded client.
+    /// The backend and its settings. Default: the embedded client.
     pub fn backend(mut self, backend: Backend) -> Self {
         self.config.backend = backend;
         self
     }
 
-    /// Put before every key. Default: none.
+    /// The prefix of every key. Default: none.
     pub fn key_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.config.key_prefix = Some(prefix.into());
         self
     }
 
-    /// What to do when the backend cannot be reached at start. Default: [`Startup::Fail`].
+    /// What to do if the backend is unreachable at start. Default: [`Startup::Fail`].
     pub const fn startup(mut self, startup: Startup) -> Self {
         self.config.startup = startup;
         self
@@ -78,7 +78,7 @@ impl CacheConfigBuilder {
         self
     }
 
-    /// The near tier's bounds. Default: no near tier.
+    /// The near cache's limits. Default: no near cache.
     pub fn near(mut self, near: NearConfig) -> Self {
         self.config.near = Some(near);
         self
@@ -90,8 +90,8 @@ impl CacheConfigBuilder {
         self
     }
 
-    /// The secret that supplies what the Valkey backend's configuration leaves open: addresses, user,
-    /// password, key prefix, TLS. Default: none.
+    /// The secret that supplies what the Valkey backend's configuration omits: addresses, user, password, key
+    /// prefix, TLS. Default: none.
     pub fn secret(mut self, secret: SecretConfig) -> Self {
         self.config.secret = Some(secret);
         self
@@ -101,7 +101,7 @@ impl CacheConfigBuilder {
     ///
     /// # Errors
     ///
-    /// Every problem at once, each by the name of the variable that would set the value.
+    /// All problems at once, each with the name of the variable that would set the value.
     pub fn build(self) -> Result<CacheConfig, ConfigError> {
         self.config.validate()?;
         Ok(self.config)

@@ -1,7 +1,7 @@
-//! What makes a configuration acceptable, wherever it came from.
+//! Checks a configuration, whatever its source.
 //!
-//! Problems carry the newest name of the variable that sets the value. Not in here: what only written
-//! settings can get wrong (`assemble`), because the types rule it out.
+//! A problem names the newest variable that sets the value. Not in here: problems of written settings that
+//! the types rule out (`resolve`).
 
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -20,7 +20,7 @@ const CONNECTION_AGES: RangeInclusive<Duration> =
 const REFRESHES: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
 const POOL_SIZES: RangeInclusive<u32> = 1..=1000;
 const RETRIES: RangeInclusive<u32> = 0..=100;
-/// Below this the book-keeping of one entry fills the bound and every write fails.
+/// Below this, the overhead of one entry fills the limit and every write fails.
 const MIN_BYTES: u64 = 1024;
 const MAX_PREFIX_LEN: usize = 1024;
 
@@ -31,7 +31,7 @@ pub(super) enum Addresses {
     SuppliedLater,
 }
 
-/// Everything but the backend.
+/// Checks everything except the backend.
 pub(super) fn around(config: &CacheConfig, problems: &mut Vec<Problem>) {
     let mut check = Check { problems };
     if let Some(prefix) = &config.key_prefix {
@@ -47,7 +47,8 @@ pub(super) fn around(config: &CacheConfig, problems: &mut Vec<Problem>) {
         check.form(&var::L1_TTL, NEAR_LIVES.contains(&near.ttl));
         if near.tracking == NearTracking::Broadcast && config.key_prefix.as_ref().is_none_or(String::is_empty)
         {
-            // Every write of every other user of the servers would come here, their keys' names included.
+            // Otherwise every write of every other client of the servers would be reported here, with its
+            // key.
             check.push(&var::L1_TRACKING, "broadcast needs CACHE_KEY_PREFIX".to_owned());
         }
     }
@@ -175,7 +176,7 @@ impl Check<'_> {
             Authentication::None => {}
             Authentication::Password { username, password } => {
                 self.form(&var::USERNAME, username.as_deref().is_none_or(is_word));
-                // With a file it is read when the client is built.
+                // A password from a file is read when the client is built.
                 self.form(
                     &var::PASSWORD,
                     !password.expose().is_empty() || config.password_file.is_some(),
@@ -229,12 +230,12 @@ impl Check<'_> {
     }
 }
 
-/// A name that the protocol takes as one word.
+/// A name that the protocol accepts as one word.
 fn is_word(text: &str) -> bool {
     !text.is_empty() && !text.chars().any(|c| c.is_whitespace() || c.is_control())
 }
 
-/// A name of a connection, as every server takes it.
+/// A connection name that every server accepts.
 fn is_client_name(text: &str) -> bool {
     (1..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
@@ -271,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn a_configuration_made_by_hand_is_checked_like_a_written_one() {
+    fn built_configuration_is_checked_like_a_written_one() {
         let mut config = ValkeyConfig::new(Topology::sentinel([Address::new("", 0)], " "))
             .with_authentication(Authentication::Iam {
                 username: "a b".into(),
@@ -335,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn the_defaults_are_acceptable() {
+    fn defaults_are_acceptable() {
         let config = ValkeyConfig::new(Topology::single(Address::new("cache", 6379)));
         assert_eq!(names(&config), [""; 0]);
     }

@@ -1,17 +1,17 @@
-//! A configuration in words, secrets hidden: for logs and for people.
+//! Describes a configuration for logs and for people, with secrets hidden.
 
 use std::fmt;
 
 use super::{
     Authentication, Backend, CacheConfig, EncryptionConfig, KeysetLocation, NearTracking, OnError,
-    PlaintextEntries, ReadFrom, SentinelTls, Startup, StoredForm, TlsConfig, Topology, ValkeyConfig, form,
+    PlaintextEntries, ReadFrom, SentinelTls, Startup, StoredForm, TlsConfig, Topology, ValkeyConfig, parse,
     pem,
 };
 
 impl CacheConfig {
-    /// What a client made of this would do, as topics and words; never a secret.
+    /// Describes a client with this configuration, as topics and words; never a secret.
     ///
-    /// The topics are the same in every version for the same backend, except that new ones may come.
+    /// The topics of a backend stay the same across versions, except that new ones may be added.
     ///
     /// ```
     /// use cache_core::CacheConfig;
@@ -47,15 +47,15 @@ impl CacheConfig {
             .map_or_else(none, |timeout| humantime::format_duration(timeout).to_string());
         topics.push(("deadline of a call", deadline));
         let near = self.near.as_ref().map_or_else(none, |near| {
-            let life = humantime::format_duration(near.ttl);
+            let ttl = humantime::format_duration(near.ttl);
             let changes = match near.tracking {
                 NearTracking::OptIn => "changes of what was read are reported by the servers",
                 NearTracking::Broadcast => "all changes under the prefix are reported by the servers",
                 NearTracking::Off => "changes are not heard of",
             };
             format!(
-                "at most {} and {} entries, none older than {life}, {changes}",
-                form::write_size(near.max_bytes),
+                "at most {} and {} entries, none older than {ttl}, {changes}",
+                parse::write_size(near.max_bytes),
                 near.max_entries,
             )
         });
@@ -82,14 +82,14 @@ impl fmt::Display for CacheConfig {
 }
 
 impl fmt::Display for Backend {
-    /// In one word and brackets, such as `Valkey(cluster, 3 seeds, TLS)`.
+    /// One word and details in brackets, such as `Valkey(cluster, 3 seeds, TLS)`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Memory(memory) => {
                 write!(
                     f,
                     "Memory({}, {} entries)",
-                    form::write_size(memory.max_bytes),
+                    parse::write_size(memory.max_bytes),
                     memory.max_entries
                 )
             }

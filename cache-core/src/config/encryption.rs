@@ -1,4 +1,4 @@
-//! How values are encrypted, as data.
+//! Sources of value encryption.
 //!
 //! Not in here: keysets and encryption itself (`cache_layers::keyset`, `cache_layers::Encrypted`).
 
@@ -13,7 +13,7 @@ pub struct EncryptionConfig {
     pub keyset: KeysetLocation,
     /// How an encrypted value is stored. Default: [`StoredForm::Tink`].
     pub form: StoredForm,
-    /// What a value that is not encrypted means to a reader. Default: [`PlaintextEntries::Miss`].
+    /// How a reader treats a value that is not encrypted. Default: [`PlaintextEntries::Miss`].
     pub plaintext: PlaintextEntries,
     /// How often the keyset is read again. Default: 15 minutes.
     pub refresh: Duration,
@@ -38,7 +38,7 @@ impl EncryptionConfig {
         self
     }
 
-    /// What a value that is not encrypted means to a reader. Default: [`PlaintextEntries::Miss`].
+    /// How a reader treats a value that is not encrypted. Default: [`PlaintextEntries::Miss`].
     #[must_use]
     pub const fn with_plaintext(mut self, plaintext: PlaintextEntries) -> Self {
         self.plaintext = plaintext;
@@ -57,7 +57,7 @@ impl EncryptionConfig {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum KeysetLocation {
-    /// A keyset in a file, in clear: for development.
+    /// An unencrypted keyset in a file, for development.
     File {
         /// The file's path.
         path: PathBuf,
@@ -75,21 +75,21 @@ pub enum KeysetLocation {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StoredForm {
-    /// The Tink ciphertext as it is, under the key's own name.
+    /// The plain Tink ciphertext, under the unchanged key.
     #[default]
     Tink,
-    /// As chinmina-bridge stores it, so that both can share entries: the key `enc:` + name, the value `cb-enc:` +
-    /// base64 of the Tink ciphertext.
+    /// As chinmina-bridge stores it, so that both can share entries. The key is `enc:` + name, the value is
+    /// `cb-enc:` + base64 of the Tink ciphertext.
     ChinminaBridge,
 }
 
-/// What a value that is not encrypted means to a reader.
+/// How a reader treats a value that is not encrypted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PlaintextEntries {
-    /// It is a miss.
+    /// As a miss.
     #[default]
     Miss,
-    /// It is read; what is written is encrypted. For the time in which encryption is switched on.
+    /// It is read, but every write is encrypted. For the transition to encryption.
     Read,
 }

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use super::settings::{self, Settings};
+use super::sources::{self, Sources};
 use super::{CacheConfig, ConfigError, Loaded};
 
 impl Loaded {
@@ -10,7 +10,7 @@ impl Loaded {
     ///
     /// # Errors
     ///
-    /// Everything that is wrong, at once, each by the name under which it was set, without its value.
+    /// All problems at once, each with the name under which the value was set, but without the value.
     pub fn from_env() -> Result<Self, ConfigError> {
         #[expect(
             clippy::disallowed_methods,
@@ -25,7 +25,7 @@ impl Loaded {
         let mut unreadable = Vec::new();
         for (name, value) in variables {
             let Ok(name) = name.into_string() else { continue };
-            if !settings::is_of_interest(&name) {
+            if !sources::is_of_interest(&name) {
                 continue;
             }
             match value.into_string() {
@@ -33,7 +33,7 @@ impl Loaded {
                 Err(_) => unreadable.push(name),
             }
         }
-        let mut settings = Settings::gather(readable);
+        let mut settings = Sources::gather(readable);
         for name in unreadable {
             settings.refuse_name(&name, "must be UTF-8 text");
         }
@@ -42,12 +42,12 @@ impl Loaded {
 }
 
 impl CacheConfig {
-    /// Reads the environment and the files that it names, and logs a warning for each thing that works
-    /// and should be changed all the same.
+    /// Reads the environment and the files that it names. Logs a warning for each setting that works but
+    /// should be changed.
     ///
     /// # Errors
     ///
-    /// Everything that is wrong, at once, each by the name under which it was set, without its value.
+    /// All problems at once, each with the name under which the value was set, but without the value.
     pub fn from_env() -> Result<Self, ConfigError> {
         let loaded = Loaded::from_env()?;
         for warning in &loaded.warnings {
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_that_is_no_text_is_a_problem_of_ours_only() {
+    fn non_utf8_value_fails_only_for_our_variables() {
         let broken = || OsString::from_vec(vec![b'x', 0xff]);
         let error = Loaded::from_os_vars([
             (OsString::from("CACHE_PASSWORD"), broken()),

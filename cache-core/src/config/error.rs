@@ -1,4 +1,4 @@
-//! What is wrong with a configuration: every problem at once, each by the name of its variable.
+//! The problems of a configuration: all at once, each with the name of its variable.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ pub struct ConfigError {
     problems: Vec<Problem>,
 }
 
-/// One thing that is wrong with a configuration.
+/// One problem of a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// The variable (or the setting of the file) that is wrong.
@@ -20,13 +20,13 @@ pub struct Problem {
 }
 
 impl ConfigError {
-    /// An error of these problems.
+    /// An error with these problems.
     #[must_use]
     pub const fn new(problems: Vec<Problem>) -> Self {
         Self { problems }
     }
 
-    /// An error of one problem.
+    /// An error with one problem.
     #[must_use]
     pub fn one(variable: impl Into<String>, message: impl Into<String>) -> Self {
         Self::new(vec![Problem {
@@ -35,7 +35,7 @@ impl ConfigError {
         }])
     }
 
-    /// The problems as an error, or no error where there are none.
+    /// The problems as an error, or no error if there are none.
     pub(super) fn unless_empty(mut problems: Vec<Problem>) -> Result<(), Self> {
         if problems.is_empty() {
             return Ok(());

@@ -1,4 +1,4 @@
-//! Files that settings name: the configuration file, and files that hold one value.
+//! Files named by settings: the configuration file, and files that hold one value.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -9,11 +9,11 @@ use zeroize::{Zeroize as _, Zeroizing};
 
 use super::{pem, reference as var};
 
-/// More than any configuration or certificate chain; keeps a wrong path, such as a device, from filling
-/// the memory.
+/// Larger than any configuration or certificate chain. Keeps a wrong path, such as a device, from filling the
+/// memory.
 const MAX_LEN: u64 = 1024 * 1024;
 
-/// The text of the file at `path`; why it cannot be had, without its path.
+/// Reads the text of the file at `path`; the error says why not, without the path.
 pub(crate) fn read(path: impl AsRef<Path>) -> Result<String, String> {
     let mut bytes = Vec::new();
     let read = File::open(path).and_then(|file| file.take(MAX_LEN + 1).read_to_end(&mut bytes));
@@ -33,7 +33,7 @@ pub(crate) fn read(path: impl AsRef<Path>) -> Result<String, String> {
     }
 }
 
-/// The text of the file at `path` that holds one value, trimmed; as [`read`], and an empty file is a problem.
+/// Reads and trims the file at `path`, which holds one value. As [`read`], and an empty file is an error.
 pub(crate) fn read_value(path: impl AsRef<Path>) -> Result<String, String> {
     let text = Zeroizing::new(read(path)?);
     match text.trim() {
@@ -42,12 +42,12 @@ pub(crate) fn read_value(path: impl AsRef<Path>) -> Result<String, String> {
     }
 }
 
-/// The settings of a configuration file: name, and value or what is wrong with it.
+/// The settings of a configuration file: each name with its value or its problem.
 pub(super) type Entries = Vec<(String, Result<String, &'static str>)>;
 
-/// The settings in the TOML `text`.
+/// Parses the TOML `text`.
 ///
-/// The parser's own message quotes what it read, which may be a password: only the place is told.
+/// The parser's own message quotes the text, which may be a password, so only the line number is reported.
 pub(super) fn parse(text: &str) -> Result<Entries, String> {
     let table: toml::Table = toml::from_str(text).map_err(|error| {
         let before = error
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_broken_file_is_refused_by_line_without_quoting_it() {
+    fn broken_file_error_names_line_and_quotes_nothing() {
         for text in [
             "pool_size = 1\npassword = \"s3cr3t\" \"s3cr3t\"",
             "a = 1\npassword = s3cr3t",
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_device_does_not_fill_the_memory() {
+    fn device_does_not_fill_the_memory() {
         assert!(read("/dev/zero").unwrap_err().contains("1 MiB"));
     }
 }

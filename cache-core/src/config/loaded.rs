@@ -1,38 +1,38 @@
-//! What came of reading settings: the configuration, what deserves a warning, and what came from where.
+//! The result of reading settings: the configuration, warnings, and each setting's origin.
 
 use std::fmt;
 
-use super::{CacheConfig, ConfigError, assemble, settings::Settings};
+use super::{CacheConfig, ConfigError, resolve, sources::Sources};
 
-/// A configuration that was read, and how it came about.
+/// A configuration that was read, with warnings and origins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Loaded {
     /// The configuration.
     pub config: CacheConfig,
-    /// What works and should be changed all the same: older names, settings that have no effect.
+    /// Sources that work but should be changed: older names, settings without an effect.
     pub warnings: Vec<Warning>,
     /// Every setting with its origin, in the order of the reference table.
     pub settings: Vec<Setting>,
 }
 
-/// Something that works and should be changed all the same.
+/// A setting that works but should be changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
-    /// The variable (or the setting of the file) that should be changed.
+    /// The variable (or the setting of the file) to change.
     pub variable: String,
-    /// What should be changed about it; never a value.
+    /// What to change; never a value.
     pub message: String,
 }
 
-/// A setting, its value as written, and where it was written.
+/// A setting, its value as written, and its origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Setting {
     /// The variable's newest name.
     pub name: &'static str,
-    /// The value as written; `***` for a secret, the length of what is longer than 1 KiB; what holds by
-    /// default where nothing is written.
+    /// The value as written: `***` for a secret, the length if longer than 1 KiB, the default if nothing is
+    /// written.
     pub value: String,
     /// Where the value comes from.
     pub origin: Origin,
@@ -42,18 +42,18 @@ pub struct Setting {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Origin {
-    /// Nothing is written.
+    /// The setting is not written.
     Default,
     /// The file of `CACHE_CONFIG_FILE`, under this name.
     File(String),
-    /// The variable of this name: the newest, an older one, or one that ends with `_FILE`.
+    /// The variable of this name: the newest name, an older one, or one that ends with `_FILE`.
     Variable(String),
 }
 
 impl Loaded {
-    /// Reads `variables` as if they were the environment, together with the files that they name.
-    pub(super) fn from_settings(mut settings: Settings) -> Result<Self, ConfigError> {
-        let config = assemble::assemble(&mut settings);
+    /// Reads the gathered settings and the files that they name.
+    pub(super) fn from_settings(mut settings: Sources) -> Result<Self, ConfigError> {
+        let config = resolve::resolve(&mut settings);
         let (problems, warnings, settings) = settings.finish();
         ConfigError::unless_empty(problems)?;
         Ok(Self {
@@ -69,7 +69,7 @@ impl CacheConfig {
     ///
     /// # Errors
     ///
-    /// Everything that is wrong, at once, each by the name under which it was set, without its value.
+    /// All problems at once, each with the name under which the value was set, but without the value.
     ///
     /// # Examples
     ///
@@ -82,7 +82,7 @@ impl CacheConfig {
     /// # Ok::<(), cache_core::ConfigError>(())
     /// ```
     pub fn from_vars(variables: impl IntoIterator<Item = (String, String)>) -> Result<Loaded, ConfigError> {
-        Loaded::from_settings(Settings::gather(variables))
+        Loaded::from_settings(Sources::gather(variables))
     }
 }
 

@@ -1,15 +1,14 @@
-//! What a cache client needs to know, as data.
+//! The configuration of a cache client, as data.
 //!
-//! [`CacheConfig`] is made by its builder, or from defaults, an optional file and the environment:
-//! `settings` gathers what is written and where, `values` reads it, `assemble` puts it together and
-//! `check` says whether it holds. Only `env` reads the environment. [`VARIABLES`] lists every setting.
+//! A [`CacheConfig`] comes from its builder, or from defaults, an optional file and the environment.
+//! `sources` gathers what is written and where, `values` parses it, `resolve` combines it, and `check`
+//! validates the result. Only `env` reads the environment. [`VARIABLES`] lists every setting.
 //!
-//! Not in here: connecting to anything.
+//! Not in here: any connection.
 
 mod address;
 mod address_map;
 mod alias;
-mod assemble;
 mod builder;
 mod check;
 mod describe;
@@ -17,12 +16,13 @@ mod encryption;
 mod env;
 mod error;
 mod file;
-mod form;
 mod loaded;
+mod parse;
 mod password_file;
 mod pem;
 mod reference;
-mod settings;
+mod resolve;
+mod sources;
 mod tls;
 mod url;
 mod valkey;
@@ -41,25 +41,25 @@ pub use reference::{VARIABLES, Variable, markdown, markdown_of_aliases, variable
 pub use tls::{ClientIdentity, TlsConfig, TlsFiles};
 pub use valkey::{Authentication, IamService, ReadFrom, SentinelTls, Topology, ValkeyConfig};
 
-/// What a cache client needs to know.
+/// The configuration of a cache client.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CacheConfig {
-    /// The backend and what it needs. Default: [`Backend::Memory`].
+    /// The backend and its settings. Default: [`Backend::Memory`].
     pub backend: Backend,
-    /// Put before every key. Default: none.
+    /// The prefix of every key. Default: none.
     pub key_prefix: Option<String>,
-    /// What to do when the backend cannot be reached at start. Default: [`Startup::Fail`].
+    /// What to do if the backend is unreachable at start. Default: [`Startup::Fail`].
     pub startup: Startup,
     /// What a failing backend means to callers. Default: [`OnError::Fail`].
     pub on_error: OnError,
     /// The whole call's deadline, retries included. Default: none beyond the client's own timeouts.
     pub op_timeout: Option<Duration>,
-    /// The near tier. Default: none.
+    /// The near cache (L1). Default: none.
     pub near: Option<NearConfig>,
     /// Encryption of values. Default: none.
     pub encryption: Option<EncryptionConfig>,
-    /// The secret that supplies what the Valkey backend's configuration leaves open. Default: none.
+    /// The secret that supplies what the Valkey backend's configuration omits. Default: none.
     pub secret: Option<SecretConfig>,
 }
 
@@ -69,11 +69,11 @@ impl CacheConfig {
         CacheConfigBuilder::default()
     }
 
-    /// Whether a client can be made of this.
+    /// Checks whether a client can be built with this configuration.
     ///
     /// # Errors
     ///
-    /// Every problem at once, each by the name of the variable that would set the value.
+    /// All problems at once, each with the name of the variable that would set the value.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let mut problems = Vec::new();
         match (&self.backend, &self.secret) {
@@ -98,7 +98,7 @@ impl CacheConfig {
     }
 }
 
-/// Which backend holds the entries.
+/// The backend that stores the entries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 #[expect(
@@ -106,7 +106,7 @@ impl CacheConfig {
     reason = "there is one in a process, and no box in the public type is worth more"
 )]
 pub enum Backend {
-    /// The embedded client: in this process, gone with it.
+    /// The embedded client: entries are kept in this process and end with it.
     Memory(MemoryConfig),
     /// Valkey, or any server of the Redis protocol.
     Valkey(ValkeyConfig),
@@ -120,13 +120,13 @@ impl Default for Backend {
     }
 }
 
-/// The bounds of the embedded client.
+/// The limits of the embedded client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MemoryConfig {
-    /// At most this many bytes of keys, values and book-keeping. Default: 64 MiB.
+    /// The most bytes of keys, values and overhead. Default: 64 MiB.
     pub max_bytes: u64,
-    /// At most this many entries. Default: 1,000,000.
+    /// The most entries. Default: 1,000,000.
     pub max_entries: u64,
 }
 
@@ -156,15 +156,15 @@ impl Default for MemoryConfig {
 pub struct SecretConfig {
     /// Its ARN.
     pub arn: String,
-    /// The TLS to use if the secret asks for TLS; `None` if the configuration itself says whether there is TLS.
-    /// Default: the system's roots.
+    /// The TLS settings if the secret asks for TLS; `None` if the configuration itself decides whether there
+    /// is TLS. Default: the system's roots.
     pub tls: Option<TlsConfig>,
-    /// The user to log in as instead of the secret's. Default: the secret's.
+    /// The user name to use instead of the secret's. Default: the secret's.
     pub username: Option<String>,
 }
 
 impl SecretConfig {
-    /// The secret `arn`, which also says whether there is TLS.
+    /// The secret `arn`, which also decides whether there is TLS.
     pub fn new(arn: impl Into<String>) -> Self {
         Self {
             arn: arn.into(),
@@ -173,15 +173,15 @@ impl SecretConfig {
         }
     }
 
-    /// The TLS to use if the secret asks for TLS; `None` if the configuration itself says whether there is TLS.
-    /// Default: the system's roots.
+    /// The TLS settings if the secret asks for TLS; `None` if the configuration itself decides whether there
+    /// is TLS. Default: the system's roots.
     #[must_use]
     pub fn with_tls(mut self, tls: Option<TlsConfig>) -> Self {
         self.tls = tls;
         self
     }
 
-    /// The user to log in as instead of the secret's. Default: the secret's.
+    /// The user name to use instead of the secret's. Default: the secret's.
     #[must_use]
     pub fn with_username(mut self, username: impl Into<String>) -> Self {
         self.username = Some(username.into());
@@ -204,13 +204,13 @@ impl DynamoDbConfig {
     }
 }
 
-/// What to do when the backend cannot be reached at start.
+/// What to do if the backend is unreachable at start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Startup {
     /// Refuse to start.
     #[default]
     Fail,
-    /// Start, and connect as soon as the backend is there.
+    /// Start, and connect as soon as the backend is reachable.
     Degrade,
 }
 
@@ -224,22 +224,22 @@ pub enum OnError {
     Bypass,
 }
 
-/// The near tier's bounds, and how it hears of changes.
+/// The near cache's limits, and how it learns of changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NearConfig {
-    /// At most this many bytes: keys, values and book-keeping.
+    /// The most bytes of keys, values and overhead.
     pub max_bytes: u64,
-    /// At most this many entries.
+    /// The most entries.
     pub max_entries: u64,
-    /// The longest life of a near entry.
+    /// The longest TTL of a near entry.
     pub ttl: Duration,
-    /// How it hears of changes made elsewhere.
+    /// How the near cache learns of changes made elsewhere.
     pub tracking: NearTracking,
 }
 
 impl NearConfig {
-    /// At most `max_bytes` bytes, none of it older than `ttl`; 1,000,000 entries,
+    /// At most `max_bytes` bytes, no entry older than `ttl`; 1,000,000 entries,
     /// [`NearTracking::OptIn`].
     #[must_use]
     pub const fn new(max_bytes: u64, ttl: Duration) -> Self {
@@ -258,7 +258,7 @@ impl NearConfig {
         self
     }
 
-    /// How it hears of changes made elsewhere. Default: [`NearTracking::OptIn`].
+    /// How the near cache learns of changes made elsewhere. Default: [`NearTracking::OptIn`].
     #[must_use]
     pub const fn with_tracking(mut self, tracking: NearTracking) -> Self {
         self.tracking = tracking;
@@ -266,16 +266,16 @@ impl NearConfig {
     }
 }
 
-/// How a near tier hears of changes made elsewhere.
+/// How a near cache learns of changes made elsewhere.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NearTracking {
-    /// The server reports changes of each key that was read for the tier. It remembers these keys.
+    /// The server remembers each key that was read for the near cache, and reports its changes.
     #[default]
     OptIn,
-    /// The server reports every change under the key prefix, read or not. It remembers no key, and every
-    /// client hears of every write.
+    /// The server reports every change under the key prefix, read or not. It remembers no keys, and every
+    /// client receives a report of every write.
     Broadcast,
-    /// The server reports nothing: near entries live a short time.
+    /// The server reports nothing: near entries have a short TTL.
     Off,
 }

@@ -8,8 +8,7 @@ use std::path::PathBuf;
 use super::{file, url};
 use crate::Secret;
 
-/// A file that holds a password. It is read for each connection, so that a rotated password is found without a
-/// restart.
+/// A file that holds a password. It is read for each connection, so that a rotated password needs no restart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PasswordFile {
     path: PathBuf,
@@ -18,7 +17,7 @@ pub struct PasswordFile {
 }
 
 impl PasswordFile {
-    /// The file at `path`, which holds nothing but the password; white space around it is ignored.
+    /// The file at `path`, which holds only the password; white space around it is ignored.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self {
             path: path.into(),
@@ -36,20 +35,20 @@ impl PasswordFile {
         }
     }
 
-    /// What warnings and errors call it. Default: `CACHE_PASSWORD_FILE`, or `CACHE_URL_FILE`.
+    /// The name in warnings and errors. Default: `CACHE_PASSWORD_FILE`, or `CACHE_URL_FILE`.
     #[must_use]
     pub fn with_variable(mut self, variable: impl Into<Cow<'static, str>>) -> Self {
         self.variable = variable.into();
         self
     }
 
-    /// What warnings and errors call it.
+    /// The name in warnings and errors.
     #[must_use]
     pub fn variable(&self) -> &str {
         &self.variable
     }
 
-    /// The password that the file holds now; what is wrong with the file, without its content or its path.
+    /// Reads the password; the error says what is wrong with the file, without its content or its path.
     pub(crate) fn read(&self) -> Result<Secret, String> {
         let text = Secret::new(file::read_value(&self.path)?);
         if !self.holds_url {

@@ -1,29 +1,29 @@
-//! Whether bytes are PEM of the right kind.
+//! Checks that bytes are PEM of the right kind.
 //!
-//! Said before anything connects, and without showing a byte. Not in here: what the blocks say;
-//! the TLS library reads them.
+//! The check runs before anything connects and shows no byte. Not in here: the content of the blocks, which
+//! the TLS library reads.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::form;
+use super::parse;
 
-/// What a PEM text should hold.
+/// The expected content of a PEM text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// One or more certificates and nothing else.
     Certificates,
-    /// One private key that is not encrypted.
+    /// One private key, not encrypted.
     PrivateKey,
 }
 
 const KEYS: [&str; 3] = ["PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY"];
 
-/// The PEM that `text` is, or is base64 of; line breaks in base64 are fine, and so are line breaks of PEM that are
-/// written as `\n`, as variables of one line have them.
+/// Decodes `text`, which is PEM or base64 of PEM. Base64 may have line breaks, and line breaks of PEM may be
+/// written as `\n`, as in one-line variables.
 pub(super) fn decode(text: &str) -> Result<Vec<u8>, &'static str> {
-    if form::is_quoted(text.trim()) {
-        return Err(form::QUOTES);
+    if parse::is_quoted(text.trim()) {
+        return Err(parse::QUOTES);
     }
     if text.contains("-----BEGIN ") {
         return Ok(text.replace("\\r", "").replace("\\n", "\n").into_bytes());
@@ -42,12 +42,12 @@ pub(super) fn decode(text: &str) -> Result<Vec<u8>, &'static str> {
 pub(super) const DER: &str =
     "it is DER or PKCS #12, not PEM: convert it by openssl x509, openssl pkey or openssl pkcs12";
 
-/// Whether `bytes` begin as certificates and keys in binary form do.
+/// Whether `bytes` begin like a certificate or a key in binary form.
 pub(super) fn is_der(bytes: &[u8]) -> bool {
     matches!(bytes, [0x30, 0x81..=0x84, ..])
 }
 
-/// How many blocks of the right kind `pem` holds.
+/// Counts the blocks of the right kind in `pem`.
 pub(super) fn check(pem: &[u8], kind: Kind) -> Result<usize, &'static str> {
     let text = std::str::from_utf8(pem).map_err(|_| "what is in the base64 is not PEM")?;
     if text.trim().is_empty() {
@@ -82,7 +82,7 @@ pub(super) fn check(pem: &[u8], kind: Kind) -> Result<usize, &'static str> {
     }
 }
 
-/// The labels of the blocks, in order; text between blocks is allowed, as `openssl` writes it.
+/// The labels of the blocks, in order. Text between blocks is allowed, because `openssl` writes it.
 fn blocks(text: &str) -> Result<Vec<&str>, &'static str> {
     let mut labels = Vec::new();
     let mut lines = text.lines().map(str::trim);
@@ -112,7 +112,7 @@ fn blocks(text: &str) -> Result<Vec<&str>, &'static str> {
             }
         }
         if body.is_empty() || STANDARD.decode(&body).is_err() {
-            // An encrypted key of the old kind has headers and a sound body; this one is broken.
+            // An encrypted key of the old kind has headers and an intact body; this one is broken.
             return Err("a PEM block is broken");
         }
         labels.push(label);
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn the_right_blocks_are_counted() {
+    fn valid_blocks_are_counted() {
         let chain = format!("subject=x\n{}{}", block("CERTIFICATE"), block("CERTIFICATE"));
         assert_eq!(check(chain.as_bytes(), Kind::Certificates), Ok(2));
         for label in KEYS {
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn each_wrong_block_says_what_is_wrong() {
+    fn wrong_block_says_what_is_wrong() {
         let key = block("PRIVATE KEY");
         let certificate = block("CERTIFICATE");
         let old = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\nAAAA\n-----END RSA PRIVATE KEY-----\n";
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn pem_is_taken_as_it_is_and_in_base64() {
+    fn pem_is_accepted_plain_and_in_base64() {
         let pem = block("CERTIFICATE");
         assert_eq!(decode(&pem).unwrap(), pem.as_bytes());
         assert_eq!(decode(&STANDARD.encode(&pem)).unwrap(), pem.as_bytes());
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn each_wrong_form_is_named() {
+    fn wrong_pem_form_is_named() {
         for (text, part) in [
             ("%%%".to_owned(), "neither PEM nor base64"),
             (STANDARD.encode([0x30, 0x82, 1, 0]), "DER or PKCS #12"),

@@ -1,36 +1,36 @@
 //! The one list of settings: name, default, accepted form, meaning, older names.
 //!
-//! The reference table of `docs/configuration.md` and the words of every problem come from it. Not in
-//! here: reading values.
+//! It generates the reference table of `docs/configuration.md` and the text of every problem. Not in here:
+//! reading values.
 
 use std::fmt::Write as _;
 
 /// One setting, as a variable of the environment.
 ///
-/// In the file of `CACHE_CONFIG_FILE` it is named in lower case without `CACHE_`.
+/// In the file of `CACHE_CONFIG_FILE` its name is lower case without `CACHE_`.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Variable {
     /// The variable's name.
     pub name: &'static str,
-    /// What holds where it is not set, in words; empty where nothing does.
+    /// The default, in words; empty if there is none.
     pub default: &'static str,
     /// The accepted form, as it reads after "must be".
     pub form: &'static str,
-    /// What it does.
+    /// The effect of the setting.
     pub meaning: &'static str,
     /// Whether its value is hidden everywhere.
     pub secret: bool,
     /// Whether the value may also come from the file that `<name>_FILE` names.
     pub from_file: bool,
-    /// Older names, the one that wins first.
+    /// Older names; the first one wins.
     pub aliases: &'static [&'static str],
-    /// The feature of `cache-stack` without which the setting is refused; empty if it needs none.
+    /// The feature of `cache-stack` that the setting needs; empty if it needs none.
     pub feature: &'static str,
     pub(super) scope: Scope,
 }
 
-/// The backend that a setting is for.
+/// The backend that a setting belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Scope {
     Any,
@@ -283,12 +283,12 @@ variables! {
     L1_TTL {
         default: "1m",
         form: "a duration with its unit, from 1ms to 365days, such as 30s or 5m",
-        meaning: "the longest life of a near entry; 1s at most where the servers report no changes",
+        meaning: "the longest TTL of a near entry; at most 1s if the servers report no changes",
     }
     L1_TRACKING {
         default: "`opt-in`",
         form: "opt-in, broadcast or off",
-        meaning: "how the near tier hears of changes: of each key that was read, of all keys under `CACHE_KEY_PREFIX` (which it needs), or not at all, by a short life alone",
+        meaning: "how the near tier hears of changes: of each key that was read, of all keys under `CACHE_KEY_PREFIX` (which it needs), or not at all, with a short TTL instead",
     }
     ENCRYPTION_ENABLED {
         default: "`false`",
@@ -370,14 +370,14 @@ variables! {
     }
 }
 
-/// The setting named `name`, by its newest name.
+/// Finds a setting by its newest name.
 #[must_use]
 pub fn variable(name: &str) -> Option<&'static Variable> {
     VARIABLES.iter().copied().find(|variable| variable.name == name)
 }
 
-/// Where a problem of `label` stands in the reference table: a name, an older name, `<name>_FILE`, or
-/// a name of the file; what is unknown comes last.
+/// The position of `label`'s setting in the reference table. `label` is a name, an older name, `<name>_FILE`,
+/// or a name of the file; unknown labels come last.
 pub(super) fn position(label: &str) -> usize {
     let label = label.split(' ').next().unwrap_or(label);
     let plain = label.strip_suffix("_FILE").unwrap_or(label);

@@ -1,6 +1,6 @@
-//! TLS as data: authorities, the client's certificate, the server's name, and the files that these come from.
+//! TLS settings: authorities, the client's certificate, the server's name, and the files that they come from.
 //!
-//! Not in here: making connections.
+//! Not in here: connecting.
 
 use std::path::{Path, PathBuf};
 
@@ -14,11 +14,11 @@ use crate::Secret;
 pub struct TlsConfig {
     /// The authorities to trust, as PEM. Default: the system's.
     pub ca_pem: Option<Vec<u8>>,
-    /// What the client shows the server. Default: nothing.
+    /// The client's certificate. Default: none.
     pub identity: Option<ClientIdentity>,
-    /// The name that every server's certificate must carry. Default: the host that is connected to.
+    /// The name that every server's certificate must have. Default: the host of each address.
     pub server_name: Option<String>,
-    /// The files that the above came from, to be read again for each connection. Default: none.
+    /// The files of these settings, to be read again for each connection. Default: none.
     pub files: TlsFiles,
 }
 
@@ -34,7 +34,7 @@ pub struct TlsFiles {
 }
 
 impl TlsFiles {
-    /// Whether there is none.
+    /// Whether no file is named.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.ca.is_none() && self.certificate.is_none() && self.key.is_none()
@@ -42,7 +42,7 @@ impl TlsFiles {
 }
 
 impl TlsConfig {
-    /// TLS with the system's authorities, and nothing shown to the server.
+    /// TLS with the system's authorities and no client certificate.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -57,28 +57,29 @@ impl TlsConfig {
         }
     }
 
-    /// The name that every server's certificate must carry, and that is sent to the server (SNI): for servers that
-    /// announce addresses that their certificates do not carry. Default: the host that is connected to.
+    /// The name that every server's certificate must have, and that is sent to the server (SNI). For servers
+    /// that announce addresses which their certificates do not contain. Default: the host of each address.
     #[must_use]
     pub fn with_server_name(mut self, name: impl Into<String>) -> Self {
         self.server_name = Some(name.into());
         self
     }
 
-    /// The files that hold authorities, certificate and key. They are read when the client is built, and again for
-    /// each connection: what cannot be read or does not fit together is logged, and what was read before stays in
-    /// use. Default: none.
+    /// The files of authorities, certificate and key. They are read when the client is built, and again for
+    /// each connection. If a file is unreadable or the files do not match, that is logged and the previous
+    /// content stays in use. Default: none.
     #[must_use]
     pub fn with_files(mut self, files: TlsFiles) -> Self {
         self.files = files;
         self
     }
 
-    /// The same with what is in its files now. Reads files: not for a task that others wait for.
+    /// The same with the current content of its files. It reads files, so do not call it on a task that
+    /// others wait for.
     ///
     /// # Errors
     ///
-    /// What is wrong with a file, by the name of its variable and without its content.
+    /// The problem of a file, with the name of its variable, but without its content.
     pub fn read_again(&self) -> Result<Self, ConfigError> {
         let mut problems = Vec::new();
         let mut read = |path: &Option<PathBuf>, variable: &Variable, kind| {
@@ -122,7 +123,7 @@ impl TlsConfig {
         self
     }
 
-    /// What the client shows the server. Default: nothing.
+    /// The client's certificate. Default: none.
     #[must_use]
     pub fn with_identity(mut self, identity: ClientIdentity) -> Self {
         self.identity = Some(identity);

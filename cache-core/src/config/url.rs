@@ -1,14 +1,14 @@
-//! A connection URL, as hosting providers hand it out, taken apart into settings.
+//! Parses a connection URL of a hosting provider into settings.
 //!
-//! A URL holds a password, so no error quotes any part of it but the name of an option. Not in here: which
-//! setting wins if one is written twice (`settings`).
+//! A URL holds a password, so an error quotes no part of it except the name of an option. Not in here: which
+//! setting wins if it is written twice (`sources`).
 
-use super::{Address, form};
+use super::{Address, parse};
 
 const DEFAULT_PORT: u16 = 6379;
 const DEFAULT_SENTINEL_PORT: u16 = 26379;
 
-/// What a URL says, each part as its own setting would be written.
+/// The parts of a URL, each in the form of its own setting.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Parts {
     pub(super) addresses: String,
@@ -20,7 +20,7 @@ pub(super) struct Parts {
     pub(super) master: Option<String>,
 }
 
-/// Schemes: name, whether it asks for TLS, whether the hosts are sentinels.
+/// Schemes: name, whether it uses TLS, whether the hosts are sentinels.
 const SCHEMES: [(&str, bool, bool); 8] = [
     ("redis", false, false),
     ("rediss", true, false),
@@ -61,11 +61,11 @@ const OPTIONS: [(&str, &str); 7] = [
     ),
 ];
 
-/// Takes `text` apart.
+/// Parses `text`.
 pub(super) fn read(text: &str) -> Result<Parts, String> {
     let text = text.trim();
-    if form::is_quoted(text) {
-        return Err(form::QUOTES.to_owned());
+    if parse::is_quoted(text) {
+        return Err(parse::QUOTES.to_owned());
     }
     let Some((scheme, rest)) = text.split_once("://") else {
         let hint = "it has no scheme: put redis:// before the host, or rediss:// for TLS";
@@ -90,7 +90,7 @@ pub(super) fn read(text: &str) -> Result<Parts, String> {
                 .to_owned(),
         );
     }
-    // A host has no @, so the last one is the separator, also after a password that has one.
+    // A host has no @, so the last one is the separator, even if the password contains one.
     let (login, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
     let (username, password) = login.split_once(':').unwrap_or((login, ""));
     let path = path(tail)?;
@@ -128,7 +128,7 @@ pub(super) fn read(text: &str) -> Result<Parts, String> {
     Ok(parts)
 }
 
-/// What comes after the hosts, without the slash around it; options and a fragment are refused.
+/// The part after the hosts, without the slash around it; rejects options and a fragment.
 fn path(tail: &str) -> Result<&str, String> {
     if tail.contains('#') {
         return Err(
@@ -171,13 +171,13 @@ fn database(text: &str) -> Result<Option<String>, String> {
     if text.is_empty() {
         return Ok(None);
     }
-    match form::number::<u32>(text) {
+    match parse::number::<u32>(text) {
         Some(number) => Ok(Some(number.to_string())),
         None => Err("what comes after the hosts must be the number of a database".to_owned()),
     }
 }
 
-/// `text` without its percent-encoding; `None` if it is empty.
+/// Percent-decodes `text`; `None` if it is empty.
 fn decode(text: &str) -> Result<Option<String>, String> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn each_wrong_url_says_what_is_wrong_and_shows_no_part_of_it() {
+    fn wrong_url_says_what_is_wrong_and_quotes_nothing() {
         for (url, part) in [
             ("cache:6379", "no scheme"),
             ("http://s3cr3t", "not one of redis, rediss"),
@@ -275,7 +275,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_login_survives_being_written(user in "\\PC{1,12}", password in "\\PC{1,12}") {
+        fn login_round_trips(user in "\\PC{1,12}", password in "\\PC{1,12}") {
             let encode = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
             let url = format!("redis://{}:{}@cache", encode(&user), encode(&password));
             let read = read(&url).unwrap();
@@ -283,7 +283,7 @@ mod tests {
         }
 
         #[test]
-        fn any_text_is_read_or_refused_without_a_panic(text in "(rediss?://)?.{0,40}") {
+        fn any_text_is_parsed_without_panic(text in "(rediss?://)?.{0,40}") {
             let _ = read(&text);
         }
     }

@@ -1,6 +1,6 @@
-//! What the Valkey client needs to know.
+//! The configuration of the Valkey client.
 //!
-//! Not in here: what makes a configuration acceptable (`check`), how the environment becomes one.
+//! Not in here: its validation (`check`), and how it is read from the environment.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -9,29 +9,29 @@ use std::time::Duration;
 use super::{Address, AddressMap, ConfigError, PasswordFile, TlsConfig, check};
 use crate::Secret;
 
-/// What the Valkey client needs to know.
+/// The configuration of the Valkey client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ValkeyConfig {
     /// One server, a cluster, or sentinels that know the primary.
     pub topology: Topology,
-    /// Who the client is. Default: the server's default user without a password.
+    /// How the client authenticates. Default: the server's default user without a password.
     pub authentication: Authentication,
-    /// The file that the password of `authentication` came from, to be read again for each connection. Default: none.
+    /// The file of the password in `authentication`, to be read again for each connection. Default: none.
     pub password_file: Option<PasswordFile>,
     /// TLS. Default: none.
     pub tls: Option<TlsConfig>,
-    /// How the sentinels are reached. Default: as the data nodes.
+    /// How the client connects to the sentinels. Default: like the data nodes.
     pub sentinel_tls: SentinelTls,
-    /// The file that the sentinels' password came from, to be read again for each connection. Default: none.
+    /// The file of the sentinels' password, to be read again for each connection. Default: none.
     pub sentinel_password_file: Option<PasswordFile>,
-    /// Where addresses that servers announce are reachable from here. Default: where they say.
+    /// Maps announced addresses to addresses that are reachable from here. Default: none are mapped.
     pub address_map: AddressMap,
-    /// Connections per node at most. Default: 10.
+    /// The most connections per node. Default: 10.
     pub pool_size: u32,
-    /// Tries after the first, on transient failures only. Default: 3.
+    /// Retries, on transient failures only. Default: 3.
     pub max_retries: u32,
-    /// How long making a connection may take: TCP, TLS, authentication. Default: 5 s.
+    /// The time limit for connecting: TCP, TLS, authentication. Default: 5 s.
     pub dial_timeout: Duration,
     /// The deadline of a call that reads, retries included. Default: 3 s.
     pub read_timeout: Duration,
@@ -68,20 +68,21 @@ impl ValkeyConfig {
         }
     }
 
-    /// Who the client is. Default: the server's default user without a password.
+    /// How the client authenticates. Default: the server's default user without a password.
     #[must_use]
     pub fn with_authentication(mut self, authentication: Authentication) -> Self {
         self.authentication = authentication;
-        // The file is of the user before.
+        // The file belongs to the previous user.
         self.password_file = None;
         self
     }
 
-    /// Logs in as `username` (the server's default user if `None`) with the password in the file at `path`, which is
-    /// read again for each connection. Default: no password.
+    /// Logs in as `username` (the server's default user if `None`) with the password in the file at `path`,
+    /// which is read again for each connection. Default: no password.
     ///
-    /// If the file cannot be read or is empty, the last password is kept and a warning is logged. If a server refuses
-    /// the newest password, the one before it is tried as well, so that the file may change before the servers do.
+    /// If the file is unreadable or empty, the last password is kept and a warning is logged. If a server
+    /// refuses the newest password, the client also tries the previous one, so that the file may change
+    /// before the servers do.
     #[must_use]
     pub fn with_password_file(mut self, username: Option<String>, path: impl Into<PathBuf>) -> Self {
         self.authentication = Authentication::Password {
@@ -92,16 +93,16 @@ impl ValkeyConfig {
         self
     }
 
-    /// How the sentinels are reached. Default: as the data nodes.
+    /// How the client connects to the sentinels. Default: like the data nodes.
     #[must_use]
     pub fn with_sentinel_tls(mut self, tls: SentinelTls) -> Self {
         self.sentinel_tls = tls;
         self
     }
 
-    /// Where addresses that servers announce are reachable from here. Default: where they say.
+    /// Maps announced addresses to addresses that are reachable from here. Default: none are mapped.
     ///
-    /// It holds for configured addresses, too. Certificates are checked against the reachable host, unless
+    /// Configured addresses are mapped too. Certificates are checked against the reachable host, unless
     /// [`TlsConfig::server_name`] is set.
     #[must_use]
     pub fn with_address_map(mut self, map: AddressMap) -> Self {
@@ -116,21 +117,21 @@ impl ValkeyConfig {
         self
     }
 
-    /// Connections per node at most. Default: 10.
+    /// The most connections per node. Default: 10.
     #[must_use]
     pub const fn with_pool_size(mut self, connections: u32) -> Self {
         self.pool_size = connections;
         self
     }
 
-    /// Tries after the first, on transient failures only. Default: 3.
+    /// Retries, on transient failures only. Default: 3.
     #[must_use]
     pub const fn with_max_retries(mut self, retries: u32) -> Self {
         self.max_retries = retries;
         self
     }
 
-    /// How long making a connection may take: TCP, TLS, authentication. Default: 5 s.
+    /// The time limit for connecting: TCP, TLS, authentication. Default: 5 s.
     #[must_use]
     pub const fn with_dial_timeout(mut self, timeout: Duration) -> Self {
         self.dial_timeout = timeout;
@@ -158,33 +159,34 @@ impl ValkeyConfig {
         self
     }
 
-    /// The age at which a connection is replaced by a new one. Default: none, a connection stays as long as the
-    /// server lets it.
+    /// The age at which a connection is replaced by a new one. Default: none, a connection stays as long as
+    /// the server allows.
     ///
-    /// For servers that end connections after some time (`ElastiCache` with IAM: 12 hours), and for names that later lead
-    /// to another server. Each connection is replaced between 90 % and 100 % of this age: first the new
-    /// connection is opened, then the old one gets no more calls, and it is closed when its last call has ended. If
-    /// no new connection can be opened, the old one stays in use. At most one connection per second and node is
-    /// replaced, so an age of less than a second per connection cannot be kept.
+    /// For servers that end connections after some time (`ElastiCache` with IAM: 12 hours), and for names
+    /// that may later resolve to another server. Each connection is replaced between 90 % and 100 % of this
+    /// age. The client first opens the new connection; the old one then gets no more calls, and closes when
+    /// its last call has ended. If the client cannot open a new connection, the old one stays in use. At most
+    /// one connection per second and node is replaced, so an age of less than a second per connection cannot
+    /// be kept.
     #[must_use]
     pub const fn with_max_connection_age(mut self, age: Duration) -> Self {
         self.max_connection_age = Some(age);
         self
     }
 
-    /// The name of the connections in the servers' `CLIENT LIST`: at most 128 printable ASCII characters without spaces.
-    /// Default: none. Servers that know no `HELLO` are not told it.
+    /// The name of the connections in the servers' `CLIENT LIST`: at most 128 printable ASCII characters
+    /// without spaces. Default: none. Servers without `HELLO` do not receive it.
     #[must_use]
     pub fn with_client_name(mut self, name: impl Into<String>) -> Self {
         self.client_name = Some(name.into());
         self
     }
 
-    /// Whether a client can be made of this.
+    /// Checks whether a client can be built with this configuration.
     ///
     /// # Errors
     ///
-    /// Every problem at once, each by the name of the variable that would set it.
+    /// All problems at once, each with the name of the variable that would set it.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let mut problems = Vec::new();
         check::valkey(self, check::Addresses::Required, &mut problems);
@@ -192,23 +194,23 @@ impl ValkeyConfig {
     }
 }
 
-/// Where the servers are and how they belong together.
+/// The servers' addresses and how they form a deployment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Topology {
     /// One primary, and perhaps replicas of it.
     Single {
-        /// The primary first; further addresses are replicas that may answer reads. Where there are none,
-        /// and reads may go to replicas, the primary is asked for them.
+        /// The primary first; further addresses are replicas that may answer reads. If there are none and
+        /// reads may go to replicas, the client asks the primary for them.
         addresses: Vec<Address>,
         /// The database to select. Default: 0.
         db: u32,
     },
     /// A cluster.
     Cluster {
-        /// Where to ask for the topology; one is enough (a configuration endpoint).
+        /// Where the client asks for the topology; one address is enough (a configuration endpoint).
         seeds: Vec<Address>,
-        /// The database to select; another one than 0 needs servers that have it (Valkey from 9.0 with
+        /// The database to select. A database other than 0 needs servers that have it (Valkey from 9.0 with
         /// `cluster-databases`). Default: 0.
         db: u32,
     },
@@ -216,11 +218,11 @@ pub enum Topology {
     Sentinel {
         /// The sentinels.
         sentinels: Vec<Address>,
-        /// The name under which they watch it.
+        /// The primary's name at the sentinels.
         master: String,
         /// The sentinels' ACL user; `None` is their default user.
         username: Option<String>,
-        /// The sentinels' own password.
+        /// The password of the sentinels themselves.
         password: Option<Secret>,
         /// The database to select on the primary. Default: 0.
         db: u32,
@@ -237,7 +239,7 @@ impl Topology {
         }
     }
 
-    /// A cluster that the servers at `seeds` know.
+    /// A cluster that the servers at `seeds` belong to.
     pub fn cluster(seeds: impl IntoIterator<Item = Address>) -> Self {
         Self::Cluster {
             seeds: seeds.into_iter().collect(),
@@ -245,7 +247,7 @@ impl Topology {
         }
     }
 
-    /// The primary that `sentinels` watch under the name `master`, database 0, without a password for them.
+    /// The primary that `sentinels` watch under the name `master`, database 0, without a sentinel password.
     pub fn sentinel(sentinels: impl IntoIterator<Item = Address>, master: impl Into<String>) -> Self {
         Self::Sentinel {
             sentinels: sentinels.into_iter().collect(),
@@ -256,7 +258,7 @@ impl Topology {
         }
     }
 
-    /// Replaces the addresses that the client starts from.
+    /// Replaces the addresses that the client starts with.
     pub fn set_addresses(&mut self, new: Vec<Address>) {
         match self {
             Self::Single { addresses, .. } => *addresses = new,
@@ -265,7 +267,7 @@ impl Topology {
         }
     }
 
-    /// The addresses that the client starts from.
+    /// The addresses that the client starts with.
     #[must_use]
     pub fn addresses(&self) -> &[Address] {
         match self {
@@ -293,14 +295,14 @@ impl Topology {
     }
 }
 
-/// Who the client is.
+/// How the client authenticates.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Authentication {
     /// The server's default user, without a password.
     #[default]
     None,
-    /// A password, and an ACL user unless it is the default one.
+    /// A password, and an ACL user unless it is the default user.
     Password {
         /// The ACL user; `None` is the server's default user.
         username: Option<String>,
@@ -339,27 +341,27 @@ impl fmt::Display for IamService {
     }
 }
 
-/// How sentinels are reached.
+/// How the client connects to sentinels.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SentinelTls {
-    /// With TLS if, and as, the data nodes are.
+    /// As to the data nodes, with or without TLS.
     #[default]
     AsServers,
     /// Without TLS.
     Off,
-    /// With this TLS.
+    /// With these TLS settings.
     Own(TlsConfig),
 }
 
 /// Which nodes answer reads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ReadFrom {
-    /// Primaries only: a read sees every write that was answered before it.
+    /// Primaries only: a read sees every earlier acknowledged write.
     #[default]
     Primary,
-    /// Replicas only; a read may be older than a write that was answered before it.
+    /// Replicas only; a read may miss earlier acknowledged writes.
     Replica,
-    /// Replicas where one is there, else the primary.
+    /// Replicas if one is available, otherwise the primary.
     PreferReplica,
 }

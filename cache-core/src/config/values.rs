@@ -1,19 +1,19 @@
-//! Each setting's value, read from its written form.
+//! Parses each setting's value from its written form.
 //!
-//! Not in here: how values fit together (`assemble`) and bounds (`check`).
+//! Not in here: how values are combined (`resolve`), and ranges (`check`).
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::reference::{self as var, Variable};
-use super::settings::Settings;
+use super::sources::Sources;
 use super::{
     Address, AddressMap, IamService, NearTracking, OnError, PasswordFile, PlaintextEntries, ReadFrom,
-    Startup, StoredForm, TlsFiles, form, pem,
+    Startup, StoredForm, TlsFiles, parse, pem,
 };
 use crate::Secret;
 
-/// Which backend is asked for.
+/// The requested backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Memory,
@@ -31,7 +31,7 @@ impl Kind {
     }
 }
 
-/// How the servers belong together.
+/// How the servers form a deployment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Mode {
     #[default]
@@ -40,7 +40,7 @@ pub(super) enum Mode {
     Sentinel,
 }
 
-/// What is written, as values; `None` where nothing is written or it could not be read.
+/// The written values; `None` if a value is not written or unreadable.
 #[derive(Debug)]
 pub(super) struct Values {
     pub(super) kind: Option<Kind>,
@@ -96,12 +96,12 @@ pub(super) struct Values {
 }
 
 impl Values {
-    /// Reads all settings; what cannot be read is a problem of `settings`.
-    pub(super) fn read(settings: &mut Settings) -> Self {
-        let mut read = Reader { settings };
+    /// Reads all sources, and reports unreadable ones to `sources`.
+    pub(super) fn read(sources: &mut Sources) -> Self {
+        let mut read = Reader { sources };
         Self {
-            kind: read.form(&var::TYPE, kind),
-            mode: read.form(&var::MODE, mode),
+            kind: read.parse(&var::TYPE, kind),
+            mode: read.parse(&var::MODE, mode),
             addresses: read.addresses(),
             username: read.text(&var::USERNAME),
             password: read.secret(&var::PASSWORD),
@@ -113,47 +113,47 @@ impl Values {
                 key: read.file(&var::CLIENT_KEY_BASE64),
             },
             tls_server_name: read.text(&var::TLS_SERVER_NAME),
-            tls: read.form(&var::TLS_ENABLED, form::switch),
+            tls: read.parse(&var::TLS_ENABLED, parse::switch),
             ca: read.pem(&var::CA_CERT_BASE64, pem::Kind::Certificates),
             client_certificate: read.pem(&var::CLIENT_CERT_BASE64, pem::Kind::Certificates),
             client_key: read
                 .pem(&var::CLIENT_KEY_BASE64, pem::Kind::PrivateKey)
                 .map(Secret::new),
-            pool_size: read.form(&var::POOL_SIZE, form::number),
-            max_retries: read.form(&var::MAX_RETRIES, form::number),
-            dial_timeout: read.form(&var::DIAL_TIMEOUT, form::duration),
-            read_timeout: read.form(&var::READ_TIMEOUT, form::duration),
-            write_timeout: read.form(&var::WRITE_TIMEOUT, form::duration),
-            max_connection_age: read.form(&var::MAX_CONNECTION_AGE, form::duration),
+            pool_size: read.parse(&var::POOL_SIZE, parse::number),
+            max_retries: read.parse(&var::MAX_RETRIES, parse::number),
+            dial_timeout: read.parse(&var::DIAL_TIMEOUT, parse::duration),
+            read_timeout: read.parse(&var::READ_TIMEOUT, parse::duration),
+            write_timeout: read.parse(&var::WRITE_TIMEOUT, parse::duration),
+            max_connection_age: read.parse(&var::MAX_CONNECTION_AGE, parse::duration),
             client_name: read.text(&var::CLIENT_NAME),
-            db: read.form(&var::DB, form::number),
+            db: read.parse(&var::DB, parse::number),
             sentinel_master: read.text(&var::SENTINEL_MASTER),
             sentinel_username: read.text(&var::SENTINEL_USERNAME),
             sentinel_password: read.secret(&var::SENTINEL_PASSWORD),
             sentinel_password_file: read.password_file(&var::SENTINEL_PASSWORD),
-            sentinel_tls: read.form(&var::SENTINEL_TLS_ENABLED, form::switch),
-            read_from: read.form(&var::READ_FROM, read_from),
+            sentinel_tls: read.parse(&var::SENTINEL_TLS_ENABLED, parse::switch),
+            read_from: read.parse(&var::READ_FROM, read_from),
             key_prefix: read.text(&var::KEY_PREFIX),
-            startup: read.form(&var::STARTUP, startup),
-            on_error: read.form(&var::ON_ERROR, on_error),
-            op_timeout: read.form(&var::OP_TIMEOUT, form::duration),
-            memory_max_bytes: read.form(&var::MEMORY_MAX_BYTES, form::size),
-            memory_max_entries: read.form(&var::MEMORY_MAX_ENTRIES, form::number),
-            near_max_bytes: read.form(&var::L1_MAX_BYTES, form::size),
-            near_max_entries: read.form(&var::L1_MAX_ENTRIES, form::number),
-            near_ttl: read.form(&var::L1_TTL, form::duration),
-            near_tracking: read.form(&var::L1_TRACKING, near_tracking),
-            encryption: read.form(&var::ENCRYPTION_ENABLED, form::switch),
+            startup: read.parse(&var::STARTUP, startup),
+            on_error: read.parse(&var::ON_ERROR, on_error),
+            op_timeout: read.parse(&var::OP_TIMEOUT, parse::duration),
+            memory_max_bytes: read.parse(&var::MEMORY_MAX_BYTES, parse::size),
+            memory_max_entries: read.parse(&var::MEMORY_MAX_ENTRIES, parse::number),
+            near_max_bytes: read.parse(&var::L1_MAX_BYTES, parse::size),
+            near_max_entries: read.parse(&var::L1_MAX_ENTRIES, parse::number),
+            near_ttl: read.parse(&var::L1_TTL, parse::duration),
+            near_tracking: read.parse(&var::L1_TRACKING, near_tracking),
+            encryption: read.parse(&var::ENCRYPTION_ENABLED, parse::switch),
             keyset_uri: read.text(&var::ENCRYPTION_KEYSET_URI),
             kms_key_uri: read.text(&var::ENCRYPTION_KMS_ENVELOPE_KEY_URI),
             keyset_file: read.text(&var::ENCRYPTION_KEYSET_FILE),
-            encryption_form: read.form(&var::ENCRYPTION_FORM, stored_form),
-            plaintext: read.form(&var::ENCRYPTION_MODE, plaintext),
-            keyset_refresh: read.form(&var::ENCRYPTION_REFRESH, form::duration),
-            iam: read.form(&var::IAM_ENABLED, form::switch),
+            encryption_form: read.parse(&var::ENCRYPTION_FORM, stored_form),
+            plaintext: read.parse(&var::ENCRYPTION_MODE, plaintext),
+            keyset_refresh: read.parse(&var::ENCRYPTION_REFRESH, parse::duration),
+            iam: read.parse(&var::IAM_ENABLED, parse::switch),
             iam_cache_name: read.text(&var::IAM_CACHE_NAME),
-            iam_serverless: read.form(&var::IAM_SERVERLESS, form::switch),
-            iam_service: read.form(&var::IAM_SERVICE, iam_service),
+            iam_serverless: read.parse(&var::IAM_SERVERLESS, parse::switch),
+            iam_service: read.parse(&var::IAM_SERVICE, iam_service),
             secret_arn: read.text(&var::SECRET_ARN),
             dynamodb_table: read.text(&var::DYNAMODB_TABLE),
         }
@@ -161,15 +161,15 @@ impl Values {
 }
 
 struct Reader<'a> {
-    settings: &'a mut Settings,
+    sources: &'a mut Sources,
 }
 
 impl Reader<'_> {
     fn text(&mut self, variable: &Variable) -> Option<String> {
-        let text = self.settings.text(variable)?.to_owned();
-        if form::is_quoted(&text) {
+        let text = self.sources.text(variable)?.to_owned();
+        if parse::is_quoted(&text) {
             let message = "the value has literal quotes around it, which are taken as part of it: remove them unless they are";
-            self.settings.caution(variable, message);
+            self.sources.warn(variable, message);
         }
         Some(text)
     }
@@ -178,29 +178,29 @@ impl Reader<'_> {
         let text = self.text(variable)?;
         if text.trim() != text {
             let message = "the value begins or ends with white space, which is taken as part of it: remove it unless it is";
-            self.settings.caution(variable, message);
+            self.sources.warn(variable, message);
         }
         Some(Secret::new(text))
     }
 
     fn file(&self, variable: &Variable) -> Option<PathBuf> {
-        self.settings.file(variable).map(|(path, _)| path.to_owned())
+        self.sources.file(variable).map(|(path, _)| path.to_owned())
     }
 
     fn password_file(&self, variable: &Variable) -> Option<PasswordFile> {
-        let (path, of_url) = self.settings.file(variable)?;
+        let (path, of_url) = self.sources.file(variable)?;
         let file = if of_url {
             PasswordFile::of_url(path)
         } else {
             PasswordFile::new(path)
         };
-        Some(file.with_variable(self.settings.label(variable)))
+        Some(file.with_variable(self.sources.label(variable)))
     }
 
     fn address_map(&mut self) -> Option<AddressMap> {
-        let text = self.settings.text(&var::ADDRESS_MAP)?;
-        let read = if form::is_quoted(text) {
-            Err(form::QUOTES.to_owned())
+        let text = self.sources.text(&var::ADDRESS_MAP)?;
+        let read = if parse::is_quoted(text) {
+            Err(parse::QUOTES.to_owned())
         } else {
             text.parse()
                 .map_err(|error: super::AddressMapError| error.to_string())
@@ -209,22 +209,22 @@ impl Reader<'_> {
             Ok(map) => Some(map),
             Err(why) => {
                 let message = format!("{why}; {}", var::ADDRESS_MAP.must_be());
-                self.settings.refuse(&var::ADDRESS_MAP, &[], message);
+                self.sources.refuse(&var::ADDRESS_MAP, &[], message);
                 None
             }
         }
     }
 
-    fn form<T>(&mut self, variable: &'static Variable, read: impl Fn(&str) -> Option<T>) -> Option<T> {
-        let text = self.settings.text(variable)?;
+    fn parse<T>(&mut self, variable: &'static Variable, read: impl Fn(&str) -> Option<T>) -> Option<T> {
+        let text = self.sources.text(variable)?;
         let value = read(text);
         if value.is_none() {
-            let message = if form::is_quoted(text) {
-                format!("{}; {}", form::QUOTES, variable.must_be())
+            let message = if parse::is_quoted(text) {
+                format!("{}; {}", parse::QUOTES, variable.must_be())
             } else {
                 variable.must_be()
             };
-            self.settings.refuse(variable, &[], message);
+            self.sources.refuse(variable, &[], message);
         }
         value
     }
@@ -232,10 +232,10 @@ impl Reader<'_> {
     fn addresses(&mut self) -> Option<Vec<Address>> {
         let mut wrong = Vec::new();
         let mut addresses = Vec::new();
-        let text = self.settings.text(&var::ADDRS)?;
-        if form::is_quoted(text) {
-            let message = format!("{}; {}", form::QUOTES, var::ADDRS.must_be());
-            self.settings.refuse(&var::ADDRS, &[], message);
+        let text = self.sources.text(&var::ADDRS)?;
+        if parse::is_quoted(text) {
+            let message = format!("{}; {}", parse::QUOTES, var::ADDRS.must_be());
+            self.sources.refuse(&var::ADDRS, &[], message);
             return None;
         }
         for (index, entry) in text.split(',').enumerate() {
@@ -248,17 +248,17 @@ impl Reader<'_> {
             return Some(addresses);
         }
         let message = format!("{}; {}", wrong.join(", "), var::ADDRS.must_be());
-        self.settings.refuse(&var::ADDRS, &[], message);
+        self.sources.refuse(&var::ADDRS, &[], message);
         None
     }
 
     fn pem(&mut self, variable: &'static Variable, kind: pem::Kind) -> Option<Vec<u8>> {
         let read =
-            pem::decode(self.settings.text(variable)?).and_then(|pem| pem::check(&pem, kind).map(|_| pem));
+            pem::decode(self.sources.text(variable)?).and_then(|pem| pem::check(&pem, kind).map(|_| pem));
         match read {
             Ok(pem) => Some(pem),
             Err(why) => {
-                self.settings
+                self.sources
                     .refuse(variable, &[], format!("{why}; {}", variable.must_be()));
                 None
             }
@@ -266,7 +266,7 @@ impl Reader<'_> {
     }
 }
 
-/// The value that `text` names, in any case.
+/// The value that `text` names, ignoring case.
 fn choice<T: Copy>(text: &str, choices: &[(&str, T)]) -> Option<T> {
     choices
         .iter()

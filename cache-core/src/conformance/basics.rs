@@ -1,4 +1,4 @@
-//! Storing, reading, deleting. Lives, counters, batches and conditions have files of their own.
+//! Storing, reading, deleting. TTLs, counters, batches and conditions have their own files.
 
 use bytes::Bytes;
 
@@ -7,8 +7,8 @@ use crate::{CacheClientExt, Ttl};
 
 const TEN_MINUTES: Ttl = Ttl::secs(600);
 
-/// Scenario 1: reading what is not there is a miss, and makes nothing.
-pub async fn a_missing_key_is_a_miss(subject: &Subject) {
+/// Scenario 1: reading a missing key is a miss, and creates nothing.
+pub async fn missing_key_is_a_miss(subject: &Subject) {
     let (cache, key) = (subject.client(), subject.key("missing"));
     expect::miss(cache.get(&key).await, "get of a missing key");
     expect::miss(cache.get_entry(&key).await, "get_entry of a missing key");
@@ -18,8 +18,8 @@ pub async fn a_missing_key_is_a_miss(subject: &Subject) {
     expect::miss(cache.get(&key).await, "get of a missing key, asked a second time");
 }
 
-/// Scenario 2: what was stored is read back, by every way of reading.
-pub async fn a_stored_value_is_read_back(subject: &Subject) {
+/// Scenario 2: a stored value is read back, by every method that reads.
+pub async fn stored_value_is_read_back(subject: &Subject) {
     let (cache, key) = (subject.client(), subject.key("stored"));
     expect::ok(
         cache.set(&key, "value".into(), TEN_MINUTES).await,
@@ -36,9 +36,8 @@ pub async fn a_stored_value_is_read_back(subject: &Subject) {
     expect::is(cache.exists(&[&key]).await, 1, "a stored key to exist");
 }
 
-/// Scenario 2: a value is bytes: none, every one there is, a mebibyte of them (or as many as the backend
-/// takes).
-pub async fn a_value_is_any_bytes(subject: &Subject) {
+/// Scenario 2: a value is any bytes: none, every byte value, a mebibyte (or as much as the backend accepts).
+pub async fn value_is_any_bytes(subject: &Subject) {
     let cache = subject.client();
     let large = subject.largest_value().min(1024 * 1024);
     let values: [(&str, Vec<u8>); 5] = [
@@ -74,8 +73,8 @@ pub async fn a_value_is_any_bytes(subject: &Subject) {
     }
 }
 
-/// Scenario 3: the second of two stores is what is read.
-pub async fn an_overwrite_replaces_the_value(subject: &Subject) {
+/// Scenario 3: the second of two stores is read.
+pub async fn overwrite_replaces_the_value(subject: &Subject) {
     let (cache, key) = (subject.client(), subject.key("overwritten"));
     for value in ["first", "the second, which is longer", "3rd", ""] {
         expect::ok(
@@ -86,8 +85,8 @@ pub async fn an_overwrite_replaces_the_value(subject: &Subject) {
     }
 }
 
-/// Scenario 5: deleting counts what was there, in any slots, and takes it away.
-pub async fn del_counts_the_keys_that_were_there(subject: &Subject) {
+/// Scenario 5: `del` deletes keys in any slots and counts those that existed.
+pub async fn del_counts_existing_keys(subject: &Subject) {
     let cache = subject.client();
     let there = subject.keys_in_different_slots("there", 9);
     let missing = subject.keys_in_different_slots("missing", 9);
@@ -126,8 +125,8 @@ pub async fn del_counts_the_keys_that_were_there(subject: &Subject) {
     );
 }
 
-/// Scenarios 15 and 22: a key is text that stands for itself alone, whatever is in it.
-pub async fn odd_keys_are_kept_apart_and_stand_for_themselves(subject: &Subject) {
+/// Scenarios 15 and 22: a key is literal text, whatever characters it contains.
+pub async fn odd_keys_are_literal_and_distinct(subject: &Subject) {
     const ODD: [&str; 30] = [
         "plain",
         "PLAIN",

@@ -1,4 +1,4 @@
-//! Calls with many keys: order, duplicates, slots, empty lists. Illegal keys in them are in `limits`.
+//! Calls with many keys: order, duplicates, slots, empty lists. Illegal keys are in `limits`.
 
 use std::time::Duration;
 
@@ -9,11 +9,11 @@ use crate::{Ttl, clock};
 
 const LONG: Duration = Duration::from_millis(600_700);
 
-/// Scenarios 6 and 7: one place per key, in the order asked, hits and misses mixed.
-pub async fn get_many_keeps_the_order_and_tells_misses(subject: &Subject) {
+/// Scenarios 6 and 7: one result per key, in the order of the keys, hits and misses mixed.
+pub async fn get_many_keeps_order_and_reports_misses(subject: &Subject) {
     let cache = subject.client();
     let keys = subject.keys_in_different_slots("order", 24);
-    // Neither in the order of slots nor of names, and with runs of neighbours on both sides.
+    // Ordered neither by slot nor by name, with runs of neighbours on both sides.
     let shuffled: Vec<&str> = (0..24).map(|place| keys[place * 7 % 24].as_str()).collect();
     let stored = |place: usize| place % 3 != 1;
     for (place, key) in shuffled.iter().enumerate().filter(|(place, _)| stored(*place)) {
@@ -42,35 +42,34 @@ pub async fn get_many_keeps_the_order_and_tells_misses(subject: &Subject) {
     );
 }
 
-/// Scenario 6: `set_many` stores every entry, each with the life given, in any slots.
-pub async fn set_many_stores_every_entry_with_its_life(subject: &Subject) {
+/// Scenario 6: `set_many` stores every entry, in any slots, with the given TTL.
+pub async fn set_many_stores_every_entry_with_its_ttl(subject: &Subject) {
     let cache = subject.client();
     let keys = subject.keys_in_different_slots("many", 24);
     let entries: Vec<(&str, Bytes)> = keys
         .iter()
         .map(|key| (key.as_str(), key.clone().into()))
         .collect();
-    for life in [Some(LONG), None] {
+    for ttl in [Some(LONG), None] {
         let since = clock::now();
         expect::ok(
-            cache.set_many(&entries, life.into()).await,
+            cache.set_many(&entries, ttl.into()).await,
             "set_many in many slots",
         );
         for key in &keys {
             expect::value(cache.get(key).await, key, "the value that set_many stored");
-            match life {
-                Some(life) => {
-                    expect::remaining(cache.ttl(key).await, life, since, "the life that set_many gave");
+            match ttl {
+                Some(ttl) => {
+                    expect::remaining(cache.ttl(key).await, ttl, since, "the TTL that set_many gave");
                 }
-                None => expect::forever(cache.ttl(key).await, "the life that set_many gave"),
+                None => expect::forever(cache.ttl(key).await, "the TTL that set_many gave"),
             }
         }
     }
 }
 
-/// Scenario 6: a key given twice is answered twice, exists twice, is deleted once, and keeps the value
-/// that was given last.
-pub async fn a_key_given_twice_is_answered_twice(subject: &Subject) {
+/// Scenario 6: a key given twice is answered twice, exists twice, is deleted once, and keeps the last value.
+pub async fn key_given_twice_is_answered_twice(subject: &Subject) {
     let cache = subject.client();
     let keys = subject.keys_in_different_slots("twice", 3);
     let [first, second, missing] = [&keys[0], &keys[1], &keys[2]].map(String::as_str);
@@ -108,7 +107,7 @@ pub async fn a_key_given_twice_is_answered_twice(subject: &Subject) {
 }
 
 /// Scenario 6: an empty list is answered without I/O.
-pub async fn an_empty_list_does_no_io(subject: &Subject) {
+pub async fn empty_list_does_no_io(subject: &Subject) {
     let cache = subject.client();
     let none = expect::at_once(cache.get_many(&[]), "get_many of an empty list");
     expect::values(none, &[], "get_many of an empty list");
@@ -126,8 +125,8 @@ pub async fn an_empty_list_does_no_io(subject: &Subject) {
     );
 }
 
-/// Scenario 6: a thousand keys in one call are like a thousand calls.
-pub async fn a_thousand_keys_in_one_call_are_all_answered(subject: &Subject) {
+/// Scenario 6: a thousand keys in one call behave like a thousand calls.
+pub async fn thousand_keys_in_one_call_are_answered(subject: &Subject) {
     let cache = subject.client();
     let keys: Vec<String> = (0..1_000)
         .map(|number| subject.key(&format!("thousand:{number}")))

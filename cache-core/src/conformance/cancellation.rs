@@ -1,4 +1,4 @@
-//! Dropped futures: the client stays usable, and no later call sees the reply of one that was dropped.
+//! Dropped futures: the client stays usable, and no later call sees the reply of a dropped call.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -14,7 +14,7 @@ use crate::{CacheClient, CacheError, Ttl};
 
 const TEN_MINUTES: Ttl = Ttl::secs(600);
 
-/// Scenario 16: every method can be dropped at every point on its way; all go on working.
+/// Scenario 16: every method can be dropped at every point, and the client still works.
 pub async fn dropped_futures_leave_the_client_usable(subject: &Subject) {
     let cache = subject.client();
     let (key, other, counter) = (subject.key("key"), subject.key("other"), subject.key("counter"));
@@ -61,9 +61,9 @@ pub async fn dropped_futures_leave_the_client_usable(subject: &Subject) {
     }
 }
 
-/// Scenario 16: under load, with futures dropped at random all the time, each call that is not dropped
-/// gets its own reply. Every value carries the name of its key, so that a crossed reply is seen.
-pub async fn no_call_sees_the_reply_of_a_dropped_one(subject: &Subject) {
+/// Scenario 16: under load, with futures dropped at random, each call that is not dropped gets its own reply.
+/// Every value contains the name of its key, so that a crossed reply is visible.
+pub async fn no_call_sees_the_reply_of_a_dropped_call(subject: &Subject) {
     let load = subject.load();
     let share = load.drops.div_ceil(load.tasks);
     let mut tasks = JoinSet::new();
@@ -83,7 +83,7 @@ pub async fn no_call_sees_the_reply_of_a_dropped_one(subject: &Subject) {
     dropped_futures_leave_the_client_usable(subject).await;
 }
 
-/// One task that drops calls, and checks the replies of those that it does not drop.
+/// One task that drops calls, and checks the replies of the others.
 struct Worker<'a> {
     cache: &'a dyn CacheClient,
     keys: &'a [String; 3],
@@ -113,7 +113,7 @@ impl Worker<'_> {
         }
     }
 
-    /// One call of any kind whose reply can be told from any other task's.
+    /// One call of any kind whose reply is distinguishable from any other task's.
     async fn checked_call(&mut self) {
         let [a, b, count] = self.keys;
         match self.chance.random_range(0..10) {
@@ -137,7 +137,7 @@ impl Worker<'_> {
             }
             5 => expect::ok(self.store(a).await, "set among dropped calls"),
             6 => {
-                // More than any other key can say, so that the reply of another call is seen.
+                // More than any other key can have, so that the reply of another call is visible.
                 let counted = expect::ok(self.cache.incr(count).await, "incr among dropped calls");
                 expect::that(counted > 1, format_args!("a count of two or more, got {counted}"));
             }
@@ -176,7 +176,7 @@ fn own(value: Result<Bytes, CacheError>, key: &str) {
     );
 }
 
-/// Polls `future` this often and drops it; whether it was dropped before its end.
+/// Polls `future` this often and drops it; returns whether it was dropped before its end.
 async fn dropped_after(polls: u32, future: impl Future) -> bool {
     let mut future = pin!(future);
     let mut left = polls;
@@ -188,7 +188,7 @@ async fn dropped_after(polls: u32, future: impl Future) -> bool {
         match future.as_mut().poll(context) {
             Poll::Ready(_) => Poll::Ready(false),
             Poll::Pending => {
-                // Not when it has something new, but again at once: so the drop hits every point of its way.
+                // Polled again at once instead of when it is woken, so that the drop can hit every point.
                 context.waker().wake_by_ref();
                 Poll::Pending
             }

@@ -1,4 +1,4 @@
-//! What `close` ends, and what a closed client answers.
+//! What `close` ends, and how a closed client answers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,7 +10,7 @@ use crate::Ttl;
 
 const TEN_MINUTES: Ttl = Ttl::secs(600);
 
-/// Scenario 17: closing again is fine, also by many at a time.
+/// Scenario 17: closing again is allowed, even by many tasks at a time.
 pub async fn close_is_idempotent(subject: &Subject) {
     let mut tasks = JoinSet::new();
     for _ in 0..10 {
@@ -25,8 +25,8 @@ pub async fn close_is_idempotent(subject: &Subject) {
     );
 }
 
-/// Scenario 17: every method of a closed client answers that it is closed, without I/O.
-pub async fn every_call_after_close_is_closed(subject: &Subject) {
+/// Scenario 17: every method of a closed client returns `Closed`, without I/O.
+pub async fn every_call_after_close_fails_closed(subject: &Subject) {
     let (cache, key) = (subject.client(), subject.key("closed"));
     expect::ok(
         cache.set(&key, "1".into(), TEN_MINUTES).await,
@@ -68,7 +68,7 @@ pub async fn every_call_after_close_is_closed(subject: &Subject) {
     }
 }
 
-/// Scenario 17: calls in flight end when the client closes: none hangs, and none after it succeeds.
+/// Scenario 17: calls in flight end when the client closes: none hangs, and no later call succeeds.
 pub async fn calls_in_flight_end_when_the_client_closes(subject: &Subject) {
     let answered = Arc::new(AtomicUsize::new(0));
     let mut tasks = JoinSet::new();

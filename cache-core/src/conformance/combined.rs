@@ -7,12 +7,12 @@ use tokio::task::JoinSet;
 use super::{Subject, expect};
 use crate::{CacheError, Ttl, clock};
 
-/// So short that a test can wait for its end.
+/// Short enough for a test to wait for its end.
 const SHORT: Duration = Duration::from_millis(60);
 /// So long that no test sees its end.
 const LONG: Duration = Duration::from_millis(600_700);
 
-/// The value is returned once, and is gone with its TTL.
+/// The value is returned once, and its TTL is gone with it.
 pub async fn get_and_delete_returns_the_value_once(subject: &Subject) {
     let (cache, key) = (subject.client(), subject.key("taken"));
     expect::miss(
@@ -52,8 +52,8 @@ pub async fn get_and_delete_returns_the_value_once(subject: &Subject) {
     );
 }
 
-/// Of many tasks that take the same value exactly one gets it.
-pub async fn one_of_many_tasks_takes_the_value(subject: &Subject) {
+/// Exactly one of many tasks that take the same value gets it.
+pub async fn only_one_task_takes_the_value(subject: &Subject) {
     for round in 0..20 {
         let key = subject.key(&format!("raced:{round}"));
         let stored = subject.client().set(&key, "value".into(), LONG.into()).await;
@@ -79,7 +79,7 @@ pub async fn one_of_many_tasks_takes_the_value(subject: &Subject) {
     }
 }
 
-/// The value is returned, and its TTL begins again with each call.
+/// The value is returned, and its TTL restarts with each call.
 pub async fn get_and_expire_slides_the_ttl(subject: &Subject) {
     let (cache, key) = (subject.client(), subject.key("slides"));
     for ttl in [Ttl::from(LONG), Ttl::Forever] {

@@ -1,4 +1,4 @@
-//! Many tasks with mixed calls, against a model. Races of one kind of call are with that kind.
+//! Many tasks with mixed calls, against a model. Races of one kind of call are tested with that kind.
 
 use std::collections::HashMap;
 
@@ -14,8 +14,8 @@ use crate::{CacheClient, Ttl};
 const TEN_MINUTES: Ttl = Ttl::secs(600);
 const KEYS: usize = 6;
 
-/// Scenario 18: the calls of many tasks, mixed at random, agree with a model: each task owns keys of
-/// which it knows all, and all count on the same counters.
+/// Scenario 18: the randomly mixed calls of many tasks agree with a model. Each task owns keys whose state it
+/// knows completely, and all tasks share the counters.
 pub async fn mixed_calls_of_many_tasks_agree_with_a_model(subject: &Subject) {
     let load = subject.load();
     let counters = subject.keys_in_different_slots("counter", 4);
@@ -49,10 +49,10 @@ pub async fn mixed_calls_of_many_tasks_agree_with_a_model(subject: &Subject) {
     }
 }
 
-/// What a key holds, and whether it has a life.
+/// The value of a key, and whether it has a TTL.
 type Held = (Bytes, bool);
 
-/// One task, and what it knows its keys to hold.
+/// One task, and the expected state of its keys.
 struct Player<'a> {
     cache: &'a dyn CacheClient,
     keys: &'a [String],
@@ -65,7 +65,7 @@ struct Player<'a> {
 impl<'a> Player<'a> {
     async fn call(&mut self) {
         let (key, other) = (self.any_key(), self.any_key());
-        let (life, limited) = if self.chance.random() {
+        let (ttl, limited) = if self.chance.random() {
             (TEN_MINUTES, true)
         } else {
             (Ttl::Forever, false)
@@ -87,7 +87,7 @@ impl<'a> Player<'a> {
                         expect::value(Ok(entry.value), value, "get_entry as the model");
                         expect::that(
                             entry.remaining.is_forever() != *limited,
-                            "the life that the model has",
+                            "the TTL that the model has",
                         );
                     }
                     None => expect::miss(got, "get_entry as the model"),
@@ -103,27 +103,27 @@ impl<'a> Player<'a> {
             }
             3 | 4 => {
                 let value = self.any_value();
-                expect::ok(self.cache.set(key, value.clone(), life).await, "set");
+                expect::ok(self.cache.set(key, value.clone(), ttl).await, "set");
                 self.model.insert(key, (value, limited));
             }
             5 => {
                 let (first, second) = (self.any_value(), self.any_value());
                 let entries = [(key, first.clone()), (other, second.clone())];
-                expect::ok(self.cache.set_many(&entries, life).await, "set_many");
+                expect::ok(self.cache.set_many(&entries, ttl).await, "set_many");
                 self.model.insert(key, (first, limited));
                 self.model.insert(other, (second, limited));
             }
             6 => {
                 let value = self.any_value();
                 let absent = !self.model.contains_key(key);
-                let stored = self.cache.set_if_absent(key, value.clone(), life).await;
+                let stored = self.cache.set_if_absent(key, value.clone(), ttl).await;
                 expect::is(stored, absent, "set_if_absent as the model");
                 self.model.entry(key).or_insert((value, limited));
             }
             7 => {
                 let (value, guess) = (self.any_value(), self.guess(key));
                 let equal = self.model.get(key).is_some_and(|(held, _)| *held == guess);
-                let replaced = self.cache.compare_and_set(key, &guess, value.clone(), life).await;
+                let replaced = self.cache.compare_and_set(key, &guess, value.clone(), ttl).await;
                 expect::is(replaced, equal, "compare_and_set as the model");
                 if equal {
                     self.model.insert(key, (value, limited));
@@ -159,12 +159,12 @@ impl<'a> Player<'a> {
             11 => {
                 let held = self.model.get_mut(key);
                 let there = held.map(|held| held.1 = limited).is_some();
-                expect::is(self.cache.expire(key, life).await, there, "expire as the model");
+                expect::is(self.cache.expire(key, ttl).await, there, "expire as the model");
             }
             12 => match self.model.get(key) {
                 Some((_, true)) => {
                     let left = expect::ok(self.cache.ttl(key).await, "ttl as the model");
-                    expect::that(!left.is_forever(), "the life that the model has");
+                    expect::that(!left.is_forever(), "the TTL that the model has");
                 }
                 Some((_, false)) => expect::forever(self.cache.ttl(key).await, "ttl as the model"),
                 None => expect::miss(self.cache.ttl(key).await, "ttl as the model"),
@@ -199,7 +199,7 @@ impl<'a> Player<'a> {
         value.into()
     }
 
-    /// What `key` holds, or something else.
+    /// The value of `key`, or another one.
     fn guess(&mut self, key: &str) -> Bytes {
         match self.model.get(key) {
             Some((value, _)) if self.chance.random() => value.clone(),

@@ -1,4 +1,4 @@
-//! Conditional writes: only where absent, only where equal; and that they are atomic.
+//! Conditional writes: only if absent, only if equal; and their atomicity.
 
 use std::time::Duration;
 
@@ -10,8 +10,9 @@ use crate::{Ttl, clock};
 
 const LONG: Duration = Duration::from_millis(600_700);
 
-/// Scenario 12: `set_if_absent` stores over nothing, and leaves what is there alone, its life too.
-pub async fn set_if_absent_stores_over_nothing_only(subject: &Subject) {
+/// Scenario 12: `set_if_absent` stores only a missing key, and leaves an existing entry and its TTL
+/// unchanged.
+pub async fn set_if_absent_stores_only_missing_keys(subject: &Subject) {
     let (cache, key) = (subject.client(), subject.key("absent"));
     let since = clock::now();
     let stored = cache.set_if_absent(&key, "first".into(), LONG.into()).await;
@@ -21,27 +22,27 @@ pub async fn set_if_absent_stores_over_nothing_only(subject: &Subject) {
         "first",
         "the value that set_if_absent stored",
     );
-    for life in [Ttl::Forever, (LONG * 2).into(), (LONG / 2).into()] {
-        let stored = cache.set_if_absent(&key, "second".into(), life).await;
+    for ttl in [Ttl::Forever, (LONG * 2).into(), (LONG / 2).into()] {
+        let stored = cache.set_if_absent(&key, "second".into(), ttl).await;
         expect::is(stored, false, "set_if_absent of a key that is there not to store");
         expect::value(cache.get(&key).await, "first", "the value that was there before");
         expect::remaining(
             cache.ttl(&key).await,
             LONG,
             since,
-            "the life that was there before",
+            "the TTL that was there before",
         );
     }
     expect::is(cache.del(&[&key]).await, 1, "del");
     let stored = cache.set_if_absent(&key, Bytes::new(), Ttl::Forever).await;
     expect::is(stored, true, "set_if_absent of a deleted key to store");
-    expect::forever(cache.ttl(&key).await, "the life of what set_if_absent stored");
+    expect::forever(cache.ttl(&key).await, "the TTL of what set_if_absent stored");
     let stored = cache.set_if_absent(&key, "second".into(), Ttl::Forever).await;
     expect::is(stored, false, "an empty value to be there for set_if_absent");
 }
 
-/// Scenario 12: of a hundred tasks that store where absent, one does, and its value stays.
-pub async fn one_of_a_hundred_tasks_stores_where_absent(subject: &Subject) {
+/// Scenario 12: of a hundred tasks that store if absent, one succeeds, and its value stays.
+pub async fn only_one_task_stores_if_absent(subject: &Subject) {
     for round in 0..20 {
         let key = subject.key(&format!("race:{round}"));
         let mut tasks = JoinSet::new();
@@ -68,7 +69,7 @@ pub async fn one_of_a_hundred_tasks_stores_where_absent(subject: &Subject) {
     }
 }
 
-/// Pairs that are not equal, byte by byte, although something in a wrong comparison might make them so.
+/// Pairs that are not equal byte by byte, but that a wrong comparison might treat as equal.
 const UNEQUAL: [(&[u8], &[u8]); 11] = [
     (b"value", b"valu"),
     (b"value", b"values"),
@@ -83,7 +84,8 @@ const UNEQUAL: [(&[u8], &[u8]); 11] = [
     (b"v*", b"value"),
 ];
 
-/// Scenario 13: `compare_and_set` replaces what is equal byte by byte, value and life; else nothing.
+/// Scenario 13: `compare_and_set` replaces value and TTL if the value is equal byte by byte, otherwise
+/// nothing.
 pub async fn compare_and_set_replaces_only_what_is_equal(subject: &Subject) {
     let (cache, key) = (subject.client(), subject.key("replace"));
     for expected in [&b""[..], b"value"] {
@@ -121,7 +123,7 @@ pub async fn compare_and_set_replaces_only_what_is_equal(subject: &Subject) {
             cache.ttl(&key).await,
             LONG,
             since,
-            "the life of an unequal value to stay",
+            "the TTL of an unequal value to stay",
         );
     }
     for value in [&b""[..], b"value", b"a\0b", b"\xff\xfe", b"\r\n"] {
@@ -142,11 +144,11 @@ pub async fn compare_and_set_replaces_only_what_is_equal(subject: &Subject) {
             b"new\0\xff",
             "the value that compare_and_set stored",
         );
-        expect::forever(cache.ttl(&key).await, "the life that compare_and_set gave");
+        expect::forever(cache.ttl(&key).await, "the TTL that compare_and_set gave");
     }
 }
 
-/// Scenario 13: `compare_and_delete` deletes what is equal byte by byte; else nothing.
+/// Scenario 13: `compare_and_delete` deletes a value that is equal byte by byte, otherwise nothing.
 pub async fn compare_and_delete_deletes_only_what_is_equal(subject: &Subject) {
     let (cache, key) = (subject.client(), subject.key("delete"));
     for expected in [&b""[..], b"value"] {
@@ -186,7 +188,7 @@ pub async fn compare_and_delete_deletes_only_what_is_equal(subject: &Subject) {
     }
 }
 
-/// Scenario 13: comparing and replacing is one step: what many tasks add by it is all there.
+/// Scenario 13: comparing and replacing is one step: no update of many tasks is lost.
 pub async fn compare_and_set_of_many_tasks_loses_no_update(subject: &Subject) {
     const TASKS: usize = 8;
     const EACH: usize = 25;
@@ -221,8 +223,8 @@ pub async fn compare_and_set_of_many_tasks_loses_no_update(subject: &Subject) {
     );
 }
 
-/// Scenario 13: comparing and deleting is one step: of many tasks that delete one value, one does.
-pub async fn one_of_many_tasks_deletes_what_is_equal(subject: &Subject) {
+/// Scenario 13: comparing and deleting is one step: of many tasks that delete one value, one succeeds.
+pub async fn only_one_task_deletes_an_equal_value(subject: &Subject) {
     for round in 0..20 {
         let key = subject.key(&format!("race:{round}"));
         expect::ok(

@@ -1,4 +1,4 @@
-//! Counters: what counts as an integer, what a count does to a life, many tasks at one counter.
+//! Counters: what an integer is, how counting affects a TTL, many tasks on one counter.
 
 use std::time::Duration;
 
@@ -10,18 +10,18 @@ use crate::{Ttl, clock};
 const LONG: Duration = Duration::from_millis(600_700);
 const SHORT: Duration = Duration::from_millis(60);
 
-/// Scenario 8: a missing key counts as 0, and what `incr` makes never expires.
-pub async fn a_counter_starts_at_one_and_never_expires(subject: &Subject) {
+/// Scenario 8: a missing key counts as 0, and a key that `incr` creates never expires.
+pub async fn counter_starts_at_one_and_never_expires(subject: &Subject) {
     let (cache, key) = (subject.client(), subject.key("counter"));
     for wanted in 1..=3 {
         expect::is(cache.incr(&key).await, wanted, "incr to count one more");
-        expect::forever(cache.ttl(&key).await, "the life of a counter that incr made");
+        expect::forever(cache.ttl(&key).await, "the TTL of a counter that incr made");
     }
     expect::value(cache.get(&key).await, "3", "a counter to be read as decimal text");
 }
 
-/// Text that is an integer can be counted on, up and down, to the ends of the range.
-pub async fn an_integer_is_counted_up_and_down(subject: &Subject) {
+/// Text that is an integer can be incremented and decremented, to the ends of the range.
+pub async fn integer_counts_up_and_down(subject: &Subject) {
     let (cache, key) = (subject.client(), subject.key("integer"));
     let steps: [(&str, i64, i64); 9] = [
         ("0", 1, 1),
@@ -59,9 +59,9 @@ pub async fn an_integer_is_counted_up_and_down(subject: &Subject) {
     );
 }
 
-/// Scenario 8: a count is exact from end to end of the range, whether the call gives a TTL or not, and whether the key has
-/// one or not. A number that went through a double on its way is wrong from 2^53 on.
-pub async fn incr_by_is_exact_over_all_of_i64_whatever_the_ttl(subject: &Subject) {
+/// Scenario 8: a count is exact over the whole range, whether or not the call gives a TTL and the key has
+/// one. A number that is converted to a double on the way is wrong from 2^53 on.
+pub async fn incr_by_is_exact_over_i64_with_any_ttl(subject: &Subject) {
     const EXACT: i64 = 1 << 53;
     let (cache, key) = (subject.client(), subject.key("exact"));
     let steps: [(i64, i64, i64); 12] = [
@@ -104,8 +104,8 @@ pub async fn incr_by_is_exact_over_all_of_i64_whatever_the_ttl(subject: &Subject
     expect::is(counted, i64::MAX, "a missing key to be counted from 0");
 }
 
-/// Scenario 8: a value that is no integer is rejected, and stays as it is, and so does its life.
-pub async fn what_is_no_integer_is_rejected_and_stays(subject: &Subject) {
+/// Scenario 8: a value that is not an integer is rejected, and neither it nor its TTL changes.
+pub async fn non_integer_is_rejected_and_unchanged(subject: &Subject) {
     const TEXTS: [&str; 14] = [
         "text",
         "",
@@ -140,13 +140,13 @@ pub async fn what_is_no_integer_is_rejected_and_stays(subject: &Subject) {
             cache.ttl(&key).await,
             LONG,
             since,
-            "the life of what was not counted to stay",
+            "the TTL of what was not counted to stay",
         );
     }
 }
 
-/// Scenario 8: what would leave the range is rejected, and the count stays.
-pub async fn an_overflow_is_rejected_and_the_count_stays(subject: &Subject) {
+/// Scenario 8: a result outside the range is rejected, and the count does not change.
+pub async fn overflow_is_rejected_and_count_unchanged(subject: &Subject) {
     let (cache, key) = (subject.client(), subject.key("overflow"));
     let overflows = [
         (i64::MAX, 1),
@@ -174,20 +174,20 @@ pub async fn an_overflow_is_rejected_and_the_count_stays(subject: &Subject) {
     }
 }
 
-/// Scenario 8: counting leaves a running life alone.
-pub async fn incr_keeps_the_life(subject: &Subject) {
+/// Scenario 8: counting does not change a running TTL.
+pub async fn incr_keeps_the_ttl(subject: &Subject) {
     let (cache, key) = (subject.client(), subject.key("keeps"));
     let since = clock::now();
     expect::ok(
         cache.set(&key, "5".into(), LONG.into()).await,
-        "set of a count with a life",
+        "set of a count with a TTL",
     );
     expect::is(cache.incr(&key).await, 6, "incr to count one more");
-    expect::remaining(cache.ttl(&key).await, LONG, since, "the life after incr");
+    expect::remaining(cache.ttl(&key).await, LONG, since, "the TTL after incr");
 }
 
-/// Scenario 9: the life is given when the counter is made, and then runs: a window that ends on time.
-pub async fn incr_by_gives_a_life_once(subject: &Subject) {
+/// Scenario 9: the TTL is set when the counter is created, and then runs: a window that ends on time.
+pub async fn incr_by_sets_the_ttl_once(subject: &Subject) {
     let (cache, key) = (subject.client(), subject.key("window"));
     let since = clock::now();
     expect::is(
@@ -199,7 +199,7 @@ pub async fn incr_by_gives_a_life_once(subject: &Subject) {
         cache.ttl(&key).await,
         LONG,
         since,
-        "the life of a counter that incr_by made",
+        "the TTL of a counter that incr_by made",
     );
     expect::is(
         cache.incr_by(&key, 3, (LONG * 2).into()).await,
@@ -210,7 +210,7 @@ pub async fn incr_by_gives_a_life_once(subject: &Subject) {
         cache.ttl(&key).await,
         LONG,
         since,
-        "a running life not to be lengthened",
+        "a running TTL not to be lengthened",
     );
     expect::is(
         cache.incr_by(&key, -1, (LONG / 2).into()).await,
@@ -221,13 +221,13 @@ pub async fn incr_by_gives_a_life_once(subject: &Subject) {
         cache.ttl(&key).await,
         LONG,
         since,
-        "a running life not to be shortened",
+        "a running TTL not to be shortened",
     );
     let brief = subject.key("brief");
     expect::is(
         cache.incr_by(&brief, 1, SHORT.into()).await,
         1,
-        "incr_by with a short life",
+        "incr_by with a short TTL",
     );
     subject.gone(&brief).await;
     expect::is(
@@ -237,48 +237,45 @@ pub async fn incr_by_gives_a_life_once(subject: &Subject) {
     );
 }
 
-/// Scenario 9: a counter that lost its life gets one again.
-pub async fn incr_by_heals_a_counter_that_lost_its_life(subject: &Subject) {
+/// Scenario 9: a counter that lost its TTL gets one again.
+pub async fn incr_by_restores_a_lost_ttl(subject: &Subject) {
     let (cache, key) = (subject.client(), subject.key("lost"));
     expect::ok(
         cache.set(&key, "41".into(), Ttl::Forever).await,
-        "set of a count without a life",
+        "set of a count without a TTL",
     );
     let since = clock::now();
     expect::is(
         cache.incr_by(&key, 1, LONG.into()).await,
         42,
-        "incr_by of a counter without a life",
+        "incr_by of a counter without a TTL",
     );
-    expect::remaining(cache.ttl(&key).await, LONG, since, "the life of a healed counter");
+    expect::remaining(cache.ttl(&key).await, LONG, since, "the TTL of a healed counter");
 }
 
-/// `incr_by` with [`Ttl::Forever`] neither gives a life nor takes one away.
-pub async fn incr_by_forever_leaves_lives_alone(subject: &Subject) {
+/// `incr_by` with [`Ttl::Forever`] neither sets a TTL nor removes one.
+pub async fn incr_by_forever_never_changes_a_ttl(subject: &Subject) {
     let (cache, limited, endless) = (subject.client(), subject.key("limited"), subject.key("endless"));
     let since = clock::now();
     expect::ok(
         cache.set(&limited, "1".into(), LONG.into()).await,
-        "set of a count with a life",
+        "set of a count with a TTL",
     );
     expect::is(
         cache.incr_by(&limited, 1, Ttl::Forever).await,
         2,
-        "incr_by without a life",
+        "incr_by without a TTL",
     );
-    expect::remaining(cache.ttl(&limited).await, LONG, since, "a running life to stay");
+    expect::remaining(cache.ttl(&limited).await, LONG, since, "a running TTL to stay");
     expect::is(
         cache.incr_by(&endless, 1, Ttl::Forever).await,
         1,
-        "incr_by without a life",
+        "incr_by without a TTL",
     );
-    expect::forever(
-        cache.ttl(&endless).await,
-        "the life of a counter made without one",
-    );
+    expect::forever(cache.ttl(&endless).await, "the TTL of a counter made without one");
 }
 
-/// Scenario 8: increments of many tasks add up, and each is told a count of its own.
+/// Scenario 8: increments of many tasks add up, and each task gets a different count.
 pub async fn increments_of_many_tasks_add_up(subject: &Subject) {
     const TASKS: i64 = 20;
     const EACH: i64 = 50;

@@ -1,4 +1,4 @@
-//! Calls that answer each key on its own: order, TTLs per entry, and that a failure is that of its key only.
+//! Calls with one result per key: order, TTLs per entry, and failures that affect only their key.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use crate::{CacheError, Ttl, clock};
 
 const LONG: Duration = Duration::from_millis(600_700);
 
-/// One result per key, in the order asked: hits, misses, keys given twice, and illegal keys among them.
-pub async fn get_each_answers_every_key_in_its_place(subject: &Subject) {
+/// One result per key, in the order of the keys: hits, misses, duplicate keys, and illegal keys among them.
+pub async fn get_each_answers_in_key_order(subject: &Subject) {
     let cache = subject.client();
     let keys = subject.keys_in_different_slots("each", 24);
     let stored = |place: usize| place % 3 != 1;
@@ -19,7 +19,7 @@ pub async fn get_each_answers_every_key_in_its_place(subject: &Subject) {
         expect::ok(cache.set(key, value, LONG.into()).await, "set of a new key");
     }
     let too_long = "k".repeat(subject.longest_key() + 1);
-    // Neither in the order of slots nor of names, each key twice, and an illegal key after every fifth.
+    // Ordered neither by slot nor by name, each key twice, and an illegal key after every fifth.
     let mut asked: Vec<(&str, Option<usize>)> = Vec::new();
     for step in 0..48 {
         let place = step * 7 % 24;
@@ -45,7 +45,7 @@ pub async fn get_each_answers_every_key_in_its_place(subject: &Subject) {
     }
 }
 
-/// Every entry gets the TTL that it was given, and an entry that is refused fails alone.
+/// Every entry gets its own TTL, and an entry that is refused fails alone.
 pub async fn set_each_stores_every_entry_with_its_own_ttl(subject: &Subject) {
     let cache = subject.client();
     let keys = subject.keys_in_different_slots("set-each", 12);
@@ -92,7 +92,7 @@ pub async fn set_each_stores_every_entry_with_its_own_ttl(subject: &Subject) {
     }
 }
 
-/// Of a key given twice the last entry counts, and `set_each` replaces an older value and its TTL.
+/// The last entry of a key given twice is stored, and `set_each` replaces an older value and its TTL.
 pub async fn set_each_keeps_the_last_entry_of_a_key(subject: &Subject) {
     let cache = subject.client();
     let keys = subject.keys_in_different_slots("last", 3);
@@ -121,7 +121,7 @@ pub async fn set_each_keeps_the_last_entry_of_a_key(subject: &Subject) {
 }
 
 /// Empty lists, and lists of illegal keys only, are answered without I/O.
-pub async fn each_of_nothing_does_no_io(subject: &Subject) {
+pub async fn each_call_with_empty_list_does_no_io(subject: &Subject) {
     let cache = subject.client();
     let none = expect::at_once(cache.get_each(&[]), "get_each of an empty list");
     expect::that(none.is_empty(), "no results of get_each of an empty list");
@@ -136,8 +136,8 @@ pub async fn each_of_nothing_does_no_io(subject: &Subject) {
     }
 }
 
-/// A thousand keys in one call are like a thousand calls.
-pub async fn a_thousand_keys_are_each_answered(subject: &Subject) {
+/// A thousand keys in one call behave like a thousand calls.
+pub async fn thousand_keys_are_each_answered(subject: &Subject) {
     let cache = subject.client();
     let keys: Vec<String> = (0..1_000)
         .map(|number| subject.key(&format!("thousands:{number}")))

@@ -11,16 +11,16 @@ use tokio::task::JoinSet;
 use crate::clock::{self, Instant};
 use crate::{CacheError, Ttl};
 
-/// How far a server's clock, which counts in milliseconds, may be off ours.
+/// How far a server's clock, which counts in milliseconds, may differ from ours.
 pub(super) const CLOCKS: Duration = Duration::from_millis(3);
 
-/// `holds`.
+/// Expects `holds`.
 #[track_caller]
 pub(super) fn that(holds: bool, expected: impl Display) {
     assert!(holds, "expected {expected}");
 }
 
-/// A result, whatever it is.
+/// Expects any result.
 #[track_caller]
 pub(super) fn ok<T>(result: Result<T, CacheError>, expected: impl Display) -> T {
     match result {
@@ -29,7 +29,7 @@ pub(super) fn ok<T>(result: Result<T, CacheError>, expected: impl Display) -> T 
     }
 }
 
-/// This result.
+/// Expects this result.
 #[track_caller]
 #[expect(
     clippy::needless_pass_by_value,
@@ -40,7 +40,7 @@ pub(super) fn is<T: PartialEq + Debug>(result: Result<T, CacheError>, wanted: T,
     assert!(got == wanted, "expected {expected}: {wanted:?}, got {got:?}");
 }
 
-/// This value.
+/// Expects this value.
 #[track_caller]
 pub(super) fn value(result: Result<Bytes, CacheError>, wanted: impl AsRef<[u8]>, expected: impl Display) {
     let (got, wanted) = (ok(result, &expected), wanted.as_ref());
@@ -52,7 +52,7 @@ pub(super) fn value(result: Result<Bytes, CacheError>, wanted: impl AsRef<[u8]>,
     );
 }
 
-/// These values and misses.
+/// Expects these values and misses.
 #[track_caller]
 pub(super) fn values(
     result: Result<Vec<Option<Bytes>>, CacheError>,
@@ -75,26 +75,26 @@ pub(super) fn values(
     );
 }
 
-/// What is left of `life`, which began at `since` or a little after it.
+/// Expects what remains of `ttl`, which began at `since` or a little later.
 #[track_caller]
 pub(super) fn remaining(
     result: Result<Ttl, CacheError>,
-    life: Duration,
+    ttl: Duration,
     since: Instant,
     expected: impl Display,
 ) {
     let left = match ok(ok(result, &expected).as_duration(), &expected) {
         Some(left) => left,
-        None => panic!("expected {expected}: what is left of {life:?}, got no expiry"),
+        None => panic!("expected {expected}: what is left of {ttl:?}, got no expiry"),
     };
-    let least = life.saturating_sub(clock::now() - since).saturating_sub(CLOCKS);
+    let least = ttl.saturating_sub(clock::now() - since).saturating_sub(CLOCKS);
     assert!(
-        least <= left && left <= life,
-        "expected {expected}: {least:?} to {life:?}, got {left:?}"
+        least <= left && left <= ttl,
+        "expected {expected}: {least:?} to {ttl:?}, got {left:?}"
     );
 }
 
-/// No expiry.
+/// Expects no expiry.
 #[track_caller]
 pub(super) fn forever(result: Result<Ttl, CacheError>, expected: impl Display) {
     let left = ok(result, &expected);
@@ -104,7 +104,7 @@ pub(super) fn forever(result: Result<Ttl, CacheError>, expected: impl Display) {
     );
 }
 
-/// [`CacheError::Miss`].
+/// Expects [`CacheError::Miss`].
 #[track_caller]
 pub(super) fn miss<T>(result: Result<T, CacheError>, expected: impl Display) {
     match result {
@@ -114,7 +114,7 @@ pub(super) fn miss<T>(result: Result<T, CacheError>, expected: impl Display) {
     }
 }
 
-/// [`CacheError::InvalidInput`] that names `argument`.
+/// Expects [`CacheError::InvalidInput`] that names `argument`.
 #[track_caller]
 pub(super) fn invalid<T>(result: Result<T, CacheError>, argument: &str, expected: impl Display) {
     match result {
@@ -129,7 +129,7 @@ pub(super) fn invalid<T>(result: Result<T, CacheError>, argument: &str, expected
     }
 }
 
-/// [`CacheError::Rejected`].
+/// Expects [`CacheError::Rejected`].
 #[track_caller]
 pub(super) fn rejected<T: Debug>(result: Result<T, CacheError>, expected: impl Display) {
     match result {
@@ -139,7 +139,7 @@ pub(super) fn rejected<T: Debug>(result: Result<T, CacheError>, expected: impl D
     }
 }
 
-/// [`CacheError::Closed`].
+/// Expects [`CacheError::Closed`].
 #[track_caller]
 pub(super) fn closed<T>(result: Result<T, CacheError>, expected: impl Display) {
     match result {
@@ -149,7 +149,7 @@ pub(super) fn closed<T>(result: Result<T, CacheError>, expected: impl Display) {
     }
 }
 
-/// A future that is done when it is first polled, as one that does no I/O is.
+/// Expects a future that is ready at its first poll, because it does no I/O.
 #[track_caller]
 pub(super) fn at_once<F: Future>(future: F, expected: impl Display) -> F::Output {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
@@ -158,7 +158,7 @@ pub(super) fn at_once<F: Future>(future: F, expected: impl Display) -> F::Output
     }
 }
 
-/// The end of all tasks; the panic of one is the panic of the caller.
+/// Waits for all tasks; the panic of a task becomes the panic of the caller.
 pub(super) async fn all<T: 'static>(mut tasks: JoinSet<T>) -> Vec<T> {
     let mut results = Vec::with_capacity(tasks.len());
     while let Some(ended) = tasks.join_next().await {

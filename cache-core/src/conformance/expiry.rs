@@ -1,23 +1,23 @@
-//! Lives: when an entry ends, what is left of it, what changes it. Counters' lives are with the counters.
+//! TTLs: when an entry expires, what remains, what changes it. Counters' TTLs are in `counters`.
 
 use std::time::Duration;
 
 use super::{Subject, expect};
 use crate::{Ttl, clock};
 
-/// So short that a test can wait for its end.
+/// Short enough for a test to wait for its end.
 const SHORT: Duration = Duration::from_millis(60);
 /// So long that no test sees its end; not a whole number of seconds, so that rounding shows.
 const LONG: Duration = Duration::from_millis(600_700);
 
-/// Scenario 4: to every method an expired key is one that is not there.
-pub async fn an_expired_key_is_a_missing_key(subject: &Subject) {
+/// Scenario 4: every method treats an expired key as a missing key.
+pub async fn expired_key_is_a_missing_key(subject: &Subject) {
     let cache = subject.client();
     let keys = subject.keys_in_different_slots("expired", 12);
     for key in &keys {
         expect::ok(
             cache.set(key, "7".into(), SHORT.into()).await,
-            "set with a short life",
+            "set with a short TTL",
         );
     }
     subject.outlive(SHORT).await;
@@ -49,7 +49,7 @@ pub async fn an_expired_key_is_a_missing_key(subject: &Subject) {
     );
     expect::forever(
         cache.ttl(&keys[3]).await,
-        "a counter that starts anew to have no life from before",
+        "a counter that starts anew to have no TTL from before",
     );
     expect::is(
         cache.incr_by(&keys[4], 5, LONG.into()).await,
@@ -75,42 +75,42 @@ pub async fn an_expired_key_is_a_missing_key(subject: &Subject) {
     );
 }
 
-/// Scenario 4: no entry ends before its time.
-pub async fn an_entry_lives_as_long_as_it_was_told(subject: &Subject) {
+/// Scenario 4: no entry expires early.
+pub async fn entry_does_not_expire_early(subject: &Subject) {
     let (cache, key) = (subject.client(), subject.key("lives"));
     let since = clock::now();
     expect::ok(
         cache.set(&key, "value".into(), (SHORT * 2).into()).await,
-        "set with a short life",
+        "set with a short TTL",
     );
     subject.gone(&key).await;
     let lived = clock::now() - since;
     expect::that(
         lived + expect::CLOCKS >= SHORT * 2,
-        format_args!("a life of {:?}, it was {lived:?}", SHORT * 2),
+        format_args!("a TTL of {:?}, it was {lived:?}", SHORT * 2),
     );
 }
 
-/// What is left of a life is told by `ttl` and `get_entry`, and grows less.
-pub async fn the_rest_of_a_life_counts_down(subject: &Subject) {
+/// `ttl` and `get_entry` report the remaining TTL, and it decreases.
+pub async fn remaining_ttl_counts_down(subject: &Subject) {
     let cache = subject.client();
     let (limited, endless) = (subject.key("limited"), subject.key("endless"));
     let since = clock::now();
     expect::ok(
         cache.set(&limited, "value".into(), LONG.into()).await,
-        "set with a long life",
+        "set with a long TTL",
     );
     expect::ok(
         cache.set(&endless, "value".into(), Ttl::Forever).await,
         "set without expiry",
     );
-    expect::remaining(cache.ttl(&limited).await, LONG, since, "the whole life from ttl");
+    expect::remaining(cache.ttl(&limited).await, LONG, since, "the whole TTL from ttl");
     let entry = cache.get_entry(&limited).await;
     expect::remaining(
         entry.map(|entry| entry.remaining),
         LONG,
         since,
-        "the whole life from get_entry",
+        "the whole TTL from get_entry",
     );
     subject.outlive(SHORT).await;
     let less = LONG - SHORT + expect::CLOCKS;
@@ -118,14 +118,14 @@ pub async fn the_rest_of_a_life_counts_down(subject: &Subject) {
         cache.ttl(&limited).await,
         less,
         since,
-        "less life from ttl as time passes",
+        "less TTL from ttl as time passes",
     );
     let entry = cache.get_entry(&limited).await;
     expect::remaining(
         entry.map(|entry| entry.remaining),
         less,
         since,
-        "less life from get_entry as time passes",
+        "less TTL from get_entry as time passes",
     );
     expect::forever(cache.ttl(&endless).await, "ttl of an entry that never expires");
     let entry = cache.get_entry(&endless).await;
@@ -136,8 +136,8 @@ pub async fn the_rest_of_a_life_counts_down(subject: &Subject) {
     expect::value(cache.get(&endless).await, "value", "the value that never expires");
 }
 
-/// Scenario 3: whatever replaces a value replaces its life: a longer one, a shorter one, none.
-pub async fn an_overwrite_replaces_the_life(subject: &Subject) {
+/// Scenario 3: a write that replaces a value replaces its TTL: by a longer one, a shorter one, or none.
+pub async fn overwrite_replaces_the_ttl(subject: &Subject) {
     let cache = subject.client();
     let keys = subject.keys_in_different_slots("replaced", 3);
     let [set, many, compared] = [&keys[0], &keys[1], &keys[2]].map(String::as_str);
@@ -148,13 +148,13 @@ pub async fn an_overwrite_replaces_the_life(subject: &Subject) {
                 "set of the older value",
             );
         }
-        let (since, life) = (clock::now(), Ttl::from(after));
-        expect::ok(cache.set(set, "new".into(), life).await, "set of the newer value");
+        let (since, ttl) = (clock::now(), Ttl::from(after));
+        expect::ok(cache.set(set, "new".into(), ttl).await, "set of the newer value");
         expect::ok(
-            cache.set_many(&[(many, "new".into())], life).await,
+            cache.set_many(&[(many, "new".into())], ttl).await,
             "set_many of the newer value",
         );
-        let replaced = cache.compare_and_set(compared, b"old", "new".into(), life).await;
+        let replaced = cache.compare_and_set(compared, b"old", "new".into(), ttl).await;
         expect::is(replaced, true, "compare_and_set of the newer value");
         for (key, by) in [(set, "set"), (many, "set_many"), (compared, "compare_and_set")] {
             expect::value(
@@ -163,38 +163,35 @@ pub async fn an_overwrite_replaces_the_life(subject: &Subject) {
                 format_args!("the newer value after {by}"),
             );
             match after {
-                Some(life) => expect::remaining(
-                    cache.ttl(key).await,
-                    life,
-                    since,
-                    format_args!("the life of {by}"),
-                ),
-                None => expect::forever(cache.ttl(key).await, format_args!("the life of {by}")),
+                Some(ttl) => {
+                    expect::remaining(cache.ttl(key).await, ttl, since, format_args!("the TTL of {by}"));
+                }
+                None => expect::forever(cache.ttl(key).await, format_args!("the TTL of {by}")),
             }
         }
     }
     expect::ok(
         cache.set(set, "old".into(), SHORT.into()).await,
-        "set with a short life",
+        "set with a short TTL",
     );
     expect::ok(
         cache.set(set, "new".into(), Ttl::Forever).await,
-        "set over a short life",
+        "set over a short TTL",
     );
     subject.outlive(SHORT).await;
     expect::value(
         cache.get(set).await,
         "new",
-        "a value that replaced one whose life would have ended by now",
+        "a value that replaced one whose TTL would have ended by now",
     );
 }
 
-/// Scenario 10: `expire` on a missing key says so and makes nothing.
-pub async fn expire_of_a_missing_key_is_false(subject: &Subject) {
+/// Scenario 10: `expire` on a missing key returns false and creates nothing.
+pub async fn expire_of_missing_key_returns_false(subject: &Subject) {
     let (cache, key) = (subject.client(), subject.key("missing"));
-    for life in [Ttl::from(LONG), Ttl::Forever] {
+    for ttl in [Ttl::from(LONG), Ttl::Forever] {
         expect::is(
-            cache.expire(&key, life).await,
+            cache.expire(&key, ttl).await,
             false,
             "expire of a missing key to be false",
         );
@@ -202,28 +199,28 @@ pub async fn expire_of_a_missing_key_is_false(subject: &Subject) {
     }
 }
 
-/// Scenario 10: `expire` shortens a life, lengthens it, takes its end away, and leaves the value alone.
-pub async fn expire_sets_the_life_anew(subject: &Subject) {
+/// Scenario 10: `expire` shortens a TTL, extends it, removes it, and does not change the value.
+pub async fn expire_replaces_the_ttl(subject: &Subject) {
     let (cache, key) = (subject.client(), subject.key("expire"));
     expect::ok(
         cache.set(&key, "value".into(), LONG.into()).await,
-        "set with a long life",
+        "set with a long TTL",
     );
-    for life in [LONG * 2, LONG / 2] {
+    for ttl in [LONG * 2, LONG / 2] {
         let since = clock::now();
         expect::is(
-            cache.expire(&key, life.into()).await,
+            cache.expire(&key, ttl.into()).await,
             true,
             "expire of a key that is there to be true",
         );
-        expect::remaining(cache.ttl(&key).await, life, since, "the life that expire gave");
+        expect::remaining(cache.ttl(&key).await, ttl, since, "the TTL that expire gave");
     }
     expect::is(
         cache.expire(&key, Ttl::Forever).await,
         true,
         "expire that takes the end away to be true",
     );
-    expect::forever(cache.ttl(&key).await, "the life after expire took its end away");
+    expect::forever(cache.ttl(&key).await, "the TTL after expire took its end away");
     expect::is(
         cache.expire(&key, Ttl::Forever).await,
         true,
@@ -232,7 +229,7 @@ pub async fn expire_sets_the_life_anew(subject: &Subject) {
     expect::value(
         cache.get(&key).await,
         "value",
-        "the value after its life was changed",
+        "the value after its TTL was changed",
     );
     expect::is(
         cache.expire(&key, SHORT.into()).await,

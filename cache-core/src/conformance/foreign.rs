@@ -1,13 +1,13 @@
-//! Keys that hold something other than bytes, put there by another program.
+//! Keys that hold something other than bytes, written by another program.
 
 use super::{Subject, expect};
 use crate::{CacheError, Ttl};
 
 const TEN_MINUTES: Ttl = Ttl::secs(600);
 
-/// What the key holds is neither a value nor a miss: every read rejects it, alone and among others, with one code.
-/// Needs [`Subject::with_foreign_values`].
-pub async fn a_key_of_another_type_is_rejected_by_every_read(subject: &Subject) {
+/// A key of another type is neither a value nor a miss: every read rejects it, alone and among others, with
+/// one code. Needs [`Subject::with_foreign_values`].
+pub async fn key_of_another_type_is_rejected_by_every_read(subject: &Subject) {
     let cache = subject.client();
     let keys = subject.keys_in_different_slots("foreign", 9);
     let [foreign, hits @ ..] = keys.as_slice() else {
@@ -51,7 +51,7 @@ pub async fn a_key_of_another_type_is_rejected_by_every_read(subject: &Subject) 
 }
 
 /// A key of another type exists, is replaced by `set`, and is deleted by `del`. Needs [`Subject::with_foreign_values`].
-pub async fn a_key_of_another_type_is_replaced_and_deleted(subject: &Subject) {
+pub async fn key_of_another_type_is_replaced_and_deleted(subject: &Subject) {
     let (cache, key) = (subject.client(), subject.key("replaced"));
     subject.foreign_values().put(&key).await;
     expect::is(cache.exists(&[&key]).await, 1, "a key of another type to exist");

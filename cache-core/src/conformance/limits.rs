@@ -1,4 +1,4 @@
-//! What is refused: illegal keys, values that are too large; and that the limits themselves are taken.
+//! What is refused: illegal keys, oversized values; and that values at the limits are accepted.
 
 use bytes::Bytes;
 
@@ -6,12 +6,12 @@ use super::{Subject, expect};
 use crate::Ttl;
 
 const TEN_MINUTES: Ttl = Ttl::secs(600);
-/// The largest value that is stored to see that a value at the limit is taken.
+/// The largest value that is stored to test that a value at the limit is accepted.
 const LARGEST_TRIED: usize = 8 * 1024 * 1024;
 
 /// Scenario 14: every method refuses a key that is empty or over the limit, alone or among legal ones,
-/// without I/O and without doing anything.
-pub async fn an_illegal_key_is_refused_by_every_method(subject: &Subject) {
+/// without I/O and without any effect.
+pub async fn illegal_key_is_refused_by_every_method(subject: &Subject) {
     let cache = subject.client();
     let (there, missing) = (subject.key("there"), subject.key("missing"));
     expect::ok(
@@ -61,8 +61,8 @@ pub async fn an_illegal_key_is_refused_by_every_method(subject: &Subject) {
     );
 }
 
-/// Scenario 20: the longest key is taken, and told from one that differs in its last byte.
-pub async fn the_longest_key_is_taken(subject: &Subject) {
+/// Scenario 20: the longest key is accepted, and distinct from one that differs in its last byte.
+pub async fn longest_key_is_accepted(subject: &Subject) {
     let cache = subject.client();
     let start = subject.key("longest:");
     let [one, other] = ["1", "2"].map(|end| {
@@ -89,8 +89,8 @@ pub async fn the_longest_key_is_taken(subject: &Subject) {
     );
 }
 
-/// Scenario 20: a value of the backend's limit is stored (or of 8 MiB, where the limit is more).
-pub async fn the_largest_value_is_taken(subject: &Subject) {
+/// Scenario 20: a value of the backend's limit is stored (or of 8 MiB if the limit is higher).
+pub async fn largest_value_is_accepted(subject: &Subject) {
     let (cache, key) = (subject.client(), subject.key("largest"));
     let value = Bytes::from(vec![b'v'; subject.largest_value().min(LARGEST_TRIED)]);
     expect::ok(
@@ -101,8 +101,8 @@ pub async fn the_largest_value_is_taken(subject: &Subject) {
     expect::is(cache.del(&[&key]).await, 1, "the largest value to be deleted");
 }
 
-/// Scenario 20: a value over the backend's limit is refused by every method, and nothing is stored.
-pub async fn a_value_over_the_limit_is_refused_and_nothing_stored(subject: &Subject) {
+/// Scenario 20: every method refuses a value over the backend's limit, and nothing is stored.
+pub async fn value_over_the_limit_is_refused_and_not_stored(subject: &Subject) {
     let cache = subject.client();
     let (there, missing) = (subject.key("there"), subject.key("missing"));
     expect::ok(

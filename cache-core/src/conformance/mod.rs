@@ -1,8 +1,8 @@
-//! The conformance suite: what the contract promises, as one async function per promise, to be run
-//! against every client, bare and layered.
+//! The conformance suite: the contract's promises, as one async function each, to run against every client,
+//! bare and layered.
 //!
-//! A crate that has a client turns the feature `conformance` on for its tests and asks for a named test
-//! of each scenario:
+//! A crate with a client enables the feature `conformance` for its tests and generates a named test for each
+//! scenario:
 //!
 //! ```
 //! # #[cfg(test)] // the tests that this makes exist in test builds only
@@ -13,17 +13,19 @@
 //! }
 //! ```
 //!
-//! `in virtual time` is for clients inside this process that ask [`clock`](crate::clock) for the time:
-//! scenarios about lives take no time at all. `in real time` is for clients of a server. The future makes
-//! the [`Subject`], anew for each scenario. What not every backend lets a test do is asked for by name,
-//! so that what is not tested is seen where the tests are listed: `mod cluster in real time with outage`
-//! also runs the scenarios that take a primary away, and needs [`Subject::with_outage`]; `with foreign` runs those about keys
-//! that hold something other than bytes, and needs [`Subject::with_foreign_values`].
+//! `in virtual time` is for clients inside this process that use [`clock`](crate::clock): scenarios about
+//! TTLs then take no real time. `in real time` is for clients of a server. The future creates a new
+//! [`Subject`] for each scenario.
 //!
-//! A scenario panics, with what was expected, where the client breaks the contract.
+//! Some backends do not support every scenario, so a test requests these by name; the list of tests then
+//! shows what is not tested. `mod cluster in real time with outage` also runs the scenarios that make a
+//! primary unreachable, and needs [`Subject::with_outage`]. `with foreign` runs those about keys that hold
+//! something other than bytes, and needs [`Subject::with_foreign_values`].
 //!
-//! What is not in here: what only some clients promise (invalidations, failover, encryption), and
-//! anything that a test of one client can say better.
+//! If the client breaks the contract, a scenario panics and says what was expected.
+//!
+//! Not in here: what only some clients promise (invalidations, failover, encryption), and anything that a
+//! test of one client can check better.
 
 #![expect(
     clippy::missing_panics_doc,
@@ -46,10 +48,10 @@ pub mod counters;
 pub mod each;
 pub mod expiry;
 pub mod foreign;
-pub mod life_bounds;
 pub mod limits;
 pub mod namespaces;
 pub mod reachability;
+pub mod ttl_bounds;
 
 pub use runner::{Time, run};
 pub use scenario::{Pace, SCENARIOS, Scenario};

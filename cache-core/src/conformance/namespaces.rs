@@ -1,12 +1,11 @@
-//! Keys made by a [`Keyspace`], as a backend keeps them. What a keyspace makes of its parts is tested
-//! beside it.
+//! Keys made by a [`Keyspace`], as a backend stores them. The keyspace's own tests are next to it.
 
 use super::{Subject, expect};
 use crate::{ConfigDigest, Keyspace, Ttl};
 
 const TEN_MINUTES: Ttl = Ttl::secs(600);
 
-/// Scenario 21: no two part lists share an entry, whatever is in the parts.
+/// Scenario 21: two different lists of parts never share an entry, whatever the parts contain.
 pub async fn different_parts_never_share_an_entry(subject: &Subject) {
     let long = "p".repeat(600);
     let lists: Vec<Vec<&str>> = vec![
@@ -74,8 +73,8 @@ pub async fn different_parts_never_share_an_entry(subject: &Subject) {
     }
 }
 
-/// Scenario 23: with another configuration digest, wire version or generation, what was stored before is
-/// a miss, never a value of another kind.
+/// Scenario 23: with another configuration digest, wire version or generation, older entries are a miss,
+/// never a value of another kind.
 pub async fn another_digest_or_wire_version_is_a_miss(subject: &Subject) {
     let (old, new) = (digest("model-7"), digest("model-8"));
     let before = keyspace(subject, Some(old), 1);

@@ -1,18 +1,18 @@
-//! What `ping` says about the primaries in use. Failover and its error window are not in here: they are
-//! one backend's business.
+//! What `ping` says about the primaries in use. Not in here: failover and its error window, which concern one
+//! backend.
 
 use super::{Subject, expect};
 use crate::Ttl;
 
-/// `ping` of a client whose backend is there succeeds, also before any other call.
+/// `ping` succeeds if the backend is reachable, even before any other call.
 pub async fn ping_answers(subject: &Subject) {
     for _ in 0..3 {
         expect::ok(subject.client().ping().await, "a ping of a backend that is there");
     }
 }
 
-/// Scenario 19: `ping` fails while any primary in use is gone, as something that may pass, and succeeds
-/// again once it is back. Needs [`Subject::with_outage`].
+/// Scenario 19: `ping` fails with a transient error while any primary in use is gone, and succeeds again once
+/// it is back. Needs [`Subject::with_outage`].
 pub async fn ping_fails_while_a_primary_is_gone(subject: &Subject) {
     let cache = subject.client();
     let keys = subject.keys_in_different_slots("used", 16);

@@ -1,4 +1,4 @@
-//! Runs one scenario in a runtime that suits it. What the scenarios check is not in here.
+//! Runs one scenario in a suitable runtime. Not in here: what the scenarios check.
 
 use std::time::Duration;
 
@@ -6,26 +6,26 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::{Pace, SCENARIOS, Subject};
 
-/// How long a scenario may take; one that takes longer waits for something that does not come.
+/// The time limit of a scenario; a longer one waits for something that never happens.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// Whose time a client goes by.
+/// The clock that a client uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Time {
-    /// [`clock`](crate::clock)'s: it can be held, and jumps to the next thing that waits.
+    /// [`clock`](crate::clock)'s: it can be paused, and jumps to the next timer.
     Virtual,
     /// A server's.
     Real,
 }
 
-/// Runs the scenario called `name` against the client that `make` makes, in a runtime of its own.
+/// Runs the scenario called `name` in its own runtime, against the client that `make` creates.
 ///
 /// This is what each test of [`conformance_tests!`](crate::conformance_tests) does.
 ///
 /// # Panics
 ///
-/// Where the client breaks the contract, where the scenario takes longer than 120 s, and where there is
-/// no scenario of that name.
+/// Panics if the client breaks the contract, if the scenario takes longer than 120 s, and if there is no
+/// scenario of that name.
 pub fn run(name: &str, time: Time, make: impl Future<Output = Subject>) {
     let Some(scenario) = SCENARIOS.iter().find(|scenario| scenario.name == name) else {
         panic!("there is no scenario {name}");
@@ -52,7 +52,7 @@ fn runtime(pace: Pace, time: Time) -> Runtime {
             builder
         }
         _ => {
-            // More threads than most machines that test have cores to spare: that is what shows races.
+            // More threads than most test machines have free cores: that exposes races.
             let mut builder = Builder::new_multi_thread();
             builder.worker_threads(4);
             builder

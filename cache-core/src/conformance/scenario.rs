@@ -1,33 +1,33 @@
-//! The list of scenarios, from which the suite and its tests are made.
+//! The list of scenarios, which generates the suite and its tests.
 
 use std::pin::Pin;
 
 use super::Subject;
 use super::{basics, batches, cancellation, closing, combined, concurrency, conditional, counters};
-use super::{each, expiry, foreign, life_bounds, limits, namespaces, reachability};
+use super::{each, expiry, foreign, limits, namespaces, reachability, ttl_bounds};
 
-/// One promise of the contract, and how to see it kept.
+/// One promise of the contract, and how to check it.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Scenario {
-    /// The promise, as the function that checks it is called.
+    /// The promise, which is the name of the function that checks it.
     pub name: &'static str,
-    /// What kind of runtime shows it.
+    /// The runtime that the scenario needs.
     pub pace: Pace,
-    /// Panics where the subject breaks the promise.
+    /// Panics if the subject breaks the promise.
     pub run: for<'a> fn(&'a Subject) -> Pin<Box<dyn Future<Output = ()> + 'a>>,
 }
 
-/// What kind of runtime shows a scenario.
+/// The runtime that a scenario needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pace {
     /// One call after the other; the time may be virtual.
     Timed,
-    /// Tasks that run at the same time, on several threads.
+    /// Tasks that run in parallel, on several threads.
     Parallel,
 }
 
-/// Hands every scenario to another macro, by the group in which a subject asks for them.
+/// Passes every scenario to another macro, grouped by the capability that a subject needs.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! for_each_conformance_scenario {
@@ -35,61 +35,61 @@ macro_rules! for_each_conformance_scenario {
         $crate::$then! {
             $given
             every {
-                Timed basics a_missing_key_is_a_miss,
-                Timed basics a_stored_value_is_read_back,
-                Timed basics a_value_is_any_bytes,
-                Timed basics an_overwrite_replaces_the_value,
-                Timed basics del_counts_the_keys_that_were_there,
-                Timed basics odd_keys_are_kept_apart_and_stand_for_themselves,
-                Timed batches get_many_keeps_the_order_and_tells_misses,
-                Timed batches set_many_stores_every_entry_with_its_life,
-                Timed batches a_key_given_twice_is_answered_twice,
-                Timed batches an_empty_list_does_no_io,
-                Timed batches a_thousand_keys_in_one_call_are_all_answered,
+                Timed basics missing_key_is_a_miss,
+                Timed basics stored_value_is_read_back,
+                Timed basics value_is_any_bytes,
+                Timed basics overwrite_replaces_the_value,
+                Timed basics del_counts_existing_keys,
+                Timed basics odd_keys_are_literal_and_distinct,
+                Timed batches get_many_keeps_order_and_reports_misses,
+                Timed batches set_many_stores_every_entry_with_its_ttl,
+                Timed batches key_given_twice_is_answered_twice,
+                Timed batches empty_list_does_no_io,
+                Timed batches thousand_keys_in_one_call_are_answered,
                 Timed cancellation dropped_futures_leave_the_client_usable,
-                Parallel cancellation no_call_sees_the_reply_of_a_dropped_one,
+                Parallel cancellation no_call_sees_the_reply_of_a_dropped_call,
                 Parallel closing close_is_idempotent,
-                Timed closing every_call_after_close_is_closed,
+                Timed closing every_call_after_close_fails_closed,
                 Parallel closing calls_in_flight_end_when_the_client_closes,
                 Parallel concurrency mixed_calls_of_many_tasks_agree_with_a_model,
                 Timed combined get_and_delete_returns_the_value_once,
-                Parallel combined one_of_many_tasks_takes_the_value,
+                Parallel combined only_one_task_takes_the_value,
                 Timed combined get_and_expire_slides_the_ttl,
-                Timed conditional set_if_absent_stores_over_nothing_only,
-                Parallel conditional one_of_a_hundred_tasks_stores_where_absent,
+                Timed conditional set_if_absent_stores_only_missing_keys,
+                Parallel conditional only_one_task_stores_if_absent,
                 Timed conditional compare_and_set_replaces_only_what_is_equal,
                 Timed conditional compare_and_delete_deletes_only_what_is_equal,
                 Parallel conditional compare_and_set_of_many_tasks_loses_no_update,
-                Parallel conditional one_of_many_tasks_deletes_what_is_equal,
-                Timed counters a_counter_starts_at_one_and_never_expires,
-                Timed counters an_integer_is_counted_up_and_down,
-                Timed counters incr_by_is_exact_over_all_of_i64_whatever_the_ttl,
-                Timed counters what_is_no_integer_is_rejected_and_stays,
-                Timed counters an_overflow_is_rejected_and_the_count_stays,
-                Timed counters incr_keeps_the_life,
-                Timed counters incr_by_gives_a_life_once,
-                Timed counters incr_by_heals_a_counter_that_lost_its_life,
-                Timed counters incr_by_forever_leaves_lives_alone,
+                Parallel conditional only_one_task_deletes_an_equal_value,
+                Timed counters counter_starts_at_one_and_never_expires,
+                Timed counters integer_counts_up_and_down,
+                Timed counters incr_by_is_exact_over_i64_with_any_ttl,
+                Timed counters non_integer_is_rejected_and_unchanged,
+                Timed counters overflow_is_rejected_and_count_unchanged,
+                Timed counters incr_keeps_the_ttl,
+                Timed counters incr_by_sets_the_ttl_once,
+                Timed counters incr_by_restores_a_lost_ttl,
+                Timed counters incr_by_forever_never_changes_a_ttl,
                 Parallel counters increments_of_many_tasks_add_up,
-                Timed each get_each_answers_every_key_in_its_place,
+                Timed each get_each_answers_in_key_order,
                 Timed each set_each_stores_every_entry_with_its_own_ttl,
                 Timed each set_each_keeps_the_last_entry_of_a_key,
-                Timed each each_of_nothing_does_no_io,
-                Timed each a_thousand_keys_are_each_answered,
-                Timed expiry an_expired_key_is_a_missing_key,
-                Timed expiry an_entry_lives_as_long_as_it_was_told,
-                Timed expiry the_rest_of_a_life_counts_down,
-                Timed expiry an_overwrite_replaces_the_life,
-                Timed expiry expire_of_a_missing_key_is_false,
-                Timed expiry expire_sets_the_life_anew,
-                Timed life_bounds a_life_below_a_millisecond_is_a_millisecond,
-                Timed life_bounds a_zero_life_is_no_expiry,
-                Timed life_bounds a_life_beyond_the_limit_is_refused_by_every_method,
-                Timed life_bounds the_longest_life_is_taken,
-                Timed limits an_illegal_key_is_refused_by_every_method,
-                Timed limits the_longest_key_is_taken,
-                Timed limits the_largest_value_is_taken,
-                Timed limits a_value_over_the_limit_is_refused_and_nothing_stored,
+                Timed each each_call_with_empty_list_does_no_io,
+                Timed each thousand_keys_are_each_answered,
+                Timed expiry expired_key_is_a_missing_key,
+                Timed expiry entry_does_not_expire_early,
+                Timed expiry remaining_ttl_counts_down,
+                Timed expiry overwrite_replaces_the_ttl,
+                Timed expiry expire_of_missing_key_returns_false,
+                Timed expiry expire_replaces_the_ttl,
+                Timed ttl_bounds ttl_below_a_millisecond_is_a_millisecond,
+                Timed ttl_bounds zero_ttl_is_no_expiry,
+                Timed ttl_bounds ttl_over_the_limit_is_refused_by_every_method,
+                Timed ttl_bounds longest_ttl_is_accepted,
+                Timed limits illegal_key_is_refused_by_every_method,
+                Timed limits longest_key_is_accepted,
+                Timed limits largest_value_is_accepted,
+                Timed limits value_over_the_limit_is_refused_and_not_stored,
                 Timed namespaces different_parts_never_share_an_entry,
                 Timed namespaces another_digest_or_wire_version_is_a_miss,
                 Timed reachability ping_answers,
@@ -98,15 +98,15 @@ macro_rules! for_each_conformance_scenario {
                 Timed reachability ping_fails_while_a_primary_is_gone,
             }
             with_foreign {
-                Timed foreign a_key_of_another_type_is_rejected_by_every_read,
-                Timed foreign a_key_of_another_type_is_replaced_and_deleted,
+                Timed foreign key_of_another_type_is_rejected_by_every_read,
+                Timed foreign key_of_another_type_is_replaced_and_deleted,
             }
         }
     };
 }
 
-/// Makes a named test of each scenario of the [conformance suite](crate::conformance), for the client
-/// of the [`Subject`](crate::conformance::Subject) that the future makes.
+/// Generates a named test for each scenario of the [conformance suite](crate::conformance), for the client of
+/// the [`Subject`](crate::conformance::Subject) that the future creates.
 ///
 /// ```
 /// # #[cfg(test)] // the tests that this makes exist in test builds only
@@ -120,7 +120,7 @@ macro_rules! for_each_conformance_scenario {
 /// }
 /// ```
 ///
-/// Each `mod` is a module of tests. An `async fn` of its name, which makes the subject, stands beside it.
+/// Each `mod` is a module of tests. The macro adds an `async fn` of the same name, which creates the subject.
 #[macro_export]
 macro_rules! conformance_tests {
     ($(mod $name:ident in $time:ident time $(with $capability:ident)* = $make:expr;)+) => {$(
@@ -179,7 +179,7 @@ macro_rules! conformance_tests_of_a_subject {
     };
 }
 
-/// The word for a time, as a value.
+/// Maps the macro's word for a clock to its value.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! conformance_time {

@@ -1,4 +1,4 @@
-//! What a scenario runs against: a client, a namespace of its own, and what the backend is like.
+//! What a scenario runs against: a client, its own namespace, and the properties of the backend.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use rand::{Rng, SeedableRng};
 use super::expect;
 use crate::{CacheClient, CacheError, MAX_KEY_LEN, Ttl, clock, slot};
 
-/// A client to be tested, and what a scenario has to know about what is behind it.
+/// A client under test, and what a scenario needs to know about its backend.
 pub struct Subject {
     client: Arc<dyn CacheClient>,
     seed: u64,
@@ -24,15 +24,15 @@ pub struct Subject {
     foreign_values: Option<Box<dyn ForeignValues>>,
 }
 
-/// How much load the scenarios that need load make.
+/// The load of the scenarios that need it.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Load {
-    /// How many futures are dropped in mid-call. Default: 100,000.
+    /// The number of futures dropped in mid-call. Default: 100,000.
     pub drops: u32,
-    /// How many tasks work at a time. Default: 100.
+    /// The number of parallel tasks. Default: 100.
     pub tasks: u32,
-    /// How many calls each of them makes. Default: 1,000.
+    /// The number of calls per task. Default: 1,000.
     pub calls: u32,
 }
 
@@ -46,7 +46,7 @@ impl Default for Load {
     }
 }
 
-/// Takes a primary that the client uses away, and gives it back.
+/// Makes a primary of the client unreachable, and reachable again.
 #[async_trait]
 pub trait Outage: Send + Sync + 'static {
     /// Makes one primary in use unreachable; returns once it is.
@@ -56,15 +56,15 @@ pub trait Outage: Send + Sync + 'static {
     async fn end(&self);
 }
 
-/// Writes what this contract cannot: as another program would.
+/// Writes what this contract cannot write, as another program would.
 #[async_trait]
 pub trait ForeignValues: Send + Sync + 'static {
-    /// Puts something other than bytes, such as a list, under `key`, which the client under test finds there.
+    /// Stores something other than bytes, such as a list, under `key`, where the client under test finds it.
     async fn put(&self, key: &str);
 }
 
 impl Subject {
-    /// A subject with a namespace of its own.
+    /// A subject with its own namespace.
     pub fn new(client: impl CacheClient) -> Self {
         Self {
             client: Arc::new(client),
@@ -78,29 +78,29 @@ impl Subject {
         }
     }
 
-    /// The largest value that the backend takes, in bytes. Default: 512 MiB, the wire protocol's limit.
+    /// The largest value that the backend accepts, in bytes. Default: 512 MiB, the wire protocol's limit.
     #[must_use]
     pub fn with_largest_value(mut self, bytes: usize) -> Self {
         self.largest_value = bytes;
         self
     }
 
-    /// The longest key that the client takes, in bytes, where it is shorter than the contract's limit
-    /// (a layer that lengthens keys). Default: [`MAX_KEY_LEN`].
+    /// The longest key that the client accepts, in bytes, if it is shorter than the contract's limit (a layer
+    /// that lengthens keys). Default: [`MAX_KEY_LEN`].
     #[must_use]
     pub fn with_longest_key(mut self, bytes: usize) -> Self {
         self.longest_key = bytes;
         self
     }
 
-    /// How many futures the scenario of dropped futures drops. Default: 100,000.
+    /// The number of futures that the cancellation scenario drops. Default: 100,000.
     #[must_use]
     pub fn with_drops(mut self, drops: u32) -> Self {
         self.load.drops = drops;
         self
     }
 
-    /// How many tasks work at a time, and how many calls each of them makes. Default: 100 and 1,000.
+    /// The number of parallel tasks, and of calls per task. Default: 100 and 1,000.
     #[must_use]
     pub fn with_load(mut self, tasks: u32, calls: u32) -> Self {
         self.load.tasks = tasks;
@@ -108,29 +108,29 @@ impl Subject {
         self
     }
 
-    /// How long something may take to come that has to come: an expiry, the end of a call, a primary that
-    /// is back. Default: 30 s.
+    /// How long the test waits for something that must happen: an expiry, the end of a call, the return of a
+    /// primary. Default: 30 s.
     #[must_use]
     pub fn with_patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self
     }
 
-    /// How a primary is taken away. Default: it cannot be.
+    /// How to make a primary unreachable. Default: not supported.
     #[must_use]
     pub fn with_outage(mut self, outage: impl Outage) -> Self {
         self.outage = Some(Box::new(outage));
         self
     }
 
-    /// How a key comes to hold something other than bytes. Default: it cannot.
+    /// How to store something other than bytes. Default: not supported.
     #[must_use]
     pub fn with_foreign_values(mut self, foreign_values: impl ForeignValues) -> Self {
         self.foreign_values = Some(Box::new(foreign_values));
         self
     }
 
-    /// What all chance in a scenario, and its namespace, hang on. Default: another one for each subject.
+    /// The seed of all randomness in a scenario and of its namespace. Default: a random one per subject.
     #[must_use]
     pub fn with_seed(mut self, seed: u64) -> Self {
         self.seed = seed;
@@ -155,8 +155,8 @@ impl Subject {
         format!("conformance:{:016x}:{name}", self.seed)
     }
 
-    /// `count` keys, the first in the first part of the slots, and so on: more of them than a cluster has
-    /// primaries touch every primary.
+    /// `count` keys, spread evenly over the slots from the first on: if there are more keys than primaries,
+    /// they touch every primary.
     #[must_use]
     pub fn keys_in_different_slots(&self, name: &str, count: u16) -> Vec<String> {
         let slots = u32::from(slot::SLOTS);
@@ -170,35 +170,35 @@ impl Subject {
             .collect()
     }
 
-    /// The largest value that the backend takes, in bytes.
+    /// The largest value that the backend accepts, in bytes.
     #[must_use]
     pub fn largest_value(&self) -> usize {
         self.largest_value
     }
 
-    /// The longest key that the client takes, in bytes.
+    /// The longest key that the client accepts, in bytes.
     #[must_use]
     pub fn longest_key(&self) -> usize {
         self.longest_key
     }
 
-    /// How much load to make.
+    /// The load to generate.
     #[must_use]
     pub fn load(&self) -> Load {
         self.load
     }
 
-    /// How long something may take to come that has to come.
+    /// How long the test waits for something that must happen.
     #[must_use]
     pub fn patience(&self) -> Duration {
         self.patience
     }
 
-    /// Takes a primary away and gives it back.
+    /// Makes a primary unreachable, and reachable again.
     ///
     /// # Panics
     ///
-    /// Where the subject was made without: leaving a scenario out is to be seen in the list of tests.
+    /// Panics if the subject does not support it: the list of tests should show a scenario that is left out.
     #[must_use]
     pub fn outage(&self) -> &dyn Outage {
         let Some(outage) = &self.outage else {
@@ -207,7 +207,7 @@ impl Subject {
         &**outage
     }
 
-    /// Puts something other than bytes under a key.
+    /// Stores something other than bytes under a key.
     ///
     /// # Panics
     ///
@@ -220,18 +220,18 @@ impl Subject {
         &**foreign_values
     }
 
-    /// Chance that is the same for the same seed and `stream`.
+    /// A generator that gives the same numbers for the same seed and `stream`.
     #[must_use]
     pub fn chance(&self, stream: u32) -> StdRng {
         StdRng::seed_from_u64(self.seed.wrapping_add(u64::from(stream)))
     }
 
-    /// Lets `life` pass, by the backend's own clock: until it says that a key of that life has expired.
-    pub(super) async fn outlive(&self, life: Duration) {
+    /// Waits until `ttl` has passed on the backend's clock, which is when a key with that TTL has expired.
+    pub(super) async fn outlive(&self, ttl: Duration) {
         let marker = self.key(&format!("marker:{:016x}", rand::rng().random::<u64>()));
         let set = self
             .client
-            .set(&marker, Bytes::from_static(b"marker"), Ttl::After(life))
+            .set(&marker, Bytes::from_static(b"marker"), Ttl::After(ttl))
             .await;
         expect::ok(set, "the set of a key that expires");
         self.gone(&marker).await;

@@ -1,7 +1,7 @@
-//! A password from a file that may change while the client runs, as secrets mounted by an orchestrator do.
+//! A password from a file that may change while the client runs, like a secret mounted by an orchestrator.
 //!
-//! The file is read for each connection: that is rare and cheap, and misses no change. Not in here: what the file
-//! holds (`config`).
+//! The file is read for each connection: that is rare and cheap, and misses no change. Not in here: the
+//! format of the file (`config`).
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,23 +12,23 @@ use super::{Credentials, CredentialsSource, Refusal};
 use crate::config::PasswordFile;
 use crate::{CacheError, ConfigError, Secret};
 
-/// Issues the password that a file holds.
+/// Issues the password in a file.
 ///
-/// A file that cannot be read, or is empty because it is being written, leaves the last password in use; a warning says so
-/// once. If a server refuses the newest password, the one before it is issued next: a file may change before the
-/// servers do, and the other way round.
+/// If the file is unreadable, or empty because it is being written, the last password stays in use and one
+/// warning is logged. If a server refuses the newest password, the previous one is issued next: the file may
+/// change before the servers do, or after them.
 pub struct FileCredentials {
     username: Option<String>,
     file: PasswordFile,
     known: Mutex<Known>,
 }
 
-/// What has been read, and what servers said of it.
+/// The passwords read so far, and whether a server refused them.
 #[derive(Default)]
 struct Known {
     newest: Option<Candidate>,
     previous: Option<Candidate>,
-    /// Why the file could not be read the last time.
+    /// Why the last read of the file failed.
     trouble: Option<String>,
 }
 
@@ -38,7 +38,7 @@ struct Candidate {
 }
 
 impl FileCredentials {
-    /// The password in `file` for `username`, of which `password` was read already; an empty one was not.
+    /// The password in `file` for `username`. `password` was read before, unless it is empty.
     #[must_use]
     pub fn new(username: Option<String>, password: Secret, file: PasswordFile) -> Self {
         let newest = Some(Candidate {
@@ -61,7 +61,7 @@ impl FileCredentials {
 }
 
 impl Known {
-    /// Takes in what the file holds now, or why that is not known; answers what is worth a line in the log.
+    /// Records the file's current password, or why it is unknown. Returns what should be logged.
     fn learn(&mut self, read: Result<Secret, String>) -> News {
         match read {
             Ok(password) => {
@@ -98,7 +98,7 @@ impl Known {
         }
     }
 
-    /// The newest password that no server has refused; the newest one if there is none.
+    /// The newest password that no server has refused, otherwise the newest.
     fn choose(&mut self) -> Option<Secret> {
         let known = [&mut self.newest, &mut self.previous];
         if known
@@ -115,7 +115,7 @@ impl Known {
     }
 }
 
-/// What happened to the file.
+/// A change of the file.
 #[derive(Debug, PartialEq, Eq)]
 enum News {
     None,
@@ -129,7 +129,7 @@ enum News {
 impl CredentialsSource for FileCredentials {
     async fn credentials(&self) -> Result<Option<Credentials>, CacheError> {
         let file = self.file.clone();
-        // A file may be on a network, and must not hold up a thread that serves others.
+        // The file may be on a network, and must not block a thread that serves others.
         let read = tokio::task::spawn_blocking(move || file.read()).await;
         let read = read.unwrap_or_else(|_| Err("names a file whose reading was given up".to_owned()));
         let variable = self.file.variable();
@@ -201,14 +201,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_changed_file_is_found_and_a_broken_one_changes_nothing() {
+    async fn changed_file_is_read_and_broken_file_ignored() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("password");
         let source = source(&path);
         assert_eq!(issued(&source).await, "one", "there is no file yet");
         std::fs::write(&path, "one\n").unwrap();
         assert_eq!(issued(&source).await, "one");
-        // Of the same length, and in the same moment.
+        // The same length, written at the same moment.
         std::fs::write(&path, "two\n").unwrap();
         assert_eq!(issued(&source).await, "two");
         for broken in [&b""[..], b" \n", &[0xff, 0xfe]] {
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_refused_password_gives_way_to_the_one_before_it_and_back() {
+    async fn refused_password_falls_back_to_the_previous_one() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("password");
         std::fs::write(&path, "two").unwrap();
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn trouble_with_the_file_is_an_error_only_if_no_password_is_known() {
+    async fn unreadable_file_fails_only_without_a_password() {
         let file = PasswordFile::new("/nowhere/s3cr3t");
         let source = FileCredentials::new(None, "".into(), file);
         let error = source.credentials().await.unwrap_err().to_string();
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_trouble_is_told_once() {
+    fn repeated_read_failure_is_logged_once() {
         let mut known = Known::default();
         assert_eq!(known.learn(Ok("one".into())), News::None);
         assert_eq!(known.learn(Err("gone".into())), News::Unreadable("gone".into()));
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_url_in_a_file_is_taken_apart_again() {
+    async fn url_in_a_file_is_parsed_again() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("url");
         std::fs::write(&path, "redis://:tw%6f@cache").unwrap();

@@ -1,4 +1,4 @@
-//! What a keyspace is made of, checked when it is built.
+//! Collects the parts of a keyspace and checks them at the end.
 
 use std::fmt::Write;
 
@@ -6,7 +6,7 @@ use super::escape::push_part;
 use super::{ConfigDigest, Keyspace, MAX_NAME_LEN};
 use crate::{CacheError, MAX_KEY_LEN};
 
-/// Makes a [`Keyspace`]; from [`Keyspace::builder`].
+/// Builds a [`Keyspace`]; from [`Keyspace::builder`].
 ///
 /// ```
 /// use cache_core::{ConfigDigest, Keyspace};
@@ -17,7 +17,7 @@ use crate::{CacheError, MAX_KEY_LEN};
 ///     .build()?;
 /// assert!(quotes.key(["42"]).starts_with("quotes:v3:~"));
 ///
-/// // A digest that should be there and is not: no keyspace, rather than one that mixes values.
+/// // A digest is required but missing: this is an error, because a keyspace without it would mix values.
 /// let configured: Option<ConfigDigest> = None;
 /// assert!(Keyspace::builder("quotes").digest(configured).build().is_err());
 /// # Ok::<(), cache_core::CacheError>(())
@@ -48,22 +48,23 @@ impl KeyspaceBuilder {
         }
     }
 
-    /// The version of the values' encoding. Raise it when old values can no longer be decoded: they
-    /// become misses. Default: 1.
+    /// The version of the values' encoding. Raise it if old values can no longer be decoded: they become
+    /// misses. Default: 1.
     pub fn wire_version(mut self, version: u32) -> Self {
         self.wire_version = version;
         self
     }
 
-    /// Says that the values depend on a configuration, and which. `None` where it should be known and is
-    /// not: then [`build`](KeyspaceBuilder::build) fails. Default: the values depend on none.
+    /// Declares that the values depend on a configuration, with its digest. With `None` the digest should be
+    /// known but is not, so [`build`](KeyspaceBuilder::build) fails. Default: the values depend on no
+    /// configuration.
     pub fn digest(mut self, digest: impl Into<Option<ConfigDigest>>) -> Self {
         self.digest = digest.into().map_or(DigestRule::Missing, DigestRule::Given);
         self
     }
 
-    /// Says that a digest is needed, for a builder that is handed on to whoever knows it: without a later
-    /// [`digest`](KeyspaceBuilder::digest), [`build`](KeyspaceBuilder::build) fails. Default: not needed.
+    /// Requires a digest, for a builder that is passed on to code that knows it: without a later
+    /// [`digest`](KeyspaceBuilder::digest), [`build`](KeyspaceBuilder::build) fails. Default: not required.
     pub fn require_digest(mut self) -> Self {
         if matches!(self.digest, DigestRule::None) {
             self.digest = DigestRule::Missing;
@@ -71,19 +72,19 @@ impl KeyspaceBuilder {
         self
     }
 
-    /// The longest key, in bytes; what is longer is hashed. Between [`Keyspace::MIN_MAX_KEY_LEN`] and
+    /// The longest key, in bytes; a longer one is hashed. Between [`Keyspace::MIN_MAX_KEY_LEN`] and
     /// [`MAX_KEY_LEN`]. Default: [`Keyspace::DEFAULT_MAX_KEY_LEN`].
     pub fn max_key_len(mut self, bytes: usize) -> Self {
         self.max_key_len = bytes;
         self
     }
 
-    /// The keyspace.
+    /// Builds the keyspace.
     ///
     /// # Errors
     ///
-    /// [`CacheError::InvalidInput`] for a service whose name is empty or longer than 128 bytes when
-    /// escaped, for a digest that is needed and absent, for a limit out of its bounds.
+    /// [`CacheError::InvalidInput`] if the escaped service name is empty or longer than 128 bytes, if a
+    /// required digest is missing, or if a limit is out of range.
     pub fn build(self) -> Result<Keyspace, CacheError> {
         if self.service.is_empty() {
             return Err(CacheError::InvalidInput {

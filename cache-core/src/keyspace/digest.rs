@@ -1,4 +1,4 @@
-//! The digest of what produced a value.
+//! The digest of the configuration that produced a value.
 
 use std::fmt;
 
@@ -9,8 +9,8 @@ use crate::CacheError;
 
 /// SHA-256 of the configuration that produces the values of a keyspace.
 ///
-/// With it in the keys, a value made under another configuration is a miss, not a wrong answer.
-/// It shows that two configurations differ; it is not meant to hide what was hashed.
+/// With the digest in the keys, a value of another configuration is a miss, not a wrong answer. It shows that
+/// two configurations differ; it does not hide what was hashed.
 ///
 /// ```
 /// use cache_core::ConfigDigest;
@@ -27,8 +27,8 @@ impl ConfigDigest {
     ///
     /// # Errors
     ///
-    /// [`CacheError::InvalidInput`] where there is nothing to hash: no setting, or only empty ones. That
-    /// is a configuration that was not loaded, and it fails here rather than share keys.
+    /// [`CacheError::InvalidInput`] if there is nothing to hash: no setting, or only empty ones. Such a
+    /// configuration was not loaded, and it must fail here instead of sharing keys.
     pub fn of<P: AsRef<[u8]>>(settings: impl IntoIterator<Item = P>) -> Result<Self, CacheError> {
         let mut hash = Sha256::new();
         let mut anything = false;
@@ -47,7 +47,7 @@ impl ConfigDigest {
         Ok(Self(hash.finalize().into()))
     }
 
-    /// Reads a digest that was made elsewhere.
+    /// Parses a digest that was computed elsewhere.
     ///
     /// # Errors
     ///
@@ -68,7 +68,7 @@ impl ConfigDigest {
         Ok(Self(bytes))
     }
 
-    /// Adds what stands for the digest in a key: its first 128 bits.
+    /// Adds the digest's form in a key: its first 128 bits.
     pub(super) fn push_to(&self, key: &mut String) {
         push_hex(key, &self.0[..16]);
     }
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_digest_is_the_sha256_of_length_and_setting() {
+    fn digest_is_the_sha256_of_length_and_setting() {
         // printf '\0\0\0\0\0\0\0\003abc' | sha256sum
         let digest = ConfigDigest::of(["abc"]).unwrap();
         assert_eq!(
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cut_between_settings_and_their_order_count() {
+    fn digest_depends_on_boundaries_and_order() {
         let of = |settings: &[&str]| ConfigDigest::of(settings).unwrap();
         assert_ne!(of(&["ab", "c"]), of(&["a", "bc"]));
         assert_ne!(of(&["a", "b"]), of(&["b", "a"]));
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn an_absent_digest_is_an_error() {
+    fn missing_digest_is_an_error() {
         assert!(ConfigDigest::of([] as [&str; 0]).is_err());
         assert!(ConfigDigest::of(["", ""]).is_err());
         for text in [

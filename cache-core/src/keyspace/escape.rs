@@ -1,10 +1,10 @@
-//! The escapes of a key's parts. Whatever goes in, what comes out holds no separator, no brace, no glob
-//! character and no sign of a segment at its start, and the way back is never ambiguous.
+//! Escapes the parts of a key. The result never contains a separator, a brace, a glob character or a leading
+//! segment sign, and unescaping is unambiguous.
 
 /// Adds `part`, escaped.
 pub(super) fn push_part(key: &mut String, part: &str) {
     let Some(&first) = part.as_bytes().first() else {
-        // A lone percent sign is no escape of anything.
+        // A lone percent sign is not an escape.
         key.push('%');
         return;
     };
@@ -16,7 +16,7 @@ pub(super) fn push_part(key: &mut String, part: &str) {
     let mut plain = usize::from(marks);
     for (at, byte) in part.bytes().enumerate().skip(plain) {
         if is_reserved(byte) {
-            // Only ASCII is reserved, so these are the edges of characters.
+            // Only ASCII is reserved, so these are character boundaries.
             key.push_str(&part[plain..at]);
             push_escape(key, byte);
             plain = at + 1;

@@ -1,7 +1,7 @@
-//! How a service names its keys: readable, never two names for one key or one key for two things.
+//! Names the keys of a service: readable, never two names for one key and never one key for two things.
 //!
-//! Not in here: what a key may be at all ([`check_key`](crate::check_key)), and prefixes that a
-//! deployment puts before every key (configuration).
+//! Not in here: what a legal key is ([`check_key`](crate::check_key)), and prefixes that a deployment puts
+//! before every key (configuration).
 //!
 //! # Layout
 //!
@@ -17,8 +17,8 @@
 //! the service
 //! ```
 //!
-//! Each segment that may be missing begins with a sign that no part begins with, and no text from
-//! outside holds a `:`, a brace or a glob character unescaped. So the segments can always be told apart.
+//! Each optional segment begins with a sign that no part begins with. Text from outside never contains an
+//! unescaped `:`, brace or glob character. So the segments are always distinguishable.
 
 mod builder;
 mod digest;
@@ -35,7 +35,7 @@ pub use digest::ConfigDigest;
 use self::escape::{push_hex, push_part};
 use crate::{CacheError, Pattern};
 
-/// The keys of one kind of values of a service, or of one tenant of it.
+/// The keys of one kind of values of a service, or of one of its tenants.
 ///
 /// Cheap to clone; [`tenant`](Keyspace::tenant) and [`generation`](Keyspace::generation) give narrower ones.
 ///
@@ -50,7 +50,7 @@ use crate::{CacheError, Pattern};
 /// assert_eq!(acme.pattern_all().to_string(), "billing:v1:{acme}:*");
 /// assert_eq!(acme.pattern_all().slot(), Some(cache_core::slot::slot_of(b"acme")));
 ///
-/// // No text can pose as another: neither as more parts, nor as a tag, nor as a wildcard.
+/// // No text can imitate another: neither more parts, nor a tag, nor a wildcard.
 /// let odd = billing.tenant("*}:x")?;
 /// assert_eq!(odd.key(["a:b", ""]), "billing:v1:{%2A%7D%3Ax}:a%3Ab:%");
 /// # Ok::<(), cache_core::CacheError>(())
@@ -58,25 +58,25 @@ use crate::{CacheError, Pattern};
 ///
 /// # Promises
 ///
-/// - Two different lists of parts never give the same key, nor do two keyspaces that differ in
-///   service, wire version, digest, generation or tenant.
-/// - Every key of a keyspace matches its [`pattern_all`](Keyspace::pattern_all). No key of a keyspace of
-///   another service or wire version does, nor one of another digest or tenant where both keyspaces have
-///   one. What a keyspace does not name its pattern does not tell apart: see there.
-/// - No key is longer than the limit of the keyspace. Where the parts would make it longer, leading
-///   parts stay as long as they fit and the rest becomes `#` and its SHA-256; then "never the same"
-///   holds as far as SHA-256 has no collisions.
+/// - Two different lists of parts never give the same key, nor do two keyspaces that differ in service, wire
+///   version, digest, generation or tenant.
+/// - Every key of a keyspace matches its [`pattern_all`](Keyspace::pattern_all). No key of another service or
+///   wire version matches, and none of another digest or tenant if both keyspaces have one. The pattern does
+///   not distinguish what its keyspace does not name; see there.
+/// - No key is longer than the keyspace's limit. If the parts would make it longer, as many leading parts as
+///   fit are kept, and the rest becomes `#` and its SHA-256. Keys are then distinct as long as SHA-256 has no
+///   collisions.
 ///
 /// # Escapes
 ///
-/// Of the parts, `%`, `:`, `{`, `}`, `*`, `?`, `[`, `]`, `\`, space and ASCII control characters become
-/// `%` and two hex digits; so do `~`, `+`, `@` and `#` at the start of a part. An empty part is a lone
-/// `%`. All else, UTF-8 included, stays as it is.
+/// In the parts, `%`, `:`, `{`, `}`, `*`, `?`, `[`, `]`, `\`, space and ASCII control characters become `%`
+/// and two hex digits; so do `~`, `+`, `@` and `#` at the start of a part. An empty part is a lone `%`. All
+/// other text, UTF-8 included, is unchanged.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Keyspace {
-    /// The escaped service alone.
+    /// The escaped service name.
     service: Arc<str>,
-    /// All up to the place where the generation goes; ends with a colon.
+    /// Everything before the generation; ends with a colon.
     base: Arc<str>,
     generation: Option<u64>,
     of_tenant: bool,
@@ -84,10 +84,10 @@ pub struct Keyspace {
 }
 
 impl Keyspace {
-    /// The length at which the parts of a key begin to be hashed, unless the builder says otherwise.
+    /// The default length above which the parts of a key are hashed.
     pub const DEFAULT_MAX_KEY_LEN: usize = 1_024;
 
-    /// The least that [`KeyspaceBuilder::max_key_len`] takes; the longest keyspace with a hash fits.
+    /// The minimum of [`KeyspaceBuilder::max_key_len`]; the longest keyspace with a hash fits.
     pub const MIN_MAX_KEY_LEN: usize = 512;
 
     /// The keyspace of `service` at wire version 1, with no digest.
@@ -99,29 +99,29 @@ impl Keyspace {
         Self::builder(service).build()
     }
 
-    /// A keyspace of `service` with a wire version, a digest, a limit of its own.
+    /// Starts a keyspace of `service` with a wire version, a digest or another limit.
     pub fn builder(service: impl Into<String>) -> KeyspaceBuilder {
         KeyspaceBuilder::new(service.into())
     }
 
     /// The keys of one tenant, all in one slot of a cluster: `{tenant}` is their hash tag.
     ///
-    /// One slot means one primary: the tenant's keys are listed and purged with a single node, and one
-    /// big tenant weighs on a single node. [`tenant_spread`](Keyspace::tenant_spread) spreads them.
+    /// One slot means one primary: listing and purging the tenant's keys involves a single node, and one big
+    /// tenant loads a single node. [`tenant_spread`](Keyspace::tenant_spread) spreads them.
     ///
-    /// A name whose escaped form is longer than 128 bytes stands as `#` and its SHA-256.
+    /// A name whose escaped form is longer than 128 bytes is replaced by `#` and its SHA-256.
     ///
     /// # Errors
     ///
-    /// [`CacheError::InvalidInput`] for an empty name (it would be no tenant at all), and where this is a
-    /// tenant's keyspace already.
+    /// [`CacheError::InvalidInput`] for an empty name (it would not be a tenant), and if this keyspace
+    /// already belongs to a tenant.
     pub fn tenant(&self, tenant: &str) -> Result<Self, CacheError> {
         self.with_tenant('{', tenant, "}:")
     }
 
     /// The keys of one tenant, spread over all slots of a cluster: `@tenant`.
     ///
-    /// These are other keys than those of [`tenant`](Keyspace::tenant).
+    /// The keys differ from those of [`tenant`](Keyspace::tenant).
     ///
     /// # Errors
     ///
@@ -130,11 +130,11 @@ impl Keyspace {
         self.with_tenant('@', tenant, ":")
     }
 
-    /// The same keyspace in its generation `generation`; of a tenant's keyspace, the tenant's own.
+    /// The same keyspace in generation `generation`. For a tenant's keyspace, it is the tenant's generation.
     ///
-    /// To step to a new number makes all old keys unreachable at once. They are reclaimed later, by the
-    /// [`pattern_all`](Keyspace::pattern_all) of the old generation. A keyspace without a generation
-    /// shares no key with one that has one, but its pattern covers those of all generations.
+    /// A new number makes all old keys unreachable at once. They are reclaimed later, by the
+    /// [`pattern_all`](Keyspace::pattern_all) of the old generation. A keyspace without a generation shares
+    /// no key with one that has one, but its pattern covers the keys of all generations.
     ///
     /// ```
     /// use cache_core::Keyspace;
@@ -152,7 +152,7 @@ impl Keyspace {
         }
     }
 
-    /// The key of these parts. The empty list has a key, too.
+    /// The key of these parts. The empty list has a key too.
     #[must_use]
     pub fn key<P: AsRef<str>>(&self, parts: impl IntoIterator<Item = P>) -> String {
         let mut key = self.header();
@@ -178,10 +178,10 @@ impl Keyspace {
         key
     }
 
-    /// The pattern of all keys that begin with this keyspace's [`prefix`](Keyspace::prefix): its own, and
-    /// those of every keyspace that says more after it. So it covers all digests', generations' and
-    /// tenants' keys where this one has none of the three, all generations' and tenants' where it has a
-    /// digest only, all of the tenant's generations where it is a tenant's without one.
+    /// The pattern of all keys that begin with this keyspace's [`prefix`](Keyspace::prefix): its own keys and
+    /// those of every more specific keyspace. Without digest, generation and tenant it covers the keys of all
+    /// of them. With only a digest it covers all generations and tenants. For a tenant's keyspace without a
+    /// generation it covers all generations of the tenant.
     ///
     /// The pattern of a [`tenant`](Keyspace::tenant) pins the tenant's slot.
     #[must_use]
@@ -193,12 +193,12 @@ impl Keyspace {
 
     /// The pattern of the keys whose parts begin with `parts` and go on after them.
     ///
-    /// A key that was hashed is found by those of its leading parts that were kept.
+    /// A hashed key is found by the leading parts that were kept.
     ///
     /// # Errors
     ///
-    /// [`CacheError::InvalidInput`] where `parts` leave no room for a key that goes on and is within the
-    /// limit; for such keys there is only [`pattern_all`](Keyspace::pattern_all).
+    /// [`CacheError::InvalidInput`] if `parts` leave no room for a longer key within the limit. Only
+    /// [`pattern_all`](Keyspace::pattern_all) covers such keys.
     pub fn pattern_under<P: AsRef<str>>(
         &self,
         parts: impl IntoIterator<Item = P>,
@@ -222,20 +222,20 @@ impl Keyspace {
         Ok(Pattern::of_checked(pattern.into_bytes()))
     }
 
-    /// The pattern of all keys that the service ever wrote for `tenant` by [`Keyspace::tenant`]: every
-    /// wire version, digest and generation.
+    /// The pattern of all keys that the service ever wrote for `tenant` by [`Keyspace::tenant`]: every wire
+    /// version, digest and generation.
     ///
-    /// It visits every primary; a tenant's own [`pattern_all`](Keyspace::pattern_all) visits one.
-    /// As [`pattern_service`](Keyspace::pattern_service), it wants a digit where the wire version begins.
+    /// It visits every primary; a tenant's own [`pattern_all`](Keyspace::pattern_all) visits one. Like
+    /// [`pattern_service`](Keyspace::pattern_service), it expects a digit at the start of the wire version.
     ///
     /// # Errors
     ///
-    /// As [`tenant`](Keyspace::tenant), except that this may be a tenant's keyspace.
+    /// As [`tenant`](Keyspace::tenant), except that this keyspace may already belong to a tenant.
     pub fn pattern_tenant(&self, tenant: &str) -> Result<Pattern, CacheError> {
         Ok(self.pattern_of_segment(&tenant_segment('{', tenant, "}:")?))
     }
 
-    /// As [`pattern_tenant`](Keyspace::pattern_tenant), of the keys of [`Keyspace::tenant_spread`].
+    /// As [`pattern_tenant`](Keyspace::pattern_tenant), for the keys of [`Keyspace::tenant_spread`].
     ///
     /// # Errors
     ///
@@ -246,15 +246,15 @@ impl Keyspace {
 
     /// The pattern of all keys of the service: every wire version, digest, generation and tenant.
     ///
-    /// Keys that were made by hand are not meant and mostly not matched: `billing:vat:7` is none of the
-    /// keyspace `billing`. One that looks like a keyspace's, with `v`, a digit and a later `:` after the
-    /// service, is (`billing:v2beta:7`): a glob cannot say "digits only".
+    /// It is not meant for handmade keys and mostly does not match them: `billing:vat:7` is not in the
+    /// keyspace `billing`. A key that looks like a keyspace's, with `v`, a digit and a later `:` after the
+    /// service, does match (`billing:v2beta:7`), because a glob cannot say "digits only".
     #[must_use]
     pub fn pattern_service(&self) -> Pattern {
         Pattern::of_checked(format!("{}:{ANY_WIRE_VERSION}:*", self.service).into_bytes())
     }
 
-    /// What all keys of this keyspace begin with.
+    /// The prefix of all keys of this keyspace.
     #[must_use]
     pub fn prefix(&self) -> String {
         self.header()
@@ -292,13 +292,13 @@ impl Keyspace {
     }
 }
 
-/// The wire version as a glob, and whatever segments come after it.
+/// The wire version as a glob, and any segments after it.
 const ANY_WIRE_VERSION: &str = "v[0-9]*";
 
-/// What the hash of the rest takes: `#` and 64 hex digits.
+/// The length of the hash of the rest: `#` and 64 hex digits.
 const HASH_LEN: usize = 1 + 64;
 
-/// The longest escaped name of a service or tenant that stands as it is.
+/// The longest escaped name of a service or tenant that is not hashed.
 const MAX_NAME_LEN: usize = 128;
 
 fn tenant_segment(open: char, tenant: &str, close: &str) -> Result<String, CacheError> {

@@ -1,4 +1,4 @@
-//! The promises of a keyspace, over parts made to collide.
+//! Tests the promises of a keyspace with parts that try to collide.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,7 @@ use super::*;
 use crate::MAX_KEY_LEN;
 use crate::slot::slot_of;
 
-/// Text out of the characters that a key gives a meaning to.
+/// Text of characters with a meaning in a key.
 fn text() -> impl Strategy<Value = String> {
     let character = proptest::sample::select(
         &[
@@ -22,7 +22,7 @@ fn parts() -> impl Strategy<Value = Vec<String>> {
     proptest::collection::vec(text(), 0..4)
 }
 
-/// What tells one keyspace from another.
+/// The properties that distinguish keyspaces.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Identity {
     service: String,
@@ -82,7 +82,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
-    fn different_keyspaces_or_parts_never_give_the_same_key(all in proptest::collection::vec((identity(), parts()), 2..60)) {
+    fn different_keyspaces_never_share_a_key(all in proptest::collection::vec((identity(), parts()), 2..60)) {
         let mut seen = HashMap::new();
         for named in all {
             let key = named.0.keyspace().key(&named.1);
@@ -105,7 +105,7 @@ proptest! {
     }
 
     #[test]
-    fn a_pattern_matches_its_own_keys_and_no_other_tenants(one in identity(), two in identity(), parts in parts()) {
+    fn pattern_matches_only_its_own_tenant(one in identity(), two in identity(), parts in parts()) {
         let (own, other) = (one.keyspace(), two.keyspace());
         let key = own.key(&parts);
         prop_assert!(own.pattern_all().matches(key.as_bytes()));
@@ -130,7 +130,7 @@ proptest! {
     }
 
     #[test]
-    fn the_keys_of_a_tenant_share_the_slot_that_its_pattern_pins(one in identity(), lists in proptest::collection::vec(parts(), 1..5)) {
+    fn tenant_keys_share_the_pinned_slot(one in identity(), lists in proptest::collection::vec(parts(), 1..5)) {
         let keys = one.keyspace();
         if let Some((_, false)) = one.tenant {
             let slot = keys.pattern_all().slot();
@@ -144,7 +144,7 @@ proptest! {
     }
 
     #[test]
-    fn no_key_is_longer_than_the_limit_and_hashed_ones_differ(lens in proptest::collection::vec(0..700_usize, 1..5), tenant in 1..300_usize) {
+    fn long_keys_are_hashed_within_the_limit_and_differ(lens in proptest::collection::vec(0..700_usize, 1..5), tenant in 1..300_usize) {
         let keys = Keyspace::builder("s".repeat(128))
             .wire_version(u32::MAX)
             .digest(ConfigDigest::of(["x"]).unwrap())
@@ -168,9 +168,9 @@ proptest! {
     }
 }
 
-/// Every keyspace and list of parts out of words that look like segments, each against all others.
+/// Compares every keyspace and list of parts, made of words that look like segments, with all others.
 #[test]
-fn in_a_whole_small_world_no_two_share_a_key() {
+fn all_small_keyspaces_have_distinct_keys() {
     let words = ["a", "@a", "+1", "{a}", "~", "#", "", "%"];
     let mut lists = vec![vec![]];
     for at in 0.. {
@@ -213,7 +213,7 @@ fn in_a_whole_small_world_no_two_share_a_key() {
 }
 
 #[test]
-fn keys_are_readable_in_the_common_case() {
+fn common_keys_are_readable() {
     let billing = Keyspace::new("billing").unwrap();
     assert_eq!(billing.key(["plans"]), "billing:v1:plans");
     assert_eq!(billing.key([] as [&str; 0]), "billing:v1:");
@@ -236,7 +236,7 @@ fn keys_are_readable_in_the_common_case() {
 }
 
 #[test]
-fn a_tenant_named_like_a_wildcard_or_with_braces_reaches_only_its_own() {
+fn tenant_named_like_a_wildcard_reaches_only_its_keys() {
     let billing = Keyspace::new("billing").unwrap();
     let acme = billing.tenant("acme").unwrap().key(["x"]);
     for name in [
@@ -255,7 +255,7 @@ fn a_tenant_named_like_a_wildcard_or_with_braces_reaches_only_its_own() {
 }
 
 #[test]
-fn the_patterns_across_wire_versions_leave_keys_that_were_made_by_hand() {
+fn wire_version_patterns_skip_handmade_keys() {
     let billing = Keyspace::new("billing").unwrap();
     let service = billing.pattern_service();
     let (acme, spread) = (
@@ -294,7 +294,7 @@ fn the_patterns_across_wire_versions_leave_keys_that_were_made_by_hand() {
             }
         }
     }
-    // The tag stands after a wildcard: no slot is pinned. What the keys begin with is known.
+    // The tag is after a wildcard, so no slot is pinned. The prefix of the keys is known.
     assert_eq!((service.slot(), acme.slot(), spread.slot()), (None, None, None));
     for pattern in [service, acme, spread] {
         assert_eq!(pattern.literal_prefix(), b"billing:v");
@@ -319,7 +319,7 @@ fn another_wire_version_or_digest_is_another_key() {
 }
 
 #[test]
-fn an_absent_digest_fails_closed() {
+fn missing_digest_fails_closed() {
     let error = Keyspace::builder("s").digest(None).build().unwrap_err();
     assert!(
         matches!(
@@ -357,7 +357,7 @@ fn an_absent_digest_fails_closed() {
 }
 
 #[test]
-fn what_makes_no_keyspace_is_refused() {
+fn invalid_keyspace_is_refused() {
     assert_eq!(
         Keyspace::new("").unwrap_err().to_string(),
         "invalid service: empty; expected a name of 1 to 128 bytes"
@@ -382,7 +382,7 @@ fn what_makes_no_keyspace_is_refused() {
 }
 
 #[test]
-fn a_long_key_keeps_the_leading_parts_that_fit_and_hashes_the_rest() {
+fn long_key_keeps_leading_parts_and_hashes_the_rest() {
     let keys = Keyspace::builder("s").max_key_len(512).build().unwrap();
     let long = "x".repeat(500);
     let key = keys.key(["reports", "2026", &long]);

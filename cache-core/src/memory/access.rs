@@ -1,6 +1,6 @@
-//! How an entry is read and how it is changed, under the lock of its shard and within the bounds.
+//! Reads and changes an entry under the lock of its shard and within the limits.
 //!
-//! Not in here: what the calls of the contract make of it.
+//! Not in here: the contract's methods on top of it.
 
 use std::hash::BuildHasher;
 use std::sync::atomic::Ordering;
@@ -15,7 +15,7 @@ use super::shard::{NO_SLOT, Shard, Stored};
 use crate::CacheError;
 use crate::clock::{self, Instant};
 
-/// What a write does to an entry, once it has seen it.
+/// What a write does to an entry after reading it.
 pub(super) enum Change {
     Keep,
     Put { value: Bytes, expires: Option<Instant> },
@@ -23,7 +23,7 @@ pub(super) enum Change {
     Delete,
 }
 
-/// How many expired entries a write takes with it.
+/// How many expired entries a write removes as well.
 const SWEEP: usize = 8;
 
 impl MemoryCache {
@@ -40,7 +40,7 @@ impl MemoryCache {
         let Some(stored) = shard.get(hash, key) else {
             return Ok(None);
         };
-        // Only an entry with a deadline is worth asking the clock.
+        // The clock is read only for an entry with a deadline.
         let now = stored.expires.map(|_| clock::now());
         if let (Some(expires), Some(now)) = (stored.expires, now)
             && expires <= now
@@ -52,9 +52,9 @@ impl MemoryCache {
         Ok(Some(f(stored, now)))
     }
 
-    /// Lets `decide` see the entry of `key`, and carries out what it decides, as one step.
+    /// Passes the entry of `key` to `decide` and applies the decision, as one step.
     ///
-    /// Nothing is announced in here: the caller does, after this has given the lock back.
+    /// The caller announces the change after the lock is released.
     pub(super) fn change<R>(
         &self,
         key: &str,
@@ -63,7 +63,7 @@ impl MemoryCache {
     ) -> Result<R, CacheError> {
         let hash = self.hasher.hash_one(key);
         let mut shard = write(self.shard_of(hash));
-        // Under the lock: a call that had to wait for it must not see an entry that has expired meanwhile.
+        // Read under the lock: a call that waited for it must not see an entry that expired in the meantime.
         let now = clock::now();
         self.check_open()?;
         self.take_expired(&mut shard, now, news);
@@ -114,7 +114,7 @@ impl MemoryCache {
         }
     }
 
-    /// Evicts at most `most` entries of the shard, never `spare`, until the bounds are kept.
+    /// Evicts at most `most` entries of the shard, never `spare`, until the limits are met.
     fn make_room(&self, shard: &mut Shard, now: Instant, spare: usize, most: usize, news: &mut News<'_>) {
         for _ in 0..most {
             if !self.bounds.is_over() {
@@ -131,7 +131,7 @@ impl MemoryCache {
         }
     }
 
-    /// Evicts from the other shards, a few entries of each at a time: the shard of `hash` has nothing left.
+    /// Evicts from the other shards, a few entries each at a time, because the shard of `hash` is empty.
     fn make_room_elsewhere(&self, hash: u64, now: Instant, news: &mut News<'_>) {
         let own = self.number_of(hash);
         loop {
@@ -149,7 +149,7 @@ impl MemoryCache {
         }
     }
 
-    /// Takes an entry out of the shard, with all that goes with it.
+    /// Removes an entry from the shard, and updates all counts.
     pub(super) fn take(&self, shard: &mut Shard, slot: usize, news: &mut News<'_>) {
         if let Some(stored) = shard.remove(slot) {
             self.bounds.remove(stored.weight());
@@ -157,7 +157,7 @@ impl MemoryCache {
         }
     }
 
-    /// Takes a few expired entries out of the shard.
+    /// Removes a few expired entries from the shard.
     fn take_expired(&self, shard: &mut Shard, now: Instant, news: &mut News<'_>) {
         for _ in 0..SWEEP {
             let Some(slot) = shard.expired(now) else { return };
@@ -165,13 +165,13 @@ impl MemoryCache {
         }
     }
 
-    /// Takes a few expired entries out of the shard of `hash`, of which a reader has just met one.
+    /// Removes a few expired entries from the shard of `hash`, where a reader has just found one.
     #[cold]
     fn sweep(&self, hash: u64, now: Instant) {
         self.telling(|news| self.take_expired(&mut write(self.shard_of(hash)), now, news));
     }
 
-    /// Runs `work`, which gives back every lock that it takes, then announces what it has noted.
+    /// Runs `work`, which releases every lock that it takes, then announces the changes that it recorded.
     pub(super) fn telling<R>(&self, work: impl FnOnce(&mut News<'_>) -> R) -> R {
         let mut news = News::of(&self.changes);
         let answer = work(&mut news);
@@ -191,8 +191,8 @@ impl MemoryCache {
         removed
     }
 
-    /// To be called under a shard's lock: then [`close`](crate::CacheClient::close), which empties the
-    /// shards after it has set the flag, leaves nothing behind.
+    /// Call this under a shard's lock: [`close`](crate::CacheClient::close) empties the shards after it has
+    /// set the flag, so nothing is left behind.
     #[inline]
     pub(super) fn check_open(&self) -> Result<(), CacheError> {
         if self.closed.load(Ordering::Acquire) {
@@ -220,7 +220,7 @@ pub(super) fn is_alive(stored: &Stored, now: Instant) -> bool {
     stored.expires.is_none_or(|expires| now < expires)
 }
 
-/// A panic under the lock is impossible short of memory running out; whatever it left is consistent.
+/// Code under the lock panics only if memory runs out, and leaves a consistent state.
 #[inline]
 pub(super) fn read(shard: &RwLock<Shard>) -> RwLockReadGuard<'_, Shard> {
     shard.read().unwrap_or_else(PoisonError::into_inner)

@@ -1,14 +1,14 @@
-//! How much the cache may hold, and how much it holds.
+//! The cache's limits and current size.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::CacheError;
 
-/// What an entry takes besides its key and its value, in bytes: its slot, its places in the index, in the
-/// eviction queue and among the deadlines, and what the allocator adds. Measured, then rounded up.
+/// The overhead of an entry beyond its key and value, in bytes: its slot, its places in the index, the
+/// eviction queue and the deadlines, and the allocator's share. Measured, then rounded up.
 pub(super) const OVERHEAD: u64 = 192;
 
-/// The bounds and what is held at the moment.
+/// The limits and the current size.
 #[derive(Debug)]
 pub(super) struct Bounds {
     max_bytes: u64,
@@ -17,7 +17,7 @@ pub(super) struct Bounds {
     entries: AtomicU64,
 }
 
-/// What an entry counts for.
+/// The bytes that an entry counts for.
 pub(super) fn weight(key_len: usize, value_len: usize) -> u64 {
     OVERHEAD + u64::try_from(key_len + value_len).unwrap_or(u64::MAX - OVERHEAD)
 }
@@ -40,7 +40,7 @@ impl Bounds {
         self.entries.load(Ordering::Relaxed)
     }
 
-    /// Refuses an entry that would not fit even if it were alone.
+    /// Rejects an entry that would not fit even alone.
     pub(super) fn check(&self, key_len: usize, value_len: usize) -> Result<(), CacheError> {
         let weight = weight(key_len, value_len);
         if weight > self.max_bytes {

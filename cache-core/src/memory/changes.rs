@@ -1,8 +1,8 @@
-//! Tells listeners what changed in the embedded client.
+//! Reports changes of the embedded client to listeners.
 //!
-//! An event is delivered by the call that made the change, after the change can be seen and before that
-//! call answers, with no lock held. A listener that was there when an entry was read hears of every
-//! later change of it.
+//! The call that made a change delivers the event, after the change is visible and before the call returns,
+//! with no lock held. A listener that was subscribed when an entry was read receives every later change of
+//! it.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -15,7 +15,7 @@ pub(super) struct Changes(Arc<Listeners>);
 
 #[derive(Default)]
 struct Listeners {
-    /// How many there are, so that a change which nobody hears costs one load.
+    /// The number of listeners, so that a change without listeners costs one load.
     count: AtomicUsize,
     list: RwLock<Vec<(u64, Arc<dyn InvalidationListener>)>>,
     next_id: AtomicU64,
@@ -23,24 +23,24 @@ struct Listeners {
 }
 
 impl Changes {
-    /// Whether anybody listens. To be asked with the lock of the changed entries held, or before an entry
-    /// is read under it: then the reader that counts on a listener and the writer that skips it cannot
-    /// both be right.
+    /// Whether there is a listener. Call it with the lock of the changed entries held, or before an entry is
+    /// read under that lock. Then a reader that relies on a listener and a writer that skips it cannot both
+    /// be right.
     #[inline]
     pub(super) fn is_heard(&self) -> bool {
         self.0.count.load(Ordering::Acquire) > 0
     }
 
-    /// Delivers an event. To be called with no lock held.
+    /// Delivers an event. Call it with no lock held.
     pub(super) fn announce(&self, event: &Invalidation) {
-        // Listeners are called on a copy of the list: one of them may end its subscription.
+        // Listeners are called on a copy of the list, because one of them may end its subscription.
         let list = self.0.list.read().unwrap_or_else(PoisonError::into_inner).clone();
         for (_, listener) in list {
             listener.on_invalidation(event);
         }
     }
 
-    /// Says that nothing will be reported any more.
+    /// Marks that nothing will be reported any more.
     pub(super) fn end(&self) {
         self.0.ended.store(true, Ordering::Release);
         self.announce(&Invalidation::ConnectionLost);
@@ -61,7 +61,7 @@ impl InvalidationSource for Changes {
             let ended = at.map(|at| list.remove(at));
             listeners.count.store(list.len(), Ordering::Release);
             drop(list);
-            // Only now: a listener that goes may end a subscription of its own, which takes the lock.
+            // Dropped only now: a listener may own another subscription, whose end takes the lock.
             drop(ended);
         })
     }
@@ -83,7 +83,7 @@ impl std::fmt::Debug for Changes {
     }
 }
 
-/// The keys that one call changed, collected under locks, to be announced after them.
+/// The keys that one call changed, collected under locks and announced after them.
 #[derive(Debug)]
 pub(super) struct News<'a> {
     changes: &'a Changes,
@@ -98,7 +98,7 @@ impl<'a> News<'a> {
         }
     }
 
-    /// Notes a changed key; to be called under the lock of its entry.
+    /// Records a changed key. Call it under the lock of its entry.
     #[inline]
     pub(super) fn note(&mut self, key: impl Into<String>) {
         if self.changes.is_heard() {
@@ -106,7 +106,7 @@ impl<'a> News<'a> {
         }
     }
 
-    /// Delivers what was noted; to be called with no lock held.
+    /// Delivers the recorded keys. Call it with no lock held.
     #[inline]
     pub(super) fn announce(self) {
         if !self.keys.is_empty() {

@@ -1,4 +1,4 @@
-//! The contract, as the embedded client keeps it.
+//! Implements the contract for the embedded client.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,7 +15,7 @@ use super::shard::Stored;
 use crate::clock::Instant;
 use crate::{CacheClient, CacheError, Entry, InvalidationSource, Ttl, check_key, integer};
 
-/// After so many keys of one call the task's budget is asked again.
+/// After this many keys of one call the task's budget is checked again.
 const KEYS_PER_BUDGET: usize = 32;
 
 impl MemoryCache {
@@ -28,12 +28,12 @@ impl MemoryCache {
         self.look_up(key, read)?.ok_or(CacheError::Miss)
     }
 
-    /// Checks an entry before it is stored; its TTL.
+    /// Checks an entry before it is stored, and returns its TTL.
     fn check_entry(&self, key: &str, value: &Bytes, ttl: Ttl) -> Result<Option<Duration>, CacheError> {
         check_key(key)?;
-        let life = ttl.as_duration()?;
+        let duration = ttl.as_duration()?;
         self.bounds.check(key.len(), value.len())?;
-        Ok(life)
+        Ok(duration)
     }
 
     fn delete(&self, key: &str, news: &mut News<'_>) -> Result<bool, CacheError> {
@@ -47,26 +47,26 @@ impl MemoryCache {
         &self,
         key: &str,
         value: Bytes,
-        life: Option<Duration>,
+        duration: Option<Duration>,
         news: &mut News<'_>,
     ) -> Result<(), CacheError> {
         self.change(key, news, |_, now| {
             Ok((
                 Change::Put {
                     value,
-                    expires: deadline(now, life),
+                    expires: deadline(now, duration),
                 },
                 (),
             ))
         })
     }
 
-    fn add(&self, key: &str, delta: i64, life: Option<Duration>) -> Result<i64, CacheError> {
+    fn add(&self, key: &str, delta: i64, duration: Option<Duration>) -> Result<i64, CacheError> {
         self.change_and_tell(key, |stored, now| {
             let sum = stored.map_or(Ok(delta), |stored| integer::add(&stored.value, delta))?;
             let expires = stored
                 .and_then(|stored| stored.expires)
-                .or_else(|| deadline(now, life));
+                .or_else(|| deadline(now, duration));
             Ok((
                 Change::Put {
                     value: integer::format(sum),
@@ -77,7 +77,7 @@ impl MemoryCache {
         })
     }
 
-    /// [`change`](MemoryCache::change) of a single key, announced whatever comes of it.
+    /// [`change`](MemoryCache::change) of a single key, always followed by the announcement.
     fn change_and_tell<R>(
         &self,
         key: &str,
@@ -103,7 +103,7 @@ impl CacheClient for MemoryCache {
     async fn get_entry(&self, key: &str) -> Result<Entry, CacheError> {
         check_key(key)?;
         consume_budget().await;
-        // Asked before the value is read: who listened then hears of whatever comes after the read.
+        // Checked before the value is read: a listener at that time receives every change after the read.
         let tracked = self.changes.is_heard();
         let read = |stored: &Stored, now: Option<Instant>| {
             stored.mark();
@@ -141,14 +141,14 @@ impl CacheClient for MemoryCache {
 
     async fn set(&self, key: &str, value: Bytes, ttl: Ttl) -> Result<(), CacheError> {
         check_key(key)?;
-        let life = ttl.as_duration()?;
+        let duration = ttl.as_duration()?;
         self.bounds.check(key.len(), value.len())?;
         consume_budget().await;
-        self.telling(|news| self.store(key, value, life, news))
+        self.telling(|news| self.store(key, value, duration, news))
     }
 
     async fn set_many<'a>(&self, entries: &[(&'a str, Bytes)], ttl: Ttl) -> Result<(), CacheError> {
-        let life = ttl.as_duration()?;
+        let duration = ttl.as_duration()?;
         for (key, value) in entries {
             check_key(key)?;
             self.bounds.check(key.len(), value.len())?;
@@ -158,7 +158,7 @@ impl CacheClient for MemoryCache {
             consume_budget().await;
             self.telling(|news| {
                 some.iter()
-                    .try_for_each(|(key, value)| self.store(key, value.clone(), life, news))
+                    .try_for_each(|(key, value)| self.store(key, value.clone(), duration, news))
             })?;
         }
         Ok(())
@@ -172,7 +172,7 @@ impl CacheClient for MemoryCache {
                 for (key, value, ttl) in some {
                     let stored = self
                         .check_entry(key, value, *ttl)
-                        .and_then(|life| self.store(key, value.clone(), life, news));
+                        .and_then(|duration| self.store(key, value.clone(), duration, news));
                     results.push(stored);
                 }
             });
@@ -182,7 +182,7 @@ impl CacheClient for MemoryCache {
 
     async fn set_if_absent(&self, key: &str, value: Bytes, ttl: Ttl) -> Result<bool, CacheError> {
         check_key(key)?;
-        let life = ttl.as_duration()?;
+        let duration = ttl.as_duration()?;
         self.bounds.check(key.len(), value.len())?;
         consume_budget().await;
         self.change_and_tell(key, |stored, now| match stored {
@@ -190,7 +190,7 @@ impl CacheClient for MemoryCache {
             None => Ok((
                 Change::Put {
                     value,
-                    expires: deadline(now, life),
+                    expires: deadline(now, duration),
                 },
                 true,
             )),
@@ -205,14 +205,14 @@ impl CacheClient for MemoryCache {
         ttl: Ttl,
     ) -> Result<bool, CacheError> {
         check_key(key)?;
-        let life = ttl.as_duration()?;
+        let duration = ttl.as_duration()?;
         self.bounds.check(key.len(), value.len())?;
         consume_budget().await;
         self.change_and_tell(key, |stored, now| match stored {
             Some(stored) if stored.value == expected => Ok((
                 Change::Put {
                     value,
-                    expires: deadline(now, life),
+                    expires: deadline(now, duration),
                 },
                 true,
             )),
@@ -240,12 +240,12 @@ impl CacheClient for MemoryCache {
 
     async fn get_and_expire(&self, key: &str, ttl: Ttl) -> Result<Bytes, CacheError> {
         check_key(key)?;
-        let life = ttl.as_duration()?;
+        let duration = ttl.as_duration()?;
         consume_budget().await;
         self.change_and_tell(key, |stored, now| match stored {
             Some(stored) => {
                 stored.mark();
-                Ok((Change::Expire(deadline(now, life)), stored.value.clone()))
+                Ok((Change::Expire(deadline(now, duration)), stored.value.clone()))
             }
             None => Err(CacheError::Miss),
         })
@@ -288,17 +288,17 @@ impl CacheClient for MemoryCache {
 
     async fn incr_by(&self, key: &str, delta: i64, ttl: Ttl) -> Result<i64, CacheError> {
         check_key(key)?;
-        let life = ttl.as_duration()?;
+        let duration = ttl.as_duration()?;
         consume_budget().await;
-        self.add(key, delta, life)
+        self.add(key, delta, duration)
     }
 
     async fn expire(&self, key: &str, ttl: Ttl) -> Result<bool, CacheError> {
         check_key(key)?;
-        let life = ttl.as_duration()?;
+        let duration = ttl.as_duration()?;
         consume_budget().await;
         self.change_and_tell(key, |stored, now| match stored {
-            Some(_) => Ok((Change::Expire(deadline(now, life)), true)),
+            Some(_) => Ok((Change::Expire(deadline(now, duration)), true)),
             None => Ok((Change::Keep, false)),
         })
     }
@@ -327,12 +327,12 @@ impl CacheClient for MemoryCache {
     }
 }
 
-/// When a life that begins now ends. One that ends after the end of the clock does not end.
-fn deadline(now: Instant, life: Option<Duration>) -> Option<Instant> {
-    now.checked_add(life?)
+/// The end of a TTL that starts now; `None` if it would be after the end of the clock.
+fn deadline(now: Instant, duration: Option<Duration>) -> Option<Instant> {
+    now.checked_add(duration?)
 }
 
-/// What is left of the life of an entry that has not expired by `now`.
+/// The remaining TTL of an entry that has not expired by `now`.
 fn remaining(stored: &Stored, now: Option<Instant>) -> Ttl {
     match (stored.expires, now) {
         (Some(expires), Some(now)) => Ttl::After(expires.duration_since(now)),

@@ -1,8 +1,8 @@
-//! The embedded client: the default where no server is configured, and a true fake in tests.
+//! The embedded client: the default if no server is configured, and a faithful fake in tests.
 //!
-//! In here: the cache as its owner sees it. How it keeps the contract is in `client.rs`, how an entry is
-//! read and changed in `access.rs`, listing and purging by pattern in `scan.rs`, what one lock guards in
-//! `shard.rs`, who has to go in `sieve.rs`.
+//! In here: the type and its own methods. The contract is in `client.rs`, reading and changing an entry in
+//! `access.rs`, listing and purging by pattern in `scan.rs`, the data behind one lock in `shard.rs`, eviction
+//! in `sieve.rs`.
 
 mod access;
 mod bounds;
@@ -28,38 +28,38 @@ use self::shard::Shard;
 use crate::Invalidation;
 use crate::config::MemoryConfig;
 
-/// A cache in this process, gone with it.
+/// A cache in this process, which ends with it.
 ///
-/// It answers as a server does, down to what counts as an integer, and it reports every change through
-/// [`invalidations`](crate::CacheClient::invalidations): keys that were written, deleted, evicted, or
-/// found expired, and flushes. Nothing in it does I/O, waits, or runs in the background.
+/// It answers like a server, down to the definition of an integer. It reports every change through
+/// [`invalidations`](crate::CacheClient::invalidations): keys that were written, deleted, evicted, or found
+/// expired, and flushes. It does no I/O, never waits, and has no background task.
 ///
 /// # Bounds
 ///
-/// It never holds more than its bounds once a write has answered. An entry counts for its key, its value
-/// and 192 bytes of book-keeping. When there is no room, expired entries go first (those in the same one
-/// of the cache's parts, each with a lock of its own), then those that were not read since they came or
-/// since the eviction last looked at them (the SIEVE algorithm). An entry
-/// that would not fit even alone is [`CacheError::InvalidInput`](crate::CacheError::InvalidInput), and what its key holds stays.
+/// After a write has returned, the cache never exceeds its limits. An entry counts for its key, its value and
+/// 192 bytes of overhead. The cache has several shards, each with its own lock. If there is no room, expired
+/// entries of the same shard go first. Then entries go that were not read since they were stored, or since
+/// eviction last visited them (the SIEVE algorithm). An entry that would not fit even alone is
+/// [`CacheError::InvalidInput`](crate::CacheError::InvalidInput), and the old value of its key is kept.
 ///
-/// An entry keeps its place in the book-keeping, and a new one takes the lowest place that is free. As the
-/// highest places fall free their memory goes back to the allocator, all of it where a part of the cache is
-/// empty. Until then an entry that stays in a high place keeps the book-keeping of the places below it
-/// (not their keys and values), which is not counted.
+/// An entry keeps its slot, and a new entry takes the lowest free slot. When the highest slots become free,
+/// their memory returns to the allocator; an empty shard returns all of it. Until then an entry in a high
+/// slot keeps the overhead of the slots below it allocated (not their keys and values), and that is not
+/// counted.
 ///
-/// A value is kept as the [`Bytes`](crate::Bytes) that were given: a small slice of a large buffer keeps the whole
-/// buffer alive and counts for the slice only. Copy such a slice before you store it.
+/// A value is stored as the [`Bytes`](crate::Bytes) that the caller passed: a small slice of a large buffer
+/// keeps the whole buffer allocated but counts only for the slice. Copy such a slice before you store it.
 ///
 /// # Expiry
 ///
-/// An entry is gone for every caller at the instant it expires, by [`clock`](crate::clock). Its memory comes
-/// back at the next write or failed read near it, a few entries at a time. [`len`](MemoryCache::len) and
-/// [`bytes`](MemoryCache::bytes) count it until then.
+/// Every caller stops seeing an entry at the instant it expires, by [`clock`](crate::clock). Its memory is
+/// freed at a later write or failed read in the same shard, a few entries at a time.
+/// [`len`](MemoryCache::len) and [`bytes`](MemoryCache::bytes) count it until then.
 ///
 /// # Fairness
 ///
-/// Every call takes from the cooperative budget of its tokio task, so that a loop of hits does not starve
-/// its neighbours. Outside a tokio runtime there is no budget and calls are ready at once.
+/// Every call uses the cooperative budget of its tokio task, so that a loop of hits does not starve other
+/// tasks. Outside a tokio runtime there is no budget and calls are ready at once.
 ///
 /// # Examples
 ///
@@ -75,7 +75,7 @@ use crate::config::MemoryConfig;
 /// # }).unwrap();
 /// ```
 pub struct MemoryCache {
-    /// As many as a power of two.
+    /// The number is a power of two.
     shards: Box<[RwLock<Shard>]>,
     hasher: DefaultHashBuilder,
     bounds: Bounds,
@@ -84,19 +84,19 @@ pub struct MemoryCache {
     changes: Arc<Changes>,
 }
 
-/// Fewer entries, or bytes, than this in a shard are not worth a lock of their own.
+/// A shard with fewer entries or bytes than this is not worth its own lock.
 const MIN_SHARD_ENTRIES: u64 = 512;
 const MIN_SHARD_BYTES: u64 = 256 * 1024;
 
-/// What [`MemoryCache::number_of`] can tell apart, and what a cursor has room for.
+/// The range of [`MemoryCache::number_of`], and of the shard number in a cursor.
 const MAX_SHARDS: usize = 1 << 16;
 
 impl MemoryCache {
-    /// A cache of at most `max_bytes` bytes and `max_entries` entries, see [Bounds](MemoryCache#bounds).
-    /// One whose bounds have no room for a single entry refuses every write.
+    /// A cache of at most `max_bytes` bytes and `max_entries` entries, see [Bounds](MemoryCache#bounds). If a
+    /// single entry does not fit, every write fails.
     #[must_use]
     pub fn new(max_bytes: u64, max_entries: u64) -> Self {
-        // Few enough that small caches evict as one, enough that the cores seldom meet.
+        // Few enough that a small cache evicts as one, enough that cores seldom contend.
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let worth = (max_entries / MIN_SHARD_ENTRIES).min(max_bytes / MIN_SHARD_BYTES);
         let shards = usize::try_from(worth)
@@ -123,31 +123,31 @@ impl MemoryCache {
         }
     }
 
-    /// How many entries are held, see [Expiry](MemoryCache#expiry).
+    /// The number of entries, see [Expiry](MemoryCache#expiry).
     #[must_use]
     pub fn len(&self) -> u64 {
         self.bounds.entries()
     }
 
-    /// Whether no entry is held.
+    /// Whether there are no entries.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// How many bytes are held: keys, values and book-keeping.
+    /// The bytes of keys, values and overhead.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bounds.bytes()
     }
 
-    /// How many entries had to go for others since the cache was made.
+    /// The number of entries evicted since the cache was created.
     #[must_use]
     pub fn evictions(&self) -> u64 {
         self.evictions.load(Ordering::Relaxed)
     }
 
-    /// Empties the cache; how many entries it held.
+    /// Empties the cache, and returns how many entries it held.
     pub fn clear(&self) -> u64 {
         let removed = self.drop_everything();
         if self.changes.is_heard() {
@@ -157,7 +157,7 @@ impl MemoryCache {
     }
 }
 
-/// 64 MiB and 1,000,000 entries, as [`MemoryConfig`] by default.
+/// 64 MiB and 1,000,000 entries, the defaults of [`MemoryConfig`].
 impl Default for MemoryCache {
     fn default() -> Self {
         Self::from(&MemoryConfig::default())

@@ -1,4 +1,4 @@
-//! Listing and purging by pattern, in steps that hold no lock between them.
+//! Lists and purges by pattern, in steps that hold no lock between them.
 
 use super::MemoryCache;
 use super::access::{is_alive, read, write};
@@ -8,21 +8,21 @@ use crate::{Pattern, clock};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ScanPage {
-    /// Where to go on; 0 is the end.
+    /// Where to continue; 0 is the end.
     pub cursor: u64,
-    /// The keys found in this step; none of them is no sign of the end.
+    /// The keys found in this step; an empty list does not mean the end.
     pub keys: Vec<String>,
 }
 
-/// How many slots are looked at under one lock.
+/// The number of slots visited under one lock.
 const PAGE: usize = 256;
 
 impl MemoryCache {
-    /// Deletes the entries whose keys match; how many there were.
+    /// Deletes the entries whose keys match, and returns how many there were.
     ///
-    /// Works in steps and holds no lock between them, so other callers hardly notice; keys that are stored
-    /// meanwhile may or may not go. It does not give way to other tasks: of a large cache, run it where
-    /// blocking is fine.
+    /// It works in steps and holds no lock between them, so other callers are hardly affected. Keys that are
+    /// stored during the call may or may not be deleted. It does not yield to other tasks: for a large cache,
+    /// run it where blocking is allowed.
     pub fn invalidate(&self, pattern: &Pattern) -> u64 {
         let mut removed = 0;
         for shard in &self.shards {
@@ -41,7 +41,7 @@ impl MemoryCache {
                     }
                     (end, shard.slots())
                 });
-                // Slots at the end may have gone with their entries.
+                // Slots at the end may have been removed with their entries.
                 if end >= slots {
                     break;
                 }
@@ -51,13 +51,13 @@ impl MemoryCache {
         removed
     }
 
-    /// The keys that match, in steps: begin with cursor 0, go on with the cursor of the page, end when it
-    /// is 0 again. A step looks at about `count` entries (at least one), whatever matches. However large
-    /// `count` is, writers wait for a few hundred of them at most.
+    /// Lists the matching keys in steps: begin with cursor 0, continue with the page's cursor, end when it is
+    /// 0 again. A step visits about `count` entries (at least one), whether they match or not. However large
+    /// `count` is, a writer waits for at most a few hundred of them.
     ///
-    /// A key that is there from the first step to the last is returned exactly once; one that comes or
-    /// goes meanwhile may be. No lock is held between the steps, and nothing is kept for a scan that is
-    /// not finished.
+    /// A key that exists from the first step to the last is returned exactly once; a key that is added or
+    /// removed during the scan may be returned. No lock is held between the steps, and an unfinished scan
+    /// keeps no state.
     ///
     /// ```
     /// # use cache_core::{CacheClient, CacheError, MemoryCache, Pattern, Ttl};
@@ -116,7 +116,7 @@ fn make_cursor(shard: usize, slot: usize) -> u64 {
     slot << 16 | shard
 }
 
-/// The shard and the slot; whatever the cursor, they are safe to ask for.
+/// The shard and the slot; any cursor is safe to use.
 fn read_cursor(cursor: u64) -> (usize, usize) {
     let [low, high, ..] = cursor.to_le_bytes();
     (

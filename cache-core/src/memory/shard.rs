@@ -1,10 +1,10 @@
-//! One part of the cache, behind one lock: entries in numbered slots, an index over them, the eviction
-//! queue and the deadlines.
+//! One part of the cache, behind one lock: entries in numbered slots, an index over them, the eviction queue
+//! and the deadlines.
 //!
-//! An entry keeps its slot as long as it lives, also when its value changes. So a walk over the slots
-//! in pages, with the lock given back between them, sees every entry that stays.
+//! An entry keeps its slot until it is removed, even if its value changes. So a walk over the slots in pages,
+//! with the lock released between them, sees every entry that stays.
 //!
-//! Not in here: the bounds, the clock, who is told of changes.
+//! Not in here: the limits, the clock, the listeners.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -27,7 +27,7 @@ pub(super) struct Stored {
     pub(super) key: Box<str>,
     pub(super) value: Bytes,
     pub(super) expires: Option<Instant>,
-    /// Read since the eviction's hand last passed.
+    /// Whether it was read since the eviction hand last passed.
     marked: AtomicBool,
 }
 
@@ -38,7 +38,7 @@ impl Stored {
 
     #[inline]
     pub(super) fn mark(&self) {
-        // To write only where needed keeps the line of a hot entry shared among the cores.
+        // Writing only if needed keeps the cache line of a hot entry shared among cores.
         if !self.marked.load(Ordering::Relaxed) {
             self.marked.store(true, Ordering::Relaxed);
         }
@@ -48,11 +48,11 @@ impl Stored {
 #[derive(Debug, Default)]
 struct Slot {
     stored: Option<Stored>,
-    /// That of the deadline that counts, so that the old ones are known as such; 0 is of none.
+    /// The stamp of the valid deadline, which identifies old ones; 0 means none.
     stamp: u64,
 }
 
-/// A slot's deadline, as it was set.
+/// A slot's deadline at the time it was set.
 type Deadline = (Instant, usize, u64);
 
 /// Entries, their index, queue and deadlines.
@@ -60,16 +60,16 @@ type Deadline = (Instant, usize, u64);
 pub(super) struct Shard {
     index: HashTable<usize>,
     slots: Vec<Slot>,
-    /// The lowest first, so that the slots at the end fall free. May hold slots that are gone.
+    /// The lowest first, so that slots at the end become free. May contain removed slots.
     free: BinaryHeap<Reverse<usize>>,
     sieve: Sieve,
-    /// The soonest first. May hold deadlines that no longer count.
+    /// The earliest first. May contain deadlines that are no longer valid.
     deadlines: BinaryHeap<Reverse<Deadline>>,
-    /// Never the same twice, also where a slot goes and comes again.
+    /// Never the same twice, even if a slot is removed and added again.
     last_stamp: u64,
 }
 
-/// Room for so few slots is not worth giving back.
+/// Fewer slots than this are not worth freeing.
 const KEPT_SLOTS: usize = 64;
 
 impl Shard {
@@ -100,7 +100,7 @@ impl Shard {
         self.at(self.find(hash, key)?)
     }
 
-    /// How many slots there are, used or not.
+    /// The number of slots, used or not.
     pub(super) fn slots(&self) -> usize {
         self.slots.len()
     }
@@ -110,7 +110,7 @@ impl Shard {
         self.slots.iter().filter_map(|slot| slot.stored.as_ref())
     }
 
-    /// Adds an entry whose key is not there; its slot.
+    /// Adds an entry whose key does not exist, and returns its slot.
     pub(super) fn insert(&mut self, hash: u64, key: &str, value: Bytes, expires: Option<Instant>) -> usize {
         let slot = self.free_slot();
         let stored = Stored {
@@ -155,7 +155,7 @@ impl Shard {
             self.last_stamp += 1;
             *stamp = self.last_stamp;
             self.deadlines.push(Reverse((at, slot, *stamp)));
-            // An entry that is set over and over leaves old deadlines behind: not more than entries.
+            // An entry whose TTL is set repeatedly leaves old deadlines behind: at most as many as entries.
             if self.deadlines.len() > 2 * self.slots.len() + 64 {
                 let slots = &self.slots;
                 self.deadlines
@@ -164,7 +164,7 @@ impl Shard {
         }
     }
 
-    /// Takes the entry out of `slot`.
+    /// Removes the entry from `slot`.
     pub(super) fn remove(&mut self, slot: usize) -> Option<Stored> {
         let Slot { stored, stamp } = self.slots.get_mut(slot)?;
         let stored = stored.take()?;
@@ -185,13 +185,13 @@ impl Shard {
         {
             return slot;
         }
-        // The lowest of them is gone, and so are the others.
+        // The lowest of them is beyond the end, and so are the others.
         self.free.clear();
         self.slots.push(Slot::default());
         self.slots.len() - 1
     }
 
-    /// Takes the free slots off the end, and gives memory back where little of it is left in use.
+    /// Removes free slots from the end, and frees memory if little of it is in use.
     fn give_back(&mut self) {
         while self.slots.last().is_some_and(|slot| slot.stored.is_none()) {
             self.slots.pop();
@@ -201,7 +201,7 @@ impl Shard {
         if slots.capacity() <= KEPT_SLOTS || slots.len() >= slots.capacity() / 4 {
             return;
         }
-        // Half of it stays for the next to come: whoever pays for a step down has filled the step before.
+        // Keeps half of it for new entries: the cost of each shrinking is paid by the entries that filled it.
         let room = (2 * slots.len()).max(KEPT_SLOTS);
         self.free.retain(|&Reverse(slot)| slot < slots.len());
         self.deadlines
@@ -239,12 +239,12 @@ impl Shard {
     }
 }
 
-/// The hash of the entry in a slot that has one.
+/// The hash of the entry in an occupied slot.
 fn hash_in(slots: &[Slot], slot: usize) -> u64 {
     slots[slot].stored.as_ref().map_or(0, |stored| stored.hash)
 }
 
-/// Whether a deadline is still the one of the entry in its slot.
+/// Whether a deadline is still valid for the entry in its slot.
 fn counts(slots: &[Slot], (_, slot, stamp): Deadline) -> bool {
     slots.get(slot).is_some_and(|slot| slot.stamp == stamp)
 }
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_of_the_same_hash_are_told_apart() {
+    fn keys_with_equal_hashes_are_distinct() {
         let mut shard = Shard::new();
         let (a, b) = (put(&mut shard, "a", None), put(&mut shard, "b", None));
         assert_eq!(
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_deadline_that_was_set_last_counts() {
+    fn only_the_latest_deadline_is_valid() {
         let (mut shard, start) = (Shard::new(), now());
         let at = |secs| Some(start + Duration::from_secs(secs));
         let a = put(&mut shard, "a", at(1));
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_that_is_used_again_does_not_inherit_a_deadline() {
+    fn reused_slot_inherits_no_deadline() {
         let (mut shard, start) = (Shard::new(), now());
         let deadline = start + Duration::from_secs(1);
         let a = put(&mut shard, "a", Some(deadline));
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_that_went_and_came_again_does_not_inherit_a_deadline() {
+    fn recreated_slot_inherits_no_deadline() {
         let (mut shard, start) = (Shard::new(), now());
         let at = |secs| Some(start + Duration::from_secs(secs));
         let a = put(&mut shard, "a", at(1));
@@ -313,7 +313,7 @@ mod tests {
         assert_eq!(shard.expired(start + Duration::from_secs(2)), Some(a));
     }
 
-    /// What the shard has room for: slots, links, free slots, places in the index, deadlines.
+    /// The shard's capacity: slots, links, free slots, index, deadlines.
     fn room(shard: &Shard) -> usize {
         [
             shard.slots.capacity(),
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shard_that_empties_gives_its_memory_back_whatever_the_order() {
+    fn emptied_shard_frees_memory_in_any_order() {
         let keys: Vec<String> = (0..10_000).map(|number| format!("{number:05}")).collect();
         let deadline = now() + Duration::from_secs(1);
         for order in ["oldest first", "newest first", "evicted"] {
@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn the_lowest_free_slot_is_used_first() {
+    fn lowest_free_slot_is_used_first() {
         let mut shard = Shard::new();
         for key in ["a", "bb", "ccc", "dddd", "eeeee"] {
             put(&mut shard, key, None);
@@ -377,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn deadlines_of_an_entry_that_is_set_over_and_over_do_not_pile_up() {
+    fn repeated_sets_do_not_pile_up_deadlines() {
         let (mut shard, start) = (Shard::new(), now());
         for millis in 0..10_000 {
             put(&mut shard, "a", Some(start + Duration::from_millis(millis)));

@@ -1,11 +1,12 @@
-//! Which entry goes when there is no room: SIEVE.
+//! Selects the entry to evict: SIEVE.
 //!
-//! Zhang, Yang, Yue, Vigfusson, Rashmi: "SIEVE is Simpler than LRU: an Efficient Turn-Key Eviction
-//! Algorithm for Web Caches", NSDI 2024. Entries stand in the order in which they came; a hit only sets
-//! a mark, so readers need no exclusive lock; a hand walks from the oldest to the newest, takes the marks
-//! off and evicts the first entry that has none. What is read once leaves soon, what is read again stays.
+//! Zhang, Yang, Yue, Vigfusson, Rashmi: "SIEVE is Simpler than LRU: an Efficient Turn-Key Eviction Algorithm
+//! for Web Caches", NSDI 2024. Entries are queued in the order in which they were stored. A hit only sets a
+//! mark, so readers need no exclusive lock. A hand moves from the oldest to the newest, clears marks and
+//! evicts the first entry without one. Entries that are read once leave soon; entries that are read again
+//! stay.
 //!
-//! Not in here: the entries and their marks; this is the queue of their numbers.
+//! Not in here: the entries and their marks; this is the queue of their slots.
 
 const NONE: usize = usize::MAX;
 
@@ -53,7 +54,7 @@ impl Sieve {
         self.newest = slot;
     }
 
-    /// Takes `slot` out of the queue.
+    /// Removes `slot` from the queue.
     pub(super) fn remove(&mut self, slot: usize) {
         let Link { newer, older } = self.links[slot];
         if newer == NONE {
@@ -71,12 +72,12 @@ impl Sieve {
         }
     }
 
-    /// Forgets the slots from `slots` on, none of which is in the queue.
+    /// Drops the slots from `slots` on, none of which is in the queue.
     pub(super) fn truncate(&mut self, slots: usize) {
         self.links.truncate(slots);
     }
 
-    /// Gives memory back, down to room for `slots`.
+    /// Frees memory, down to a capacity of `slots`.
     pub(super) fn shrink_to(&mut self, slots: usize) {
         self.links.shrink_to(slots);
     }
@@ -88,12 +89,12 @@ impl Sieve {
 
     /// The slot to evict, which stays in the queue until it is removed; never `spare`.
     ///
-    /// `take_mark` takes the mark off a slot and says whether there was one.
+    /// `take_mark` clears a slot's mark and returns whether there was one.
     pub(super) fn victim(&mut self, spare: usize, take_mark: impl Fn(usize) -> bool) -> Option<usize> {
         if self.oldest == NONE || (self.oldest == spare && self.newest == spare) {
             return None;
         }
-        // At the latest the second round finds one: the first takes all marks off.
+        // The second round finds one at the latest: the first clears all marks.
         loop {
             let slot = if self.hand == NONE { self.oldest } else { self.hand };
             if slot != spare && !take_mark(slot) {
@@ -129,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_unmarked_goes_first_and_the_hand_goes_on_from_there() {
+    fn oldest_unmarked_goes_first_and_the_hand_continues() {
         let mut queue = Queue::of(5, &[0, 2]);
         assert_eq!(queue.evict(NONE), Some(1));
         assert_eq!(queue.evict(NONE), Some(3), "2 has lost its mark and is passed");
@@ -140,13 +141,13 @@ mod tests {
     }
 
     #[test]
-    fn all_marked_means_the_oldest_in_the_second_round() {
+    fn all_marked_evicts_the_oldest_in_round_two() {
         let mut queue = Queue::of(3, &[0, 1, 2]);
         assert_eq!(queue.evict(NONE), Some(0));
     }
 
     #[test]
-    fn what_was_just_stored_is_spared() {
+    fn new_entry_is_spared() {
         let mut queue = Queue::of(2, &[]);
         assert_eq!(queue.evict(0), Some(1));
         assert_eq!(queue.evict(0), None);

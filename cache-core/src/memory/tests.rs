@@ -1,6 +1,6 @@
-//! The embedded client against a model, at its bounds, and under listeners and threads.
+//! Tests the embedded client against a model, at its limits, and with listeners and threads.
 //!
-//! Not in here: what every client has to do; the conformance suite runs that.
+//! Not in here: the contract of every client; the conformance suite tests that.
 
 mod bounds;
 mod listeners;
@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use crate::{CacheClient, MemoryCache, Ttl};
 
-/// Runs a future on a runtime whose clock stands still until it is moved.
+/// Runs a future on a runtime whose clock is paused until it is advanced.
 pub(super) fn in_virtual_time<F: Future>(future: F) -> F::Output {
     tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -35,7 +35,7 @@ mod owner {
         Pattern::new(text).unwrap()
     }
 
-    /// All keys that match, sorted, and the number of pages.
+    /// All matching keys, sorted, and the number of pages.
     fn scan(cache: &MemoryCache, text: &str, count: usize) -> (Vec<String>, usize) {
         let (pattern, mut cursor, mut keys, mut pages) = (pattern(text), 0, Vec::new(), 0);
         loop {
@@ -51,7 +51,7 @@ mod owner {
     }
 
     #[tokio::test]
-    async fn a_scan_returns_each_matching_key_once_whatever_the_page() {
+    async fn scan_returns_each_key_once_at_any_page_size() {
         for shards in [1, 8] {
             let cache = MemoryCache::with_shards(1 << 30, 1 << 30, shards);
             for number in 0..500 {
@@ -75,7 +75,7 @@ mod owner {
     }
 
     #[tokio::test]
-    async fn keys_that_stay_are_seen_once_while_others_come_and_go() {
+    async fn scan_sees_stable_keys_once_during_changes() {
         let cache = MemoryCache::with_shards(1 << 30, 1 << 30, 4);
         for number in 0..200 {
             put(&cache, &format!("stay:{number:03}"), "").await;
@@ -105,7 +105,7 @@ mod owner {
     }
 
     #[tokio::test]
-    async fn a_forged_cursor_does_no_harm() {
+    async fn forged_cursor_does_no_harm() {
         let cache = MemoryCache::with_shards(1 << 30, 1 << 30, 4);
         put(&cache, "a", "").await;
         for cursor in [5, 1 << 16, u64::MAX, u64::MAX << 16, 0x7fff_0001] {
@@ -115,7 +115,7 @@ mod owner {
     }
 
     #[tokio::test]
-    async fn a_pattern_removes_what_matches_and_nothing_else() {
+    async fn invalidate_removes_only_matching_keys() {
         let cache = MemoryCache::default();
         for number in 0..5_000 {
             put(&cache, &format!("t{}:{number}", number % 10), "").await;
@@ -129,7 +129,7 @@ mod owner {
     }
 
     #[test]
-    fn what_has_expired_is_neither_scanned_nor_counted_as_removed() {
+    fn expired_entries_are_not_scanned_or_counted() {
         in_virtual_time(async {
             let cache = MemoryCache::default();
             cache.set("a", Bytes::new(), Ttl::secs(1)).await.unwrap();
@@ -141,7 +141,7 @@ mod owner {
     }
 
     #[tokio::test]
-    async fn clear_empties_the_cache_and_it_goes_on() {
+    async fn clear_empties_a_usable_cache() {
         let cache = MemoryCache::default();
         for number in 0..100 {
             put(&cache, &format!("{number}"), "x").await;
@@ -153,7 +153,7 @@ mod owner {
     }
 
     #[tokio::test]
-    async fn a_closed_cache_answers_closed_and_holds_nothing() {
+    async fn closed_cache_fails_closed_and_is_empty() {
         let cache = MemoryCache::default();
         put(&cache, "a", "x").await;
         cache.close().await.unwrap();
@@ -176,7 +176,7 @@ mod owner {
     }
 
     #[tokio::test]
-    async fn an_illegal_argument_is_refused_before_the_cache_is_found_closed() {
+    async fn illegal_argument_is_refused_before_closed() {
         let cache = MemoryCache::new(1_000, 10);
         cache.close().await.unwrap();
         let refused = |error: CacheError| assert_eq!(error.kind(), "invalid_input", "{error}");
@@ -205,9 +205,9 @@ mod owner {
         assert!(!text.contains("secret"), "{text}");
     }
 
-    /// A loop of hits never waits for anything; only its budget lets others run.
+    /// A loop of hits never waits; only its budget lets other tasks run.
     #[tokio::test]
-    async fn a_loop_of_hits_gives_way_to_other_tasks() {
+    async fn loop_of_hits_yields_to_other_tasks() {
         let cache = std::sync::Arc::new(MemoryCache::default());
         put(&cache, "a", "x").await;
         let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));

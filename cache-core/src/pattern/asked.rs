@@ -1,37 +1,38 @@
-//! What a server is asked for in place of a pattern, so that it costs the server little.
+//! The pattern that is sent to a server in place of another one, so that it costs the server little.
 //!
-//! A server compares a key with a pattern byte by byte, and a class member by member, while its other clients wait. Not in
-//! here: how many keys it looks at in one call.
+//! A server compares a key with a pattern byte by byte, and with a class member by member, while its other
+//! clients wait. Not in here: how many keys the server visits in one call.
 
 use super::Pattern;
 use super::glob::Weight;
 
-/// The most comparisons for each byte of a key.
+/// The most comparisons per byte of a key.
 const MOST_WEIGHT: usize = 16;
 
-/// The most `*`. Servers below Redis 6.2.11 and 7.0.9 take a time that is exponential in their number.
+/// The most `*`. Before Redis 6.2.11 and 7.0.9, servers take time exponential in their number.
 const MOST_STARS: usize = 3;
 
-/// A pattern for a server, from [`Pattern::asked`].
+/// A pattern to send to a server, from [`Pattern::asked`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
-    /// What the server is asked for.
+    /// The pattern to send.
     pub pattern: Pattern,
-    /// Whether it matches the same keys. Otherwise it matches more, and the answer has to be filtered.
+    /// Whether it matches the same keys. Otherwise it matches more, and the caller has to filter the answer.
     pub is_exact: bool,
 }
 
 impl Pattern {
-    /// What to ask a server for, so that a `SCAN` holds up its other clients for a short time only: at most 16
-    /// comparisons for each byte of a key and three `*`. Classes are written with as few members as possible. A pattern
-    /// that costs more is asked for by its [`literal_prefix`](Pattern::literal_prefix), and the caller filters.
+    /// The pattern to send to a server, so that a `SCAN` delays its other clients only briefly: at most 16
+    /// comparisons per byte of a key and three `*`. Classes are written with as few members as possible. A
+    /// pattern that costs more is replaced by its [`literal_prefix`](Pattern::literal_prefix), and the caller
+    /// filters.
     ///
     /// ```
     /// use cache_core::Pattern;
     ///
     /// let padded = Pattern::new("billing:*[~~~~~~~~]")?.asked();
     /// assert_eq!((padded.pattern.to_string().as_str(), padded.is_exact), ("billing:*[~]", true));
-    /// let costly = Pattern::new("billing:*a long text that stands nowhere")?.asked();
+    /// let costly = Pattern::new("billing:*a long text that is nowhere")?.asked();
     /// assert_eq!((costly.pattern.to_string().as_str(), costly.is_exact), ("billing:*", false));
     /// # Ok::<(), cache_core::CacheError>(())
     /// ```
@@ -42,7 +43,7 @@ impl Pattern {
         }
         let Weight { stars, each_byte } = self.glob.weight();
         if each_byte > MOST_WEIGHT || stars > MOST_STARS {
-            // An empty prefix is every key, and so is one that is too long when escaped.
+            // An empty prefix means every key, and so does one that is too long when escaped.
             return Asked {
                 pattern: Self::prefix(self.literal_prefix()).unwrap_or_else(|_| Self::all()),
                 is_exact: false,
@@ -77,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn no_pattern_costs_a_server_more_than_sixteen_comparisons_for_each_byte_of_a_key() {
+    fn server_pattern_costs_at_most_16_comparisons_per_byte() {
         let class = |filling: &[u8]| {
             let filled = filling.iter().cycle().take(65_000).copied();
             b"k:*["
@@ -115,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_costs_little_is_asked_as_it_is() {
+    fn cheap_pattern_is_sent_unchanged() {
         for text in [
             "billing:*",
             "a?c",
@@ -136,7 +137,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(4_000))]
 
         #[test]
-        fn what_is_asked_matches_the_same_keys_or_says_that_it_matches_more(
+        fn server_pattern_matches_the_same_or_declares_more(
             pattern in proptest::collection::vec(
                 prop_oneof![4 => proptest::sample::select(&b"**?ab[[]^-\\]c{}"[..]), 1 => any::<u8>()], 1..14),
             key in proptest::collection::vec(
@@ -154,7 +155,7 @@ mod tests {
         }
 
         #[test]
-        fn any_class_is_rewritten_to_the_same_bytes(members in proptest::collection::vec(any::<u8>(), 0..40), byte: u8) {
+        fn rewritten_class_matches_the_same_bytes(members in proptest::collection::vec(any::<u8>(), 0..40), byte: u8) {
             let escaped: Vec<u8> = members.iter().flat_map(|member| [b'\\', *member]).collect();
             let pattern = Pattern::new([b"k[", &escaped[..], b"]"].concat()).unwrap();
             let asked = pattern.asked();

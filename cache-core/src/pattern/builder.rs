@@ -1,9 +1,9 @@
-//! Patterns from escaped literals: text that comes from outside cannot widen them.
+//! Builds patterns from escaped literals, so that text from outside cannot widen them.
 
 use super::Pattern;
 use crate::CacheError;
 
-/// Puts a [`Pattern`] together from literal texts and wildcards; made by [`Pattern::builder`].
+/// Builds a [`Pattern`] from literal texts and wildcards; created by [`Pattern::builder`].
 ///
 /// ```
 /// use cache_core::Pattern;
@@ -24,7 +24,7 @@ impl PatternBuilder {
         Self::default()
     }
 
-    /// Adds text that stands for itself, whatever it holds.
+    /// Adds text that matches only itself, whatever it contains.
     pub fn literal(mut self, text: impl AsRef<[u8]>) -> Self {
         for &byte in text.as_ref() {
             if matches!(byte, b'*' | b'?' | b'[' | b'\\') {
@@ -35,7 +35,7 @@ impl PatternBuilder {
         self
     }
 
-    /// Adds `*`: any bytes, also none.
+    /// Adds `*`: any bytes, possibly none.
     pub fn any(mut self) -> Self {
         self.bytes.push(b'*');
         self
@@ -47,7 +47,7 @@ impl PatternBuilder {
         self
     }
 
-    /// Adds what `pattern` says, wildcards and all.
+    /// Adds `pattern` with its wildcards.
     pub fn pattern(mut self, pattern: &Pattern) -> Self {
         self.bytes.extend_from_slice(pattern.as_bytes());
         self
@@ -57,7 +57,7 @@ impl PatternBuilder {
     ///
     /// # Errors
     ///
-    /// As [`Pattern::new`]; what counts is the length with the escapes.
+    /// As [`Pattern::new`]; the length includes the escapes.
     pub fn build(self) -> Result<Pattern, CacheError> {
         Pattern::new(self.bytes)
     }
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn wildcards_match_what_their_names_say() {
+    fn wildcards_match_as_named() {
         let pattern = Pattern::builder()
             .literal("a")
             .one_byte()
@@ -83,7 +83,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_literal_matches_itself_and_nothing_else(
+        fn literal_matches_only_itself(
             text in proptest::collection::vec(prop_oneof![Just(b'*'), Just(b'['), Just(b'\\'), any::<u8>()], 1..12),
             other in proptest::collection::vec(prop_oneof![Just(b'*'), Just(b'['), Just(b'\\'), any::<u8>()], 1..12),
         ) {
@@ -95,7 +95,7 @@ mod tests {
         }
 
         #[test]
-        fn a_pattern_within_a_prefix_matches_what_follows_the_prefix(
+        fn pattern_within_prefix_matches_the_rest(
             prefix in proptest::collection::vec(prop_oneof![Just(b'*'), Just(b'['), Just(b'\\'), Just(b'a')], 1..4),
             text in "[a*?\\[\\]\\\\]{1,5}",
             key in proptest::collection::vec(prop_oneof![Just(b'*'), Just(b'['), Just(b'\\'), Just(b'a')], 1..5),
@@ -107,7 +107,7 @@ mod tests {
         }
 
         #[test]
-        fn a_prefix_matches_what_begins_with_it_and_nothing_else(
+        fn prefix_matches_only_keys_that_begin_with_it(
             text in proptest::collection::vec(prop_oneof![Just(b'*'), Just(b'?'), Just(b'a')], 1..4),
             key in proptest::collection::vec(prop_oneof![Just(b'*'), Just(b'?'), Just(b'a')], 1..6),
         ) {

@@ -4,22 +4,22 @@
 
 use std::ffi::c_char;
 
-/// A pattern, read.
+/// A compiled pattern.
 #[derive(Clone)]
 pub(super) struct Glob {
-    /// What every matching key begins with.
+    /// The prefix of every matching key.
     prefix: Box<[u8]>,
-    /// What comes after it; begins with a wildcard where it is not empty.
+    /// The elements after the prefix; begins with a wildcard unless it is empty.
     rest: Box<[Element]>,
-    /// Where that begins in the text.
+    /// The position of `rest` in the text.
     start: usize,
 }
 
-/// What a pattern costs a server.
+/// The cost of a pattern for a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Weight {
     pub(super) stars: usize,
-    /// Comparisons for each byte of a key at most.
+    /// The most comparisons per byte of a key.
     pub(super) each_byte: usize,
 }
 
@@ -33,7 +33,7 @@ enum Element {
 }
 
 impl Element {
-    /// Whether this, which is not [`AnyBytes`](Element::AnyBytes), matches the one byte.
+    /// Whether this element, which is not [`AnyBytes`](Element::AnyBytes), matches the byte.
     #[inline]
     fn takes(&self, byte: u8) -> bool {
         match self {
@@ -44,7 +44,7 @@ impl Element {
         }
     }
 
-    /// Comparisons that it costs a server.
+    /// The comparisons that it costs a server.
     fn weight(&self) -> usize {
         match self {
             Self::Class(class) => class.shortest().1.items().count().max(1),
@@ -91,8 +91,9 @@ impl Glob {
         }
     }
 
-    /// What it costs a server, if its text is the [rewritten](Self::rewritten) one. After a `*`, each byte of a key may be
-    /// compared with all elements up to the next `*`; before the first one, with one element only.
+    /// The cost for a server, if the text is the [rewritten](Self::rewritten) one. After a `*`, each byte of
+    /// a key may be compared with all elements up to the next `*`; before the first `*`, with one element
+    /// only.
     pub(super) fn weight(&self) -> Weight {
         let is_star = |element: &Element| matches!(element, Element::AnyBytes);
         let mut parts = self.rest.split(is_star);
@@ -105,7 +106,7 @@ impl Glob {
         }
     }
 
-    /// The most elements between two stars, or after the last.
+    /// The most elements between two stars, or after the last star.
     pub(super) fn longest_after_star(&self) -> usize {
         let parts = self.rest.split(|element| matches!(element, Element::AnyBytes));
         parts.skip(1).map(<[Element]>::len).max().unwrap_or(0)
@@ -115,8 +116,8 @@ impl Glob {
         self.rest.len()
     }
 
-    /// `text`, from which this was read, with one `*` in place of several and classes as short as can be; `None` if it is
-    /// like that already.
+    /// `text`, the source of this pattern, with one `*` in place of several and with the shortest classes;
+    /// `None` if it has that form already.
     pub(super) fn rewritten(&self, text: &[u8]) -> Option<Vec<u8>> {
         let mut bytes = text.get(..self.start)?.to_vec();
         for element in &self.rest {
@@ -137,8 +138,8 @@ impl Glob {
 
     /// Whether the whole of `key`, which is not empty, matches.
     ///
-    /// On a mismatch only the last `*` met takes one byte more: where the rest of the pattern fits
-    /// nowhere after it, it fits nowhere after a longer match of an earlier `*` either.
+    /// On a mismatch only the last `*` takes one more byte: if the rest of the pattern matches nowhere after
+    /// it, it matches nowhere after a longer match of an earlier `*` either.
     pub(super) fn matches(&self, key: &[u8]) -> bool {
         let Some(text) = key.strip_prefix(&*self.prefix) else {
             return false;
@@ -181,7 +182,7 @@ impl Glob {
         self.rest.is_empty()
     }
 
-    /// The length of the longest run of literal bytes after the prefix of which `counts` holds.
+    /// The length of the longest run of literal bytes after the prefix for which `counts` is true.
     pub(super) fn longest_run(&self, counts: impl Fn(u8) -> bool) -> usize {
         let (mut longest, mut run) = (0, 0);
         for element in &self.rest {
@@ -196,13 +197,13 @@ impl Glob {
     }
 }
 
-/// A set of bytes, one bit for each.
+/// A set of bytes, one bit each.
 #[derive(Clone, Default)]
 struct Class([u64; 4]);
 
 impl Class {
-    /// Reads the class whose first byte is at `start`; the class and the place of its last byte, which is
-    /// its `]` or, where that is missing, the end of the pattern.
+    /// Reads the class whose first byte is at `start`. Returns the class and the position of its last byte:
+    /// its `]`, or the end of the pattern if that is missing.
     fn read(pattern: &[u8], start: usize) -> (Self, usize) {
         let mut class = Self::default();
         let negated = pattern.get(start) == Some(&b'^');
@@ -232,7 +233,7 @@ impl Class {
         self.0[usize::from(byte >> 6)] |= 1 << (byte & 63);
     }
 
-    /// Adds all bytes between two, which may stand either way round, in the order of C's `char`.
+    /// Adds all bytes between two, in either order, compared as C's `char`.
     fn add_range(&mut self, first: u8, last: u8) {
         let (low, high) = (order(first).min(order(last)), order(first).max(order(last)));
         for byte in 0..=u8::MAX {
@@ -242,8 +243,8 @@ impl Class {
         }
     }
 
-    /// Its bytes as few ranges, first and last. None crosses from 0x7f to 0x80: which of the two comes first differs from
-    /// platform to platform.
+    /// Its bytes as the fewest ranges (first, last). No range crosses from 0x7f to 0x80, because their order
+    /// differs between platforms.
     fn ranges(&self) -> impl Iterator<Item = (u8, u8)> + '_ {
         let begins = |byte: &u8| self.holds(*byte) && (matches!(byte, 0 | 0x80) || !self.holds(byte - 1));
         (0..=u8::MAX).filter(begins).map(|first| {
@@ -253,7 +254,8 @@ impl Class {
         })
     }
 
-    /// As [`ranges`](Self::ranges), with such as two bytes or less, and bytes that mean something in a class, one by one.
+    /// As [`ranges`](Self::ranges), but lists ranges of one or two bytes, and bytes with a meaning in a
+    /// class, one by one.
     fn items(&self) -> impl Iterator<Item = (u8, u8)> + '_ {
         self.ranges().flat_map(|(first, last)| {
             let alone = (first..=last).take_while(|byte| b"\\]^-".contains(byte)).count();
@@ -268,7 +270,7 @@ impl Class {
         })
     }
 
-    /// The bytes to list, and whether these are the ones that it does not hold, whichever are fewer items.
+    /// The bytes to list, and whether they are the excluded ones; the choice with fewer items.
     fn shortest(&self) -> (bool, Self) {
         let others = Self(self.0.map(|bits| !bits));
         if others.items().count() < self.items().count() {
@@ -307,7 +309,7 @@ impl Class {
     }
 }
 
-/// The place of a byte among C's `char`s, which are signed on some platforms and not on others.
+/// The position of a byte among C's `char`s, which are signed on some platforms and unsigned on others.
 fn order(byte: u8) -> i16 {
     const SIGNED: bool = c_char::MIN != 0;
     if SIGNED {
@@ -327,9 +329,9 @@ mod tests {
         Glob::compile(pattern.as_bytes()).matches(key.as_bytes())
     }
 
-    /// Each answer is what a server (Valkey 9.1) gives.
+    /// Each expected result is the answer of a server (Valkey 9.1).
     #[test]
-    fn the_odd_cases_are_those_of_the_server() {
+    fn edge_cases_match_the_server() {
         for (pattern, key, answer) in [
             ("[a", "a", true),
             ("[a", "b", false),
@@ -376,12 +378,12 @@ mod tests {
     }
 
     #[test]
-    fn many_stars_do_not_blow_up() {
+    fn many_stars_take_no_exponential_time() {
         let pattern = format!("{}b", "*a".repeat(5_000));
         assert!(!matches(&pattern, &"a".repeat(50_000)));
     }
 
-    /// The definition of a match, without any thought for speed: a `*` tries every length.
+    /// The definition of a match, without optimization: a `*` tries every length.
     fn by_definition(elements: &[Element], text: &[u8]) -> bool {
         match elements {
             [] => text.is_empty(),
@@ -402,7 +404,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(4_000))]
 
         #[test]
-        fn a_match_is_what_the_definition_says(
+        fn matcher_agrees_with_the_definition(
             pattern in text(b"**?ab[]^-\\c", 10),
             key in text(b"abc-]^", 9).prop_filter("not empty", |key| !key.is_empty()),
         ) {
@@ -413,7 +415,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_a_pattern_that_ends(pattern in proptest::collection::vec(any::<u8>(), 0..64), key in proptest::collection::vec(any::<u8>(), 1..64)) {
+        fn any_bytes_compile_and_match_in_time(pattern in proptest::collection::vec(any::<u8>(), 0..64), key in proptest::collection::vec(any::<u8>(), 1..64)) {
             let _ = Glob::compile(&pattern).matches(&key);
         }
     }

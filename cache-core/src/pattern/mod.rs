@@ -1,7 +1,7 @@
-//! Glob patterns over keys, read exactly as the server reads them.
+//! Glob patterns over keys, with exactly the server's semantics.
 //!
-//! Not in here: what is done with the keys that match (scanning, purging), and how a service's keys are
-//! laid out ([`Keyspace`](crate::Keyspace), which makes patterns for its own keys).
+//! Not in here: what happens to matching keys (scanning, purging), and how a service lays out its keys
+//! ([`Keyspace`](crate::Keyspace), which makes patterns for its own keys).
 
 mod asked;
 mod builder;
@@ -22,23 +22,23 @@ use crate::slot::slot_of;
 ///
 /// | element | matches |
 /// |---|---|
-/// | `*` | any bytes, also none |
+/// | `*` | any bytes, possibly none |
 /// | `?` | one byte |
-/// | `[abc]`, `[a-z]`, `[z-a]` | one byte out of the class; a range may stand either way round |
+/// | `[abc]`, `[a-z]`, `[z-a]` | one byte of the class; the ends of a range may be in either order |
 /// | `[^abc]` | one byte that is not in the class |
 /// | `\` and a byte | that byte itself |
 /// | any other byte | itself |
 ///
-/// A pattern works on bytes: `?` is one byte, not one character. The odd cases are those of Valkey's own
-/// matcher: a class that is not closed ends with the pattern, `[]` matches nothing, `[^]` anything,
-/// a `\` at the end is a backslash, and in a range the `]` of `[a-]` is the end of the range, not of the
-/// class. The server compares the ends of a range as C's `char`, whose bytes from 0x80 on are negative
-/// on x86-64 and not on AArch64 Linux; a pattern does as a server built for this program's own platform.
+/// A pattern works on bytes: `?` is one byte, not one character. Edge cases follow Valkey's own matcher: a
+/// class without a closing bracket ends with the pattern, `[]` matches nothing, `[^]` matches anything, a `\`
+/// at the end is a backslash, and in `[a-]` the `]` ends the range, not the class. The server compares the
+/// ends of a range as C's `char`, whose bytes from 0x80 on are negative on x86-64 and not on AArch64 Linux. A
+/// pattern behaves like a server built for this program's own platform.
 ///
-/// Matching takes at most key length times pattern length steps: there is no pattern that blows up.
+/// Matching takes at most key length times pattern length steps: no pattern takes exponential time.
 ///
-/// Text that is not a pattern never goes into [`Pattern::new`]: use [`literal`](Pattern::literal),
-/// [`prefix`](Pattern::prefix) or [`builder`](Pattern::builder), which escape it.
+/// Never pass plain text to [`Pattern::new`]: use [`literal`](Pattern::literal), [`prefix`](Pattern::prefix)
+/// or [`builder`](Pattern::builder), which escape it.
 ///
 /// ```
 /// use cache_core::Pattern;
@@ -47,7 +47,7 @@ use crate::slot::slot_of;
 /// assert!(settings.matches(b"billing:acme:settings:de"));
 /// assert!(!settings.matches(b"billing:acme:settings:us"));
 ///
-/// // A tenant that calls itself `*` gets at its own keys only.
+/// // A tenant called `*` reaches only its own keys.
 /// let theirs = Pattern::prefix("billing:*:")?;
 /// assert_eq!(theirs.to_string(), r"billing:\*:*");
 /// assert!(!theirs.matches(b"billing:acme:settings:de"));
@@ -63,10 +63,11 @@ impl Pattern {
     /// The longest pattern, in bytes.
     pub const MAX_LEN: usize = 64 * 1024;
 
-    /// The most elements between two `*`, or after the last: each byte of a key may be compared with all of them.
+    /// The most elements between two `*`, or after the last `*`: each byte of a key may be compared with all
+    /// of them.
     pub const MAX_AFTER_STAR: usize = 1_024;
 
-    /// Reads a pattern. Every text that is neither empty nor too long or costly is one.
+    /// Parses a pattern. Any text is a pattern unless it is empty, too long or too costly.
     ///
     /// # Errors
     ///
@@ -115,21 +116,21 @@ impl Pattern {
         }
     }
 
-    /// The pattern that matches `text` and nothing else.
+    /// The pattern that matches only `text`.
     ///
     /// # Errors
     ///
-    /// [`CacheError::InvalidInput`] where `text` is empty or its escaped form too long.
+    /// [`CacheError::InvalidInput`] if `text` is empty or its escaped form too long.
     pub fn literal(text: impl AsRef<[u8]>) -> Result<Self, CacheError> {
         Self::builder().literal(text).build()
     }
 
-    /// The pattern of the keys that begin with `text`, itself included.
+    /// The pattern of the keys that begin with `text`, including `text` itself.
     ///
     /// # Errors
     ///
-    /// [`CacheError::InvalidInput`] where `text` is empty (that would be every key; say
-    /// [`Pattern::all`]) or its escaped form too long.
+    /// [`CacheError::InvalidInput`] if `text` is empty (that would match every key; use [`Pattern::all`]) or
+    /// its escaped form is too long.
     pub fn prefix(text: impl AsRef<[u8]>) -> Result<Self, CacheError> {
         if text.as_ref().is_empty() {
             return Err(invalid(
@@ -139,12 +140,12 @@ impl Pattern {
         Self::builder().literal(text).any().build()
     }
 
-    /// Puts a pattern together from literal texts and wildcards.
+    /// Builds a pattern from literal texts and wildcards.
     pub fn builder() -> PatternBuilder {
         PatternBuilder::new()
     }
 
-    /// The pattern of the keys that begin with `prefix` and go on as this one says.
+    /// The pattern of the keys that begin with `prefix` and continue as this pattern says.
     ///
     /// ```
     /// use cache_core::Pattern;
@@ -156,7 +157,7 @@ impl Pattern {
     ///
     /// # Errors
     ///
-    /// [`CacheError::InvalidInput`] where the result is too long.
+    /// [`CacheError::InvalidInput`] if the result is too long.
     pub fn within(&self, prefix: impl AsRef<[u8]>) -> Result<Self, CacheError> {
         Self::builder().literal(prefix).pattern(self).build()
     }
@@ -165,37 +166,38 @@ impl Pattern {
     #[must_use]
     pub fn matches(&self, key: &[u8]) -> bool {
         if key.is_empty() {
-            // The server never runs its matcher on an empty key, except that `*` skips the matcher.
+            // The server never runs its matcher on an empty key; only `*`, which skips the matcher, matches
+            // it.
             return *self.bytes == *b"*";
         }
         self.glob.matches(key)
     }
 
-    /// The pattern as the server takes it.
+    /// The pattern in the server's syntax.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// The text, its escapes undone, that every matching key begins with: all up to the first wildcard.
+    /// The unescaped text before the first wildcard, with which every matching key begins.
     #[must_use]
     pub fn literal_prefix(&self) -> &[u8] {
         self.glob.prefix()
     }
 
-    /// Whether there is no wildcard: the pattern matches one key only, its
+    /// Whether there is no wildcard: the pattern matches only one key, its
     /// [`literal_prefix`](Pattern::literal_prefix).
     #[must_use]
     pub fn is_literal(&self) -> bool {
         self.glob.is_literal()
     }
 
-    /// The slot of all keys that match, where the pattern pins one. Only the primary that serves this
-    /// slot need then be asked.
+    /// The slot of all matching keys, if the pattern selects one. Then only the primary of this slot needs
+    /// the query.
     ///
-    /// Decided as the server decides it: a hash tag that is closed before the first `*`, `?`, `[` or `\`
-    /// pins its slot, and a pattern with none of these is one key. An escape before the end of the tag
-    /// means `None`, as the server then looks into all its slots.
+    /// The rules are the server's: a hash tag that is closed before the first `*`, `?`, `[` or `\` selects
+    /// its slot, and a pattern with none of these is one key. An escape before the end of the tag gives
+    /// `None`, because the server then searches all its slots.
     ///
     /// ```
     /// use cache_core::{Pattern, slot::slot_of};
@@ -216,7 +218,7 @@ impl Pattern {
         };
         let open = plain.iter().position(|&byte| byte == b'{')?;
         let tag = plain[open + 1..].iter().position(|&byte| byte == b'}')?;
-        // An empty tag is none: the whole key counts, and that is not known.
+        // An empty tag is not a tag: the whole key would count, and it is unknown.
         if tag == 0 {
             None
         } else {
@@ -224,18 +226,18 @@ impl Pattern {
         }
     }
 
-    /// How many elements a key is compared with that begins as the pattern does.
+    /// The number of elements that are compared with a key that has the pattern's prefix.
     #[must_use]
     pub fn wildcard_len(&self) -> usize {
         self.glob.wildcard_len()
     }
 
-    /// Whether the pattern may well match most keys, so that an operator should be asked first.
+    /// Whether the pattern may match most keys, so that an operator should confirm it first.
     ///
-    /// A pattern without wildcards is never broad. Any other is broad unless literal text holds it down:
-    /// a letter, a digit or a non-ASCII byte in its [`literal_prefix`](Pattern::literal_prefix), or three
-    /// of these in a row anywhere else. A class is not literal text. So `*`, `**`, `?*`, `*:*`, `[!~]*`,
-    /// `*a*` and `[a-z]*` are broad; `billing:*`, `*:settings:*` and `*acme` are not.
+    /// A pattern without wildcards is never broad. Any other pattern is broad unless literal text narrows it:
+    /// a letter, a digit or a non-ASCII byte in its [`literal_prefix`](Pattern::literal_prefix), or three of
+    /// these in a row anywhere else. A class is not literal text. So `*`, `**`, `?*`, `*:*`, `[!~]*`, `*a*`
+    /// and `[a-z]*` are broad; `billing:*`, `*:settings:*` and `*acme` are not.
     #[must_use]
     pub fn is_broad(&self) -> bool {
         !self.is_literal()
@@ -243,7 +245,7 @@ impl Pattern {
             && self.glob.longest_run(is_telling) < 3
     }
 
-    /// A pattern that is known to be neither empty nor too long.
+    /// Compiles a pattern that is known to be neither empty nor too long.
     pub(crate) fn of_checked(bytes: Vec<u8>) -> Self {
         Self {
             glob: Glob::compile(&bytes),
@@ -252,7 +254,7 @@ impl Pattern {
     }
 }
 
-/// Whether a literal byte says something about a key; punctuation stands in nearly all of them.
+/// Whether a literal byte narrows a pattern; punctuation is in nearly all keys.
 fn is_telling(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || !byte.is_ascii()
 }
@@ -286,7 +288,7 @@ impl FromStr for Pattern {
     }
 }
 
-/// The pattern on one line: what is no UTF-8, and control characters, as `\xNN`.
+/// The pattern on one line: invalid UTF-8 and control characters as `\xNN`.
 impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for chunk in self.bytes.utf8_chunks() {
@@ -336,15 +338,15 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_key_matches_only_the_pattern_of_all_keys() {
+    fn empty_key_matches_only_the_star() {
         assert!(Pattern::all().matches(b""));
         assert!(!pattern("**").matches(b""));
         assert!(!pattern("a").matches(b""));
     }
 
-    /// What `CLUSTER KEYSLOT` says of the tag, where the server pins the pattern; else nothing.
+    /// The answer of `CLUSTER KEYSLOT` for the tag if the server pins the pattern, otherwise nothing.
     #[test]
-    fn a_pattern_pins_a_slot_as_the_server_decides() {
+    fn pattern_pins_a_slot_as_the_server_decides() {
         let acme = Some(slot_of(b"acme"));
         for (text, slot) in [
             ("{acme}*", acme),
@@ -372,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_without_a_literal_anchor_is_broad() {
+    fn pattern_without_a_literal_anchor_is_broad() {
         for text in [
             "*", "**", "?*", "*?", "*:*", "[!~]*", "[^a]*", "[a-z]*", "*a*", "*ab*c", "???", "::*", r"\**",
             "[abc]*",
@@ -396,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn the_literal_prefix_ends_at_the_first_wildcard_and_has_no_escapes() {
+    fn literal_prefix_ends_at_wildcard_without_escapes() {
         for (text, prefix) in [
             ("app:*", &b"app:"[..]),
             (r"a\*b?c", b"a*b"),
@@ -411,7 +413,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_is_shown_on_one_line() {
+    fn pattern_is_shown_on_one_line() {
         assert_eq!(
             Pattern::new(&b"a\xffb\n\xc3\xa9*"[..]).unwrap().to_string(),
             "a\\xffb\\x0aé*"

@@ -13,7 +13,7 @@ fn of(error: impl Into<RedisError>) -> CacheError {
 }
 
 #[test]
-fn server_that_cannot_serve_now_is_transient_and_did_nothing() {
+fn not_ready_server_is_transient_and_not_applied() {
     for code in [
         "LOADING",
         "MASTERDOWN",
@@ -33,7 +33,7 @@ fn server_that_cannot_serve_now_is_transient_and_did_nothing() {
 }
 
 #[test]
-fn refusals_of_people_and_of_commands_are_told_apart() {
+fn login_and_permission_errors_differ() {
     for code in ["NOAUTH", "WRONGPASS"] {
         assert!(matches!(
             from_server(code, "no", "GET"),
@@ -52,7 +52,7 @@ fn refusals_of_people_and_of_commands_are_told_apart() {
 }
 
 #[test]
-fn refusal_inside_a_script_counts_also_as_redis_6_wraps_it() {
+fn denied_command_inside_a_script_is_recognized() {
     let wrapped = |inside: &str| {
         let detail = format!("Error running script (call to f_0123): @user_script:1: {inside} ");
         from_server("ERR", &detail, "EVALSHA")
@@ -82,7 +82,7 @@ fn refusal_inside_a_script_counts_also_as_redis_6_wraps_it() {
 }
 
 #[test]
-fn lost_connection_leaves_the_outcome_open_and_a_refused_one_does_not() {
+fn only_a_lost_connection_leaves_outcome_unknown() {
     let lost = of(io::Error::from(io::ErrorKind::BrokenPipe));
     assert_eq!(lost.outcome(), Outcome::Unknown);
     assert!(lost.is_transient(), "{lost}");
@@ -107,7 +107,7 @@ fn lost_connection_leaves_the_outcome_open_and_a_refused_one_does_not() {
 }
 
 #[test]
-fn error_of_a_request_that_may_have_been_repeated_leaves_the_outcome_open() {
+fn retried_request_leaves_outcome_unknown() {
     let repeated = Attempt {
         may_repeat: true,
         ..ONCE
@@ -127,7 +127,7 @@ fn error_of_a_request_that_may_have_been_repeated_leaves_the_outcome_open() {
 }
 
 #[test]
-fn deadline_of_the_connection_is_a_timeout_and_shows_whole_milliseconds() {
+fn connection_timeout_shows_whole_milliseconds() {
     let late = of(io::Error::from(io::ErrorKind::TimedOut));
     assert_eq!(
         late.to_string(),
@@ -169,7 +169,7 @@ fn neither_arguments_nor_replies_are_shown() {
 }
 
 #[test]
-fn pool_that_was_closed_is_closed() {
+fn closed_pool_fails_closed() {
     assert!(matches!(
         from_failure(Failure::PoolClosed, ONCE),
         CacheError::Closed

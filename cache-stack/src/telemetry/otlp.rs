@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_collector_that_is_not_there_is_an_error_and_holds_nothing_up() {
+    async fn missing_collector_fails_without_blocking() {
         // Bound and dropped: nobody listens there.
         let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let otlp = Otlp::default().endpoint(format!("http://{free}/v1/metrics"));

@@ -16,22 +16,22 @@ use crate::{DECLARED, Declared, cluster_config, cluster_of, logged_in, single_co
 
 /// Scenarios that take long, or need a helper, and send nothing that the others do not.
 const LEFT_OUT: &[&str] = &[
-    "the_largest_value_is_taken",
-    "a_value_over_the_limit_is_refused_and_nothing_stored",
+    "largest_value_is_accepted",
+    "value_over_the_limit_is_refused_and_not_stored",
     "mixed_calls_of_many_tasks_agree_with_a_model",
-    "no_call_sees_the_reply_of_a_dropped_one",
+    "no_call_sees_the_reply_of_a_dropped_call",
     "dropped_futures_leave_the_client_usable",
-    "an_expired_key_is_a_missing_key",
-    "an_entry_lives_as_long_as_it_was_told",
-    "the_rest_of_a_life_counts_down",
+    "expired_key_is_a_missing_key",
+    "entry_does_not_expire_early",
+    "remaining_ttl_counts_down",
     "increments_of_many_tasks_add_up",
     "compare_and_set_of_many_tasks_loses_no_update",
-    "one_of_a_hundred_tasks_stores_where_absent",
-    "one_of_many_tasks_deletes_what_is_equal",
+    "only_one_task_stores_if_absent",
+    "only_one_task_deletes_an_equal_value",
     "calls_in_flight_end_when_the_client_closes",
     "ping_fails_while_a_primary_is_gone",
-    "a_key_of_another_type_is_rejected_by_every_read",
-    "a_key_of_another_type_is_replaced_and_deleted",
+    "key_of_another_type_is_rejected_by_every_read",
+    "key_of_another_type_is_replaced_and_deleted",
 ];
 
 /// Sent where credentials run out, slots move, or replicas answer reads: not by the suite.

@@ -141,12 +141,12 @@ mod tests {
     }
 
     #[test]
-    fn a_good_table_has_no_problems() {
+    fn good_table_has_no_problems() {
         assert_eq!(good().problems(), [""; 0]);
     }
 
     #[test]
-    fn each_problem_says_what_is_wrong() {
+    fn table_problem_says_what_is_wrong() {
         let said = |change: fn(&mut TableState)| {
             let mut state = good();
             change(&mut state);

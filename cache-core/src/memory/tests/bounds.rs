@@ -1,4 +1,4 @@
-//! What is held never exceeds the bounds, and the right entries go.
+//! Tests that the limits are never exceeded, and that the right entries are evicted.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ async fn is_there(cache: &MemoryCache, key: &str) -> bool {
 }
 
 #[tokio::test]
-async fn the_bytes_are_those_of_keys_values_and_book_keeping() {
+async fn bytes_count_keys_values_and_overhead() {
     let cache = MemoryCache::default();
     put(&cache, "abc", "defgh").await;
     assert_eq!(cache.bytes(), weight(8));
@@ -34,7 +34,7 @@ async fn the_bytes_are_those_of_keys_values_and_book_keeping() {
 }
 
 #[tokio::test]
-async fn an_entry_that_cannot_fit_is_refused_and_the_old_one_stays() {
+async fn oversized_entry_is_refused_and_old_one_kept() {
     let cache = MemoryCache::new(weight(100), 10);
     let value = |len: usize| Bytes::from(vec![b'x'; len]);
     cache.set("k", value(99), Ttl::Forever).await.unwrap();
@@ -78,7 +78,7 @@ async fn an_entry_that_cannot_fit_is_refused_and_the_old_one_stays() {
 }
 
 #[tokio::test]
-async fn a_value_larger_than_a_shards_share_is_stored() {
+async fn value_larger_than_a_shards_share_is_stored() {
     let cache = MemoryCache::with_shards(1_000_000, 100_000, 8);
     for number in 0..1_000 {
         cache
@@ -94,7 +94,7 @@ async fn a_value_larger_than_a_shards_share_is_stored() {
 }
 
 #[tokio::test]
-async fn what_is_read_again_outlives_what_is_read_once() {
+async fn reread_entries_outlast_entries_read_once() {
     let cache = MemoryCache::new(u64::MAX, 100);
     for number in 0..50 {
         put(&cache, &format!("hot{number}"), "").await;
@@ -116,7 +116,7 @@ async fn what_is_read_again_outlives_what_is_read_once() {
 }
 
 #[test]
-fn expired_entries_go_before_living_ones() {
+fn expired_entries_are_evicted_first() {
     in_virtual_time(async {
         let cache = MemoryCache::new(u64::MAX, 20);
         for number in 0..10 {
@@ -138,7 +138,7 @@ fn expired_entries_go_before_living_ones() {
 }
 
 #[test]
-fn expired_entries_give_their_memory_back_without_being_asked_for() {
+fn expired_entries_are_freed_without_a_read() {
     in_virtual_time(async {
         let cache = MemoryCache::default();
         for number in 0..10_000 {
@@ -162,7 +162,7 @@ fn expired_entries_give_their_memory_back_without_being_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn the_bounds_hold_under_many_writers() {
+async fn bounds_hold_under_many_writers() {
     let cache = std::sync::Arc::new(MemoryCache::with_shards(200_000, 300, 4));
     let tasks: Vec<_> = (0..8_usize)
         .map(|task| {
@@ -199,7 +199,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
-    fn the_bounds_hold_after_every_write_and_what_was_stored_is_there(
+    fn bounds_hold_after_every_write(
         shards in prop_oneof![Just(1_usize), Just(2), Just(8)],
         max_entries in 1..20_u64,
         writes in proptest::collection::vec((0..40_u8, 0..800_usize, 0..4_u64), 1..200),

@@ -1,4 +1,4 @@
-//! Who listens hears of every change, after it can be seen.
+//! Tests that listeners receive every change, after it is visible.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,7 +23,7 @@ fn keys(keys: &[&str]) -> Invalidation {
 }
 
 #[test]
-fn every_change_is_reported_and_nothing_else() {
+fn only_changes_are_reported() {
     in_virtual_time(async {
         let cache = MemoryCache::new(u64::MAX, 3);
         put(&cache, "a", "1").await;
@@ -89,7 +89,7 @@ fn every_change_is_reported_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn entries_are_tracked_while_somebody_listens() {
+async fn entries_are_tracked_while_a_listener_exists() {
     let cache = MemoryCache::default();
     put(&cache, "a", "1").await;
     assert!(!cache.get_entry("a").await.unwrap().tracked);
@@ -105,7 +105,7 @@ async fn entries_are_tracked_while_somebody_listens() {
 }
 
 #[tokio::test]
-async fn a_listener_may_end_its_own_subscription() {
+async fn listener_may_end_its_own_subscription() {
     let cache = MemoryCache::default();
     let own: Arc<Mutex<Option<Subscription>>> = Arc::default();
     let inside = Arc::clone(&own);
@@ -121,12 +121,12 @@ async fn a_listener_may_end_its_own_subscription() {
 }
 
 #[test]
-fn a_listener_that_owns_another_subscription_may_go_with_its_own() {
+fn listener_may_drop_another_subscription() {
     struct Owner(#[expect(dead_code, reason = "is there to be dropped")] Subscription);
     impl crate::InvalidationListener for Owner {
         fn on_invalidation(&self, _: &Invalidation) {}
     }
-    // On a thread of its own: what is tested would otherwise hang the test.
+    // On a separate thread: a failure would otherwise hang the test.
     let (done, ended) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         let source = MemoryCache::default().invalidations().unwrap();
@@ -138,15 +138,15 @@ fn a_listener_that_owns_another_subscription_may_go_with_its_own() {
     assert!(source.contains("listeners: 0"), "{source}");
 }
 
-/// The near tier's protocol: mark, read, keep only what no news has touched meanwhile.
+/// The near cache's protocol: mark, read, keep the copy only if no change was reported in between.
 #[derive(Default)]
 struct Near {
-    /// The value, or a mark of a read that is under way.
+    /// The value, or the mark of a read in progress.
     entries: Mutex<HashMap<String, (u64, Option<Bytes>)>>,
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn no_copy_that_was_kept_by_the_protocol_is_ever_stale() {
+async fn protocol_never_keeps_a_stale_copy() {
     let cache = Arc::new(MemoryCache::default());
     let near = Arc::new(Near::default());
     let copies = Arc::clone(&near);
@@ -201,7 +201,7 @@ async fn no_copy_that_was_kept_by_the_protocol_is_ever_stale() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn concurrent_increments_and_conditional_writes_lose_nothing() {
+async fn concurrent_writes_lose_nothing() {
     let cache = Arc::new(MemoryCache::default());
     let tasks: Vec<_> = (0..16)
         .map(|task| {

@@ -1,4 +1,4 @@
-//! Any list of calls answers as a plain map with deadlines does, and a copy kept near by the rules of
+//! Any list of calls gives the answers of a plain map with deadlines. A near copy kept by the rules of
 //! [`InvalidationListener`](crate::InvalidationListener) is never older than the map.
 
 use std::collections::HashMap;
@@ -88,7 +88,7 @@ fn name(key: u8) -> String {
     format!("k{key}")
 }
 
-/// What a call answered, in a form that both sides can give.
+/// The answer of a call, in a form that both sides can produce.
 #[derive(Debug, PartialEq)]
 enum Answer {
     Nothing,
@@ -113,7 +113,7 @@ impl From<CacheError> for Answer {
     }
 }
 
-/// A map, in milliseconds since the start.
+/// The model: a map with deadlines in milliseconds since the start.
 #[derive(Default)]
 struct Model {
     now: u64,
@@ -331,14 +331,14 @@ async fn ask(cache: &MemoryCache, call: Call) -> Result<Answer, CacheError> {
     })
 }
 
-/// Copies of entries, each until its deadline or until news of it come.
+/// Copies of entries, each valid until its deadline or until a change is reported.
 type Near = Arc<Mutex<HashMap<String, (Vec<u8>, Option<u64>)>>>;
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
-    fn every_call_answers_as_the_model_does(
+    fn every_call_agrees_with_the_model(
         shards in prop_oneof![Just(1_usize), Just(4)],
         calls in proptest::collection::vec(call(), 1..100),
     ) {

@@ -1,12 +1,12 @@
-//! How written settings fit together, and the configuration they make.
+//! Combines written settings into a configuration.
 //!
-//! In here are the rules that the types of [`CacheConfig`] rule out and only written settings can
-//! break; bounds and forms are in `check`.
+//! In here: the rules that only written settings can break, because the types of [`CacheConfig`] rule them
+//! out. Not in here: ranges and forms (`check`).
 
 use std::time::Duration;
 
 use super::reference::{self as var, Scope, VARIABLES, Variable};
-use super::settings::Settings;
+use super::sources::Sources;
 use super::values::{Kind, Mode, Values};
 use super::{
     Authentication, Backend, CacheConfig, ClientIdentity, DynamoDbConfig, EncryptionConfig, KeysetLocation,
@@ -17,22 +17,22 @@ use super::{
 const IAM_CONNECTION_AGE: Duration = Duration::from_secs(11 * 3600);
 const DEFAULT_NEAR_LIFE: Duration = Duration::from_secs(60);
 
-/// The configuration that `settings` make; what is wrong with it is among their problems.
-pub(super) fn assemble(settings: &mut Settings) -> CacheConfig {
-    let mut values = Values::read(settings);
-    let mut assembly = Assembly { settings };
-    let kind = assembly.kind(&values);
-    assembly.scopes(values.kind, kind);
+/// Builds the configuration from `sources`, and reports problems to them.
+pub(super) fn resolve(sources: &mut Sources) -> CacheConfig {
+    let mut values = Values::read(sources);
+    let mut resolver = Resolver { sources };
+    let kind = resolver.kind(&values);
+    resolver.scopes(values.kind, kind);
     let backends = Backends {
         memory: memory(&values),
         dynamodb: DynamoDbConfig::new(values.dynamodb_table.take().unwrap_or_default()),
-        valkey: assembly.valkey(kind, &mut values),
+        valkey: resolver.valkey(kind, &mut values),
     };
-    let secret = assembly.secret(&mut values);
-    let near = assembly.near(&values);
-    let encryption = assembly.encryption(&mut values);
+    let secret = resolver.secret(&mut values);
+    let near = resolver.near(&values);
+    let encryption = resolver.encryption(&mut values);
     let mut problems = Vec::new();
-    backends.check(assembly.settings, kind, &mut problems);
+    backends.check(resolver.sources, kind, &mut problems);
     let config = CacheConfig {
         backend: backends.choose(kind),
         key_prefix: values.key_prefix,
@@ -45,12 +45,12 @@ pub(super) fn assemble(settings: &mut Settings) -> CacheConfig {
     };
     check::around(&config, &mut problems);
     for problem in problems {
-        assembly.settings.refuse_problem(problem);
+        resolver.sources.refuse_problem(problem);
     }
     config
 }
 
-/// All three, so that what is written for one that is not chosen is checked, too.
+/// All three, so that sources of an unused backend are checked too.
 struct Backends {
     memory: MemoryConfig,
     valkey: ValkeyConfig,
@@ -58,7 +58,7 @@ struct Backends {
 }
 
 impl Backends {
-    fn check(&self, settings: &Settings, kind: Kind, problems: &mut Vec<super::Problem>) {
+    fn check(&self, settings: &Sources, kind: Kind, problems: &mut Vec<super::Problem>) {
         check::memory(&self.memory, problems);
         let complete = kind == Kind::Valkey && !settings.is_set(&var::SECRET_ARN);
         let addresses = if complete {
@@ -89,25 +89,25 @@ fn memory(values: &Values) -> MemoryConfig {
     }
 }
 
-struct Assembly<'a> {
-    settings: &'a mut Settings,
+struct Resolver<'a> {
+    sources: &'a mut Sources,
 }
 
-impl Assembly<'_> {
+impl Resolver<'_> {
     fn refuse(&mut self, variable: &'static Variable, others: &[&Variable], message: impl Into<String>) {
-        self.settings.refuse(variable, others, message);
+        self.sources.refuse(variable, others, message);
     }
 
-    /// Refuses `variable` where it is set.
+    /// Reports `variable` as a problem if it is set.
     fn refuse_set(&mut self, variable: &'static Variable, others: &[&Variable], message: &str) {
-        if self.settings.is_set(variable) {
+        if self.sources.is_set(variable) {
             self.refuse(variable, others, message);
         }
     }
 
-    /// The backend: the one that is asked for, else the one that has an address.
+    /// The backend: the requested one, otherwise the one that has an address.
     fn kind(&self, values: &Values) -> Kind {
-        let has_address = |variable| self.settings.is_set(variable) || self.settings.is_broken(variable);
+        let has_address = |variable| self.sources.is_set(variable) || self.sources.is_broken(variable);
         match values.kind {
             Some(kind) => kind,
             None if has_address(&var::ADDRS) || has_address(&var::SECRET_ARN) => Kind::Valkey,
@@ -115,20 +115,20 @@ impl Assembly<'_> {
         }
     }
 
-    /// What names the server.
+    /// The setting that names the server.
     fn server(&self) -> &'static Variable {
-        if self.settings.is_set(&var::ADDRS) || self.settings.is_broken(&var::ADDRS) {
+        if self.sources.is_set(&var::ADDRS) || self.sources.is_broken(&var::ADDRS) {
             &var::ADDRS
         } else {
             &var::SECRET_ARN
         }
     }
 
-    /// What is set for another backend than the one in use.
+    /// Reports settings for another backend than the one in use.
     ///
-    /// Older names may stay beside newer ones for as long as a way back is wanted, so they only warn.
+    /// Older names may stay next to newer ones to allow a rollback, so they only cause a warning.
     fn scopes(&mut self, asked: Option<Kind>, kind: Kind) {
-        if self.settings.is_broken(&var::TYPE) {
+        if self.sources.is_broken(&var::TYPE) {
             return;
         }
         let own = match kind {
@@ -137,13 +137,13 @@ impl Assembly<'_> {
             Kind::DynamoDb => Scope::DynamoDb,
         };
         let reason = match asked {
-            None if kind == Kind::Valkey => self.settings.label(self.server()),
+            None if kind == Kind::Valkey => self.sources.label(self.server()),
             _ => format!("CACHE_TYPE={}", kind.name()),
         };
         let set = VARIABLES
             .iter()
             .copied()
-            .filter(|variable| self.settings.is_set(variable));
+            .filter(|variable| self.sources.is_set(variable));
         let foreign = set.filter(|variable| variable.scope != Scope::Any && variable.scope != own);
         for variable in foreign.collect::<Vec<_>>() {
             let is_table = variable.scope == Scope::DynamoDb;
@@ -151,23 +151,23 @@ impl Assembly<'_> {
                 is_table || [var::ADDRS.name, var::URL.name, var::SECRET_ARN.name].contains(&variable.name);
             let unused = format!("has no effect with {reason}");
             if asked.is_none() && kind == Kind::Memory {
-                if is_table && self.settings.is_alias(variable) {
+                if is_table && self.sources.is_alias(variable) {
                     let message =
                         "needs CACHE_TYPE=dynamodb, or CACHE_TYPE=memory if the embedded client is meant";
                     self.refuse(variable, &[], message);
                 } else if is_table {
                     self.refuse(variable, &[], "needs CACHE_TYPE=dynamodb");
-                } else if self.settings.is_alias(variable) {
-                    self.settings
+                } else if self.sources.is_alias(variable) {
+                    self.sources
                         .unused(variable, "has no effect without CACHE_ADDRS or CACHE_URL");
                 } else {
                     let message = "needs CACHE_ADDRS or CACHE_URL, or CACHE_TYPE=memory if the embedded client is meant";
                     self.refuse(variable, &[&var::ADDRS], message);
                 }
-            } else if names_backend && !self.settings.is_alias(variable) {
+            } else if names_backend && !self.sources.is_alias(variable) {
                 self.refuse(variable, &[], format!("contradicts {reason}"));
             } else {
-                self.settings.unused(variable, unused);
+                self.sources.unused(variable, unused);
             }
         }
     }
@@ -179,16 +179,16 @@ impl Assembly<'_> {
             self.tls_rules(values);
         }
         let mut config = ValkeyConfig::new(topology(kind, values));
-        // What a valid configuration needs is asked for only where it is used.
+        // Values that a valid configuration needs are required only where they are used.
         if kind == Kind::Valkey {
             config.password_file = values.password_file.take();
             config.authentication = authentication(values);
         }
         config.sentinel_password_file = values.sentinel_password_file.take();
         config.address_map = values.address_map.take().unwrap_or_default();
-        // Where the switch cannot be read, nothing is said about what depends on it.
-        let with_tls = values.tls == Some(true) || self.settings.is_broken(&var::TLS_ENABLED);
-        let secret_has_tls = values.tls.is_none() && self.settings.is_set(&var::SECRET_ARN);
+        // If the switch is unreadable, settings that depend on it are not reported.
+        let with_tls = values.tls == Some(true) || self.sources.is_broken(&var::TLS_ENABLED);
+        let secret_has_tls = values.tls.is_none() && self.sources.is_set(&var::SECRET_ARN);
         config.sentinel_tls = match values.sentinel_tls {
             Some(true) if !with_tls => SentinelTls::Own(tls(values)),
             Some(false) if with_tls || secret_has_tls => SentinelTls::Off,
@@ -213,7 +213,7 @@ impl Assembly<'_> {
     fn topology_rules(&mut self, values: &Values) {
         let mode = values.mode.unwrap_or_default();
         let addresses = values.addresses.as_deref().unwrap_or_default();
-        if addresses.is_empty() && !self.settings.is_set(&var::SECRET_ARN) {
+        if addresses.is_empty() && !self.sources.is_set(&var::SECRET_ARN) {
             let message = format!(
                 "with CACHE_TYPE=valkey it {}, or CACHE_SECRET_ARN must be set",
                 var::ADDRS.must_be()
@@ -236,23 +236,23 @@ impl Assembly<'_> {
         }
         let primary_only = values.read_from.unwrap_or_default() == ReadFrom::Primary;
         if mode == Mode::Single && primary_only && addresses.len() > 1 {
-            self.settings.caution(
+            self.sources.warn(
                 &var::ADDRS,
                 "only the address that leads to the primary is used: for a cluster set CACHE_MODE=cluster, for replicas that answer reads set CACHE_READ_FROM",
             );
         }
     }
 
-    /// A secret supplies what is missing of user, password and TLS, so with one nothing is missing.
+    /// A secret supplies a missing user, password and TLS, so with a secret nothing is missing.
     fn authentication_rules(&mut self, values: &Values) {
-        let set = |settings: &Settings, variable| settings.is_set(variable) || settings.is_broken(variable);
+        let set = |settings: &Sources, variable| settings.is_set(variable) || settings.is_broken(variable);
         match values.iam {
             Some(true) => {
                 let message =
                     "must not be set with CACHE_IAM_ENABLED=true, which makes a token for every connection";
                 self.refuse_set(&var::PASSWORD, &[], message);
             }
-            None if !self.settings.is_broken(&var::IAM_ENABLED) => {
+            None if !self.sources.is_broken(&var::IAM_ENABLED) => {
                 self.refuse_set(&var::IAM_CACHE_NAME, &[], "needs CACHE_IAM_ENABLED=true");
                 self.refuse_set(&var::IAM_SERVICE, &[], "needs CACHE_IAM_ENABLED=true");
                 if values.iam_serverless == Some(true) {
@@ -261,9 +261,9 @@ impl Assembly<'_> {
             }
             _ => {}
         }
-        let supplied = set(self.settings, &var::SECRET_ARN);
-        if values.iam != Some(true) && !set(self.settings, &var::PASSWORD) && !supplied {
-            let message = if self.settings.is_of_url(&var::USERNAME) {
+        let supplied = set(self.sources, &var::SECRET_ARN);
+        if values.iam != Some(true) && !set(self.sources, &var::PASSWORD) && !supplied {
+            let message = if self.sources.is_of_url(&var::USERNAME) {
                 "has a user name without a password: write redis://:password@host if it is the password, or set \
                  CACHE_PASSWORD or CACHE_IAM_ENABLED=true"
             } else {
@@ -273,16 +273,16 @@ impl Assembly<'_> {
         }
     }
 
-    /// As for the user: whether there is TLS may be the secret's to say.
+    /// As for the user: the secret may decide whether there is TLS.
     fn tls_rules(&mut self, values: &Values) {
-        let set = |variable| self.settings.is_set(variable) || self.settings.is_broken(variable);
-        let of_url = self.settings.is_of_url(&var::TLS_ENABLED) && values.tls == Some(false);
+        let set = |variable| self.sources.is_set(variable) || self.sources.is_broken(variable);
+        let of_url = self.sources.is_of_url(&var::TLS_ENABLED) && values.tls == Some(false);
         let is_open = values.tls.is_none() || of_url;
         if is_open && values.sentinel_tls != Some(true) && !set(&var::SECRET_ARN) {
             let message = if of_url {
                 format!(
                     "needs TLS: use rediss:// in {}",
-                    self.settings.label(&var::TLS_ENABLED)
+                    self.sources.label(&var::TLS_ENABLED)
                 )
             } else {
                 "needs CACHE_TLS_ENABLED=true".to_owned()
@@ -296,7 +296,7 @@ impl Assembly<'_> {
                 self.refuse_set(variable, &[&var::TLS_ENABLED], &message);
             }
         }
-        let set = |variable| self.settings.is_set(variable) || self.settings.is_broken(variable);
+        let set = |variable| self.sources.is_set(variable) || self.sources.is_broken(variable);
         match (set(&var::CLIENT_CERT_BASE64), set(&var::CLIENT_KEY_BASE64)) {
             (true, false) => self.refuse(&var::CLIENT_CERT_BASE64, &[], "needs CACHE_CLIENT_KEY_BASE64"),
             (false, true) => self.refuse(&var::CLIENT_KEY_BASE64, &[], "needs CACHE_CLIENT_CERT_BASE64"),
@@ -304,22 +304,22 @@ impl Assembly<'_> {
         }
     }
 
-    /// The secret, with the TLS that is used if it asks for TLS.
+    /// The secret, with the TLS settings for the case that it asks for TLS.
     fn secret(&self, values: &mut Values) -> Option<SecretConfig> {
         let arn = values.secret_arn.take()?;
-        let open = values.tls.is_none() && !self.settings.is_broken(&var::TLS_ENABLED);
+        let open = values.tls.is_none() && !self.sources.is_broken(&var::TLS_ENABLED);
         let mut secret = SecretConfig::new(arn).with_tls(open.then(|| tls(values)));
         secret.username = values.username.take();
         Some(secret)
     }
 
     fn near(&mut self, values: &Values) -> Option<NearConfig> {
-        if !self.settings.is_set(&var::L1_MAX_BYTES) {
+        if !self.sources.is_set(&var::L1_MAX_BYTES) {
             for variable in [&var::L1_MAX_ENTRIES, &var::L1_TTL, &var::L1_TRACKING] {
                 self.refuse_set(variable, &[&var::L1_MAX_BYTES], "needs CACHE_L1_MAX_BYTES");
             }
         }
-        // Where there is a problem already, only to have the other bounds checked.
+        // There is a problem already; the value only lets the other ranges be checked.
         let set =
             values.near_max_bytes.is_some() || values.near_ttl.is_some() || values.near_max_entries.is_some();
         let default = NearConfig::new(u64::MAX, DEFAULT_NEAR_LIFE);
@@ -361,7 +361,7 @@ impl Assembly<'_> {
         Some(config)
     }
 
-    /// Where the keyset is; what is wrong with it is reported.
+    /// The keyset's location; reports problems.
     fn keyset(&mut self, values: &mut Values) -> Option<KeysetLocation> {
         let envelope = (values.keyset_uri.take(), values.kms_key_uri.take());
         match (values.keyset_file.take(), envelope) {

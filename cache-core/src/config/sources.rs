@@ -1,9 +1,10 @@
-//! What is written, and where: the environment, the file, older names, files that hold one value.
+//! Gathers written settings and their sources: the environment, the file, older names, files that hold one
+//! value.
 //!
-//! Newer names win over older ones, the environment over the file. An empty value counts as not
-//! written. Not in here: what the values mean.
+//! Newer names win over older ones, the environment over the file. An empty value counts as not written. Not
+//! in here: the meaning of the values.
 
-mod of_url;
+mod url_parts;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -14,9 +15,9 @@ use crate::Secret;
 
 const LONGEST_SHOWN: usize = 1024;
 
-/// What is written for each setting, and what went wrong so far.
+/// What is written for each setting, with the problems so far.
 #[derive(Debug, Default)]
-pub(super) struct Settings {
+pub(super) struct Sources {
     given: BTreeMap<&'static str, Given>,
     broken: BTreeSet<&'static str>,
     problems: Vec<Problem>,
@@ -30,17 +31,17 @@ struct Given {
     alias: bool,
     /// The file that held it.
     file: Option<PathBuf>,
-    /// Whether it is a part of a URL.
+    /// Whether it is part of a URL.
     of_url: bool,
 }
 
-/// Whether a variable of the environment can matter at all.
+/// Whether a variable of the environment can be one of ours.
 pub(super) fn is_of_interest(name: &str) -> bool {
     name.starts_with("CACHE_") || alias::is_alias(name)
 }
 
-impl Settings {
-    /// Gathers what `variables`, and the files that they name, say.
+impl Sources {
+    /// Gathers `variables` and the files that they name.
     pub(super) fn gather(variables: impl IntoIterator<Item = (String, String)>) -> Self {
         let mut settings = Self::default();
         let mut written: BTreeMap<String, String> = variables
@@ -51,7 +52,7 @@ impl Settings {
             .get(var::ADDRS.name)
             .is_some_and(|addresses| addresses.trim().is_empty())
         {
-            settings.warn(var::ADDRS.name, "is empty and counts as not set".to_owned());
+            settings.warn_as(var::ADDRS.name, "is empty and counts as not set".to_owned());
         }
         written.retain(|_, value| !value.trim().is_empty());
 
@@ -141,7 +142,7 @@ impl Settings {
         match pair {
             alias::Pair::None => {}
             _ if self.is_set(&var::ADDRS) => {
-                self.warn(alias::PAIR, alias::outdone(&self.label(&var::ADDRS)));
+                self.warn_as(alias::PAIR, alias::overridden(&self.label(&var::ADDRS)));
             }
             alias::Pair::Address(address) => {
                 let origin = Origin::Variable(alias::PAIR.to_owned());
@@ -154,8 +155,8 @@ impl Settings {
         }
     }
 
-    /// Takes `name`, or its file, out of `written` unless the setting has a value already or an older
-    /// name is of another server than the address.
+    /// Takes `name`, or its file, out of `written`, unless the setting already has a value or an older name
+    /// belongs to another server than the address.
     fn take(
         &mut self,
         written: &mut BTreeMap<String, String>,
@@ -175,7 +176,7 @@ impl Settings {
         let winner = if self.is_set(variable) || self.is_broken(variable) {
             Some(self.label(variable))
         } else if alias {
-            Some(self.label(&var::ADDRS)).filter(|address| alias::is_of_server_before(name, address))
+            Some(self.label(&var::ADDRS)).filter(|address| alias::is_of_previous_server(name, address))
         } else {
             None
         };
@@ -186,13 +187,13 @@ impl Settings {
                     .as_deref()
                     .is_some_and(|value| self.would_lose_tls(variable, value))
                 {
-                    // A warning would come after the password has gone over the network in clear.
+                    // A warning would come only after the password has crossed the network unencrypted.
                     self.report(
                         used,
                         format!("contradicts {winner}, whose scheme asks for no TLS: use rediss://"),
                     );
                 } else {
-                    self.warn(used, alias::outdone(&winner));
+                    self.warn_as(used, alias::overridden(&winner));
                 }
             }
             return;
@@ -238,7 +239,7 @@ impl Settings {
         file: Option<PathBuf>,
     ) {
         if alias {
-            self.warn(&origin.to_string(), alias::in_use(variable));
+            self.warn_as(&origin.to_string(), alias::in_use(variable));
         }
         self.given.insert(
             variable.name,
@@ -252,47 +253,47 @@ impl Settings {
         );
     }
 
-    /// The file that held the setting, and whether it held a URL of which the setting is a part.
+    /// The file that held the setting, and whether it held a URL that contains the setting.
     pub(super) fn file(&self, variable: &Variable) -> Option<(&Path, bool)> {
         let given = self.given.get(variable.name)?;
         Some((given.file.as_deref()?, given.of_url))
     }
 
-    /// What is written.
+    /// The written value.
     pub(super) fn text(&self, variable: &Variable) -> Option<&str> {
         self.given
             .get(variable.name)
             .map(|given| given.text.expose().as_str())
     }
 
-    /// Whether something is written.
+    /// Whether a value is written.
     pub(super) fn is_set(&self, variable: &Variable) -> bool {
         self.given.contains_key(variable.name)
     }
 
-    /// Whether what is written is a part of a URL.
+    /// Whether the value is part of a URL.
     pub(super) fn is_of_url(&self, variable: &Variable) -> bool {
         self.given.get(variable.name).is_some_and(|given| given.of_url)
     }
 
-    /// Whether what is written stands under an older name.
+    /// Whether the value is written under an older name.
     pub(super) fn is_alias(&self, variable: &Variable) -> bool {
         self.given.get(variable.name).is_some_and(|given| given.alias)
     }
 
-    /// Whether there is a problem with the setting already.
+    /// Whether the setting already has a problem.
     pub(super) fn is_broken(&self, variable: &Variable) -> bool {
         self.broken.contains(variable.name)
     }
 
-    /// The name under which the setting is written, else its own.
+    /// The name under which the setting is written, otherwise its own name.
     pub(super) fn label(&self, variable: &Variable) -> String {
         self.given
             .get(variable.name)
             .map_or_else(|| variable.name.to_owned(), |given| given.origin.to_string())
     }
 
-    /// Reports a problem of a setting, unless there is one already or it follows from one of `others`.
+    /// Reports a problem of a setting, unless it has one already or the problem follows from one of `others`.
     pub(super) fn refuse(
         &mut self,
         variable: &'static Variable,
@@ -306,17 +307,17 @@ impl Settings {
         self.report(&self.label(variable), message.into());
     }
 
-    /// Reports a problem of a setting by its own name, whatever else is known about it.
+    /// Reports a problem of a setting under its own name, regardless of other problems.
     pub(super) fn refuse_name(&mut self, name: &str, message: &str) {
         self.broken
             .extend(var::variable(name).map(|variable| variable.name));
         self.report(name, message.to_owned());
     }
 
-    /// Reports a problem that was found by a setting's own name.
+    /// Reports a problem that a check of the finished configuration found.
     pub(super) fn refuse_problem(&mut self, problem: Problem) {
         match var::variable(&problem.variable) {
-            // Several entries of one list may be wrong: the label is taken before the first is marked.
+            // Several entries of one list may be wrong, so the label is taken before the first is marked.
             Some(variable) if !self.is_broken(variable) => {
                 self.report(&self.label(variable), problem.message);
             }
@@ -337,19 +338,19 @@ impl Settings {
         }
     }
 
-    /// Warns about a setting under the name under which it is written.
-    pub(super) fn caution(&mut self, variable: &Variable, message: impl Into<String>) {
-        self.warn(&self.label(variable), message.into());
+    /// Warns about a setting, by the name under which it is written.
+    pub(super) fn warn(&mut self, variable: &Variable, message: impl Into<String>) {
+        self.warn_as(&self.label(variable), message.into());
     }
 
-    /// Warns that a setting has no effect; that it may stand under an older name is then no matter.
+    /// Warns that a setting has no effect. Whether its name is an older one then does not matter.
     pub(super) fn unused(&mut self, variable: &Variable, message: impl Into<String>) {
         let label = self.label(variable);
         self.warnings.retain(|warning| warning.variable != label);
-        self.warn(&label, message.into());
+        self.warn_as(&label, message.into());
     }
 
-    fn warn(&mut self, label: &str, message: String) {
+    fn warn_as(&mut self, label: &str, message: String) {
         let warning = Warning {
             variable: label.to_owned(),
             message,
@@ -359,7 +360,7 @@ impl Settings {
         }
     }
 
-    /// Problems, warnings, and every setting with its origin.
+    /// Returns problems, warnings, and every setting with its origin.
     pub(super) fn finish(self) -> (Vec<Problem>, Vec<Warning>, Vec<Setting>) {
         let settings = VARIABLES.iter().map(|variable| {
             let (value, origin) = match self.given.get(variable.name) {
@@ -378,7 +379,7 @@ impl Settings {
     }
 }
 
-/// A value for people: of a certificate chain, how much there is of it.
+/// A value for people; for a certificate chain, its length.
 fn shown(text: &str) -> String {
     if text.len() > LONGEST_SHOWN {
         format!("{} bytes", text.len())
@@ -387,7 +388,7 @@ fn shown(text: &str) -> String {
     }
 }
 
-/// The problem of a name that nobody knows.
+/// The problem of an unknown name.
 fn unknown(name: &str, spelled: impl Fn(&Variable) -> String) -> String {
     let rest = |name: &str| name.trim_start_matches("CACHE_").to_ascii_lowercase();
     let near = |variable: &Variable| strsim::jaro_winkler(&rest(name), &rest(variable.name));
@@ -396,7 +397,7 @@ fn unknown(name: &str, spelled: impl Fn(&Variable) -> String) -> String {
     format!("is not known; the nearest known name is {nearest}")
 }
 
-/// Whether Kubernetes set this for a service whose name begins with `cache`: nobody's mistake.
+/// Whether Kubernetes set this variable for a service whose name begins with `cache`, so it is not a mistake.
 fn is_service_link(name: &str, value: &str) -> bool {
     let port = |protocol: &str| name.contains("_PORT_") && name.contains(protocol);
     name.ends_with("_SERVICE_HOST")

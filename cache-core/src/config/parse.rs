@@ -1,11 +1,11 @@
-//! The written forms of values: switches, durations, byte sizes, numbers.
+//! Parses the written forms of values: switches, durations, byte sizes, numbers.
 //!
-//! A form answers `None` for what it does not take; the words of the problem are in `reference`. Not
-//! in here: bounds, which are the same for values that were never written (`check`).
+//! A parser returns `None` for a text that it does not accept; `reference` has the words of the problem. Not
+//! in here: ranges, which also apply to values that were never written (`check`).
 
 use std::time::Duration;
 
-/// The problem of a value in literal quotes: shells remove them, files of variables and YAML may not.
+/// The problem of a value in literal quotes: shells remove them, env files and YAML may not.
 pub(super) const QUOTES: &str = "the value has literal quotes around it: remove them";
 
 /// Whether `text` is in literal quotes.
@@ -16,7 +16,7 @@ pub(super) fn is_quoted(text: &str) -> bool {
             .any(|quote| text.starts_with(*quote) && text.ends_with(*quote))
 }
 
-/// `true` or `false`, and what other tools write for them.
+/// `true` or `false`, and the equivalents of other tools.
 pub(super) fn switch(text: &str) -> Option<bool> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "1" | "yes" | "on" => Some(true),
@@ -70,20 +70,20 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_size_survives_being_written(bytes: u64, shift in 0_u32..40) {
+        fn size_round_trips(bytes: u64, shift in 0_u32..40) {
             let bytes = bytes >> shift << shift;
             prop_assert_eq!(size(&write_size(bytes)), Some(bytes));
             prop_assert_eq!(size(&bytes.to_string()), Some(bytes));
         }
 
         #[test]
-        fn a_duration_survives_being_written(millis in 0_u64..100_000_000_000) {
+        fn duration_round_trips(millis in 0_u64..100_000_000_000) {
             let time = Duration::from_millis(millis);
             prop_assert_eq!(duration(&humantime::format_duration(time).to_string()), Some(time));
         }
 
         #[test]
-        fn any_text_is_read_or_refused_without_a_panic(text in ".{0,30}") {
+        fn any_text_is_parsed_without_panic(text in ".{0,30}") {
             let _ = (switch(&text), duration(&text), size(&text), number::<u32>(&text));
         }
     }
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_duration_without_a_unit_is_refused() {
+    fn duration_without_a_unit_is_refused() {
         assert_eq!(duration("5"), None);
         assert_eq!(duration("1m 30s"), Some(Duration::from_secs(90)));
     }

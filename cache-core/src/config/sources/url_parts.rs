@@ -1,18 +1,18 @@
 //! The parts of a URL as settings: which of them win, and what contradicts them.
 //!
-//! Not in here: reading the URL (`url`).
+//! Not in here: parsing the URL (`url`).
 
 use std::collections::BTreeMap;
 
 use super::super::reference::{self as var, Variable};
-use super::super::{Origin, alias, form, url};
-use super::{Given, Settings};
+use super::super::{Origin, alias, parse, url};
+use super::{Given, Sources};
 use crate::Secret;
 
-impl Settings {
-    /// Takes the URL apart. Its parts must not be written by their own names as well, except that what
-    /// `above` names overrides the URL: if that is the address, the URL has no effect at all, because what is for one
-    /// server must not go to another.
+impl Sources {
+    /// Splits the URL into settings. A part must not also be written under its own name, unless that name is
+    /// in `above`, which overrides the URL. If `above` has the address, the URL has no effect at all, because
+    /// settings for one server must not go to another.
     pub(super) fn spread_url(&mut self, above: &[&'static str]) {
         if above.contains(&var::URL.name) || self.is_broken(&var::URL) {
             return;
@@ -29,7 +29,7 @@ impl Settings {
         if above.contains(&var::ADDRS.name) {
             let addresses = self.label(&var::ADDRS);
             self.given.remove(var::URL.name);
-            return self.warn(
+            return self.warn_as(
                 &origin.to_string(),
                 format!("has no effect, because {addresses} is set"),
             );
@@ -57,12 +57,13 @@ impl Settings {
         for (variable, text, what) in parts {
             let Some(text) = text else { continue };
             let is_written = self.is_set(variable) || self.is_broken(variable);
-            // What is written by a newer name wins over an older one, the environment over the file.
+            // A newer name wins over an older one, the environment over the file.
             if is_written && (alias || above.contains(&variable.name)) {
                 continue;
             }
             let is_tls = variable.name == var::TLS_ENABLED.name;
-            let is_same = |known: &str| known == text || is_tls && form::switch(known) == form::switch(&text);
+            let is_same =
+                |known: &str| known == text || is_tls && parse::switch(known) == parse::switch(&text);
             if self.text(variable).is_some_and(is_same) {
                 continue;
             }
@@ -90,7 +91,7 @@ impl Settings {
         }
     }
 
-    /// Takes a URL under an older name, unless the servers are known already.
+    /// Takes a URL under an older name, unless the servers are already known.
     pub(super) fn gather_older_url(&mut self, written: &mut BTreeMap<String, String>, name: &'static str) {
         let known = [&var::ADDRS, &var::SECRET_ARN]
             .into_iter()
@@ -99,7 +100,7 @@ impl Settings {
             let in_file = format!("{name}_FILE");
             for used in [name, &in_file] {
                 if written.remove(used).is_some() {
-                    self.warn(used, alias::outdone(&self.label(known)));
+                    self.warn_as(used, alias::overridden(&self.label(known)));
                 }
             }
             return;
@@ -108,7 +109,7 @@ impl Settings {
         self.spread_url(&[]);
     }
 
-    /// Whether an older name asks for TLS and loses against a URL without.
+    /// Whether an older name asks for TLS and would lose against a URL without it.
     pub(super) fn would_lose_tls(&self, variable: &Variable, value: &str) -> bool {
         let of_url = self
             .given
@@ -116,6 +117,6 @@ impl Settings {
             .filter(|given| given.of_url && given.alias);
         variable.name == var::TLS_ENABLED.name
             && of_url.is_some_and(|given| given.text.expose() == "false")
-            && form::switch(value.trim()) == Some(true)
+            && parse::switch(value.trim()) == Some(true)
     }
 }
