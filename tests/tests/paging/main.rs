@@ -234,7 +234,7 @@ async fn a_page_tells_of_each_key_what_is_asked_for() -> Result<()> {
     client.set("k:long", "1".into(), Ttl::Forever).await?;
     let traits = KeyAttributes {
         kind: true,
-        life: true,
+        ttl: true,
         size: true,
         idle: false,
     };
@@ -244,7 +244,7 @@ async fn a_page_tells_of_each_key_what_is_asked_for() -> Result<()> {
         let said = listed.description;
         ensure!(said.kind.is_some_and(|kind| kind.name() == "string"), "{said:?}");
         ensure!(
-            (said.life == Some(Ttl::Forever)) == (listed.key == "k:long"),
+            (said.ttl == Some(Ttl::Forever)) == (listed.key == "k:long"),
             "{said:?}"
         );
         ensure!(said.size.is_some_and(|size| size > 10), "{said:?}");
