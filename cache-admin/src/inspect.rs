@@ -109,7 +109,7 @@ impl Inspection {
             }
             _ => None,
         };
-        let (ttl_ms, forever) = life(found.life);
+        let (ttl_ms, forever) = life(found.ttl);
         Ok(Some(Self {
             slot: administration.slot_of(key),
             primary: administration.home_of(key).map(|address| address.to_string()),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use cache_core::{CacheError, Pattern};
-pub use cache_valkey::admin::{Described, Description, KeyType, Traits, Unlinked};
+pub use cache_valkey::admin::{Described, Description, KeyAttributes, KeyType, Unlinked};
 
 use crate::{CacheIdentity, SlotSet};
 
@@ -37,7 +37,7 @@ pub trait Keys: Debug + Send + Sync + 'static {
     async fn describe_anywhere(
         &self,
         keys: &[Bytes],
-        traits: Traits,
+        traits: KeyAttributes,
     ) -> Result<Vec<Option<Description>>, CacheError>;
 }
 
@@ -104,7 +104,7 @@ pub trait Shard: Debug + Send + Sync + 'static {
     /// # Errors
     ///
     /// Where the primary does not answer, or does not know one of the traits.
-    async fn describe(&self, keys: &[Bytes], traits: Traits) -> Result<Vec<Described>, CacheError>;
+    async fn describe(&self, keys: &[Bytes], traits: KeyAttributes) -> Result<Vec<Described>, CacheError>;
 
     /// What tells this run of the server from those before and after it, where that can be known: a server that
     /// is started anew has the same address, and cursors of before mean nothing to it.

@@ -62,7 +62,9 @@ pub use engine::{
 pub use escape::{escaped, unescaped};
 pub use identity::CacheIdentity;
 pub use inspect::{Inspection, Shown};
-pub use keys::{Described, Description, Find, KeyType, Keys, Layout, ScanPage, Shard, Traits, Unlinked};
+pub use keys::{
+    Described, Description, Find, KeyAttributes, KeyType, Keys, Layout, ScanPage, Shard, Unlinked,
+};
 pub use memory::MemoryKeys;
 pub use namespaces::{Bumped, NamespaceState, Namespaces, Reclaimable, namespace};
 pub use overview::{

@@ -7,7 +7,9 @@ use bytes::Bytes;
 use cache_core::{CacheClient as _, CacheError, MemoryCache};
 
 use crate::CacheIdentity;
-use crate::keys::{Described, Description, Find, KeyType, Keys, Layout, ScanPage, Shard, Traits, Unlinked};
+use crate::keys::{
+    Described, Description, Find, KeyAttributes, KeyType, Keys, Layout, ScanPage, Shard, Unlinked,
+};
 
 /// The keys of a [`MemoryCache`], as those of one primary with the address `memory`.
 #[derive(Clone, Debug)]
@@ -40,7 +42,7 @@ impl Keys for MemoryKeys {
     async fn describe_anywhere(
         &self,
         keys: &[Bytes],
-        traits: Traits,
+        traits: KeyAttributes,
     ) -> Result<Vec<Option<Description>>, CacheError> {
         let described = self.shard.describe(keys, traits).await?;
         Ok(described.into_iter().map(Described::here).collect())
@@ -102,7 +104,7 @@ impl Shard for Whole {
         }
     }
 
-    async fn describe(&self, keys: &[Bytes], traits: Traits) -> Result<Vec<Described>, CacheError> {
+    async fn describe(&self, keys: &[Bytes], traits: KeyAttributes) -> Result<Vec<Described>, CacheError> {
         if traits.size || traits.idle {
             return Err(CacheError::Unsupported {
                 detail: "the embedded cache does not say what a single key takes or when it was used".into(),
@@ -117,7 +119,7 @@ impl Shard for Whole {
             described.push(match life {
                 Ok(life) => Described::Here(Description {
                     kind: traits.kind.then_some(KeyType::String),
-                    life: traits.life.then_some(life),
+                    ttl: traits.ttl.then_some(life),
                     ..Description::default()
                 }),
                 Err(CacheError::Miss) => Described::Gone,

@@ -14,7 +14,7 @@ use cache_core::{CacheError, MemoryCache};
 use cache_layers::{SystemClock, WallClock as _};
 use cache_stack::{Foundation, Stack};
 use cache_valkey::ValkeyClient;
-use cache_valkey::admin::{Member, Role, SlowCall, Vitals};
+use cache_valkey::admin::{Member, NodeInfo, Role, SlowCall};
 use futures::future::join_all;
 use serde::{Deserialize, Serialize};
 
@@ -202,14 +202,14 @@ impl Pulse {
 struct Look {
     address: String,
     at: Instant,
-    vitals: Result<Option<Vitals>, CacheError>,
+    vitals: Result<Option<NodeInfo>, CacheError>,
     /// `None` where the user may not see them.
     slow: Option<Vec<SlowLine>>,
 }
 
 async fn look(member: &Member) -> Look {
     let address = member.view().address.to_string();
-    let (vitals, slow) = futures::join!(member.vitals(), member.slow_calls(SLOW_CALLS));
+    let (vitals, slow) = futures::join!(member.info(), member.slow_calls(SLOW_CALLS));
     let line = |call: SlowCall| SlowLine {
         primary: address.clone(),
         at: call.at.as_secs(),
@@ -291,7 +291,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn rates_are_of_the_time_between_two_looks_and_not_across_a_restart() {
         let vitals = |uptime, commands, hits, misses| {
-            let mut vitals = Vitals::default();
+            let mut vitals = NodeInfo::default();
             vitals.uptime = Some(Duration::from_secs(uptime));
             vitals.commands = Some(commands);
             vitals.hits = Some(hits);

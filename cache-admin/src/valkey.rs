@@ -10,7 +10,7 @@ use cache_valkey::ValkeyClient;
 use cache_valkey::admin::{Administration, Identity, Primary};
 
 use crate::CacheIdentity;
-use crate::keys::{Described, Description, Find, Keys, Layout, ScanPage, Shard, Traits, Unlinked};
+use crate::keys::{Described, Description, Find, KeyAttributes, Keys, Layout, ScanPage, Shard, Unlinked};
 
 /// The keys of the servers behind a [`ValkeyClient`].
 ///
@@ -64,7 +64,7 @@ impl Keys for ValkeyKeys {
     async fn describe_anywhere(
         &self,
         keys: &[Bytes],
-        traits: Traits,
+        traits: KeyAttributes,
     ) -> Result<Vec<Option<Description>>, CacheError> {
         self.administration.describe(keys, traits).await
     }
@@ -143,7 +143,7 @@ impl Shard for OnePrimary {
         self.primary.unlink(keys).await
     }
 
-    async fn describe(&self, keys: &[Bytes], traits: Traits) -> Result<Vec<Described>, CacheError> {
+    async fn describe(&self, keys: &[Bytes], traits: KeyAttributes) -> Result<Vec<Described>, CacheError> {
         self.primary.describe(keys, traits).await
     }
 

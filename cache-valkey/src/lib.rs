@@ -1,8 +1,9 @@
-//! The Valkey client (any server of the Redis protocol from Redis 6 on) behind the cache contract.
+//! The Valkey client behind the cache contract. It works with any server of the Redis protocol, from Redis 6 on.
 //!
-//! [`ValkeyClient`] speaks to a single server, a cluster or a primary that sentinels watch, as a
-//! [`ValkeyConfig`](cache_core::config::ValkeyConfig) says. [`admin`] is the door for tools that work on
-//! each primary by itself. [`Tracking`] says how it hears of changes of keys. No type of the wire crate crosses this API.
+//! [`ValkeyClient`] speaks to a single server, to a cluster, or to a primary that sentinels watch, as the
+//! [`ValkeyConfig`](cache_core::config::ValkeyConfig) says. [`admin`] is the entry point for tools that work on each
+//! primary separately. [`Tracking`] chooses how the client learns of changed keys. No type of the `redis` crate
+//! appears in this API.
 
 pub mod admin;
 mod aging;

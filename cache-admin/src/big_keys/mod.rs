@@ -17,7 +17,7 @@ use bytes::Bytes;
 use cache_core::clock::{self, Instant};
 use cache_core::{CacheError, Pattern};
 use cache_stack::{Foundation, Stack};
-use cache_valkey::admin::{Described, Primary, Traits};
+use cache_valkey::admin::{Described, KeyAttributes, Primary};
 use futures::future::join_all;
 
 pub use group::Group;
@@ -194,9 +194,9 @@ async fn all_of(
     Ok(gathered.report(primaries, matches!(report.outcome, Outcome::Complete)))
 }
 
-const TRAITS: Traits = Traits {
+const TRAITS: KeyAttributes = KeyAttributes {
     kind: true,
-    life: true,
+    ttl: true,
     size: true,
     idle: false,
 };
@@ -216,7 +216,7 @@ impl Measured {
             key: key.clone(),
             kind: described.kind.map_or("other", crate::KeyType::name),
             bytes: described.size.unwrap_or(0),
-            has_life: matches!(described.life, Some(cache_core::Ttl::After(_))),
+            has_life: matches!(described.ttl, Some(cache_core::Ttl::After(_))),
         }
     }
 }

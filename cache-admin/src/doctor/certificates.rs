@@ -7,7 +7,7 @@ use bytes::Bytes;
 use cache_core::CacheError;
 use cache_core::config::{Address, TlsConfig, ValkeyConfig};
 use cache_layers::{SystemClock, WallClock as _};
-use cache_valkey::admin::presented;
+use cache_valkey::admin::server_certificates;
 use futures::future::join_all;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
@@ -69,7 +69,7 @@ async fn ask(tls: &TlsConfig, valkey: &ValkeyConfig, address: &Address) -> Optio
     let found = reach::resolve(&reachable, LIMIT).await.ok()?;
     let mut last = None;
     for target in found {
-        match presented(tls, &reachable.host, target, LIMIT / 2).await {
+        match server_certificates(tls, &reachable.host, target, LIMIT / 2).await {
             Ok(shown) => {
                 let reached = !shown.chain.is_empty();
                 last = Some(Shown {

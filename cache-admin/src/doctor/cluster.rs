@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use cache_valkey::admin::{ClusterState, Neighbour, SharedAddress, TopologyView};
+use cache_valkey::admin::{ClusterNode, ClusterState, SharedAddress, TopologyView};
 use futures::future::join_all;
 
 use super::finding::{Check, Verdict};
@@ -167,7 +167,7 @@ type Ownership = (String, Vec<(u16, u16)>);
 async fn opinions(patient: &Patient) -> Option<Opinions> {
     let nodes: Vec<_> = patient.answering().collect();
     let asked = join_all(nodes.iter().map(async |node| {
-        let (state, neighbours) = futures::join!(node.member.cluster_state(), node.member.neighbours());
+        let (state, neighbours) = futures::join!(node.member.cluster_state(), node.member.cluster_nodes());
         (state.ok().flatten(), neighbours.ok().flatten())
     }))
     .await;
@@ -188,7 +188,7 @@ async fn opinions(patient: &Patient) -> Option<Opinions> {
     (!opinions.epochs.is_empty() || !opinions.owners.is_empty()).then_some(opinions)
 }
 
-fn owned(neighbours: &[Neighbour]) -> BTreeSet<Ownership> {
+fn owned(neighbours: &[ClusterNode]) -> BTreeSet<Ownership> {
     let owners = neighbours.iter().filter(|node| !node.slots.is_empty());
     owners
         .map(|node| {

@@ -4,7 +4,7 @@ use cache_core::config::{OnError, Startup, ValkeyConfig};
 use cache_core::slot::slot_of;
 use cache_core::{CacheClient as _, CacheConfig, CacheError, Outcome, Unavailability};
 use cache_stack::{Foundation, Stack};
-use cache_valkey::admin::{Member, Role, TopologyView, Vitals};
+use cache_valkey::admin::{Member, NodeInfo, Role, TopologyView};
 use futures::future::join_all;
 
 use super::Doctor;
@@ -30,7 +30,7 @@ pub(super) struct Patient {
 pub(super) struct Node {
     pub(super) member: Member,
     /// `None` where the user may not ask.
-    pub(super) vitals: Result<Option<Vitals>, CacheError>,
+    pub(super) vitals: Result<Option<NodeInfo>, CacheError>,
     /// The same as the overview has it.
     pub(super) overview: NodeOverview,
 }
@@ -126,7 +126,7 @@ impl Patient {
 
 impl Node {
     async fn of(member: Member) -> Self {
-        let vitals = member.vitals().await;
+        let vitals = member.info().await;
         let told = vitals.clone().ok().flatten();
         Self {
             overview: NodeOverview::of(&member, told, vitals.is_ok()),

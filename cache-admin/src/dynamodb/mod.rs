@@ -17,7 +17,9 @@ use tokio::sync::OnceCell;
 
 use self::walks::Walks;
 use crate::CacheIdentity;
-use crate::keys::{Described, Description, Find, KeyType, Keys, Layout, ScanPage, Shard, Traits, Unlinked};
+use crate::keys::{
+    Described, Description, Find, KeyAttributes, KeyType, Keys, Layout, ScanPage, Shard, Unlinked,
+};
 
 /// The keys of the table behind a [`DynamoClient`], as those of one primary with the address
 /// `dynamodb:<region>/<table>`.
@@ -71,7 +73,7 @@ impl Keys for DynamoKeys {
     async fn describe_anywhere(
         &self,
         keys: &[Bytes],
-        traits: Traits,
+        traits: KeyAttributes,
     ) -> Result<Vec<Option<Description>>, CacheError> {
         let described = self.shard.describe(keys, traits).await?;
         Ok(described.into_iter().map(Described::here).collect())
@@ -151,7 +153,7 @@ impl Shard for Whole {
         }
     }
 
-    async fn describe(&self, keys: &[Bytes], traits: Traits) -> Result<Vec<Described>, CacheError> {
+    async fn describe(&self, keys: &[Bytes], traits: KeyAttributes) -> Result<Vec<Described>, CacheError> {
         if traits.size || traits.idle {
             return Err(CacheError::Unsupported {
                 detail: "DynamoDB does not say what a single key takes or when it was used".into(),
@@ -168,7 +170,7 @@ impl Shard for Whole {
             life.map_or(Described::Gone, |life| {
                 Described::Here(Description {
                     kind: traits.kind.then_some(KeyType::String),
-                    life: traits.life.then_some(life),
+                    ttl: traits.ttl.then_some(life),
                     ..Description::default()
                 })
             })

@@ -11,7 +11,7 @@ use futures::future::try_join_all;
 
 use super::report::GapReason;
 use super::{Engine, Options, Outcome, Report, Selection};
-use crate::keys::{Layout, Shard, Traits};
+use crate::keys::{KeyAttributes, Layout, Shard};
 
 /// Keys that one call draws, so that it holds up other clients for some 0.1 ms.
 const DRAWS: u64 = 100;
@@ -131,11 +131,11 @@ impl Engine {
             .collect();
         let filter = selection.filter();
         // No walk asks for the type here, as it does elsewhere.
-        let traits = Traits {
+        let traits = KeyAttributes {
             kind: !filter.types.is_empty(),
             ..filter.traits().unwrap_or_default()
         };
-        if traits == Traits::default() {
+        if traits == KeyAttributes::default() {
             return Ok(count(named.len()));
         }
         let mut passing = 0;

@@ -10,7 +10,7 @@ use super::plan::Plan;
 use super::probe::probes_of;
 use super::{Engine, Selection};
 use crate::SlotSet;
-use crate::keys::{Description, KeyType, Keys, Traits};
+use crate::keys::{Description, KeyAttributes, KeyType, Keys};
 
 impl Engine {
     pub(crate) fn keys(&self) -> &Arc<dyn Keys> {
@@ -41,7 +41,7 @@ impl Selection {
     }
 
     /// What the filters have to know of each key.
-    pub(crate) fn needs(&self) -> Traits {
+    pub(crate) fn needs(&self) -> KeyAttributes {
         self.filter().traits().unwrap_or_default()
     }
 

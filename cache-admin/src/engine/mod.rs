@@ -68,7 +68,7 @@ use self::plan::Plan;
 use self::run::Run;
 use self::sample::Reservoir;
 use self::visit::{Action, Errand};
-use crate::keys::{Description, Keys, Layout, Traits};
+use crate::keys::{Description, KeyAttributes, Keys, Layout};
 use crate::{CacheIdentity, MemoryKeys, SlotSet, ValkeyKeys};
 
 /// Works on all keys of a [`Selection`], on every primary at once.
@@ -207,7 +207,7 @@ impl Engine {
     pub async fn describe(
         &self,
         keys: &[Bytes],
-        traits: Traits,
+        traits: KeyAttributes,
     ) -> Result<Vec<Option<Description>>, CacheError> {
         self.keys.describe_anywhere(keys, traits).await
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use cache_core::{CacheError, Pattern, Ttl};
 use serde::{Deserialize, Serialize};
 
-use crate::keys::{Description, KeyType, Traits};
+use crate::keys::{Description, KeyAttributes, KeyType};
 
 /// Which keys a run is about: those that match one of its patterns and pass all of its filters.
 ///
@@ -234,20 +234,20 @@ impl Filter {
     }
 
     /// What has to be asked of each key; `None` where nothing has to.
-    pub(super) fn traits(&self) -> Option<Traits> {
-        let traits = Traits {
+    pub(super) fn traits(&self) -> Option<KeyAttributes> {
+        let traits = KeyAttributes {
             kind: !self.types.is_empty() && self.only_type().is_none(),
-            life: self.life.is_some(),
+            ttl: self.life.is_some(),
             size: self.size.is_some(),
             idle: self.idle.is_some(),
         };
-        (traits != Traits::default()).then_some(traits)
+        (traits != KeyAttributes::default()).then_some(traits)
     }
 
     /// Whether a key like that passes. What was not asked, because a scan saw to it, passes.
     pub(super) fn passes(&self, key: &Description) -> bool {
         let of_type = self.types.is_empty() || key.kind.is_none_or(|kind| self.types.contains(&kind));
-        let lives = match (&self.life, key.life) {
+        let lives = match (&self.life, key.ttl) {
             (None, _) => true,
             (Some(Life::Forever), life) => life == Some(Ttl::Forever),
             (Some(Life::Within(range)), Some(Ttl::After(left))) => range.contains(&left),
@@ -271,7 +271,7 @@ mod tests {
     fn key() -> Description {
         Description {
             kind: Some(KeyType::Hash),
-            life: Some(Ttl::After(Duration::from_secs(60))),
+            ttl: Some(Ttl::After(Duration::from_secs(60))),
             size: Some(100),
             idle: Some(Duration::from_secs(5)),
         }

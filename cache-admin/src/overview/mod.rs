@@ -112,7 +112,7 @@ impl Overview {
         let members = administration.members_of(&view);
         let nodes = join_all(members.iter().map(async |member: &Member| {
             // What does not answer, or may not be asked, tells nothing.
-            let vitals = member.vitals().await;
+            let vitals = member.info().await;
             let answers = vitals.is_ok();
             NodeOverview::of(member, vitals.ok().flatten(), answers)
         }));

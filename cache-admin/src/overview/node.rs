@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use cache_core::MemoryCache;
-use cache_valkey::admin::{Member, Role, Vitals};
+use cache_valkey::admin::{Member, NodeInfo, Role};
 use serde::{Deserialize, Serialize};
 
 /// One node. What it does not tell is missing.
@@ -82,7 +82,7 @@ pub enum NodeRole {
 }
 
 impl NodeOverview {
-    pub(crate) fn of(member: &Member, vitals: Option<Vitals>, reachable: bool) -> Self {
+    pub(crate) fn of(member: &Member, vitals: Option<NodeInfo>, reachable: bool) -> Self {
         let view = member.view();
         let vitals = vitals.unwrap_or_default();
         let told = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
@@ -102,7 +102,7 @@ impl NodeOverview {
             misses: vitals.misses,
             hit_rate: vitals.hit_rate(),
             keys: vitals.keys,
-            keys_with_ttl: vitals.keys_with_life,
+            keys_with_ttl: vitals.keys_with_ttl,
             memory_used: vitals.memory.used,
             memory_limit: vitals.memory.limit,
             memory_policy: vitals.memory.policy,

@@ -14,7 +14,7 @@ use super::position::Mid;
 use super::primaries::server;
 use super::{Listed, Page, PageRequest};
 use crate::engine::Stride;
-use crate::keys::{Described, Description, Find, Keys, ScanPage, Shard, Traits};
+use crate::keys::{Described, Description, Find, KeyAttributes, Keys, ScanPage, Shard};
 use crate::{Engine, SlotSet};
 
 /// Keys that are compared with the patterns at once.
@@ -39,7 +39,7 @@ pub(super) struct Pager<'a> {
     whole: Asked,
     stride: Stride,
     /// What is asked of each key.
-    traits: Traits,
+    traits: KeyAttributes,
     clustered: bool,
     seen: HashSet<Bytes>,
     /// Steps that were made, and keys they looked at and found.
@@ -216,7 +216,7 @@ impl<'a> Pager<'a> {
                 fresh.push(key);
             }
         }
-        if self.traits == Traits::default() {
+        if self.traits == KeyAttributes::default() {
             for key in fresh {
                 self.put(key, Description::default());
             }
@@ -271,9 +271,9 @@ impl<'a> Pager<'a> {
         owner: &dyn Shard,
         slots: &SlotSet,
     ) -> Result<SlotSet, CacheError> {
-        let ask = Traits {
+        let ask = KeyAttributes {
             kind: true,
-            ..Traits::default()
+            ..KeyAttributes::default()
         };
         let mut restless = SlotSet::new();
         for probes in Engine::probes(&self.whole.pattern, slots).chunks(PROBES) {
@@ -317,10 +317,10 @@ pub(super) fn unserved(slot: u16) -> CacheError {
     }
 }
 
-fn joined(one: Traits, two: Traits) -> Traits {
-    Traits {
+fn joined(one: KeyAttributes, two: KeyAttributes) -> KeyAttributes {
+    KeyAttributes {
         kind: one.kind || two.kind,
-        life: one.life || two.life,
+        ttl: one.ttl || two.ttl,
         size: one.size || two.size,
         idle: one.idle || two.idle,
     }

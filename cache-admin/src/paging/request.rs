@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Position;
 use crate::Selection;
-use crate::keys::Traits;
+use crate::keys::KeyAttributes;
 
 /// What a page is asked for.
 #[derive(Clone, Debug)]
@@ -14,7 +14,7 @@ pub struct PageRequest {
     pub(super) limit: usize,
     pub(super) look: u64,
     pub(super) time: Duration,
-    pub(super) traits: Traits,
+    pub(super) traits: KeyAttributes,
     pub(super) past_gaps: bool,
 }
 
@@ -30,7 +30,7 @@ impl PageRequest {
             limit: 100,
             look: 20_000,
             time: Duration::from_secs(1),
-            traits: Traits::default(),
+            traits: KeyAttributes::default(),
             past_gaps: false,
         }
     }
@@ -61,7 +61,7 @@ impl PageRequest {
 
     /// What is to be told of each key. Default: nothing but its name.
     #[must_use]
-    pub fn with_traits(mut self, traits: Traits) -> Self {
+    pub fn with_traits(mut self, traits: KeyAttributes) -> Self {
         self.traits = traits;
         self
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cache_valkey::admin::Vitals;
+use cache_valkey::admin::NodeInfo;
 use serde::{Deserialize, Serialize};
 
 /// What a look leaves behind: the totals of each primary, from which the next look tells rates. It can be kept as
@@ -26,7 +26,7 @@ pub(super) struct Totals {
 type Row = [Option<u64>; 6];
 
 impl Totals {
-    pub(super) fn of(vitals: &Vitals) -> Self {
+    pub(super) fn of(vitals: &NodeInfo) -> Self {
         Self {
             uptime: vitals.uptime.map(micros),
             commands: vitals.commands,

@@ -62,7 +62,7 @@ pub async fn nodes_of(client: &ValkeyClient, target: Target) -> Result<Vec<Arc<d
             ConfigError::one("topology", format!("must be {is}: that is what the servers are")).into(),
         );
     }
-    let everyone = administration.everyone().await?.into_iter();
+    let everyone = administration.all_nodes().await?.into_iter();
     Ok(everyone
         .map(|member| {
             Arc::new(OneNode {

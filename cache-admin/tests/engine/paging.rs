@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cache_admin::paging::{Page, PageRequest, Position};
-use cache_admin::{Engine, KeyType, Selection, Traits};
+use cache_admin::{Engine, KeyAttributes, KeyType, Selection};
 use cache_core::slot::slot_of;
 use cache_core::{CacheError, Pattern};
 use proptest::collection::vec;
@@ -268,9 +268,9 @@ fn filters_and_several_patterns_hold_and_what_is_asked_for_is_told() {
         .with_life(cache_admin::Life::Within(
             Duration::from_secs(100)..=Duration::MAX,
         ));
-    let size = Traits {
+    let size = KeyAttributes {
         size: true,
-        ..Traits::default()
+        ..KeyAttributes::default()
     };
     let pages = block_on(list(&cluster, PageRequest::new(selection).with_traits(size)));
     assert_eq!(

@@ -9,8 +9,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use cache_admin::{
-    CacheIdentity, Described, Description, Find, KeyType, Keys, Layout, ScanPage, Shard, SlotSet, Traits,
-    Unlinked,
+    CacheIdentity, Described, Description, Find, KeyAttributes, KeyType, Keys, Layout, ScanPage, Shard,
+    SlotSet, Unlinked,
 };
 use cache_core::slot::{SLOTS, slot_of};
 use cache_core::{CacheError, Outcome, Ttl, Unavailability};
@@ -483,7 +483,7 @@ impl Keys for Simulated {
     async fn describe_anywhere(
         &self,
         keys: &[Bytes],
-        _: Traits,
+        _: KeyAttributes,
     ) -> Result<Vec<Option<Description>>, CacheError> {
         tokio::task::yield_now().await;
         let mut world = self.world();
@@ -513,7 +513,7 @@ fn describe(key: &[u8]) -> Description {
         } else {
             KeyType::String
         }),
-        life: Some(if says(b"forever") {
+        ttl: Some(if says(b"forever") {
             Ttl::Forever
         } else {
             Ttl::After(lives)
@@ -630,7 +630,7 @@ impl Shard for OneNode {
         unlinked
     }
 
-    async fn describe(&self, keys: &[Bytes], _: Traits) -> Result<Vec<Described>, CacheError> {
+    async fn describe(&self, keys: &[Bytes], _: KeyAttributes) -> Result<Vec<Described>, CacheError> {
         tokio::task::yield_now().await;
         let mut world = self.world.world();
         world.tick();

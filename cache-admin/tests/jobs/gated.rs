@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use bytes::Bytes;
 use cache_admin::{
-    CacheIdentity, Described, Description, Find, Keys, Layout, MemoryKeys, ScanPage, Shard, Traits, Unlinked,
+    CacheIdentity, Described, Description, Find, KeyAttributes, Keys, Layout, MemoryKeys, ScanPage, Shard,
+    Unlinked,
 };
 use cache_core::{CacheClient as _, CacheError, MemoryCache, Ttl};
 use tokio::sync::Semaphore;
@@ -92,7 +93,7 @@ impl Keys for Gated {
     async fn describe_anywhere(
         &self,
         keys: &[Bytes],
-        traits: Traits,
+        traits: KeyAttributes,
     ) -> Result<Vec<Option<Description>>, CacheError> {
         self.keys.describe_anywhere(keys, traits).await
     }
@@ -135,7 +136,7 @@ impl Shard for GatedShard {
         self.shard.unlink(keys).await
     }
 
-    async fn describe(&self, keys: &[Bytes], traits: Traits) -> Result<Vec<Described>, CacheError> {
+    async fn describe(&self, keys: &[Bytes], traits: KeyAttributes) -> Result<Vec<Described>, CacheError> {
         self.shard.describe(keys, traits).await
     }
 

@@ -1,7 +1,7 @@
-//! Users of one node and what they may. Each node has its own: they are neither shared nor replicated.
+//! The users of one node and their rights. Nodes neither share nor replicate their users.
 //!
-//! Not in here: who ought to exist. No command of a caller's own making passes through, but for a dry run, which
-//! runs nothing.
+//! Not in here: which users should exist. The only command that a caller may choose freely goes to a dry run, which
+//! executes nothing.
 
 mod password;
 mod rules;
@@ -23,22 +23,22 @@ use crate::reply::Reply;
 pub struct AclUser {
     /// Its name.
     pub name: String,
-    /// What it is and may.
+    /// Its state and rights.
     pub rules: AclRules,
 }
 
-/// Where a node has put its users down, so that they outlive a restart.
+/// Where a node saved its users, so that they survive a restart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AclSaved {
     /// In the file that `aclfile` names.
     AclFile,
-    /// In its configuration file, with all its other settings as they are now (`CONFIG REWRITE`).
+    /// In its configuration file, together with all its other current settings (`CONFIG REWRITE`).
     ConfigFile,
-    /// Nowhere; why.
+    /// Nowhere, and why.
     Nowhere(String),
 }
 
-/// One connection to a node, and who is logged in over it.
+/// One connection to a node, and the user that is logged in over it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AclSession {
@@ -46,7 +46,7 @@ pub struct AclSession {
     pub user: String,
     /// Where the connection comes from.
     pub address: String,
-    /// For how long there has been this connection.
+    /// How long the connection has existed.
     pub age: Duration,
 }
 
@@ -62,11 +62,11 @@ impl Member {
         lines.iter().map(AclUser::read).collect()
     }
 
-    /// Makes `user` exactly this, whatever it was before, in one step. Its connections stay.
+    /// Replaces the rules of `user` with exactly these, in one step. Its connections stay open.
     ///
     /// # Errors
     ///
-    /// [`CacheError::Rejected`] for rules that the server does not know; else as any call.
+    /// [`CacheError::Rejected`] for rules that the server does not know, otherwise as any call.
     pub async fn acl_set(&self, user: &AclUser) -> Result<(), CacheError> {
         let modifiers = user.rules.modifiers();
         let set = Command::write("ACL").arg("SETUSER").arg(&user.name);
@@ -75,7 +75,7 @@ impl Member {
         done.map_err(without_hashes)
     }
 
-    /// Removes the user, and with it its connections; whether there was one.
+    /// Removes the user and closes its connections. Returns whether it existed.
     ///
     /// # Errors
     ///
@@ -85,11 +85,11 @@ impl Member {
         Ok(self.acl(&delete, "ACL DELUSER").await?.into_count()? > 0)
     }
 
-    /// Puts the users down where that is possible: in the ACL file, else in the configuration file.
+    /// Saves the users: in the ACL file if there is one, else in the configuration file.
     ///
     /// # Errors
     ///
-    /// Where the server tried and failed; else as any call. That there is no such file is no error.
+    /// If the server tried to save and failed; otherwise as any call. A missing file is not an error.
     pub async fn acl_save(&self) -> Result<AclSaved, CacheError> {
         match self.acl(&Command::write("ACL").arg("SAVE"), "ACL SAVE").await {
             Ok(_) => return Ok(AclSaved::AclFile),
@@ -108,13 +108,13 @@ impl Member {
         }
     }
 
-    /// Whether `user` may run `command`, a name with its arguments. Nothing is run. Unlike [`may`](Self::may) it tells
-    /// apart why it cannot be asked.
+    /// Whether `user` may run `command`, a name with its arguments. Executes nothing. Unlike [`may`](Self::may), its
+    /// error says why the server cannot be asked.
     ///
     /// # Errors
     ///
-    /// [`CacheError::Rejected`] where there is no such user or command, or the number of arguments is wrong; else as any
-    /// call.
+    /// [`CacheError::Rejected`] if there is no such user or command, or the number of arguments is wrong; otherwise
+    /// as any call.
     pub async fn acl_dry_run(&self, user: &str, command: &[&str]) -> Result<Permission, CacheError> {
         let dry_run = Command::read("ACL").arg("DRYRUN").arg(user);
         let dry_run = command.iter().fold(dry_run, |dry_run, word| dry_run.arg(*word));
@@ -142,7 +142,7 @@ impl Member {
             .collect()
     }
 
-    /// The connections to the node, and who each is.
+    /// The connections to the node, and the user of each.
     ///
     /// # Errors
     ///
@@ -187,7 +187,7 @@ impl AclSession {
     }
 }
 
-/// A server repeats the word that it does not take, which may be a password's hash.
+/// Servers repeat the word that they refuse, and that may be a password hash.
 fn without_hashes(error: CacheError) -> CacheError {
     match error {
         CacheError::Rejected { code, detail } if detail.contains('#') => CacheError::Rejected {
@@ -215,7 +215,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_of_the_list_is_a_user() {
+    fn acl_list_line_is_parsed_as_user() {
         let user = AclUser::read(&Reply::Bulk("user app-a on ~a:* +get".into())).unwrap();
         assert_eq!(
             (user.name.as_str(), user.rules),
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_is_read_by_its_fields() {
+    fn client_list_line_is_parsed_as_session() {
         let line = "id=18 addr=127.0.0.1:5 laddr=127.0.0.1:6 fd=11 name=x age=70 idle=0 user=app-a lib-name=";
         let session = AclSession::read(line).unwrap();
         assert_eq!((session.user.as_str(), session.age.as_secs()), ("app-a", 70));
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hash_that_a_server_repeats_is_cut_out() {
+    fn password_hash_in_server_error_is_removed() {
         let error = CacheError::Rejected {
             code: "ERR".into(),
             detail: "Error in ACL SETUSER modifier '#5e88': The provided password hash must be 64".into(),
@@ -248,7 +248,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn whatever_a_server_lists_no_hash_of_it_is_shown(
+        fn arbitrary_server_lists_never_show_a_hash(
             user in mangled("user app-a on #5e884898da28047151d0e56f8dc6292773603d0d6aabbdd62a11ef721d1542d8 (%R~a:* +get) ~b:* &* +@all -keys"),
             session in mangled("id=18 addr=127.0.0.1:5 age=70 user=app-a"),
             reply in reply(&["user a on", "user ", "#00"]),

@@ -1,7 +1,7 @@
-//! What certificates a server shows, and whether the client would accept them: to be told in advance that one
-//! will expire, and what is wrong with one that is refused.
+//! Fetches the certificates that a server presents, and checks whether the client would accept them.
 //!
-//! The connection is the client's own way of making one, down to what it trusts; only what is shown is kept.
+//! Administration uses this to warn before a certificate expires, and to explain why one is refused. The connection
+//! is made exactly as the client makes one, with the same trust roots. Only the certificates are kept.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,31 +19,31 @@ use tokio::net::TcpStream;
 
 use crate::tls::{self, Tls};
 
-/// What a server showed.
+/// The certificates that a server server_certificates.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Presented {
-    /// The certificates in DER, the server's own first; none where the handshake did not come so far.
+pub struct ServerCertificates {
+    /// The certificates in DER, the server's own first. Empty if the handshake did not get that far.
     pub chain: Vec<Bytes>,
-    /// Why there can be no secure connection, where there can be none.
+    /// Why no secure connection is possible, if so.
     pub refused: Option<CacheError>,
 }
 
-/// Has the server at `target`, which must prove to be `host`, show its certificates.
+/// Fetches the certificates of the server at `target`, which must prove to be `host`.
 ///
 /// # Errors
 ///
-/// [`CacheError::Config`] where `config` cannot be used, [`CacheError::Timeout`] where nobody answers in time.
+/// [`CacheError::Config`] if `config` cannot be used, [`CacheError::Timeout`] if the server does not answer in time.
 ///
 /// # Cancel safety
 ///
 /// Cancel safe.
-pub async fn presented(
+pub async fn server_certificates(
     config: &TlsConfig,
     host: &str,
     target: SocketAddr,
     within: Duration,
-) -> Result<Presented, CacheError> {
+) -> Result<ServerCertificates, CacheError> {
     let config = &tls::with_files(config)?;
     let recorder = Arc::new(Recorder {
         verifier: tls::verifier(config)?,
@@ -54,7 +54,7 @@ pub async fn presented(
     let refused = tokio::time::timeout(within, try_it(&tls, host, target)).await;
     let chain = std::mem::take(&mut *recorder.seen.lock().unwrap_or_else(PoisonError::into_inner));
     match refused {
-        Ok(result) => Ok(Presented {
+        Ok(result) => Ok(ServerCertificates {
             chain,
             refused: result.err(),
         }),
@@ -75,13 +75,13 @@ async fn try_it(tls: &Tls, host: &str, target: SocketAddr) -> Result<(), CacheEr
     };
     let stream = TcpStream::connect(target).await.map_err(lost)?;
     let mut stream = Box::pin(tls.secure(host, stream)).await?;
-    // What a server thinks of the client's certificate it tells with its first answer only.
+    // A server reports its verdict on the client's certificate only with its first answer.
     stream.write_all(b"PING\r\n").await.map_err(lost)?;
     stream.read_u8().await.map_err(lost)?;
     Ok(())
 }
 
-/// Verifies as always, and remembers what was shown.
+/// Verifies as always, and records the certificates.
 #[derive(Debug)]
 struct Recorder {
     verifier: Arc<WebPkiServerVerifier>,

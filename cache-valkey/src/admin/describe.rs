@@ -1,18 +1,18 @@
-//! What servers tell of keys besides their names: type, life, size, idle time. Never a value.
+//! What servers report about keys apart from their names: type, TTL, size, idle time. Never a value.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use cache_core::{CacheError, Ttl};
 
-use super::primary::lives_elsewhere;
+use super::primary::is_elsewhere;
 use super::{Administration, Primary};
 use crate::command::Command;
 use crate::deadline::Deadline;
 use crate::error::{accept, from_server};
 use crate::reply::Reply;
 
-/// The type of what a key holds.
+/// The type of a key's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum KeyType {
@@ -42,7 +42,7 @@ impl KeyType {
         Self::Stream,
     ];
 
-    /// Its name at the server, such as `zset`; `other` where it is not one of these.
+    /// Its name at the server, such as `zset`; `other` for every other type.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -56,7 +56,7 @@ impl KeyType {
         }
     }
 
-    /// The type of that name; [`KeyType::Other`] for one that is not known.
+    /// The type with that name; [`KeyType::Other`] for an unknown name.
     #[must_use]
     pub fn of(name: &str) -> Self {
         let known = Self::NAMED.into_iter().find(|kind| kind.name() == name);
@@ -64,45 +64,45 @@ impl KeyType {
     }
 }
 
-/// What is to be told of keys. Each is one small command per key.
+/// The attributes to fetch for each key. Each costs one small command per key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Traits {
+pub struct KeyAttributes {
     /// The type (`TYPE`).
     pub kind: bool,
-    /// What is left of the life (`PTTL`).
-    pub life: bool,
-    /// The memory that it takes (`MEMORY USAGE`).
+    /// The remaining TTL (`PTTL`).
+    pub ttl: bool,
+    /// The memory it uses (`MEMORY USAGE`).
     pub size: bool,
-    /// Since when nobody used it (`OBJECT IDLETIME`); servers that evict by frequency do not know.
+    /// The time since its last use (`OBJECT IDLETIME`). Servers that evict by frequency do not know it.
     pub idle: bool,
 }
 
-/// What is known of a key; `None` is what was not asked for.
+/// The fetched attributes of a key; `None` for those that were not asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Description {
     /// The type.
     pub kind: Option<KeyType>,
-    /// What is left of the life.
-    pub life: Option<Ttl>,
-    /// The memory that it takes, with its name, in bytes.
+    /// The remaining TTL.
+    pub ttl: Option<Ttl>,
+    /// The memory that the value and its name use, in bytes.
     pub size: Option<u64>,
-    /// Since when nobody used it.
+    /// The time since its last use.
     pub idle: Option<Duration>,
 }
 
-/// What one server says of one key.
+/// What one server reports about one key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Described {
-    /// It is there.
+    /// The key exists.
     Here(Description),
-    /// It is not.
+    /// The key does not exist.
     Gone,
-    /// Another server has to be asked.
+    /// Another server serves the key.
     Elsewhere,
 }
 
 impl Described {
-    /// What is known of the key, if it is on the server that was asked.
+    /// The attributes, if the key is on the server that was asked.
     #[must_use]
     pub fn here(self) -> Option<Description> {
         match self {
@@ -113,25 +113,7 @@ impl Described {
 }
 
 impl Primary {
-    /// What it knows of `keys`, in their order, in one round trip.
-    ///
-    /// # Errors
-    ///
-    /// As any call.
-    ///
-    /// # Cancel safety
-    ///
-    /// Cancel safe.
-    pub async fn describe(&self, keys: &[Bytes], traits: Traits) -> Result<Vec<Described>, CacheError> {
-        let commands: Vec<_> = keys.iter().flat_map(|key| traits.commands(key)).collect();
-        let borrowed: Vec<_> = commands.iter().collect();
-        traits.read(keys, &commands, self.ask(&borrowed).await?)
-    }
-}
-
-impl Administration {
-    /// What is known of `keys`, of any slots, in their order, each wherever it lives now; `None` where it is
-    /// not there.
+    /// The attributes of `keys`, in their order, in one round trip.
     ///
     /// # Errors
     ///
@@ -143,26 +125,48 @@ impl Administration {
     pub async fn describe(
         &self,
         keys: &[Bytes],
-        traits: Traits,
+        attributes: KeyAttributes,
+    ) -> Result<Vec<Described>, CacheError> {
+        let commands: Vec<_> = keys.iter().flat_map(|key| attributes.commands(key)).collect();
+        let borrowed: Vec<_> = commands.iter().collect();
+        attributes.read(keys, &commands, self.ask(&borrowed).await?)
+    }
+}
+
+impl Administration {
+    /// The attributes of `keys` of any slots, in their order, each from the node that serves it now. `None` for a
+    /// key that does not exist.
+    ///
+    /// # Errors
+    ///
+    /// As any call.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn describe(
+        &self,
+        keys: &[Bytes],
+        attributes: KeyAttributes,
     ) -> Result<Vec<Option<Description>>, CacheError> {
-        let commands: Vec<_> = keys.iter().flat_map(|key| traits.commands(key)).collect();
+        let commands: Vec<_> = keys.iter().flat_map(|key| attributes.commands(key)).collect();
         let deadline = Deadline::after(self.timeout);
         let replies = self.router.send_batch(&commands, deadline).await?;
-        let described = traits.read(keys, &commands, replies)?;
+        let described = attributes.read(keys, &commands, replies)?;
         Ok(described.into_iter().map(Described::here).collect())
     }
 }
 
-impl Traits {
-    /// What to ask for one key. As writes, so that only primaries are asked.
+impl KeyAttributes {
+    /// The commands for one key. They are sent as writes, so that only primaries answer.
     fn commands<'a>(self, key: &'a Bytes) -> impl Iterator<Item = Command<'a>> {
         let kind = self.kind.then(|| Command::write("TYPE").key(key));
-        let life = self.life.then(|| Command::write("PTTL").key(key));
+        let ttl = self.ttl.then(|| Command::write("PTTL").key(key));
         let size = self.size.then(|| Command::write("MEMORY").arg("USAGE").key(key));
         let idle = self
             .idle
             .then(|| Command::write("OBJECT").arg("IDLETIME").key(key));
-        kind.into_iter().chain(life).chain(size).chain(idle)
+        kind.into_iter().chain(ttl).chain(size).chain(idle)
     }
 
     fn read(
@@ -173,18 +177,18 @@ impl Traits {
     ) -> Result<Vec<Described>, CacheError> {
         let mut answers = commands.iter().zip(replies);
         let each =
-            usize::from(self.kind) + usize::from(self.life) + usize::from(self.size) + usize::from(self.idle);
+            usize::from(self.kind) + usize::from(self.ttl) + usize::from(self.size) + usize::from(self.idle);
         keys.iter()
             .map(|_| {
-                // All answers of a key are taken, whatever the first of them says.
+                // Takes all replies of a key, even if the first one is a refusal.
                 let of_key: Vec<_> = answers.by_ref().take(each).collect();
                 let mut description = Description::default();
                 for (command, reply) in of_key {
                     match reply {
-                        Reply::Error(refusal) if lives_elsewhere(&refusal) => {
+                        Reply::Error(refusal) if is_elsewhere(&refusal) => {
                             return Ok(Described::Elsewhere);
                         }
-                        // What some servers say of a key that is not there.
+                        // Some servers say this of a key that does not exist.
                         Reply::Error(refusal) if refusal.detail.contains("no such key") => {
                             return Ok(Described::Gone);
                         }
@@ -203,7 +207,7 @@ impl Traits {
 }
 
 impl Description {
-    /// Takes in what the server answered to a command; whether the key is there.
+    /// Adds the reply to a command. Returns whether the key exists.
     fn take_in(&mut self, command: &str, reply: Reply) -> Result<bool, CacheError> {
         if matches!(reply, Reply::Nil) {
             return Ok(false);
@@ -220,7 +224,7 @@ impl Description {
                 -2 => return Ok(false),
                 millis => {
                     let millis = u64::try_from(millis).ok();
-                    self.life =
+                    self.ttl =
                         Some(millis.map_or(Ttl::Forever, |millis| Ttl::After(Duration::from_millis(millis))));
                 }
             },
@@ -237,17 +241,17 @@ mod tests {
     use crate::reply::ServerError;
 
     #[test]
-    fn answers_are_read_key_by_key() {
-        let traits = Traits {
+    fn replies_are_read_key_by_key() {
+        let attributes = KeyAttributes {
             kind: true,
-            life: true,
-            ..Traits::default()
+            ttl: true,
+            ..KeyAttributes::default()
         };
         let keys: Vec<Bytes> = ["here", "gone", "moved", "forever"]
             .into_iter()
             .map(Bytes::from)
             .collect();
-        let commands: Vec<_> = keys.iter().flat_map(|key| traits.commands(key)).collect();
+        let commands: Vec<_> = keys.iter().flat_map(|key| attributes.commands(key)).collect();
         let ask = || {
             Reply::Error(Box::new(ServerError {
                 code: "ASK".into(),
@@ -264,15 +268,15 @@ mod tests {
             Reply::Status("zset".into()),
             Reply::Int(-1),
         ];
-        let here = |kind, life| {
+        let here = |kind, ttl| {
             Described::Here(Description {
                 kind: Some(kind),
-                life: Some(life),
+                ttl: Some(ttl),
                 ..Description::default()
             })
         };
         assert_eq!(
-            traits.read(&keys, &commands, replies).unwrap(),
+            attributes.read(&keys, &commands, replies).unwrap(),
             [
                 here(KeyType::String, Ttl::After(Duration::from_millis(1_500))),
                 Described::Gone,

@@ -1,6 +1,6 @@
-//! Which cache the servers are, by the names that servers give themselves.
+//! Which cache the servers belong to, by the ids that servers give themselves.
 //!
-//! An address says nothing about identity: another server may listen there tomorrow. Not in here: what a caller does
+//! An address says nothing about identity: tomorrow another server may listen there. Not in here: what a caller does
 //! about a contradiction.
 
 use std::collections::BTreeSet;
@@ -9,15 +9,15 @@ use std::sync::Arc;
 use cache_core::{CacheError, Outcome, Unavailability};
 use futures::future::join_all;
 
+use super::cluster_nodes::NodeLine;
 use super::pool::Pooled;
-use super::spare::Node;
 use super::{Administration, Primary, TopologyView};
 use crate::command::Command;
 use crate::deadline::Deadline;
 use crate::error::accept;
 use crate::reply::Reply;
 
-/// A replication id that is none.
+/// The replication id of a server that has none.
 const NO_ID: &str = "0000000000000000000000000000000000000000";
 
 /// What distinguishes the cache behind a client from every other one.
@@ -26,16 +26,16 @@ const NO_ID: &str = "0000000000000000000000000000000000000000";
 pub struct Identity {
     /// Whether it is a cluster.
     pub cluster: bool,
-    /// The ids of a cluster's nodes. Outside of a cluster, the primary's run id and replication ids. Empty if the user
-    /// may not ask, or if no server answered.
+    /// The ids of a cluster's nodes. Outside of a cluster, the primary's run id and replication ids. Empty if the
+    /// user may not ask, or if no server answered.
     pub ids: BTreeSet<String>,
     /// The selected database.
     pub database: u32,
 }
 
 impl Identity {
-    /// Whether both may be the same cache: they have an id in common. A failover or a new shard leaves one; a server
-    /// that restarts alone does not.
+    /// Whether both may be the same cache: they have an id in common. After a failover or with a new shard one id
+    /// remains. A server that restarts alone gets a new one.
     #[must_use]
     pub fn shares_an_id(&self, other: &Self) -> bool {
         !self.ids.is_disjoint(&other.ids)
@@ -90,24 +90,24 @@ impl Administration {
 }
 
 impl Primary {
-    /// The same, for work on `cache` only: a call over a connection to a server of another cache fails and does nothing
-    /// there. An identity without ids binds to nothing.
+    /// The same primary for work on `cache` only. A call over a connection to a server of another cache fails and
+    /// changes nothing there. An identity without ids does not restrict anything.
     #[must_use]
     pub fn bound_to(mut self, cache: Arc<Identity>) -> Self {
         self.bound = Some(cache);
         self
     }
 
-    /// The roles of a view aside, what this one says it belongs to.
+    /// The ids of the cache that this primary reports. Ignores the roles of a view.
     async fn ids(&self) -> Result<BTreeSet<String>, CacheError> {
-        let questions = questions(self.kind.clustered);
-        let replies = self.ask(&questions.iter().collect::<Vec<_>>()).await?;
+        let queries = queries(self.kind.clustered);
+        let replies = self.ask(&queries.iter().collect::<Vec<_>>()).await?;
         Ok(read(self.kind.clustered, replies))
     }
 }
 
 impl Pooled {
-    /// Fails unless the server at the other end belongs to `cache`. Asks once for each connection.
+    /// Fails unless the server at the other end belongs to `cache`. Asks once per connection.
     pub(super) async fn is_of(
         &mut self,
         cache: &Arc<Identity>,
@@ -119,9 +119,9 @@ impl Pooled {
             return Ok(());
         }
         if self.ids.is_disjoint(&cache.ids) {
-            let questions = questions(cache.cluster);
-            let questions: Vec<_> = questions.iter().collect();
-            let replies = self.connection.send_batch(&questions, deadline).await?;
+            let queries = queries(cache.cluster);
+            let queries: Vec<_> = queries.iter().collect();
+            let replies = self.connection.send_batch(&queries, deadline).await?;
             self.ids = read(cache.cluster, replies);
         }
         if self.ids.is_disjoint(&cache.ids) {
@@ -141,8 +141,8 @@ impl Pooled {
     }
 }
 
-/// What to ask a server, in one round trip.
-fn questions(cluster: bool) -> [Command<'static>; 2] {
+/// The queries for one round trip.
+fn queries(cluster: bool) -> [Command<'static>; 2] {
     if cluster {
         ["NODES", "SLOTS"].map(|what| Command::read("CLUSTER").arg(what))
     } else {
@@ -150,7 +150,7 @@ fn questions(cluster: bool) -> [Command<'static>; 2] {
     }
 }
 
-/// The ids in what a server answered. A user may be allowed one of the questions, or none.
+/// The ids in a server's replies. The user may lack the right to one query or both.
 fn read(cluster: bool, replies: Vec<Reply>) -> BTreeSet<String> {
     let allowed = replies
         .into_iter()
@@ -169,8 +169,8 @@ fn read(cluster: bool, replies: Vec<Reply>) -> BTreeSet<String> {
 }
 
 fn ids_of_nodes(text: &str) -> Vec<String> {
-    let nodes = text.lines().filter_map(Node::read);
-    // The id of a node in a handshake is made up.
+    let nodes = text.lines().filter_map(NodeLine::read);
+    // During a handshake, a node has a temporary id.
     nodes
         .filter(|node| !node.has("handshake"))
         .map(|node| node.id.to_owned())
@@ -223,7 +223,7 @@ hh 127.0.0.1:7008@17008 handshake - 0 0 0 connected
     }
 
     #[test]
-    fn node_ids_come_from_nodes_or_from_slots() {
+    fn node_ids_come_from_cluster_nodes_or_slots() {
         let text = |text: &str| Reply::Bulk(text.to_owned().into());
         assert_eq!(ids(true, vec![text(NODES), refused()]), ["aa", "bb"]);
         let node = |id: &str| Reply::Array(vec![text("127.0.0.1"), Reply::Int(7001), text(id)]);
@@ -236,7 +236,7 @@ hh 127.0.0.1:7008@17008 handshake - 0 0 0 connected
     }
 
     #[test]
-    fn replication_ids_count_and_an_empty_second_one_does_not() {
+    fn replication_ids_are_used_unless_empty() {
         let info = |text: &str| Reply::Bulk(text.to_owned().into());
         let server = "# Server\r\nrun_id:r1\r\ntcp_port:6379\r\n";
         let replication = format!("role:master\r\nmaster_replid:p1\r\nmaster_replid2:{NO_ID}\r\n");
@@ -247,7 +247,7 @@ hh 127.0.0.1:7008@17008 handshake - 0 0 0 connected
 
     proptest::proptest! {
         #[test]
-        fn foreign_replies_give_no_id_that_they_do_not_contain(
+        fn arbitrary_replies_yield_only_ids_they_contain(
             text in mangled(NODES),
             other in reply(&["aa", "run_id:x"]),
         ) {

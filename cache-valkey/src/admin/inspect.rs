@@ -1,4 +1,4 @@
-//! One key, looked at closely: where it lives, what it is, and, only where that is asked for, what it holds.
+//! One key in detail: which node serves it, its attributes and, only on request, the start of its value.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use cache_core::config::Address;
 use cache_core::slot::slot_of;
 use cache_core::{CacheError, Ttl};
 
-use super::asking::unless_refused;
+use super::queries::unless_refused;
 use super::{Administration, KeyType};
 use crate::command::Command;
 use crate::deadline::Deadline;
@@ -15,19 +15,19 @@ use crate::error::accept;
 use crate::reply::Reply;
 use crate::router::Router;
 
-/// What is known of one key. What its server does not tell, or not to this user, is `None`.
+/// The attributes of one key. `None` for those that the server does not report, or not to this user.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Inspected {
     /// The type.
     pub kind: Option<KeyType>,
-    /// What is left of the life.
-    pub life: Option<Ttl>,
-    /// The memory that it takes, with its name, in bytes.
+    /// The remaining TTL.
+    pub ttl: Option<Ttl>,
+    /// The memory that the value and its name use, in bytes.
     pub size: Option<u64>,
-    /// Since when nobody used it; servers that evict by frequency do not know.
+    /// The time since its last use. Servers that evict by frequency do not know it.
     pub idle: Option<Duration>,
-    /// How its server holds it, such as `embstr` or `listpack`.
+    /// The server's internal encoding, such as `embstr` or `listpack`.
     pub encoding: Option<String>,
 }
 
@@ -37,12 +37,12 @@ pub struct Inspected {
 pub struct Excerpt {
     /// The bytes.
     pub bytes: Bytes,
-    /// How long the whole value is.
+    /// The length of the whole value.
     pub length: u64,
 }
 
 impl Administration {
-    /// The primary that serves `key`, as far as is known; nobody is asked.
+    /// The primary that serves `key`, as far as is known. No I/O.
     #[must_use]
     pub fn home_of(&self, key: &[u8]) -> Option<Address> {
         match &self.router {
@@ -57,19 +57,19 @@ impl Administration {
         matches!(self.router, Router::Cluster(_)).then(|| slot_of(key))
     }
 
-    /// What is known of `key`, wherever it lives; `None` where it is not there.
+    /// The attributes of `key`, from the node that serves it; `None` if it does not exist.
     ///
     /// # Errors
     ///
-    /// As any call; [`CacheError::Denied`] where the user may ask neither the type nor the life.
+    /// As any call; [`CacheError::Denied`] if the user may ask neither for the type nor for the TTL.
     ///
     /// # Cancel safety
     ///
     /// Cancel safe.
     pub async fn inspect(&self, key: &[u8]) -> Result<Option<Inspected>, CacheError> {
-        // As writes, so that only primaries are asked.
+        // As writes, so that only primaries answer.
         let object = |what| Command::write("OBJECT").arg(what).key(key);
-        // The times first: what comes after them may count as a use.
+        // The times come first: the server may count later queries as a use.
         let commands = [
             object("IDLETIME"),
             object("ENCODING"),
@@ -80,25 +80,25 @@ impl Administration {
         let deadline = Deadline::after(self.timeout);
         let mut replies = self.router.send_batch(&commands, deadline).await?.into_iter();
         let mut reply = || replies.next().unwrap_or(Reply::Nil);
-        let (idle, encoding) = (told(reply()), told(reply()));
-        let (kind, life, size) = (reply(), reply(), reply());
+        let (idle, encoding) = (unless_error(reply()), unless_error(reply()));
+        let (kind, ttl, size) = (reply(), reply(), reply());
         let denied = match &kind {
             Reply::Error(_) => accept(kind.clone(), "TYPE").err(),
             _ => None,
         };
         let kind = unless_refused(kind, "TYPE")?;
-        let life = unless_refused(life, "PTTL")?;
-        if let (None, None, Some(denied)) = (&kind, &life, denied) {
+        let ttl = unless_refused(ttl, "PTTL")?;
+        if let (None, None, Some(denied)) = (&kind, &ttl, denied) {
             return Err(denied);
         }
         let kind = kind.as_ref().and_then(Reply::as_text);
-        let life = life.map(Reply::into_int).transpose()?;
-        if kind == Some("none") || life == Some(-2) {
+        let ttl = ttl.map(Reply::into_int).transpose()?;
+        if kind == Some("none") || ttl == Some(-2) {
             return Ok(None);
         }
         Ok(Some(Inspected {
             kind: kind.map(KeyType::of),
-            life: life.map(|millis| match u64::try_from(millis) {
+            ttl: ttl.map(|millis| match u64::try_from(millis) {
                 Ok(millis) => Ttl::After(Duration::from_millis(millis)),
                 Err(_) => Ttl::Forever,
             }),
@@ -110,11 +110,11 @@ impl Administration {
         }))
     }
 
-    /// The first `most` bytes of the value of `key`; `None` where it is not there. To ask counts as a use of it.
+    /// The first `most` bytes of the value of `key`; `None` if it does not exist. The server counts this as a use.
     ///
     /// # Errors
     ///
-    /// As any call; [`CacheError::Rejected`] (`WRONGTYPE`) where it holds something other than bytes.
+    /// As any call; [`CacheError::Rejected`] (`WRONGTYPE`) if the value is not a string.
     ///
     /// # Cancel safety
     ///
@@ -138,8 +138,8 @@ impl Administration {
     }
 }
 
-/// A reply to a question that servers answer or not: never an error.
-fn told(reply: Reply) -> Option<Reply> {
+/// The reply, unless it is a refusal.
+fn unless_error(reply: Reply) -> Option<Reply> {
     match reply {
         Reply::Error(_) | Reply::Nil => None,
         reply => Some(reply),
@@ -147,7 +147,7 @@ fn told(reply: Reply) -> Option<Reply> {
 }
 
 impl std::fmt::Debug for Excerpt {
-    /// Shows how much there is, never what.
+    /// Shows the lengths, never the bytes.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Excerpt")
             .field("bytes", &self.bytes.len())
@@ -161,7 +161,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_excerpt_does_not_show_its_bytes() {
+    fn excerpt_debug_hides_its_bytes() {
         let excerpt = Excerpt {
             bytes: "hunter2".into(),
             length: 9,

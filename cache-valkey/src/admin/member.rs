@@ -1,5 +1,5 @@
-//! One node by itself, whatever its role, for questions about the node. Each kind of question has a file of its
-//! own beside this one; what concerns keys is asked of a [`Primary`].
+//! One node of any role, for queries about the node. Each family of queries has its own file in this folder. Queries
+//! about keys go through a [`Primary`].
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,21 +11,21 @@ use super::{Administration, NodeView, Primary, TopologyView};
 use crate::command::Command;
 use crate::reply::Reply;
 
-/// One node by itself, a replica too.
+/// One node, primary or replica, for separate work.
 #[derive(Clone)]
 pub struct Member {
     view: NodeView,
-    /// How it is asked: the same way as a primary.
-    door: Primary,
+    /// Sends queries: works the same way as for a primary.
+    connection: Primary,
 }
 
 impl Administration {
-    /// The nodes of `view`, each by itself, in its order.
+    /// The nodes of `view`, each for separate work, in the same order.
     #[must_use]
     pub fn members_of(&self, view: &TopologyView) -> Vec<Member> {
         let member = |node: &NodeView| Member {
             view: node.clone(),
-            door: Primary {
+            connection: Primary {
                 address: node.address.clone(),
                 expected: node.expected(),
                 slots: node.slots.clone(),
@@ -41,7 +41,7 @@ impl Administration {
 }
 
 impl Member {
-    /// What it looked like when it was looked up.
+    /// The node as it was when it was looked up.
     #[must_use]
     pub const fn view(&self) -> &NodeView {
         &self.view
@@ -50,12 +50,12 @@ impl Member {
     /// Whether a scan of it goes slot by slot; see [`Primary::scans_by_slot`].
     #[must_use]
     pub const fn scans_by_slot(&self) -> bool {
-        self.door.scans_by_slot()
+        self.connection.scans_by_slot()
     }
 
-    /// One round trip.
+    /// Sends `commands` in one round trip.
     pub(super) async fn ask(&self, commands: &[&Command<'_>]) -> Result<Vec<Reply>, CacheError> {
-        self.door.ask(commands).await
+        self.connection.ask(commands).await
     }
 }
 

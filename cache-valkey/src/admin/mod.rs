@@ -1,24 +1,24 @@
-//! What administration needs of the servers: who is there, and each primary by itself.
+//! What administration needs from the servers: the topology, and access to each node separately.
 //!
-//! Work of this kind is long and comes in bursts, so it runs over connections of its own, taken from a
-//! pool, and never stands in front of a `get`. What to do with the keys is not decided here.
+//! This work is long and comes in bursts. It uses separate connections from a pool, so it never delays a `get`. Not
+//! in here: what to do with the keys.
 
 mod acl;
-mod asking;
+mod all_primaries;
 mod certificates;
+mod cluster_nodes;
 mod describe;
-mod gossip;
 mod identity;
-mod incarnation;
+mod info;
 mod inspect;
 mod member;
+mod nodes;
 mod pool;
 mod primary;
-mod roster;
+mod queries;
+mod run_id;
 mod slow_log;
-mod spare;
 mod view;
-mod vitals;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,17 +28,17 @@ use cache_core::CacheError;
 use futures::future::join_all;
 
 pub use acl::{AclRules, AclSaved, AclSession, AclUser, PasswordHash};
-pub use asking::Permission;
-pub use certificates::{Presented, presented};
-pub use describe::{Described, Description, KeyType, Traits};
-pub use gossip::{ClusterState, Neighbour};
+pub use certificates::{ServerCertificates, server_certificates};
+pub use cluster_nodes::{ClusterNode, ClusterState};
+pub use describe::{Described, Description, KeyAttributes, KeyType};
 pub use identity::Identity;
+pub use info::{Memory, NodeInfo, ReplicaInfo, Replication};
 pub use inspect::{Excerpt, Inspected};
 pub use member::Member;
 pub use primary::{Primary, ScanPage, Unlinked};
+pub use queries::Permission;
 pub use slow_log::SlowCall;
 pub use view::{NodeView, Role, SharedAddress, TopologyView};
-pub use vitals::{Copying, Memory, Replication, Vitals};
 
 use crate::command::Command;
 use crate::deadline::Deadline;
@@ -50,7 +50,7 @@ use crate::single::Single;
 use pool::Pools;
 use primary::Kind;
 
-/// The door to administration of the servers behind one client.
+/// Administration of the servers behind one client.
 #[derive(Clone, Debug)]
 pub struct Administration {
     router: Router,
@@ -67,13 +67,13 @@ impl Administration {
         }
     }
 
-    /// Who is there, looked up anew: every node, its role, its slots, and slots that nobody serves.
+    /// Looks up the topology: every node with its role and slots, and the slots that no primary serves.
     ///
     /// # Errors
     ///
-    /// [`CacheError::Config`] naming `CACHE_ADDRS` if its addresses lead to several clusters. As any call where nobody
-    /// can be asked. A node that cannot be reached is no error but is shown as
-    /// such.
+    /// [`CacheError::Config`] naming `CACHE_ADDRS` if its addresses lead to several clusters. As any call if no node
+    /// answers. A node that cannot be reached is not an error: the view
+    /// shows it as unreachable.
     pub async fn topology(&self) -> Result<TopologyView, CacheError> {
         let deadline = Deadline::after(self.timeout);
         let view = match &self.router {
@@ -87,7 +87,7 @@ impl Administration {
         Ok(view)
     }
 
-    /// Each primary by itself, as the topology is now.
+    /// Looks up the topology and returns each primary for separate work.
     ///
     /// # Errors
     ///
@@ -96,7 +96,7 @@ impl Administration {
         Ok(self.primaries_of(&self.topology().await?))
     }
 
-    /// The primaries of `view`, each by itself.
+    /// The primaries of `view`, each for separate work.
     #[must_use]
     pub fn primaries_of(&self, view: &TopologyView) -> Vec<Primary> {
         let primaries = view.nodes.iter().filter(|node| node.role == Role::Primary);
@@ -114,8 +114,8 @@ impl Administration {
             .collect()
     }
 
-    /// Removes `keys`, of any slots, each wherever it lives now. Redirections are followed, also into a slot
-    /// that moves at the moment, so that none is [`moved`](Unlinked::moved); those that fail, and why, are part
+    /// Removes `keys` of any slots, each on the node that serves it now. Redirections are followed, also into a slot
+    /// that is migrating, so no key ends up in [`moved`](Unlinked::moved). The keys that failed, and the reason, are part
     /// of the answer.
     ///
     /// # Cancel safety
@@ -148,7 +148,7 @@ impl Administration {
 async fn single_view(single: &Single, deadline: Deadline) -> Result<TopologyView, CacheError> {
     let primary = single.primary()?;
     let ping = Command::read("PING");
-    let look = async |node: &Arc<Node>, role, of| {
+    let view_of = async |node: &Arc<Node>, role, of| {
         let trouble = node.send(&ping, deadline).await.err();
         let greeting = node.greeting();
         NodeView {
@@ -165,8 +165,12 @@ async fn single_view(single: &Single, deadline: Deadline) -> Result<TopologyView
     };
     let replicas = single.replicas();
     let of = || Some(primary.address().clone());
-    let replicas = join_all(replicas.iter().map(|replica| look(replica, Role::Replica, of())));
-    let (first, replicas) = futures::join!(look(&primary, Role::Primary, None), replicas);
+    let replicas = join_all(
+        replicas
+            .iter()
+            .map(|replica| view_of(replica, Role::Replica, of())),
+    );
+    let (first, replicas) = futures::join!(view_of(&primary, Role::Primary, None), replicas);
     let nodes = std::iter::once(first).chain(replicas).collect();
     Ok(TopologyView {
         cluster: false,

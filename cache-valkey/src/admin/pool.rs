@@ -1,7 +1,7 @@
-//! Connections for work that needs one of its own, by `deadpool`.
+//! Connections for administration, pooled by `deadpool`.
 //!
-//! The pool is `deadpool` itself with a manager of ours, not its Redis flavour: so these connections are
-//! made by the same dialer as all others, with fresh credentials, the same TLS and the same errors.
+//! The pool is plain `deadpool` with our own manager, not its Redis variant. So the same dialer makes these
+//! connections as all others, with fresh credentials, the same TLS and the same errors.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,25 +22,25 @@ use crate::identity::{Expected, WrongServer};
 use crate::reply::Reply;
 use crate::wire::{Connection, Events};
 
-/// Connections per node that administration uses at most, so that it leaves the server to its callers.
+/// The most connections per node, which leaves the server to its callers.
 const PER_NODE: usize = 4;
 
-/// For how long a connection that was used a moment ago is lent again unasked.
+/// A connection that was used within this time is lent again without a check.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// How long after another server answered at the address of a node it is tried again.
+/// After another server answered at a node's address, how long to wait before trying again.
 const WRONG_SERVER: Duration = Duration::from_secs(1);
 
-/// A connection on loan.
+/// A borrowed connection.
 pub(super) type Loan = managed::Object<Manager>;
 
-/// Where a node is reached, and which node has to answer there.
+/// The address of a node, and the server that has to answer there.
 type Place = (Address, Expected);
 
 /// A pool for each node.
 pub(super) struct Pools {
     dialer: Arc<Dialer>,
-    /// None once closed.
+    /// `None` once closed.
     by_node: Mutex<Option<HashMap<Place, Pool<Manager>>>>,
 }
 
@@ -52,15 +52,15 @@ impl Pools {
         }
     }
 
-    /// The database that its connections select.
+    /// The database that the connections select.
     pub(super) fn database(&self) -> u32 {
         self.dialer.database()
     }
 
-    /// A connection to the `expected` server at `address`, for as long as the loan is held.
+    /// A connection to the `expected` server at `address`. Dropping the loan returns it.
     pub(super) async fn get(&self, address: &Address, expected: &Expected) -> Result<Loan, CacheError> {
         let pool = self.pool(address, expected)?;
-        // Making a connection is rare, and its future is large.
+        // Boxed, because making a connection is rare and its future is large.
         Box::pin(pool.get()).await.map_err(|error| match error {
             PoolError::Backend(error) => error,
             PoolError::Closed => CacheError::Closed,
@@ -139,9 +139,9 @@ pub(super) struct Manager {
     dialer: Arc<Dialer>,
     address: Address,
     expected: Expected,
-    /// How often connections are replaced because of their age.
+    /// Limits how often an old connection is replaced.
     pace: Mutex<Pace>,
-    /// That another server answered, and when.
+    /// The error after another server answered, and when.
     refused: Mutex<Option<(Instant, CacheError)>>,
 }
 
@@ -149,16 +149,16 @@ pub(super) struct Manager {
 pub(super) struct Pooled {
     pub(super) connection: Connection,
     ended: Arc<Ended>,
-    /// What the server at the other end said that it belongs to, and the cache for which that was enough.
+    /// The ids of the cache that the server reported, and the cache for which they were accepted.
     pub(super) ids: BTreeSet<String>,
     pub(super) vouched_for: Option<Arc<Identity>>,
-    /// When it has to be replaced: at its maximum age, well before its credentials run out, or since a reply has shown
-    /// that it leads to the wrong server.
+    /// When it has to be replaced: at its maximum age, well before its credentials expire, or at once after a reply
+    /// showed that it leads to the wrong server.
     retire_at: Option<Instant>,
 }
 
 impl Pooled {
-    /// Takes note of refusals that only a server gives that is not, or no longer, the right one.
+    /// Notes refusals that only a wrong server gives, or one that has lost its role.
     pub(super) fn note_refusals(&mut self, replies: &[Reply]) {
         let is_telling = |reply: &Reply| matches!(reply, Reply::Error(refusal) if refusal.code == "READONLY");
         if replies.iter().any(is_telling) {
@@ -168,13 +168,13 @@ impl Pooled {
 }
 
 impl Manager {
-    /// Puts a new connection in the place of one that has reached its maximum age, unless that fails or the last
-    /// such try was a moment ago: an old connection is better than none.
-    async fn replace_if_worn(&self, pooled: &mut Pooled) {
+    /// Replaces a connection that has reached its maximum age. Keeps the old one if that fails or the last try was a
+    /// moment ago: an old connection is better than none.
+    async fn replace_if_old(&self, pooled: &mut Pooled) {
         if pooled.retire_at.is_none_or(|at| clock::now() < at) || !self.pace().begin_if_ready() {
             return;
         }
-        // Not the whole time of the recycling, which would discard the old connection at its end.
+        // Less than the recycle timeout, which would discard the old connection when it ends.
         let limit = self.dialer.limits().dial_timeout / 2;
         match tokio::time::timeout(limit, managed::Manager::create(self)).await {
             Ok(Ok(fresh)) => {
@@ -189,7 +189,7 @@ impl Manager {
         }
     }
 
-    /// That another server answered a moment ago: it would again.
+    /// The error, if another server answered a moment ago: it would answer again.
     fn refusal(&self) -> Option<CacheError> {
         let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         let (at, error) = refused.as_ref()?;
@@ -242,8 +242,8 @@ impl managed::Manager for Manager {
         if pooled.ended.0.load(Ordering::Relaxed) {
             return Err(RecycleError::message("the connection has ended"));
         }
-        self.replace_if_worn(pooled).await;
-        // In the middle of work a round trip for each loan would be half of the time.
+        self.replace_if_old(pooled).await;
+        // During steady work, one round trip per loan would take half of the time.
         if metrics.last_used() < FRESH {
             return Ok(());
         }
@@ -262,7 +262,7 @@ impl managed::Manager for Manager {
     }
 }
 
-/// Pushes nobody listens to; the end is remembered.
+/// Ignores pushes, and remembers the end of the connection.
 #[derive(Default)]
 struct Ended(AtomicBool);
 

@@ -1,6 +1,6 @@
-//! One primary by itself: scan it, remove keys on it, count its keys.
+//! One primary: scan it, remove keys on it, count its keys.
 //!
-//! Not in here: what it tells of keys, see `describe.rs`.
+//! Not in here: the attributes of its keys, see `describe.rs`.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -21,35 +21,35 @@ use crate::error::accept;
 use crate::identity::Expected;
 use crate::reply::{Reply, ServerError};
 
-/// Keys of one slot that one `UNLINK` names at most, so that it holds up other clients for some 0.1 ms.
+/// The most keys of one slot per `UNLINK`, which delays other clients by about 0.1 ms.
 const GROUP: usize = 128;
 
-/// One primary by itself. Keys are bytes here: a server may hold keys that are no text.
+/// One primary, for separate work. Keys are bytes here, because a server may hold keys that are not text.
 #[derive(Clone)]
 pub struct Primary {
     pub(super) address: Address,
-    /// Which server has to answer there.
+    /// The server that has to answer there.
     pub(super) expected: Expected,
     pub(super) slots: Vec<RangeInclusive<u16>>,
     pub(super) epoch: Option<u64>,
     pub(super) kind: Kind,
-    /// The only cache that it may work on.
+    /// The only cache that it may change.
     pub(super) bound: Option<Arc<Identity>>,
     pub(super) pools: Arc<Pools>,
     pub(super) timeout: Duration,
 }
 
-/// What sort of server it is, as far as that changes how it is asked.
+/// The kind of server, as far as it changes how commands are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Kind {
-    /// Whether it is part of a cluster, where one command must not name keys of several slots.
+    /// Whether it is part of a cluster. There, one command must not name keys of several slots.
     pub(super) clustered: bool,
-    /// Whether it keeps a table for each slot.
+    /// Whether it keeps one key table per slot.
     pub(super) by_slot: bool,
 }
 
 impl Kind {
-    /// What is known of a server by its own name and version.
+    /// Derives the kind from the server's own name and version.
     pub(super) fn of(clustered: bool, server: &str, version: &str) -> Self {
         let mut numbers = version.split('.').map_while(|part| part.parse().ok());
         let version: (u32, u32) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
@@ -64,26 +64,26 @@ impl Kind {
 /// One page of a scan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScanPage {
-    /// Where to go on; 0 at the end.
+    /// The cursor for the next page; 0 at the end.
     pub cursor: u64,
-    /// What matched on this page; may be none long before the end, and a key may come twice.
+    /// The matching keys of this page. A page may be empty long before the end, and a key may appear twice.
     pub keys: Vec<Bytes>,
 }
 
-/// What became of keys that were to be removed: each is in exactly one of these, or was not there.
+/// The result of a removal. Each key is counted in exactly one field, or did not exist.
 #[derive(Clone, Debug, Default)]
 pub struct Unlinked {
-    /// How many were there and are gone.
+    /// How many keys existed and are gone.
     pub removed: u64,
-    /// The keys for which the server pointed elsewhere (`MOVED`, `ASK`, `TRYAGAIN`); untouched by it.
+    /// The keys that another node serves (`MOVED`, `ASK`, `TRYAGAIN`). This server did not change them.
     pub moved: Vec<Bytes>,
-    /// The keys without a usable answer, and the last reason. Where that is a lost connection or a timeout,
-    /// some of them may be gone all the same.
+    /// The keys without a usable answer, and the last reason. After a lost connection or a timeout, some of them may
+    /// be gone.
     pub failed: Option<(Vec<Bytes>, CacheError)>,
 }
 
 impl Unlinked {
-    /// None of `keys` had a usable answer.
+    /// The result if none of `keys` had a usable answer.
     #[must_use]
     pub const fn failed(keys: Vec<Bytes>, error: CacheError) -> Self {
         Self {
@@ -99,11 +99,11 @@ impl Unlinked {
         self.failed.as_ref().map_or(&[], |(keys, _)| keys)
     }
 
-    /// How many were removed, where all keys had an answer.
+    /// How many keys were removed, if all keys had an answer.
     ///
     /// # Errors
     ///
-    /// The last reason why a key had none.
+    /// The last reason why a key had no answer.
     pub fn into_removed(self) -> Result<u64, CacheError> {
         match self.failed {
             None => Ok(self.removed),
@@ -119,7 +119,7 @@ impl Unlinked {
 }
 
 impl Primary {
-    /// Where it is.
+    /// Its address.
     #[must_use]
     pub const fn address(&self) -> &Address {
         &self.address
@@ -131,28 +131,28 @@ impl Primary {
         &self.slots
     }
 
-    /// The epoch of its slots when it was [looked up](super::Administration::all_primaries): greater after every slot
-    /// that another primary gives to it, unless it was the last one to be given any, and after every failover.
-    /// `None` where it did not say.
+    /// The epoch of its slots when it was [looked up](super::Administration::all_primaries). It grows with every
+    /// failover, and when another primary hands it a slot, unless it was already the last to receive one. `None` if
+    /// it is not known.
     #[must_use]
     pub const fn epoch(&self) -> Option<u64> {
         self.epoch
     }
 
-    /// Whether a scan goes slot by slot in ascending order: the low 14 bits of its cursor are then the slot
-    /// that it has come to, and a slot's number is the cursor of its start. No server promises it; Valkey
-    /// from 8.0 and Redis from 7.4 on do it where they are part of a cluster.
+    /// Whether a scan goes slot by slot in ascending order. Then the low 14 bits of the cursor are the current slot,
+    /// and the number of a slot is the cursor of its start. No server documents this; Valkey from 8.0 and Redis from
+    /// 7.4 do it in a cluster.
     #[must_use]
     pub const fn scans_by_slot(&self) -> bool {
         self.kind.by_slot
     }
 
-    /// One step of a scan for `pattern`, from `cursor` on (0 is the start), where `kind` is given for keys of
-    /// that type only. `count` is how much the server looks at, not how much it answers.
+    /// One step of a scan for `pattern`, starting at `cursor` (0 is the start). `kind`, if given, restricts it to
+    /// keys of that type. `count` is the number of keys that the server examines, not the number it returns.
     ///
     /// # Errors
     ///
-    /// As any call. Never repeated on its own: a cursor is worth something on this server only.
+    /// As any call. Never repeated automatically: a cursor is valid on this server only.
     ///
     /// # Cancel safety
     ///
@@ -190,8 +190,8 @@ impl Primary {
         Ok(ScanPage { cursor, keys })
     }
 
-    /// Removes `keys`, in one round trip: one command for neighbours of one slot. Those that fail, and why, are
-    /// part of the answer.
+    /// Removes `keys` in one round trip, adjacent keys of one slot in one command. The keys that failed, and the
+    /// reason, are part of the answer.
     ///
     /// # Cancel safety
     ///
@@ -220,7 +220,7 @@ impl Primary {
         let mut unlinked = Unlinked::default();
         for (reply, group) in replies.into_iter().zip(groups) {
             match reply {
-                Reply::Error(refusal) if lives_elsewhere(&refusal) => unlinked.moved.extend_from_slice(group),
+                Reply::Error(refusal) if is_elsewhere(&refusal) => unlinked.moved.extend_from_slice(group),
                 reply => match accept(reply, "UNLINK").and_then(Reply::into_count) {
                     Ok(removed) => unlinked.removed += removed,
                     Err(error) => unlinked.fail(group, error),
@@ -230,7 +230,7 @@ impl Primary {
         unlinked
     }
 
-    /// One round trip that costs the server next to nothing: what it takes is what other clients wait.
+    /// Sends a `PING`, which costs the server next to nothing. Its round trip shows how long other clients wait.
     ///
     /// # Errors
     ///
@@ -240,7 +240,7 @@ impl Primary {
         accept(replies.next().unwrap_or(Reply::Nil), "PING").map(drop)
     }
 
-    /// How many keys it holds, in the selected database.
+    /// The number of keys in the selected database.
     ///
     /// # Errors
     ///
@@ -250,8 +250,8 @@ impl Primary {
         accept(replies.next().unwrap_or(Reply::Nil), "DBSIZE")?.into_count()
     }
 
-    /// `draws` keys, each drawn at random from all that it holds in the selected database, in one round trip. A
-    /// key may be drawn more than once; there are fewer where it is empty.
+    /// `draws` random keys of the selected database, in one round trip. A key may be drawn more than once. Fewer
+    /// come back if the database is empty.
     ///
     /// # Errors
     ///
@@ -284,15 +284,15 @@ impl Primary {
             })
             .await;
         if let (Err(_), Some(loan)) = (&asked, loan) {
-            // Whatever is wrong with it, nobody else is to find out.
+            // With an error in it, the connection must not go back to the pool.
             drop(Loan::take(loan));
         }
         asked
     }
 }
 
-/// Whether a server refuses a key because it, or part of its slot, is with another one.
-pub(super) fn lives_elsewhere(refusal: &ServerError) -> bool {
+/// Whether a refusal means that another node serves the key or part of its slot.
+pub(super) fn is_elsewhere(refusal: &ServerError) -> bool {
     matches!(refusal.code.as_str(), "MOVED" | "ASK" | "TRYAGAIN")
 }
 
@@ -309,7 +309,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tables_by_slot_are_known_by_product_and_version() {
+    fn scan_by_slot_depends_on_product_and_version() {
         let by_slot = |clustered, server, version| Kind::of(clustered, server, version).by_slot;
         assert!(by_slot(true, "valkey", "8.0.1") && by_slot(true, "valkey", "9.1.0"));
         assert!(by_slot(true, "redis", "7.4.2") && by_slot(true, "redis", "8.0"));

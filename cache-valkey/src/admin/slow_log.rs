@@ -1,4 +1,4 @@
-//! The calls that a node took long for (`SLOWLOG`): which command, never with what.
+//! The slow calls of a node (`SLOWLOG`): the command, never its arguments.
 
 use std::time::Duration;
 
@@ -8,31 +8,30 @@ use super::Member;
 use crate::command::Command;
 use crate::reply::Reply;
 
-/// A call that took long. Keys and values are not read: they are nobody's business here.
+/// A call that took long. Its keys and values are never read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SlowCall {
-    /// Its number at the node; later ones are greater.
+    /// Its number on the node; later calls have higher numbers.
     pub id: u64,
-    /// When it was, since 1970-01-01 00:00 UTC by the node's clock.
+    /// When it ran, since 1970-01-01 00:00 UTC by the node's clock.
     pub at: Duration,
     /// How long it took.
     pub took: Duration,
     /// The name of the command, in capitals.
     pub command: String,
-    /// How many arguments it had besides its name, as far as the log kept them.
+    /// The number of arguments after the name, as far as the log kept them.
     pub arguments: usize,
-    /// Whose call it was, as host and port.
+    /// The caller's host and port.
     pub client: String,
 }
 
 impl Member {
-    /// The latest of the calls that took long, at most `at_most`, the latest first; `None` where the user may
-    /// not ask.
+    /// The latest slow calls, newest first, at most `at_most`. `None` if the user may not ask.
     ///
     /// # Errors
     ///
-    /// Where it does not answer.
+    /// If it does not answer.
     ///
     /// # Cancel safety
     ///
@@ -76,7 +75,7 @@ impl SlowCall {
     }
 }
 
-/// `name` in capitals; what does not look like the name of a command may be anything, and is not shown.
+/// `name` in capitals. Text that does not look like a command name may be anything, so it is not shown.
 fn command_name(name: &str) -> String {
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"._|-".contains(&byte);
     if !name.is_empty() && name.len() <= 32 && name.bytes().all(is_name) {
@@ -91,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slow_call_is_told_without_what_it_was_about() {
+    fn slow_call_is_shown_without_its_arguments() {
         let text = |text: &str| Reply::Bulk(text.to_owned().into());
         let entry = Reply::Array(vec![
             Reply::Int(14),
@@ -112,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_name_of_a_command_is_not_shown() {
+    fn text_that_is_no_command_name_is_not_shown() {
         assert_eq!(command_name("hset"), "HSET");
         assert_eq!(command_name("my secret"), "?");
         assert_eq!(command_name(""), "?");
@@ -120,7 +119,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn whatever_the_log_holds_an_argument_is_not_shown(
+        fn arbitrary_log_entries_never_show_an_argument(
             reply in crate::reply::foreign::reply(&["hunter2 secret", "set"]),
             head in proptest::collection::vec(0..i64::MAX, 3),
             call in proptest::collection::vec(crate::reply::foreign::reply(&["hunter2 secret", "get"]), 0..4),

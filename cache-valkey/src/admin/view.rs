@@ -12,18 +12,18 @@ use crate::identity::{Expected, NodeId};
 pub struct TopologyView {
     /// Whether this is a cluster.
     pub cluster: bool,
-    /// The cluster's current epoch, where it told it.
+    /// The cluster's current epoch, if the cluster reported it.
     pub epoch: Option<u64>,
     /// The nodes, primaries first, in the order of their slots.
     pub nodes: Vec<NodeView>,
     /// Slots that no primary serves. Always empty outside of a cluster.
     pub uncovered: Vec<RangeInclusive<u16>>,
-    /// Addresses that several nodes claim. A client cannot choose among them, so that the slots of primaries that share
-    /// one are not served.
+    /// Addresses that several nodes announce. A client cannot choose among them, so it does not serve the slots of
+    /// primaries that share one.
     pub shared_addresses: Vec<SharedAddress>,
 }
 
-/// An address that several nodes of a cluster claim.
+/// An address that several nodes of a cluster announce.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SharedAddress {
@@ -31,7 +31,8 @@ pub struct SharedAddress {
     pub address: Address,
     /// The ids of the nodes.
     pub nodes: Vec<String>,
-    /// The slots of the primaries among them that cannot be reached for it. None if only one is a primary.
+    /// The slots of the primaries among them, which cannot be reached for this reason. Empty if only one is a
+    /// primary.
     pub slots: Vec<RangeInclusive<u16>>,
 }
 
@@ -39,39 +40,39 @@ pub struct SharedAddress {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NodeView {
-    /// The id that it gave itself; `None` outside of a cluster, or if it is not known.
+    /// The id that it gave itself; `None` outside of a cluster, or if unknown.
     pub id: Option<String>,
-    /// Where it is.
+    /// Its address.
     pub address: Address,
-    /// What it is.
+    /// Its role.
     pub role: Role,
-    /// The slots it serves; empty outside of a cluster.
+    /// The slots that it serves; empty outside of a cluster.
     pub slots: Vec<RangeInclusive<u16>>,
-    /// The primary that a replica copies, where that is known.
+    /// The primary that a replica copies, if known.
     pub primary: Option<Address>,
-    /// What the server calls itself, such as `valkey`; empty before the first connection.
+    /// The server's product name, such as `valkey`; empty before the first connection.
     pub server: String,
     /// Its version; empty before the first connection.
     pub version: String,
-    /// Whether it can be used, as far as is known.
+    /// Whether it can be used, as far as known.
     pub reachable: bool,
     /// Why it cannot be used, as far as this client has tried.
     pub trouble: Option<String>,
 }
 
 impl NodeView {
-    /// Which server has to answer at its address.
+    /// The server that has to answer at its address.
     pub(super) fn expected(&self) -> Expected {
         let id = self.id.as_deref().and_then(NodeId::new);
         Expected::node(id.as_ref())
     }
 }
 
-/// What a node is.
+/// The role of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Takes writes.
+    /// The node that takes writes.
     Primary,
-    /// Copies a primary.
+    /// A copy of a primary.
     Replica,
 }

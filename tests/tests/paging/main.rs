@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
 use cache_admin::paging::{PageRequest, Position};
-use cache_admin::{Engine, Traits, ValkeyKeys};
+use cache_admin::{Engine, KeyAttributes, ValkeyKeys};
 use cache_core::config::{Topology, ValkeyConfig};
 use cache_core::slot::slot_of;
 use cache_core::{CacheClient as _, Pattern, Ttl};
@@ -232,9 +232,9 @@ async fn a_page_tells_of_each_key_what_is_asked_for() -> Result<()> {
     let (client, engine) = connect(&[server.address()], false).await?;
     client.set("k:short", "1".into(), Ttl::secs(500)).await?;
     client.set("k:long", "1".into(), Ttl::Forever).await?;
-    let traits = Traits {
+    let traits = KeyAttributes {
         kind: true,
-        life: true,
+        ttl: true,
         size: true,
         idle: false,
     };
@@ -244,7 +244,7 @@ async fn a_page_tells_of_each_key_what_is_asked_for() -> Result<()> {
         let said = listed.description;
         ensure!(said.kind.is_some_and(|kind| kind.name() == "string"), "{said:?}");
         ensure!(
-            (said.life == Some(Ttl::Forever)) == (listed.key == "k:long"),
+            (said.ttl == Some(Ttl::Forever)) == (listed.key == "k:long"),
             "{said:?}"
         );
         ensure!(said.size.is_some_and(|size| size > 10), "{said:?}");

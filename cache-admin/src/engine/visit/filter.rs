@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::{Stop, Visit, watched};
-use crate::keys::{Described, Description, Traits};
+use crate::keys::{Described, Description, KeyAttributes};
 
 /// Keys that one pipeline asks about.
 const CHUNK: usize = 250;
@@ -28,7 +28,11 @@ impl Visit {
         Ok(passing)
     }
 
-    async fn describe(&self, keys: &[Bytes], traits: Traits) -> Result<Vec<Option<Description>>, Stop> {
+    async fn describe(
+        &self,
+        keys: &[Bytes],
+        traits: KeyAttributes,
+    ) -> Result<Vec<Option<Description>>, Stop> {
         let describe = self.again_if_transient(|| self.shard.describe(keys, traits));
         let described = watched(&*self.shard, &self.governor, describe).await?;
         let elsewhere: Vec<Bytes> = keys

@@ -15,7 +15,7 @@ use crate::http::problem::{Kind, Problem};
 use crate::http::service::Service;
 use crate::paging::{Listed, PageRequest};
 use crate::seal::CursorScope;
-use crate::{Selection, Traits};
+use crate::{KeyAttributes, Selection};
 
 /// Which keys, and where the page begins.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -155,21 +155,21 @@ impl KeyEntry {
         Self {
             name: KeyName::of(&listed.key, prefix),
             kind: known.kind.map(TypeName::from),
-            ttl_ms: match known.life {
+            ttl_ms: match known.ttl {
                 Some(Ttl::After(left)) => Some(u64::try_from(left.as_millis()).unwrap_or(u64::MAX)),
                 _ => None,
             },
-            forever: known.life.map(|life| life == Ttl::Forever),
+            forever: known.ttl.map(|life| life == Ttl::Forever),
             size: known.size,
         }
     }
 }
 
-fn traits(fields: Option<&str>) -> Result<Traits, Problem> {
-    let mut traits = Traits::default();
+fn traits(fields: Option<&str>) -> Result<KeyAttributes, Problem> {
+    let mut traits = KeyAttributes::default();
     for field in fields.into_iter().flat_map(|fields| fields.split(',')) {
         match field {
-            "ttl" => traits.life = true,
+            "ttl" => traits.ttl = true,
             "type" => traits.kind = true,
             "size" => traits.size = true,
             _ => {

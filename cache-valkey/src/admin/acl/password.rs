@@ -1,32 +1,32 @@
-//! A password as servers keep it: its SHA-256. Passwords themselves are held by whoever reads them, not here.
+//! A password as servers store it: its SHA-256. The passwords themselves never reach this module.
 
 use std::fmt;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use cache_core::Secret;
 
-/// The SHA-256 of a password, by which servers know it.
+/// The SHA-256 of a password, the form that servers compare.
 ///
-/// It is shown nowhere: a weak password can be found out from it.
+/// Never shown, because a weak password can be guessed from it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PasswordHash(String);
 
 impl PasswordHash {
-    /// That of `password`.
+    /// The hash of `password`.
     #[must_use]
     pub fn of(password: &Secret) -> Self {
         let hash = digest(&SHA256, password.expose().as_bytes());
         Self(hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
-    /// The hash that is written as 64 hexadecimal digits.
+    /// Parses a hash of 64 hexadecimal digits.
     #[must_use]
     pub fn from_hex(text: &str) -> Option<Self> {
         let is_hex = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
         is_hex.then(|| Self(text.to_ascii_lowercase()))
     }
 
-    /// Its 64 hexadecimal digits, for a file that servers read. Never pass them to anything that logs.
+    /// The 64 hexadecimal digits, for a file that servers read. Never pass them to anything that logs.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_the_hash_that_servers_compute_and_is_not_shown() {
+    fn hash_equals_the_servers_and_is_not_shown() {
         let hash = PasswordHash::of(&"password".into());
         let hex = "5e884898da28047151d0e56f8dc6292773603d0d6aabbdd62a11ef721d1542d8";
         assert_eq!(hash.expose(), hex);

@@ -1,22 +1,24 @@
-//! What a user is and may, as sets: servers keep rules in an order of their own, and write more than they were
-//! given. What they mean is the server's business; here they are words.
+//! The state and rights of a user, as sets.
+//!
+//! Servers keep rules in their own order and report more than they were given. Only the server interprets them; here
+//! they are words.
 
 use std::collections::BTreeSet;
 use std::fmt;
 
 use super::PasswordHash;
 
-/// What one user is and may.
+/// The state and rights of one user.
 ///
-/// Two are equal where they mean the same, in whatever order it was written. The commands of a user that may do
-/// all but some (`+@all -get`) are compared as a set, too.
+/// Two are equal if they mean the same, in any order. The commands of a user with all but some (`+@all -get`) are
+/// also compared as a set.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct AclRules {
     /// Whether it may log in.
     pub enabled: bool,
-    /// Whether any password will do.
+    /// Whether it needs no password.
     pub passwordless: bool,
-    /// The passwords that it may log in with.
+    /// The passwords that log it in.
     pub passwords: BTreeSet<PasswordHash>,
     /// Keys (`~billing:*`, `%R~billing:*`), channels (`&news`), commands (`+get`, `+client|tracking`, `-scan`) and
     /// selectors (`(%R~a:* +get)`), each as one word in the server's own form.
@@ -24,7 +26,7 @@ pub struct AclRules {
 }
 
 impl AclRules {
-    /// An enabled user that may do `permissions`, without a password yet.
+    /// An enabled user with `permissions` and no password yet.
     #[must_use]
     pub fn of(permissions: impl IntoIterator<Item = String>) -> Self {
         Self {
@@ -34,7 +36,7 @@ impl AclRules {
         }
     }
 
-    /// Reads the words that follow the name in a line of `ACL LIST` or of an ACL file.
+    /// Parses the words that follow the name in a line of `ACL LIST` or of an ACL file.
     pub(super) fn read(text: &str) -> Self {
         let mut rules = Self::default();
         for word in words(text) {
@@ -51,7 +53,7 @@ impl AclRules {
         rules
     }
 
-    /// The words that make a user this, whatever it was before.
+    /// The words that replace all earlier rules of a user with these.
     pub(super) fn modifiers(&self) -> Vec<String> {
         let mut words = vec!["reset".to_owned(), self.word().to_owned()];
         words.extend(self.passwordless.then(|| "nopass".to_owned()));
@@ -60,7 +62,7 @@ impl AclRules {
         words
     }
 
-    /// Its permissions in an order that may be written: keys and channels, commands, selectors.
+    /// Its permissions in an order that a server accepts: keys and channels, commands, selectors.
     pub fn in_order(&self) -> impl Iterator<Item = &str> {
         let all = self.permissions.iter().map(String::as_str);
         let rank = |word: &str| match word.as_bytes().first() {
@@ -80,7 +82,7 @@ impl AclRules {
 }
 
 impl fmt::Debug for AclRules {
-    /// Shows how many passwords there are, not what they are; what looks like one that is not understood, either.
+    /// Shows the number of passwords, not the passwords. Hides unknown words that look like one, too.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown = |word| if is_secret(word) { "***" } else { word };
         let permissions: BTreeSet<&str> = self.permissions.iter().map(|word| shown(word)).collect();
@@ -93,13 +95,13 @@ impl fmt::Debug for AclRules {
     }
 }
 
-/// Whether a word is, or holds, what a password is written as.
+/// Whether a word is, or contains, a written password.
 fn is_secret(word: &str) -> bool {
     let mut words = word.trim_start_matches('(').split(' ');
     words.any(|word| word.starts_with(['#', '>', '!', '<']))
 }
 
-/// The words of `text`, a selector being one.
+/// The words of `text`; a selector is one word.
 fn words(text: &str) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
     let mut open = false;
@@ -116,18 +118,18 @@ fn words(text: &str) -> Vec<String> {
     found
 }
 
-/// A word in the form in which it is compared; none where it says what holds anyway.
+/// A word in its comparable form; `None` if it only states a default.
 fn permission(word: &str) -> Option<String> {
     let Some(inner) = word.strip_prefix('(').and_then(|word| word.strip_suffix(')')) else {
         return plain(word);
     };
-    // Selectors do not hold selectors.
+    // Selectors do not nest.
     let rules = AclRules::of(inner.split_ascii_whitespace().filter_map(plain));
     let inner: Vec<&str> = rules.in_order().collect();
     Some(format!("({})", inner.join(" ")))
 }
 
-/// As [`permission`], of what is no selector.
+/// As [`permission`], for words that are not selectors.
 fn plain(word: &str) -> Option<String> {
     match word {
         "sanitize-payload" | "resetchannels" | "resetkeys" | "-@all" | "nocommands" | "alldbs" => None,
@@ -145,23 +147,23 @@ mod tests {
     const HASH: &str = "#5e884898da28047151d0e56f8dc6292773603d0d6aabbdd62a11ef721d1542d8";
 
     #[test]
-    fn what_the_server_adds_and_reorders_makes_no_difference() {
-        let told = AclRules::read(&format!(
+    fn added_and_reordered_rules_compare_equal() {
+        let reported = AclRules::read(&format!(
             "on sanitize-payload {HASH} ~b:* %R~a:* resetchannels -@all +set +client|tracking +get"
         ));
-        let meant = AclRules::read(&format!("on {HASH} %R~a:* ~b:* +client|tracking +get +set"));
-        assert_eq!(told, meant);
-        assert_eq!((told.passwords.len(), told.permissions.len()), (1, 5));
+        let wanted = AclRules::read(&format!("on {HASH} %R~a:* ~b:* +client|tracking +get +set"));
+        assert_eq!(reported, wanted);
+        assert_eq!((reported.passwords.len(), reported.permissions.len()), (1, 5));
     }
 
     #[test]
-    fn selectors_within_selectors_are_words_however_deep() {
+    fn nested_selectors_of_any_depth_are_words() {
         let deep = "(".repeat(200_000) + &")".repeat(200_000);
         assert_eq!(AclRules::read(&deep).permissions.len(), 1);
     }
 
     #[test]
-    fn what_looks_like_a_password_is_not_shown() {
+    fn text_like_a_password_is_not_shown() {
         let rules = AclRules::read("on #5e88 >hunter2 ~a:#lock (~b:* #5e88)");
         let shown = format!("{rules:?}");
         assert!(shown.contains("~a:#lock"), "{shown}");
@@ -169,8 +171,8 @@ mod tests {
     }
 
     #[test]
-    fn whatever_else_is_said_makes_one() {
-        let meant = AclRules::read("on ~a:* +get");
+    fn any_other_rule_makes_a_difference() {
+        let wanted = AclRules::read("on ~a:* +get");
         for other in [
             "off ~a:* +get",
             "on nopass ~a:* +get",
@@ -182,18 +184,22 @@ mod tests {
             "on ~a:* +get skip-sanitize-payload",
             &format!("on {HASH} ~a:* +get"),
         ] {
-            assert_ne!(AclRules::read(other), meant, "{other}");
+            assert_ne!(AclRules::read(other), wanted, "{other}");
         }
     }
 
     #[test]
-    fn a_selector_is_one_word_in_one_form() {
-        let told = AclRules::read("on ~a:* resetchannels -@all +get (%R~z:* resetchannels -@all +pttl +get)");
-        assert!(told.permissions.contains("(%R~z:* +get +pttl)"), "{told:?}");
+    fn selector_is_one_normalized_word() {
+        let reported =
+            AclRules::read("on ~a:* resetchannels -@all +get (%R~z:* resetchannels -@all +pttl +get)");
+        assert!(
+            reported.permissions.contains("(%R~z:* +get +pttl)"),
+            "{reported:?}"
+        );
     }
 
     #[test]
-    fn a_user_is_made_anew_and_its_passwords_are_shown_to_the_server_only() {
+    fn rules_are_replaced_and_passwords_go_to_the_server_only() {
         let rules = AclRules::read(&format!("on {HASH} ~a:* &c +get +@all -scan (~b:* +get)"));
         assert_eq!(
             rules.modifiers().join(" "),

@@ -1,5 +1,7 @@
-//! What `CLUSTER SLOTS`, by which calls are routed, does not say of primaries: who serves no slot (one that has
-//! just joined, or was emptied, may be handed keys all the same), and the epoch of each.
+//! All primaries of a cluster, including those without slots, and the epoch of each.
+//!
+//! Calls are routed by `CLUSTER SLOTS`, which reports neither. A primary without slots has just joined or was
+//! emptied, and may receive keys at any time.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,17 +9,17 @@ use std::sync::Arc;
 use cache_core::config::Address;
 use futures::future::join_all;
 
+use super::cluster_nodes::NodeLine;
 use super::{Administration, Primary, TopologyView};
 use crate::command::Command;
 use crate::identity::{Expected, NodeId};
 use crate::reply::Reply;
 
 impl Administration {
-    /// The primaries of `view`, and those of the cluster that serve no slot, as the others know them. One that the
-    /// cluster holds for dead is among these only where a slot is being handed to it. Each primary that answers
-    /// has its [epoch](Primary::epoch).
+    /// The primaries of `view`, and the primaries without slots that the others know of. A failed one is included
+    /// only while a slot is being handed to it. Each primary that answers has its [epoch](Primary::epoch).
     ///
-    /// Just the primaries of `view` where the user may not ask (`CLUSTER NODES`).
+    /// Only the primaries of `view` if the user may not run `CLUSTER NODES`.
     ///
     /// # Cancel safety
     ///
@@ -33,26 +35,26 @@ impl Administration {
             replies.into_iter().next().map(|reply| (primary, reply))
         }))
         .await;
-        let (mut spare, mut epochs) = (BTreeMap::new(), BTreeMap::new());
+        let (mut slotless, mut epochs) = (BTreeMap::new(), BTreeMap::new());
         for (primary, reply) in asked.into_iter().flatten() {
             epochs.insert(primary.address.clone(), epoch(&reply));
             for (address, id) in read(&reply, &primary.address) {
-                spare.entry(address).or_insert((id, primary.kind));
+                slotless.entry(address).or_insert((id, primary.kind));
             }
         }
         for primary in &mut primaries {
             primary.epoch = epochs.get(&primary.address).copied().flatten();
         }
-        let spare = spare
+        let slotless = slotless
             .into_iter()
             .filter(|(address, _)| view.nodes.iter().all(|node| node.address != *address))
             .map(|(address, (id, kind))| Primary {
                 address,
                 expected: Expected::node(id.as_ref()),
                 slots: Vec::new(),
-                // Slots that it gets are new to it anyway.
+                // The slots that it receives are new to it anyway.
                 epoch: None,
-                // A cluster is of one kind, but for the hours in which it is upgraded: the plain way always works.
+                // All nodes of a cluster are of one kind, except during an upgrade. The plain scan always works.
                 kind: super::Kind {
                     by_slot: false,
                     ..kind
@@ -61,22 +63,22 @@ impl Administration {
                 pools: Arc::clone(&self.pools),
                 timeout: self.timeout,
             });
-        primaries.extend(spare);
+        primaries.extend(slotless);
         primaries
     }
 }
 
-/// The epoch of the node itself that gave this answer to `CLUSTER NODES`.
+/// The epoch of the node that sent this reply to `CLUSTER NODES`.
 fn epoch(reply: &Reply) -> Option<u64> {
-    let mut nodes = reply.as_text()?.lines().filter_map(Node::read);
+    let mut nodes = reply.as_text()?.lines().filter_map(NodeLine::read);
     nodes.find(|node| node.has("myself"))?.epoch.parse().ok()
 }
 
-/// Reads what the node at `asked` answered to `CLUSTER NODES`: where primaries without slots are, and their ids.
+/// Reads the reply to `CLUSTER NODES` of the node at `asked`: the addresses and ids of primaries without slots.
 fn read(reply: &Reply, asked: &Address) -> Vec<(Address, Option<NodeId>)> {
     let text = reply.as_text().unwrap_or_default();
-    let nodes: Vec<Node<'_>> = text.lines().filter_map(Node::read).collect();
-    // The one that answers has to be known by name for the others to be.
+    let nodes: Vec<NodeLine<'_>> = text.lines().filter_map(NodeLine::read).collect();
+    // Host names are used only if the queried node has one itself.
     let named = nodes
         .iter()
         .any(|node| node.has("myself") && node.hostname == Some(&asked.host));
@@ -88,65 +90,11 @@ fn read(reply: &Reply, asked: &Address) -> Vec<(Address, Option<NodeId>)> {
         .filter(|node| !node.has("fail") || receives(node.id))
         .map(|node| {
             let host = node.hostname.filter(|_| named).unwrap_or(node.host);
-            // A node that does not know its own address yet is where it was asked.
+            // A node that does not know its own address yet is reached where it was asked.
             let host = if host.is_empty() { &asked.host } else { host };
             (Address::new(host, node.port), NodeId::new(node.id))
         })
         .collect()
-}
-
-/// One line: `id host:port@bus,hostname flags primary ping pong epoch link slot...`.
-pub(super) struct Node<'a> {
-    pub(super) id: &'a str,
-    pub(super) host: &'a str,
-    pub(super) port: u16,
-    pub(super) hostname: Option<&'a str>,
-    flags: &'a str,
-    /// The id of the primary that it copies, or `-`.
-    pub(super) follows: &'a str,
-    pub(super) epoch: &'a str,
-    pub(super) link: &'a str,
-    /// Slots that it serves.
-    pub(super) slots: Vec<&'a str>,
-    /// Slots on the move, which only the node itself tells: `[slot->-receiver]`.
-    marks: Vec<&'a str>,
-}
-
-impl<'a> Node<'a> {
-    pub(super) fn read(line: &'a str) -> Option<Self> {
-        let mut words = line.split_ascii_whitespace();
-        let (id, place, flags) = (words.next()?, words.next()?, words.next()?);
-        let mut word = || words.next().unwrap_or_default();
-        let (follows, _ping, _pong, epoch, link) = (word(), word(), word(), word(), word());
-        let (marks, slots) = words.partition(|word| word.starts_with('['));
-        let mut place = place.split(',');
-        let (host, port) = place.next()?.rsplit_once(':')?;
-        let port = port.split('@').next()?.parse().ok().filter(|port| *port != 0)?;
-        Some(Self {
-            id,
-            host,
-            port,
-            hostname: place.next().filter(|name| !name.is_empty()),
-            flags,
-            follows,
-            epoch,
-            link,
-            slots,
-            marks,
-        })
-    }
-
-    pub(super) fn has(&self, flag: &str) -> bool {
-        self.flags.split(',').any(|own| own == flag)
-    }
-
-    fn gives_to(&self, id: &str) -> bool {
-        self.marks.iter().any(|mark| {
-            mark.trim_end_matches(']')
-                .split_once("->-")
-                .is_some_and(|(_, to)| to == id)
-        })
-    }
 }
 
 #[cfg(test)]
@@ -166,36 +114,36 @@ gg :0@0 master,noaddr - 0 0 0 disconnected
 hh 127.0.0.1:7008@17008 handshake - 0 0 0 connected
 ";
 
-    fn spare(asked: &Address) -> Vec<String> {
+    fn slotless(asked: &Address) -> Vec<String> {
         let reply = Reply::Bulk(NODES.into());
-        let spare = read(&reply, asked);
-        spare.iter().map(|(address, _)| address.to_string()).collect()
+        let slotless = read(&reply, asked);
+        slotless.iter().map(|(address, _)| address.to_string()).collect()
     }
 
     #[test]
-    fn primaries_without_slots_are_found_and_dead_ones_only_where_they_receive() {
+    fn slotless_primary_is_found_and_failed_one_only_if_it_receives() {
         assert_eq!(
-            spare(&Address::new("127.0.0.1", 7001)),
+            slotless(&Address::new("127.0.0.1", 7001)),
             ["127.0.0.1:7003", "127.0.0.1:7004"]
         );
     }
 
     #[test]
-    fn they_are_named_as_the_one_that_was_asked() {
+    fn slotless_primaries_use_host_names_if_queried_node_does() {
         assert_eq!(
-            spare(&Address::new("one.test", 7001)),
+            slotless(&Address::new("one.test", 7001)),
             ["three.test:7003", "four.test:7004"]
         );
     }
 
     #[test]
-    fn what_is_no_answer_names_nobody() {
+    fn invalid_reply_yields_no_primary() {
         assert!(read(&Reply::Nil, &Address::new("a", 1)).is_empty());
         assert_eq!(epoch(&Reply::Nil), None);
     }
 
     #[test]
-    fn the_epoch_is_that_of_the_node_that_was_asked() {
+    fn epoch_is_that_of_the_queried_node() {
         let second = NODES
             .replace("myself,", "")
             .replace("two.test master", "two.test myself,master");
@@ -206,14 +154,14 @@ hh 127.0.0.1:7008@17008 handshake - 0 0 0 connected
 
     proptest::proptest! {
         #[test]
-        fn whatever_a_node_says_of_its_cluster_who_is_spare_can_be_dialled(
+        fn arbitrary_reply_yields_only_dialable_primaries(
             text in mangled(NODES),
             reply in reply(&["aa :7001@1 myself,master - 0 0 1 connected", "\n"]),
         ) {
             let asked = Address::new("one.test", 7001);
             for reply in [Reply::Bulk(text.into()), reply] {
-                for (spare, _) in read(&reply, &asked) {
-                    proptest::prop_assert!(spare.port != 0 && !spare.host.is_empty());
+                for (slotless, _) in read(&reply, &asked) {
+                    proptest::prop_assert!(slotless.port != 0 && !slotless.host.is_empty());
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! How a node does, by its own account (`INFO`), each number by its type.
+//! The state of a node as it reports it (`INFO`), with a typed field for each number.
 //!
 //! Not in here: what the numbers mean together, and what is wrong with them.
 
@@ -11,21 +11,21 @@ use cache_core::CacheError;
 use super::{Member, Role};
 use crate::command::Command;
 
-/// How a node does. What it does not tell is `None`.
+/// The state of a node. Numbers that it does not report are `None`.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
-pub struct Vitals {
-    /// What it takes itself for.
+pub struct NodeInfo {
+    /// Its role, by its own account.
     pub role: Option<Role>,
-    /// What it calls itself, such as `valkey`.
+    /// Its product name, such as `valkey`.
     pub server: Option<String>,
     /// Its version.
     pub version: Option<String>,
-    /// For how long it has been running.
+    /// The time since it started.
     pub uptime: Option<Duration>,
-    /// Connections of clients.
+    /// Connected clients.
     pub clients: Option<u64>,
-    /// Commands in the last second or so, by its own reckoning.
+    /// Commands per second over the last second or so, as the node measures it.
     pub operations_per_second: Option<u64>,
     /// Commands since its start.
     pub commands: Option<u64>,
@@ -35,89 +35,89 @@ pub struct Vitals {
     pub misses: Option<u64>,
     /// Keys that were evicted, since its start.
     pub evicted: Option<u64>,
-    /// Keys whose life ended, since its start.
+    /// Keys whose TTL has ended, since its start.
     pub expired: Option<u64>,
-    /// Keys, in all databases.
+    /// Keys in all databases.
     pub keys: Option<u64>,
-    /// Those of the keys that have an end of life.
-    pub keys_with_life: Option<u64>,
-    /// The memory.
+    /// Keys that have a TTL.
+    pub keys_with_ttl: Option<u64>,
+    /// Its memory.
     pub memory: Memory,
-    /// What its main thread has worked since its start, in user and in system mode.
+    /// CPU time of its main thread since its start, user and system.
     pub main_thread: Option<Duration>,
-    /// How it stands to the nodes that copy it, or to the one that it copies.
+    /// Its replication state.
     pub replication: Replication,
-    /// Keys in the table of those that clients are told about.
+    /// Keys in the table of client tracking.
     pub tracked_keys: Option<u64>,
 }
 
-/// What a node says of its memory.
+/// The memory of a node.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Memory {
     /// In use, in bytes.
     pub used: Option<u64>,
-    /// What it takes of the machine's memory, in bytes.
+    /// The resident memory, in bytes.
     pub resident: Option<u64>,
-    /// The limit in bytes; 0 is none.
+    /// The limit in bytes; 0 means no limit.
     pub limit: Option<u64>,
-    /// What it does at the limit, such as `noeviction` or `allkeys-lru`.
+    /// The eviction policy, such as `noeviction` or `allkeys-lru`.
     pub policy: Option<String>,
-    /// `resident` by `used`, by its own reckoning.
+    /// `resident` divided by `used`, as the node calculates it.
     pub fragmentation: Option<f64>,
 }
 
-/// How a node stands to the nodes that copy it, or to the one that it copies.
+/// The replication state of a node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Replication {
-    /// Of a replica: whether it is connected to its primary.
+    /// On a replica: whether it is connected to its primary.
     pub linked: Option<bool>,
-    /// Of a replica: whether it is loading all of its primary's keys.
+    /// On a replica: whether a full synchronization is running.
     pub copying: Option<bool>,
-    /// Of a replica: since when its primary has been silent.
+    /// On a replica: the time since it last heard from its primary.
     pub silence: Option<Duration>,
-    /// How far it is in the stream of changes.
+    /// The replication offset.
     pub offset: Option<u64>,
-    /// Of a primary: those that copy it, as it sees them.
-    pub replicas: Vec<Copying>,
+    /// On a primary: its replicas, as it sees them.
+    pub replicas: Vec<ReplicaInfo>,
 }
 
-/// A replica, as its primary sees it.
+/// A replica as its primary sees it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Copying {
-    /// Host and port, as it connected.
+pub struct ReplicaInfo {
+    /// Host and port of its connection.
     pub address: String,
-    /// Whether it follows the stream of changes.
+    /// Whether it receives the replication stream.
     pub online: bool,
-    /// How far it says it is.
+    /// The offset that it has confirmed.
     pub offset: Option<u64>,
-    /// How long ago it last said so.
+    /// The time since its last confirmation.
     pub lag: Option<Duration>,
 }
 
 impl Member {
-    /// How it does (`INFO`); `None` where the user may not ask.
+    /// The state of the node (`INFO`); `None` if the user may not ask.
     ///
     /// # Errors
     ///
-    /// Where it does not answer.
+    /// If it does not answer.
     ///
     /// # Cancel safety
     ///
     /// Cancel safe.
-    pub async fn vitals(&self) -> Result<Option<Vitals>, CacheError> {
+    pub async fn info(&self) -> Result<Option<NodeInfo>, CacheError> {
         let reply = self.ask_if_allowed(&Command::read("INFO")).await?;
         Ok(reply
             .as_ref()
             .and_then(crate::reply::Reply::as_text)
-            .map(Vitals::read))
+            .map(NodeInfo::read))
     }
 }
 
-impl Vitals {
-    /// What share of the reads found a key, since its start; `None` before the first read.
+impl NodeInfo {
+    /// The share of reads that found a key, since its start; `None` before the first read.
     #[must_use]
     pub fn hit_rate(&self) -> Option<f64> {
         ratio(self.hits?, self.misses?)
@@ -132,7 +132,7 @@ impl Vitals {
             Some("slave") => Some(Role::Replica),
             _ => None,
         };
-        let (keys, keys_with_life) = fields.keys();
+        let (keys, keys_with_ttl) = fields.keys();
         let counted = fields.has("role").then_some(());
         Self {
             role,
@@ -148,7 +148,7 @@ impl Vitals {
             evicted: fields.get("evicted_keys"),
             expired: fields.get("expired_keys"),
             keys: counted.map(|()| keys),
-            keys_with_life: counted.map(|()| keys_with_life),
+            keys_with_ttl: counted.map(|()| keys_with_ttl),
             memory: Memory {
                 used: fields.get("used_memory"),
                 resident: fields.get("used_memory_rss"),
@@ -177,7 +177,7 @@ impl Vitals {
     }
 }
 
-/// The share of `yes` in both; `None` where there is neither.
+/// The share of `yes` in both; `None` if both are 0.
 #[expect(clippy::cast_precision_loss, reason = "a share of counts far below 2^52")]
 fn ratio(yes: u64, no: u64) -> Option<f64> {
     let all = yes.saturating_add(no);
@@ -201,7 +201,7 @@ impl<'a> Fields<'a> {
         self.0.get(name).map(|text| text.trim().to_owned())
     }
 
-    /// A number; one below 0 is how servers say that there is none.
+    /// A number. Servers report a negative one for "none".
     fn get<T: FromStr>(&self, name: &str) -> Option<T> {
         self.0.get(name)?.trim().parse().ok()
     }
@@ -211,7 +211,7 @@ impl<'a> Fields<'a> {
         Duration::try_from_secs_f64(seconds).ok()
     }
 
-    /// Keys, and keys with an end of life, of all databases: `db0:keys=5,expires=2,avg_ttl=0`.
+    /// Keys, and keys with a TTL, of all databases: `db0:keys=5,expires=2,avg_ttl=0`.
     fn keys(&self) -> (u64, u64) {
         let databases = self.0.iter().filter(|(name, _)| {
             let number = name.strip_prefix("db");
@@ -227,10 +227,10 @@ impl<'a> Fields<'a> {
     }
 
     /// `slave0:ip=127.0.0.1,port=6380,state=online,offset=5,lag=0`, and so on.
-    fn replicas(&self) -> Vec<Copying> {
+    fn replicas(&self) -> Vec<ReplicaInfo> {
         let lines = (0..).map_while(|number| self.0.get(format!("slave{number}").as_str()));
         lines
-            .map(|line| Copying {
+            .map(|line| ReplicaInfo {
                 address: format!(
                     "{}:{}",
                     part(line, "ip").unwrap_or_default(),
@@ -270,17 +270,17 @@ slave1:ip=127.0.0.1,port=7002,state=wait_bgsave,offset=0,lag=0\r\nmaster_repl_of
 # Keyspace\r\ndb0:keys=5,expires=2,avg_ttl=0\r\ndb3:keys=1,expires=1,avg_ttl=9\r\n";
 
     #[test]
-    fn a_primary_tells_of_itself_and_of_its_replicas() {
-        let vitals = Vitals::read(PRIMARY);
-        assert_eq!(vitals.role, Some(Role::Primary));
-        assert_eq!(vitals.server.as_deref(), Some("valkey"));
-        assert_eq!(vitals.version.as_deref(), Some("8.0.1"));
-        assert_eq!((vitals.keys, vitals.keys_with_life), (Some(6), Some(3)));
-        assert_eq!(vitals.hit_rate(), Some(0.75));
-        assert_eq!(vitals.memory.fragmentation, Some(1.5));
-        assert_eq!(vitals.main_thread, Some(Duration::from_millis(750)));
-        assert_eq!(vitals.replication.offset, Some(50));
-        let seen: Vec<_> = vitals
+    fn primary_reports_itself_and_its_replicas() {
+        let info = NodeInfo::read(PRIMARY);
+        assert_eq!(info.role, Some(Role::Primary));
+        assert_eq!(info.server.as_deref(), Some("valkey"));
+        assert_eq!(info.version.as_deref(), Some("8.0.1"));
+        assert_eq!((info.keys, info.keys_with_ttl), (Some(6), Some(3)));
+        assert_eq!(info.hit_rate(), Some(0.75));
+        assert_eq!(info.memory.fragmentation, Some(1.5));
+        assert_eq!(info.main_thread, Some(Duration::from_millis(750)));
+        assert_eq!(info.replication.offset, Some(50));
+        let seen: Vec<_> = info
             .replication
             .replicas
             .iter()
@@ -296,47 +296,44 @@ slave1:ip=127.0.0.1,port=7002,state=wait_bgsave,offset=0,lag=0\r\nmaster_repl_of
     }
 
     #[test]
-    fn a_replica_that_lost_its_primary_says_so() {
-        let vitals = Vitals::read(
+    fn replica_reports_its_lost_primary() {
+        let info = NodeInfo::read(
             "role:slave\r\nmaster_link_status:down\r\nmaster_last_io_seconds_ago:-1\r\n\
              master_sync_in_progress:0\r\nslave_repl_offset:7\r\nmaster_repl_offset:9\r\nredis_version:7.0.15\r\n",
         );
-        assert_eq!(vitals.replication.linked, Some(false));
-        assert_eq!(vitals.replication.silence, None);
-        assert_eq!(vitals.replication.offset, Some(7));
-        assert_eq!(vitals.server.as_deref(), Some("redis"));
-        assert_eq!(vitals.keys, Some(0));
+        assert_eq!(info.replication.linked, Some(false));
+        assert_eq!(info.replication.silence, None);
+        assert_eq!(info.replication.offset, Some(7));
+        assert_eq!(info.server.as_deref(), Some("redis"));
+        assert_eq!(info.keys, Some(0));
     }
 
     #[test]
-    fn what_is_not_told_is_nothing_and_no_zero() {
-        assert_eq!(Vitals::read(""), Vitals::default());
-        assert_eq!(Vitals::default().hit_rate(), None);
+    fn missing_number_is_none_and_not_zero() {
+        assert_eq!(NodeInfo::read(""), NodeInfo::default());
+        assert_eq!(NodeInfo::default().hit_rate(), None);
     }
 
     #[test]
-    fn sums_beyond_what_can_be_are_the_most_that_can_be() {
-        let vitals = Vitals::read(
+    fn overflowing_sums_saturate() {
+        let info = NodeInfo::read(
             "role:master\r\nused_cpu_user_main_thread:1.8446744073709e19\r\n\
              used_cpu_sys_main_thread:1.8446744073709e19\r\n\
              db0:keys=18446744073709551615,expires=18446744073709551615\r\ndb1:keys=2,expires=2\r\n",
         );
-        assert_eq!(
-            (vitals.keys, vitals.keys_with_life),
-            (Some(u64::MAX), Some(u64::MAX))
-        );
-        assert_eq!(vitals.main_thread, Some(Duration::MAX));
+        assert_eq!((info.keys, info.keys_with_ttl), (Some(u64::MAX), Some(u64::MAX)));
+        assert_eq!(info.main_thread, Some(Duration::MAX));
     }
 
     proptest::proptest! {
         #[test]
-        fn whatever_a_server_tells_of_itself_is_read(
+        fn arbitrary_info_is_read_without_panic(
             text in mangled(PRIMARY),
             noise in ".{0,200}",
         ) {
             for text in [text, noise] {
-                let vitals = Vitals::read(&text);
-                let rate = vitals.hit_rate();
+                let info = NodeInfo::read(&text);
+                let rate = info.hit_rate();
                 proptest::prop_assert!(rate.is_none_or(|rate| (0.0..=1.0).contains(&rate)));
             }
         }

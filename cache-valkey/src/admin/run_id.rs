@@ -1,4 +1,4 @@
-//! Which run of a server this is.
+//! The run id of a server, which changes with every restart.
 
 use cache_core::CacheError;
 
@@ -8,8 +8,8 @@ use crate::error::accept;
 use crate::reply::Reply;
 
 impl Primary {
-    /// The name that the server gave itself when it was started (`run_id` of `INFO`), by which one that was started
-    /// anew is known; `None` where the user may not ask, or the server does not say.
+    /// The id that the server chose when it started (`run_id` of `INFO`). A new id means that it was restarted.
+    /// `None` if the user may not ask, or the server does not report it.
     ///
     /// # Errors
     ///
@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_run_id_is_one_line_of_many() {
+    fn run_id_is_read_from_its_info_line() {
         let info = "# Server\r\nserver_name:valkey\r\nrun_id:0123abcd\r\ntcp_port:6379\r\n";
         assert_eq!(run_id_of(info).as_deref(), Some("0123abcd"));
         assert_eq!(run_id_of("# Server\r\n"), None);

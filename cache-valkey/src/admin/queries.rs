@@ -1,6 +1,6 @@
-//! Small questions to one node: is it there, what time it has, how it is set, what it knows, what a user may.
+//! Small queries to one node: whether it answers, its time, its settings, the commands it knows, what a user may do.
 //!
-//! A user may be allowed none of them, and a managed server may not know them: both are `None`, not an error.
+//! A user may lack the right to ask, and a managed server may not know the command. Both are `None`, not an error.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::command::Command;
 use crate::error::{accept, from_server};
 use crate::reply::Reply;
 
-/// What a user may do, by the server's own word.
+/// What a user may do, as the server reports it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Permission {
     /// It may.
@@ -26,17 +26,17 @@ impl Member {
     ///
     /// # Errors
     ///
-    /// Where it does not answer, or refuses.
+    /// If it does not answer, or refuses.
     pub async fn ping(&self) -> Result<(), CacheError> {
         let mut replies = self.ask(&[&Command::read("PING")]).await?.into_iter();
         accept(replies.next().unwrap_or(Reply::Nil), "PING").map(drop)
     }
 
-    /// The time of day by its clock, since 1970-01-01 00:00 UTC.
+    /// The node's wall clock, as time since 1970-01-01 00:00 UTC.
     ///
     /// # Errors
     ///
-    /// Where it does not answer.
+    /// If it does not answer.
     pub async fn time(&self) -> Result<Option<Duration>, CacheError> {
         let Some(reply) = self.ask_if_allowed(&Command::read("TIME")).await? else {
             return Ok(None);
@@ -44,11 +44,11 @@ impl Member {
         Ok(time_of(&reply.into_array()?))
     }
 
-    /// Those of its settings that it tells (`CONFIG GET`), by name. Ask for no secret.
+    /// The settings in `names` that the node reports (`CONFIG GET`), by name. Do not ask for secrets.
     ///
     /// # Errors
     ///
-    /// Where it does not answer.
+    /// If it does not answer.
     pub async fn settings(&self, names: &[&str]) -> Result<Option<BTreeMap<String, String>>, CacheError> {
         let get = names
             .iter()
@@ -60,12 +60,12 @@ impl Member {
         Ok(Some(names.iter().filter_map(setting).collect()))
     }
 
-    /// Which of the commands `names` it knows (`COMMAND INFO`), in their order. A subcommand is written
+    /// Whether the node knows each command in `names` (`COMMAND INFO`), in that order. A subcommand is written
     /// `cluster|slots`.
     ///
     /// # Errors
     ///
-    /// Where it does not answer.
+    /// If it does not answer.
     pub async fn knows(&self, names: &[&str]) -> Result<Option<Vec<bool>>, CacheError> {
         let info = names
             .iter()
@@ -82,22 +82,22 @@ impl Member {
         ))
     }
 
-    /// Who this connection is to the node (`ACL WHOAMI`).
+    /// The user of this connection (`ACL WHOAMI`).
     ///
     /// # Errors
     ///
-    /// Where it does not answer.
+    /// If it does not answer.
     pub async fn user(&self) -> Result<Option<String>, CacheError> {
         let who = Command::read("ACL").arg("WHOAMI");
         let reply = self.ask_if_allowed(&who).await?;
         Ok(reply.and_then(|reply| reply.as_text().map(str::to_owned)))
     }
 
-    /// Whether `user` may run `command`, without running it (`ACL DRYRUN`); `None` where that cannot be asked.
+    /// Whether `user` may run `command`, without running it (`ACL DRYRUN`). `None` if the server cannot be asked.
     ///
     /// # Errors
     ///
-    /// Where it does not answer.
+    /// If it does not answer.
     pub async fn may(&self, user: &str, command: &[&str]) -> Result<Option<Permission>, CacheError> {
         let dry_run = Command::read("ACL").arg("DRYRUN").arg(user);
         let dry_run = command.iter().fold(dry_run, |dry_run, part| dry_run.arg(*part));
@@ -111,12 +111,12 @@ impl Member {
         })
     }
 
-    /// Whether this connection may run `command`, found out by running it: choose one that does no harm. A refusal
-    /// for any other reason is no refusal here.
+    /// Whether this connection may run `command`. Runs it to find out, so choose a harmless one. A refusal for
+    /// another reason than missing rights counts as allowed.
     ///
     /// # Errors
     ///
-    /// Where it does not answer.
+    /// If it does not answer.
     pub async fn tries(&self, name: &'static str, arguments: &[&str]) -> Result<Permission, CacheError> {
         let command = arguments
             .iter()
@@ -130,7 +130,7 @@ impl Member {
         })
     }
 
-    /// The reply to `command`; `None` where the user may not run it, or the server does not know it.
+    /// The reply to `command`; `None` if the user may not run it or the server does not know it.
     pub(super) async fn ask_if_allowed(&self, command: &Command<'_>) -> Result<Option<Reply>, CacheError> {
         let reply = self
             .ask(&[command])
@@ -142,14 +142,14 @@ impl Member {
     }
 }
 
-/// What `TIME` says: seconds since 1970, and microseconds.
+/// Reads the reply to `TIME`: seconds since 1970, and microseconds.
 fn time_of(parts: &[Reply]) -> Option<Duration> {
     let number = |part: usize| parts.get(part)?.as_text()?.parse().ok();
     let (seconds, micros) = (Duration::from_secs(number(0)?), Duration::from_micros(number(1)?));
     seconds.checked_add(micros)
 }
 
-/// `reply`; `None` where the user may not do it or the server does not know how.
+/// `reply`; `None` if the user may not do it or the server does not know the command.
 pub(super) fn unless_refused(reply: Reply, command: &str) -> Result<Option<Reply>, CacheError> {
     match accept(reply, command) {
         Ok(reply) => Ok(Some(reply)),
@@ -159,7 +159,7 @@ pub(super) fn unless_refused(reply: Reply, command: &str) -> Result<Option<Reply
     }
 }
 
-/// Whether a refusal says that there is no such command, at all or on this service.
+/// Whether a refusal means that the command does not exist, at all or on this service.
 fn is_unknown(detail: &str) -> bool {
     let detail = detail.to_ascii_lowercase();
     [
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_not_be_asked_is_nothing_and_what_failed_is_an_error() {
+    fn refused_query_is_none_and_failure_is_an_error() {
         assert_eq!(refused("NOPERM", "no permissions").unwrap(), None);
         assert_eq!(refused("ERR", "unknown command 'CONFIG'").unwrap(), None);
         assert_eq!(refused("ERR", "Unknown subcommand").unwrap(), None);
@@ -203,7 +203,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn whatever_the_time_is_said_to_be_it_is_a_time_or_none(
+        fn arbitrary_time_reply_yields_a_time_or_none(
             parts in proptest::collection::vec(reply(&["1795278008", "18446744073709551615"]), 0..4),
         ) {
             let numbers = parts.iter().take(2).filter_map(|part| part.as_text()?.parse::<u64>().ok());

@@ -1,10 +1,10 @@
-//! Every node there is, for what has to be done on each: replicas that no read goes to and primaries without
-//! slots, too, and nodes that are away.
+//! Every node, for work that must reach each of them. This includes replicas without reads, primaries without slots,
+//! and unreachable nodes.
 
 use cache_core::CacheError;
 use cache_core::config::Address;
 
-use super::spare::Node;
+use super::cluster_nodes::NodeLine;
 use super::{Administration, Member, NodeView, Role, TopologyView};
 use crate::command::Command;
 use crate::error::accept;
@@ -12,25 +12,25 @@ use crate::follow::read_role;
 use crate::reply::Reply;
 
 impl Administration {
-    /// Every node, each by itself: primaries, replicas, and such as cannot be reached at present.
+    /// Every node, each for separate work: primaries, replicas, and nodes that cannot be reached now.
     ///
     /// # Errors
     ///
-    /// As any call where nobody can be asked, or the user may not ask who is there (`CLUSTER NODES` or `ROLE`).
+    /// As any call if no node answers, or the user may not ask for the nodes (`CLUSTER NODES` or `ROLE`).
     ///
     /// # Cancel safety
     ///
     /// Cancel safe.
-    pub async fn everyone(&self) -> Result<Vec<Member>, CacheError> {
+    pub async fn all_nodes(&self) -> Result<Vec<Member>, CacheError> {
         let mut view = self.topology().await?;
         let known = self.members_of(&view);
-        // Whoever answers first knows the others.
+        // The first primary that answers knows the others.
         let mut failure = None;
-        for witness in known.iter().filter(|member| member.view().role == Role::Primary) {
-            match told(witness, &view).await {
-                Ok(told) => {
+        for source in known.iter().filter(|member| member.view().role == Role::Primary) {
+            match nodes_known_by(source, &view).await {
+                Ok(nodes) => {
                     let new = |node: &NodeView| view.nodes.iter().all(|known| known.address != node.address);
-                    let new: Vec<_> = told.into_iter().filter(new).collect();
+                    let new: Vec<_> = nodes.into_iter().filter(new).collect();
                     view.nodes.extend(new);
                     return Ok(self.members_of(&view));
                 }
@@ -46,9 +46,9 @@ impl Administration {
     }
 }
 
-/// The nodes that `witness` knows of.
-async fn told(witness: &Member, view: &TopologyView) -> Result<Vec<NodeView>, CacheError> {
-    let own = witness.view();
+/// The nodes that `source` knows of.
+async fn nodes_known_by(source: &Member, view: &TopologyView) -> Result<Vec<NodeView>, CacheError> {
+    let own = source.view();
     let node = |id, address, role, reachable| NodeView {
         id,
         address,
@@ -60,12 +60,12 @@ async fn told(witness: &Member, view: &TopologyView) -> Result<Vec<NodeView>, Ca
         reachable,
         trouble: None,
     };
-    let (question, name) = if view.cluster {
+    let (query, name) = if view.cluster {
         (Command::read("CLUSTER").arg("NODES"), "CLUSTER NODES")
     } else {
         (Command::read("ROLE"), "ROLE")
     };
-    let mut replies = witness.ask(&[&question]).await?.into_iter();
+    let mut replies = source.ask(&[&query]).await?.into_iter();
     let reply = accept(replies.next().unwrap_or(Reply::Nil), name)?;
     if !view.cluster {
         let replicas = read_role(&reply).into_iter();
@@ -74,8 +74,8 @@ async fn told(witness: &Member, view: &TopologyView) -> Result<Vec<NodeView>, Ca
             .collect());
     }
     let text = reply.as_text().ok_or_else(|| reply.unexpected("text"))?;
-    let nodes: Vec<Node<'_>> = text.lines().filter_map(Node::read).collect();
-    let is_named = |line: &Node<'_>| line.has("myself") && line.hostname == Some(&own.address.host);
+    let nodes: Vec<NodeLine<'_>> = text.lines().filter_map(NodeLine::read).collect();
+    let is_named = |line: &NodeLine<'_>| line.has("myself") && line.hostname == Some(&own.address.host);
     let named = nodes.iter().any(is_named);
     Ok(nodes
         .iter()
