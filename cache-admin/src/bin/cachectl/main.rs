@@ -6,6 +6,7 @@
 
 mod board;
 mod cli;
+mod columns;
 mod commands;
 mod escape;
 mod exit;
@@ -17,6 +18,7 @@ mod progress;
 mod remote;
 mod screen;
 mod source;
+mod stop;
 mod summary;
 mod table;
 mod which;
@@ -39,7 +41,7 @@ async fn main() -> ExitCode {
     let mut output = Output::of_process(&cli.global);
     log(&cli, &output);
     let server = &cli.global.server;
-    let result = match server.server.as_deref() {
+    let result = match server.url() {
         Some(url) if cli.command.is_about_the_cache() => {
             Box::pin(remote::run(server, url, cli.command, &mut output)).await
         }

@@ -11,9 +11,10 @@ pub(crate) mod generation;
 pub(crate) mod inspect;
 mod invalidate;
 pub(crate) mod jobs;
-mod key;
+pub(crate) mod key;
 mod keys;
 pub(crate) mod keyset;
+pub(crate) mod overview;
 mod ping;
 pub(crate) mod serve;
 pub(crate) mod token;
@@ -99,6 +100,7 @@ async fn run_on(command: Command, stack: &Stack, output: &mut Output) -> Ended {
             note_database(stack, output);
             invalidate::run(&engine(stack)?, stack.key_prefix(), &invalidate, output).await
         }
+        Command::Overview => overview::run(stack, output).await,
         Command::Topology => topology::run(&stack.foundation, output).await,
         Command::Inspect(arguments) => inspect::run(stack, arguments, output).await,
         Command::Generation(generation) => generation::run(stack, generation, output).await,
