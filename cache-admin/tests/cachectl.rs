@@ -525,3 +525,84 @@ fn one_broad_pattern_of_several_is_asked_about() -> Result<()> {
     assert_eq!(cachectl(&["invalidate", "billing:*", "*:*", "--yes"])?.code, 0);
     Ok(())
 }
+
+#[test]
+fn there_is_a_manual_page_for_each_command() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let ran = cachectl(&["man", folder.path().to_str().context("text")?])?;
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    for page in [
+        "cachectl.1",
+        "cachectl-invalidate.1",
+        "cachectl-generation-bump.1",
+    ] {
+        let text = std::fs::read_to_string(folder.path().join(page))?;
+        assert!(text.contains(".TH"), "{page}");
+    }
+    Ok(())
+}
+
+#[cfg(unix)]
+#[test]
+fn a_profile_takes_the_place_of_the_environment() -> Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let home = tempfile::tempdir()?;
+    let folder = home.path().join("cachectl");
+    std::fs::create_dir(&folder)?;
+    let file = folder.join("profiles.toml");
+    std::fs::write(
+        &file,
+        "[prod]\nCACHE_ADDRS = \"127.0.0.1:1\"\nCACHE_PASSWORD = \"hunter2\"\nCACHE_DIAL_TIMEOUT = \"500ms\"\n\
+         [remote]\nCACHECTL_SERVER = \"http://127.0.0.1:1\"\n[odd]\nPATH = \"x\"\n",
+    )?;
+    let home = home.path().to_str().context("text")?;
+    let shell = [
+        ("XDG_CONFIG_HOME", home),
+        ("CACHE_ADDRS", "127.0.0.1:2"),
+        ("CACHE_MODE", "cluster"),
+        ("CACHECTL_SERVER", "http://127.0.0.1:2"),
+    ];
+    let mode = |mode| std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode));
+
+    // It may hold secrets: nobody else may read it.
+    mode(0o644)?;
+    let open = with(&["--profile", "prod", "ping"], &shell, b"")?;
+    assert!(open.code == 6 && open.err.contains("chmod 600"), "{}", open.err);
+    mode(0o600)?;
+    let settings = with(&["--profile", "prod", "config", "check"], &shell, b"")?;
+    let text = settings.text();
+    assert!(
+        settings.code == 0 && text.contains("127.0.0.1:1") && !text.contains("127.0.0.1:2"),
+        "{text}"
+    );
+    assert!(!text.contains("hunter2") && !text.contains("cluster"), "{text}");
+    // Not through the service that the shell names.
+    let direct = with(&["ping", "--profile", "prod"], &shell, b"")?;
+    assert!(
+        direct.code == 4 && direct.err.contains("127.0.0.1:1"),
+        "{}",
+        direct.err
+    );
+    let remote = with(&["keys", "--profile", "remote"], &shell, b"")?;
+    assert!(
+        remote.code == 4 && remote.err.contains("http://127.0.0.1:1"),
+        "{}",
+        remote.err
+    );
+    let typed = with(
+        &["keys", "--profile", "remote", "--server", "http://127.0.0.1:3"],
+        &shell,
+        b"",
+    )?;
+    assert!(
+        typed.code == 4 && typed.err.contains("http://127.0.0.1:3"),
+        "{}",
+        typed.err
+    );
+    for (name, says) in [("test", "it has odd, prod, remote"), ("odd", "PATH is not known")] {
+        let wrong = with(&["--profile", name, "ping"], &shell, b"")?;
+        assert!(wrong.code == 6 && wrong.err.contains(says), "{}", wrong.err);
+    }
+    Ok(())
+}

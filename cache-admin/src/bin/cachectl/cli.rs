@@ -18,6 +18,7 @@ use crate::commands::jobs::Jobs;
 use crate::commands::serve::Serve;
 use crate::commands::token::Tokens;
 use crate::commands::top::Top;
+use crate::profile::Profile;
 use crate::remote::Server;
 use crate::which::Filters;
 
@@ -54,6 +55,8 @@ pub(crate) struct Cli {
 pub(crate) struct Global {
     #[command(flatten)]
     pub(crate) server: Server,
+    #[command(flatten)]
+    pub(crate) profile: Profile,
     /// Answer in JSON, one object per line
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -164,6 +167,11 @@ pub(crate) enum Command {
     /// Keysets of encryption: made, changed, rotated
     #[command(subcommand, arg_required_else_help = true)]
     Keyset(crate::commands::keyset::Keyset),
+    /// Manual pages, one for each command, into the folder DIR
+    Man {
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+    },
     /// Completions for a shell, on standard output
     Completions { shell: Shell },
 }
@@ -260,6 +268,7 @@ impl Command {
                 | Self::Config(_)
                 | Self::Dynamodb(_)
                 | Self::Keyset(_)
+                | Self::Man { .. }
                 | Self::Serve(_)
                 | Self::Token(_)
         )

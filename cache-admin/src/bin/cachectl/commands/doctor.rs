@@ -47,7 +47,7 @@ struct Said {
 }
 
 pub(super) async fn run(arguments: Examine, output: &mut Output) -> Ended {
-    let Loaded { config, warnings, .. } = Loaded::from_env()?;
+    let Loaded { config, warnings, .. } = crate::profile::loaded()?;
     for warning in warnings {
         output.warning(&warning.to_string());
     }

@@ -15,7 +15,8 @@ mod whole;
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args};
 
 pub(crate) use client::Client;
 pub(crate) use events::Events;
@@ -25,6 +26,7 @@ use crate::cli::Command;
 use crate::commands::{self, Ended};
 use crate::failure::Failure;
 use crate::output::Output;
+use crate::profile;
 
 /// Which service, and how it is reached.
 #[derive(Args, Clone, Debug)]
@@ -60,6 +62,27 @@ pub(crate) struct Server {
 }
 
 impl Server {
+    /// With a profile in use: what is not on the command line comes from it, and not from the environment.
+    pub(crate) fn take_from_profile(&mut self, matches: &ArgMatches) {
+        let taken = |id: &str, name: &str| {
+            let is_typed = matches.value_source(id) == Some(ValueSource::CommandLine);
+            profile::setting(name).filter(|_| !is_typed)
+        };
+        if let Some(url) = taken("server", "CACHECTL_SERVER") {
+            self.server = url.map(str::to_owned);
+        }
+        for (id, name, place) in [
+            ("token_file", "CACHECTL_TOKEN_FILE", &mut self.token_file),
+            ("server_ca", "CACHECTL_SERVER_CA", &mut self.server_ca),
+            ("client_cert", "CACHECTL_CLIENT_CERT", &mut self.client_cert),
+            ("client_key", "CACHECTL_CLIENT_KEY", &mut self.client_key),
+        ] {
+            if let Some(path) = taken(id, name) {
+                *place = path.map(PathBuf::from);
+            }
+        }
+    }
+
     /// The service, if one is to be asked.
     pub(crate) fn url(&self) -> Option<&str> {
         self.server.as_deref().filter(|_| !self.no_server)
