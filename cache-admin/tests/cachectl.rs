@@ -113,6 +113,57 @@ fn wrong_usage_is_2() -> Result<()> {
 }
 
 #[test]
+fn help_is_a_command_of_its_own() -> Result<()> {
+    for arguments in [&["help"][..], &["help", "keys"], &["generation", "help", "bump"]] {
+        let ran = cachectl(arguments)?;
+        assert_eq!(ran.code, 0, "{arguments:?}: {}", ran.err);
+        assert!(ran.text().contains("Usage: cachectl"), "{arguments:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_time_without_a_unit_is_refused_with_what_was_meant() -> Result<()> {
+    for arguments in [
+        &["set", "k", "v", "--ttl", "5"][..],
+        &["expire", "k", "5"],
+        &["keys", "--idle", "5"],
+        &["keys", "--wait", "5"],
+    ] {
+        let ran = cachectl(arguments)?;
+        assert_eq!(ran.code, 2, "{arguments:?}");
+        assert!(ran.err.contains("5 seconds are 5s"), "{arguments:?}: {}", ran.err);
+    }
+    Ok(())
+}
+
+#[test]
+fn what_no_service_does_says_that_nothing_was_done_and_no_server_does_it_here() -> Result<()> {
+    let service = [("CACHECTL_SERVER", "http://127.0.0.1:1")];
+    for command in [
+        &["ping"][..],
+        &["get", "k"],
+        &["topology"],
+        &["users", "plan", "x"],
+    ] {
+        let ran = with(command, &service, b"")?;
+        assert_eq!((ran.code, ran.text().as_str()), (2, ""), "{command:?}");
+        let said = format!(
+            "{} does not work through a service, and nothing was done",
+            command[0]
+        );
+        assert!(
+            ran.err.contains(&said) && ran.err.contains("--no-server"),
+            "{}",
+            ran.err
+        );
+    }
+    let here = with(&["ping", "--no-server"], &service, b"")?;
+    assert!(here.code == 0 && here.text().starts_with("ok, "), "{}", here.err);
+    Ok(())
+}
+
+#[test]
 fn an_unreachable_server_is_4_on_one_line() -> Result<()> {
     let ran = with(
         &["get", "k"],
@@ -130,11 +181,14 @@ fn an_unreachable_server_is_4_on_one_line() -> Result<()> {
 }
 
 #[test]
-fn a_broad_pattern_is_5_where_nobody_can_be_asked() -> Result<()> {
+fn a_broad_pattern_without_a_terminal_is_5() -> Result<()> {
     for pattern in ["*", "?*", "*:*", "[!~]*"] {
         let ran = cachectl(&["invalidate", pattern])?;
         assert_eq!(ran.code, 5, "{pattern}: {}", ran.err);
-        assert!(ran.err.contains("--yes"), "{}", ran.err);
+        let said = ran.err.contains("--yes")
+            && ran.err.contains("no terminal")
+            && ran.err.contains("nothing was removed");
+        assert!(said, "{}", ran.err);
         assert_eq!(cachectl(&["invalidate", pattern, "--yes"])?.code, 0, "{pattern}");
         assert_eq!(
             cachectl(&["invalidate", pattern, "--dry-run"])?.code,
@@ -345,7 +399,7 @@ fn completions_are_made_for_every_shell() -> Result<()> {
 fn the_help_says_what_the_exit_codes_mean_as_the_page_does() -> Result<()> {
     let help = cachectl(&["--help"])?.text();
     let page = include_str!("../../docs/cachectl.md");
-    for code in ["0", "1", "2", "3", "4", "5", "6", "7", "130"] {
+    for code in ["0", "1", "2", "3", "4", "5", "6", "7", "8", "130"] {
         let told = help
             .lines()
             .find_map(|line| line.trim_start().strip_prefix(&format!("{code}  ")));
@@ -469,5 +523,86 @@ fn one_broad_pattern_of_several_is_asked_about() -> Result<()> {
     assert_eq!(ran.code, 5, "{}", ran.err);
     assert!(ran.err.contains("*:*"), "{}", ran.err);
     assert_eq!(cachectl(&["invalidate", "billing:*", "*:*", "--yes"])?.code, 0);
+    Ok(())
+}
+
+#[test]
+fn there_is_a_manual_page_for_each_command() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let ran = cachectl(&["man", folder.path().to_str().context("text")?])?;
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    for page in [
+        "cachectl.1",
+        "cachectl-invalidate.1",
+        "cachectl-generation-bump.1",
+    ] {
+        let text = std::fs::read_to_string(folder.path().join(page))?;
+        assert!(text.contains(".TH"), "{page}");
+    }
+    Ok(())
+}
+
+#[cfg(unix)]
+#[test]
+fn a_profile_takes_the_place_of_the_environment() -> Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let home = tempfile::tempdir()?;
+    let folder = home.path().join("cachectl");
+    std::fs::create_dir(&folder)?;
+    let file = folder.join("profiles.toml");
+    std::fs::write(
+        &file,
+        "[prod]\nCACHE_ADDRS = \"127.0.0.1:1\"\nCACHE_PASSWORD = \"hunter2\"\nCACHE_DIAL_TIMEOUT = \"500ms\"\n\
+         [remote]\nCACHECTL_SERVER = \"http://127.0.0.1:1\"\n[odd]\nPATH = \"x\"\n",
+    )?;
+    let home = home.path().to_str().context("text")?;
+    let shell = [
+        ("XDG_CONFIG_HOME", home),
+        ("CACHE_ADDRS", "127.0.0.1:2"),
+        ("CACHE_MODE", "cluster"),
+        ("CACHECTL_SERVER", "http://127.0.0.1:2"),
+    ];
+    let mode = |mode| std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode));
+
+    // It may hold secrets: nobody else may read it.
+    mode(0o644)?;
+    let open = with(&["--profile", "prod", "ping"], &shell, b"")?;
+    assert!(open.code == 6 && open.err.contains("chmod 600"), "{}", open.err);
+    mode(0o600)?;
+    let settings = with(&["--profile", "prod", "config", "check"], &shell, b"")?;
+    let text = settings.text();
+    assert!(
+        settings.code == 0 && text.contains("127.0.0.1:1") && !text.contains("127.0.0.1:2"),
+        "{text}"
+    );
+    assert!(!text.contains("hunter2") && !text.contains("cluster"), "{text}");
+    // Not through the service that the shell names.
+    let direct = with(&["ping", "--profile", "prod"], &shell, b"")?;
+    assert!(
+        direct.code == 4 && direct.err.contains("127.0.0.1:1"),
+        "{}",
+        direct.err
+    );
+    let remote = with(&["keys", "--profile", "remote"], &shell, b"")?;
+    assert!(
+        remote.code == 4 && remote.err.contains("http://127.0.0.1:1"),
+        "{}",
+        remote.err
+    );
+    let typed = with(
+        &["keys", "--profile", "remote", "--server", "http://127.0.0.1:3"],
+        &shell,
+        b"",
+    )?;
+    assert!(
+        typed.code == 4 && typed.err.contains("http://127.0.0.1:3"),
+        "{}",
+        typed.err
+    );
+    for (name, says) in [("test", "it has odd, prod, remote"), ("odd", "PATH is not known")] {
+        let wrong = with(&["--profile", name, "ping"], &shell, b"")?;
+        assert!(wrong.code == 6 && wrong.err.contains(says), "{}", wrong.err);
+    }
     Ok(())
 }

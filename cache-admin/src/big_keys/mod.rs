@@ -1,16 +1,17 @@
-//! The keys that take the most memory, and what kinds of keys take it, by a random sample.
+//! The keys that take the most memory, and what kinds of keys take it.
 //!
-//! To look at every key of a large cache takes long and costs its other clients. So keys are drawn at random on
-//! every primary (`RANDOMKEY`), as many of each as its share of all keys, and their sizes are asked for
-//! (`MEMORY USAGE`); between two draws the primary rests as long as the last one took. Where there are no more keys
-//! than are to be drawn, all are looked at, once. What was done is in the report, beside what follows from it.
+//! By default every key is looked at: the engine lists them at its gentle pace, and their sizes are asked for
+//! (`MEMORY USAGE`). A few large keys among many small ones are found by nothing less. On request keys are drawn at
+//! random on every primary (`RANDOMKEY`), as many of each as its share of all keys; between two draws the primary rests
+//! as long as the last one took. If there are no more keys than are to be drawn, all are looked at.
 //!
 //! Not in here: how it is shown.
 
 mod group;
 mod report;
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
+use std::hash::{BuildHasher as _, RandomState};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -29,22 +30,27 @@ use crate::{Engine, Options, Outcome, ValkeyKeys};
 /// Keys that are drawn, or described, in one round trip: short enough for other clients not to notice.
 const BATCH: usize = 32;
 
+/// Keys whose names are remembered during a scan, as numbers, so that one that is listed twice counts once.
+const REMEMBERED: usize = 1_000_000;
+
 /// What to look for, and how much of it.
 #[derive(Clone, Debug)]
 pub struct BigKeysOptions {
     pattern: Pattern,
-    samples: u64,
+    samples: Option<u64>,
     top: usize,
     time: Option<Duration>,
+    scan: Options,
 }
 
 impl Default for BigKeysOptions {
     fn default() -> Self {
         Self {
             pattern: Pattern::all(),
-            samples: 10_000,
+            samples: None,
             top: 20,
             time: None,
+            scan: Options::default(),
         }
     }
 }
@@ -57,10 +63,10 @@ impl BigKeysOptions {
         self
     }
 
-    /// How many keys are drawn in all, whether they match or not. Default: 10,000.
+    /// Draws so many keys at random in all, whether they match or not. Default: all keys are looked at.
     #[must_use]
     pub const fn with_samples(mut self, samples: u64) -> Self {
-        self.samples = samples;
+        self.samples = Some(samples);
         self
     }
 
@@ -78,10 +84,18 @@ impl BigKeysOptions {
         self.time = Some(time);
         self
     }
+
+    /// How all keys are listed if they are all looked at: the pace, who watches, and what stops it. A search that was
+    /// stopped reports what it had found. Default: that of [`Options`].
+    #[must_use]
+    pub fn with_scan(mut self, scan: Options) -> Self {
+        self.scan = scan;
+        self
+    }
 }
 
 impl BigKeys {
-    /// Draws keys of the cache behind `stack` and asks for their sizes.
+    /// Asks for the sizes of the keys of the cache behind `stack`: of all, or of some that are drawn at random.
     ///
     /// # Errors
     ///
@@ -102,18 +116,19 @@ impl BigKeys {
         let counts = join_all(primaries.iter().map(Primary::key_count)).await;
         let all: u64 = counts.iter().filter_map(|count| count.as_ref().ok()).sum();
         let gathered = Gathered::new(stack.key_prefix(), options.top);
-        if all <= options.samples && counts.iter().all(Result::is_ok) {
+        let known = counts.iter().all(Result::is_ok);
+        let samples = options.samples.filter(|samples| !known || all > *samples);
+        let Some(samples) = samples else {
             let engine = Engine::new(ValkeyKeys::new(client));
-            let counts = counts.into_iter().flatten();
             let addresses = primaries.iter().map(|primary| primary.address().to_string());
             let sampled = addresses.zip(counts).map(|(address, keys)| SampledPrimary {
                 address,
-                keys: Some(keys),
-                sampled: keys,
-                error: None,
+                sampled: keys.as_ref().copied().unwrap_or(0),
+                error: keys.as_ref().err().map(ToString::to_string),
+                keys: keys.ok(),
             });
-            return all_of(&engine, &pattern, gathered, sampled.collect()).await;
-        }
+            return all_of(&engine, &pattern, gathered, sampled.collect(), &options.scan).await;
+        };
         let until = options.time.map(|time| clock::now() + time);
         let draws = join_all(
             primaries
@@ -121,7 +136,7 @@ impl BigKeys {
                 .zip(counts)
                 .map(async |(primary, count)| match count {
                     Ok(count) => {
-                        let share = share_of(options.samples, count, all);
+                        let share = share_of(samples, count, all);
                         Draw::on(primary, count, (share, until), &pattern).await
                     }
                     Err(error) => Draw::failed(primary, error),
@@ -168,30 +183,64 @@ async fn all_of(
     engine: &Engine,
     pattern: &Pattern,
     mut gathered: Gathered,
-    primaries: Vec<SampledPrimary>,
+    mut primaries: Vec<SampledPrimary>,
+    scan: &Options,
 ) -> Result<BigKeys, CacheError> {
-    let mut listing = engine.list(pattern, None, &Options::default());
-    // A listing may name a key twice; there are not many.
-    let mut keys = BTreeSet::<Bytes>::new();
+    let mut listing = engine.list(pattern, None, scan);
+    let hasher = RandomState::new();
+    let mut seen = HashSet::new();
+    let mut batch = Vec::new();
+    let at_once = BATCH * primaries.len().max(1);
     while let Some(key) = listing.next().await {
-        keys.insert(key);
+        // A listing may name a key twice; there are not many.
+        let number = hasher.hash_one(&key);
+        let is_new = !seen.contains(&number);
+        if is_new && seen.len() < REMEMBERED {
+            seen.insert(number);
+        }
+        if is_new {
+            batch.push(key);
+        }
+        if batch.len() >= at_once {
+            measure(engine, &mut batch, &mut gathered).await?;
+        }
     }
+    measure(engine, &mut batch, &mut gathered).await?;
     let report = listing.finish().await;
+    let is_complete = matches!(report.outcome, Outcome::Complete);
     if let Outcome::Failed { error } = report.outcome {
         return Err(error);
     }
-    let keys: Vec<Bytes> = keys.into_iter().collect();
-    for batch in keys.chunks(BATCH) {
-        let asked = clock::now();
-        let described = engine.describe(batch, TRAITS).await?;
-        for (key, described) in batch.iter().zip(described) {
-            if let Some(described) = described {
-                gathered.take(&Measured::of(key, &described), 1.0);
-            }
+    if !is_complete {
+        for primary in &mut primaries {
+            let row = report
+                .primaries
+                .iter()
+                .find(|row| *row.address == *primary.address);
+            primary.sampled = row.map_or(0, |row| row.counts.matched);
+            let error = row.filter(|row| !row.stopped).and_then(|row| row.error.as_ref());
+            primary.error = error.map(ToString::to_string).or(primary.error.take());
         }
-        tokio::time::sleep(clock::now() - asked).await;
     }
-    Ok(gathered.report(primaries, matches!(report.outcome, Outcome::Complete)))
+    let exact = is_complete && primaries.iter().all(|primary| primary.error.is_none());
+    Ok(gathered.report(primaries, exact))
+}
+
+/// Asks for the sizes of `keys`, on all their primaries at once, and rests as long as that took.
+async fn measure(engine: &Engine, keys: &mut Vec<Bytes>, gathered: &mut Gathered) -> Result<(), CacheError> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let asked = clock::now();
+    let described = engine.describe(keys, TRAITS).await?;
+    for (key, described) in keys.iter().zip(described) {
+        if let Some(described) = described {
+            gathered.take(&Measured::of(key, &described), 1.0);
+        }
+    }
+    keys.clear();
+    tokio::time::sleep(clock::now() - asked).await;
+    Ok(())
 }
 
 const TRAITS: KeyAttributes = KeyAttributes {

@@ -17,7 +17,7 @@ pub struct BigKeys {
     pub exact: bool,
     /// Keys on all primaries; missing where one of them does not tell.
     pub keys: Option<u64>,
-    /// Keys that were drawn, matching or not; one that was drawn twice counts twice.
+    /// Keys that were looked at, matching or not; one that was drawn twice counts twice.
     pub sampled: u64,
     /// Those of them that matched and were there to be measured.
     pub matched: u64,
@@ -66,7 +66,7 @@ pub struct SampledPrimary {
     pub address: String,
     /// Keys that it holds.
     pub keys: Option<u64>,
-    /// Keys that were drawn on it.
+    /// Keys that were looked at on it.
     pub sampled: u64,
     /// Why there are not more, where that is not as asked for.
     pub error: Option<String>,

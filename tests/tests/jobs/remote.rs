@@ -165,7 +165,7 @@ async fn what_a_service_does_looks_like_what_is_done_here() -> Result<()> {
         (&["generation", "show", "shop"], 1, ""),
         (&["generation", "bump", "shop"], 0, ""),
         (&["generation", "show", "shop"], 0, ""),
-        (&["ping"], 2, "--server does"),
+        (&["ping"], 2, "nothing was done"),
         (&["invalidate", "*"], 5, "--confirm "),
     ];
     for (arguments, code, says) in codes {
@@ -215,7 +215,7 @@ async fn a_token_and_a_certificate_are_needed_where_the_service_wants_them() -> 
     let actors = write(
         "actors.toml",
         &format!(
-            "[actors.jo]\ntokens = [{{ hash = \"{hash}\" }}]\n[actors.jo.grants]\nlist = [\"\"]\npurge = [\"doomed:\"]\n"
+            "[actors.jo]\ntokens = [{{ hash = \"{hash}\" }}]\ncertificates = [\"subject:CN=client\"]\n[actors.jo.grants]\nlist = [\"\"]\npurge = [\"doomed:\"]\n"
         ),
     )?;
     let token = write("token", made["token"].as_str().context("a token")?)?;
@@ -223,14 +223,38 @@ async fn a_token_and_a_certificate_are_needed_where_the_service_wants_them() -> 
     let certificate = write("server.pem", &certificates.server.certificate)?;
     let key = write("server.key", &certificates.server.key)?;
     let authority = write("ca.pem", &certificates.ca)?;
-    let more = ["--tokens", &actors, "--tls-cert", &certificate, "--tls-key", &key];
+    let (shown, shown_key) = (
+        write("client.pem", &certificates.client.certificate)?,
+        write("client.key", &certificates.client.key)?,
+    );
+    let more = [
+        "--tokens",
+        &actors,
+        "--tls-cert",
+        &certificate,
+        "--tls-key",
+        &key,
+        "--client-ca",
+        &authority,
+    ];
     let (_service, url) = serve(&server.address(), folder.path(), &more).await?;
 
     let list = ["jobs", "list"];
     let purge = ["invalidate", "kept:*"];
     let trusted = ["--server", &*url, "--server-ca", &*authority];
     let known = [&trusted[..], &["--token-file", &*token]].concat();
-    let cases: [(&[&str], &[&str], i32); 5] = [
+    let by_certificate = [
+        &trusted[..],
+        &["--client-cert", &*shown, "--client-key", &*shown_key],
+    ]
+    .concat();
+    let without_key = [&trusted[..], &["--client-cert", &*shown]].concat();
+    let other_key = [&trusted[..], &["--client-cert", &*shown, "--client-key", &*key]].concat();
+    let cases: [(&[&str], &[&str], i32); 9] = [
+        (&by_certificate, &list, 0),
+        (&by_certificate, &purge, 5),
+        (&without_key, &list, 2),
+        (&other_key, &list, 2),
         (&["--server", &url, "--token-file", &token], &list, 4),
         (&trusted, &list, 5),
         (&known, &list, 0),
@@ -326,5 +350,115 @@ async fn a_busy_service_is_waited_for_as_long_as_it_says() -> Result<()> {
     let listed = ran("127.0.0.1:1", &["--server", &url, "keys", "k:*", "--all"]).await?;
     ensure!(listed.code == 0 && listed.out.contains("k:1"), "{listed:?}");
     service.await??;
+    Ok(())
+}
+
+#[tokio::test]
+async fn keys_del_and_overview_are_through_a_service_what_they_are_here() -> Result<()> {
+    let server = Server::start(ServerOptions::new(Version::Valkey8)).await?;
+    let address = server.address();
+    for number in 0..30 {
+        let ttl = if number < 10 { "600" } else { "60" };
+        server
+            .call(&["SET", &format!("a:{number}"), "v", "EX", ttl])
+            .await?;
+    }
+    server.call(&["SADD", "a:set", "1"]).await?;
+    server.call(&["SET", "b:large", &"x".repeat(5_000)]).await?;
+    let folder = tempfile::tempdir()?;
+    let (_service, url) = serve(&address, folder.path(), &[]).await?;
+    let there =
+        async |arguments: &[&str]| ran("127.0.0.1:1", &[&["--server", &url], arguments].concat()).await;
+    let sorted = |ran: &Ran| {
+        let mut lines: Vec<String> = ran.out.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    for (what, keys) in [
+        (&["keys", "a:*", "b:*", "a:1*", "--all", "--json"][..], 32),
+        (&["keys", "--type", "set", "--all", "--json"], 1),
+        (&["keys", "--ttl-above", "2m", "--all", "--json"], 10),
+        (
+            &[
+                "keys",
+                "--no-ttl",
+                "b:*",
+                "a:*",
+                "--columns",
+                "type,size",
+                "--json",
+            ],
+            2,
+        ),
+        (&["keys", "--larger-than", "4KiB", "--columns", "size,type"], 1),
+    ] {
+        let (here, served) = (ran(&address, what).await?, there(what).await?);
+        ensure!(
+            here.code == 0 && sorted(&here) == sorted(&served),
+            "{what:?}: {here:?} {served:?}"
+        );
+        // The end in JSON, or the header, is one more.
+        ensure!(here.out.lines().count() == keys + 1, "{what:?}: {here:?}");
+    }
+    let shown = there(&["keys", "b:large", "--columns", "type,ttl,size", "--json"]).await?;
+    let shown = shown.lines()?;
+    ensure!(
+        shown[0]["type"] == "string"
+            && shown[0]["forever"] == true
+            && shown[0]["size"].as_u64() > Some(5_000),
+        "{shown:?}"
+    );
+    let refused = there(&["keys", "--idle", "1s"]).await?;
+    ensure!(refused.code == 2 && refused.err.contains("--idle"), "{refused:?}");
+
+    let removed = there(&["del", "a:1", "a:2", "nothing"]).await?;
+    ensure!(
+        removed.code == 0 && removed.out == "2 keys removed\n",
+        "{removed:?}"
+    );
+    let none = there(&["del", "a:1", "--json"]).await?;
+    ensure!(none.code == 1 && none.last()?["removed"] == 0, "{none:?}");
+    ensure!(held(&server).await? == 30);
+
+    for json in [&["overview", "--json"][..], &["overview"]] {
+        let (here, served) = (ran(&address, json).await?, there(json).await?);
+        ensure!((here.code, served.code) == (0, 0), "{here:?} {served:?}");
+        ensure!(
+            served.out.contains("single") && served.out.contains(&address),
+            "{served:?}"
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn sigterm_stops_a_removal_with_its_report_as_ctrl_c_does() -> Result<()> {
+    let (server, _client) = filled().await?;
+    let address = server.address();
+    let removal = command(&address, &["--json", "invalidate", "doomed:*", "--rate", "500"])
+        .await?
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    until(LIMIT, "some keys to be gone", || async {
+        Ok((held(&server).await? < 3_000).then_some(()))
+    })
+    .await?;
+    let id = removal.id().context("it has ended")?.to_string();
+    ensure!(
+        Command::new("kill")
+            .args(["-TERM", &id])
+            .status()
+            .await?
+            .success()
+    );
+    let output = removal.wait_with_output().await?;
+    ensure!(output.status.code() == Some(130), "{output:?}");
+    let text = String::from_utf8(output.stdout)?;
+    let report: Value = serde_json::from_str(text.lines().last().context("no report")?)?;
+    ensure!(
+        report["outcome"] == "cancelled" && report["removed"].as_u64() > Some(0),
+        "{report}"
+    );
     Ok(())
 }

@@ -1,9 +1,9 @@
 //! What takes the memory, by samples of a known size.
 
 use anyhow::{Context as _, Result};
-use cache_admin::{BigKeys, BigKeysOptions};
+use cache_admin::{BigKeys, BigKeysOptions, Control, Options};
 use cache_core::{Pattern, Ttl};
-use tests::{Cluster, ClusterOptions, ServerOptions, Version};
+use tests::{Cluster, ClusterOptions, Server, ServerOptions, Version};
 
 use super::stack;
 
@@ -93,5 +93,46 @@ async fn a_sample_of_known_size_estimates_what_kinds_of_keys_take() -> Result<()
     let failed = partial.primaries.iter().filter(|primary| primary.error.is_some());
     let failed: Vec<_> = failed.map(|primary| primary.address.as_str()).collect();
     assert_eq!(failed, [cluster.addresses()[1].as_str()]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_few_large_keys_among_many_small_ones_are_found_by_default() -> Result<()> {
+    let server = Server::start(ServerOptions::new(Version::Valkey8)).await?;
+    let stack = stack(&[server.address()], false).await?;
+    let small: Vec<_> = (0..15_000)
+        .map(|number| (format!("user:{number}"), bytes::Bytes::from_static(b"s")))
+        .collect();
+    for batch in small.chunks(1_000) {
+        let entries: Vec<_> = batch
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.clone()))
+            .collect();
+        stack.client.set_many(&entries, Ttl::secs(600)).await?;
+    }
+    for number in 0..12 {
+        let value = bytes::Bytes::from(vec![b'l'; 20_000 + number]);
+        stack
+            .client
+            .set(&format!("report:{number}"), value, Ttl::Forever)
+            .await?;
+    }
+    let found = BigKeys::of(&stack, &BigKeysOptions::default().with_top(12)).await?;
+    let large = |key: &cache_admin::BigKey| key.key.as_deref().is_some_and(|key| key.starts_with("report:"));
+    assert!(found.exact && found.matched == 15_012, "{found:?}");
+    assert!(
+        found.largest.len() == 12 && found.largest.iter().all(large),
+        "{found:?}"
+    );
+
+    // Stopped, it says so and reports what it had.
+    let control = Control::new();
+    control.cancel();
+    let stopped = BigKeysOptions::default().with_scan(Options::default().with_control(control));
+    let stopped = BigKeys::of(&stack, &stopped).await?;
+    assert!(
+        !stopped.exact && stopped.primaries.iter().all(|primary| primary.error.is_none()),
+        "{stopped:?}"
+    );
     Ok(())
 }

@@ -9,6 +9,7 @@ use cache_core::Ttl;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use crate::columns::Column;
 use crate::commands::bigkeys::Bigkeys;
 use crate::commands::doctor::Examine;
 use crate::commands::generation::Generation;
@@ -17,6 +18,7 @@ use crate::commands::jobs::Jobs;
 use crate::commands::serve::Serve;
 use crate::commands::token::Tokens;
 use crate::commands::top::Top;
+use crate::profile::Profile;
 use crate::remote::Server;
 use crate::which::Filters;
 
@@ -25,12 +27,13 @@ Exit codes:
     0  done; found; true
     1  a miss, no such key, nothing removed, not stored: false
     2  wrong usage: arguments that no backend takes
-    3  partial: some primaries or slots could not be worked on; of `doctor`: warnings alone
+    3  partial: some of the work is left
     4  the cache cannot be reached or does not answer in time
     5  refused: by the server (unauthorized, denied), or a broad pattern without a confirmation
     6  the configuration is wrong
     7  any other failure: the value does not fit the command, output cannot be written
-  130  stopped by Ctrl-C
+    8  `doctor` found nothing but warnings
+  130  stopped before its end, by Ctrl-C or SIGTERM or as a job; the report says what was done
 
 The cache is the one that the CACHE_* variables name, as for any service: `cachectl config check` says
 which one that is. Results go to standard output, all else to standard error.";
@@ -40,7 +43,7 @@ pub(crate) const PATTERN_HELP: &str =
 
 /// The cache from the command line.
 #[derive(Debug, Parser)]
-#[command(name = "cachectl", version, after_help = AFTER_HELP, disable_help_subcommand = true)]
+#[command(name = "cachectl", version, after_help = AFTER_HELP)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -52,6 +55,8 @@ pub(crate) struct Cli {
 pub(crate) struct Global {
     #[command(flatten)]
     pub(crate) server: Server,
+    #[command(flatten)]
+    pub(crate) profile: Profile,
     /// Answer in JSON, one object per line
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -133,7 +138,7 @@ pub(crate) enum Command {
     Generation(Generation),
     /// How each primary does, live; q ends it
     Top(Top),
-    /// What takes the most memory, by a random sample of keys
+    /// What takes the most memory: all keys are looked at, or some drawn at random
     Bigkeys(Bigkeys),
     /// Look for what is wrong with the cache, and explain it
     Doctor(Examine),
@@ -149,6 +154,8 @@ pub(crate) enum Command {
     /// The configuration
     #[command(subcommand, arg_required_else_help = true)]
     Config(Config),
+    /// The whole cache at one look: nodes, keys, memory, and what is wrong
+    Overview,
     /// The servers: roles, slots, versions
     Topology,
     /// Bearer tokens of the administration service
@@ -160,6 +167,11 @@ pub(crate) enum Command {
     /// Keysets of encryption: made, changed, rotated
     #[command(subcommand, arg_required_else_help = true)]
     Keyset(crate::commands::keyset::Keyset),
+    /// Manual pages, one for each command, into the folder DIR
+    Man {
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+    },
     /// Completions for a shell, on standard output
     Completions { shell: Shell },
 }
@@ -174,6 +186,9 @@ pub(crate) struct Keys {
     /// List them all; servers may then name a key twice
     #[arg(long, conflicts_with = "limit")]
     pub(crate) all: bool,
+    /// Show these of each key, too, with commas between
+    #[arg(long, value_enum, value_name = "COLUMN", value_delimiter = ',')]
+    pub(crate) columns: Vec<Column>,
     #[command(flatten)]
     pub(crate) run: Run,
     #[command(flatten)]
@@ -253,6 +268,7 @@ impl Command {
                 | Self::Config(_)
                 | Self::Dynamodb(_)
                 | Self::Keyset(_)
+                | Self::Man { .. }
                 | Self::Serve(_)
                 | Self::Token(_)
         )
@@ -273,7 +289,17 @@ impl Run {
 
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text)
-        .map_err(|_| "must be a time with its unit, such as 500ms, 90s or 1h 30m".to_owned())
+        .map_err(|_| with_unit(text, "must be a time with its unit, such as 500ms, 90s or 1h 30m"))
+}
+
+/// What a time has to be; of a bare number also what was meant, perhaps.
+fn with_unit(text: &str, form: &str) -> String {
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if is_number {
+        format!("{form}; {text} seconds are {text}s")
+    } else {
+        form.to_owned()
+    }
 }
 
 fn limit(text: &str) -> Result<usize, String> {
@@ -287,8 +313,12 @@ fn ttl(text: &str) -> Result<Ttl, String> {
     if text == "forever" {
         return Ok(Ttl::Forever);
     }
-    let life = humantime::parse_duration(text)
-        .map_err(|_| "must be a time with its unit, such as 500ms, 90s or 1h 30m, or forever".to_owned())?;
+    let life = humantime::parse_duration(text).map_err(|_| {
+        with_unit(
+            text,
+            "must be a time with its unit, such as 500ms, 90s or 1h 30m, or forever",
+        )
+    })?;
     if life.is_zero() {
         return Err(
             "must be more than nothing; an entry that never expires is forever, one to go is del".to_owned(),

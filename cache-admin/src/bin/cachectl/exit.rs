@@ -11,7 +11,7 @@ pub(crate) enum Exit {
     False = 1,
     /// Arguments that no backend takes. Clap uses the same code.
     Usage = 2,
-    /// Some primaries or slots could not be worked on; of the doctor: warnings alone.
+    /// Some of the work is left: primaries or slots that could not be worked on, keys beyond a limit.
     Partial = 3,
     /// The cache cannot be reached or does not answer in time.
     Unavailable = 4,
@@ -21,7 +21,9 @@ pub(crate) enum Exit {
     Config = 6,
     /// Any other failure.
     Failed = 7,
-    /// Stopped by Ctrl-C, as shells count it.
+    /// The doctor found nothing but warnings.
+    Warnings = 8,
+    /// Stopped before its end: as shells count Ctrl-C.
     Cancelled = 130,
 }
 

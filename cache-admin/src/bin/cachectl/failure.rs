@@ -13,6 +13,8 @@ use crate::exit::Exit;
 pub(crate) enum Failure {
     Cache(CacheError),
     Usage(String),
+    /// What is wrong with a profile.
+    Profile(String),
     Refused(String),
     /// What a service, or what is kept of jobs, says.
     Service {
@@ -28,6 +30,7 @@ impl Failure {
         match self {
             Self::Cache(error) => exit_of(error),
             Self::Usage(_) => Exit::Usage,
+            Self::Profile(_) => Exit::Config,
             Self::Refused(_) => Exit::Refused,
             Self::Service { exit, .. } => *exit,
             // Whoever reads our output has had enough.
@@ -41,7 +44,7 @@ impl Failure {
         match self {
             Self::Cache(error) => error.is_transient(),
             Self::Service { exit, .. } => *exit == Exit::Unavailable,
-            Self::Usage(_) | Self::Refused(_) | Self::Output(_) => false,
+            Self::Usage(_) | Self::Profile(_) | Self::Refused(_) | Self::Output(_) => false,
         }
     }
 
@@ -65,7 +68,10 @@ impl Failure {
                 error.problems().iter().map(ToString::to_string).collect()
             }
             Self::Cache(error) => vec![with_causes(error)],
-            Self::Usage(message) | Self::Refused(message) | Self::Service { message, .. } => {
+            Self::Usage(message)
+            | Self::Profile(message)
+            | Self::Refused(message)
+            | Self::Service { message, .. } => {
                 vec![message.clone()]
             }
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Vec::new(),
@@ -77,6 +83,7 @@ impl Failure {
         let kind = match self {
             Self::Cache(error) => error.kind(),
             Self::Usage(_) => "invalid_input",
+            Self::Profile(_) => "config",
             Self::Refused(_) => "refused",
             Self::Service { kind, .. } => kind,
             Self::Output(_) => "output",

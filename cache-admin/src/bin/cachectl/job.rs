@@ -12,6 +12,8 @@ use crate::human;
 use crate::output::Output;
 use crate::progress::Progress;
 use crate::source::Source;
+use crate::stop;
+use crate::summary;
 use crate::table::{Side, Table};
 
 /// The exit code of a job.
@@ -32,12 +34,12 @@ pub(crate) async fn watched(source: &Source<'_>, job: Job, output: &Output) -> R
     let mut followed = Box::pin(followed(source, job, output));
     tokio::select! {
         job = &mut followed => job,
-        _ = tokio::signal::ctrl_c() => {
+        () = stop::requested() => {
             source.cancel(id).await?;
             tokio::select! {
                 job = followed => job,
                 // Whoever asks twice does not want to wait for a report.
-                _ = tokio::signal::ctrl_c() => std::process::exit(i32::from(Exit::Cancelled as u8)),
+                () = stop::requested() => std::process::exit(i32::from(Exit::Cancelled as u8)),
             }
         }
     }
@@ -96,6 +98,7 @@ pub(crate) fn show(job: &Job, output: &mut Output) -> io::Result<()> {
     let failed = job.primaries.iter().filter(|primary| primary.error.is_some());
     let primaries = match failed.count() {
         0 => human::primaries(job.primaries.len()),
+        failed if job.state == JobState::Complete => human::primaries(job.primaries.len() - failed),
         failed => format!(
             "{} of {}",
             job.primaries.len() - failed,
@@ -175,7 +178,7 @@ fn table(job: &Job, output: &mut Output) -> io::Result<()> {
             human::number(primary.removed),
             known(primary.keys_after),
             human::time(Duration::from_millis(primary.elapsed_ms)),
-            result(primary).to_owned(),
+            result(job.state, primary).to_owned(),
         ]);
     }
     for line in table.lines(output.colours()) {
@@ -184,12 +187,16 @@ fn table(job: &Job, output: &mut Output) -> io::Result<()> {
     output.line("")
 }
 
-const fn result(primary: &JobPrimary) -> &'static str {
-    match (primary.stopped, &primary.error, primary.done) {
-        (true, _, _) => "stopped",
-        (false, Some(_), _) => "failed",
-        (false, None, true) => "ok",
-        (false, None, false) => "",
+fn result(state: JobState, primary: &JobPrimary) -> &'static str {
+    let is_over = primary.stopped || primary.error.is_some() || primary.done;
+    if is_over {
+        summary::result(
+            state == JobState::Complete,
+            primary.stopped,
+            primary.error.is_some(),
+        )
+    } else {
+        ""
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod board;
 mod cli;
+mod columns;
 mod commands;
 mod escape;
 mod exit;
@@ -13,10 +14,12 @@ mod failure;
 mod human;
 mod job;
 mod output;
+mod profile;
 mod progress;
 mod remote;
 mod screen;
 mod source;
+mod stop;
 mod summary;
 mod table;
 mod which;
@@ -24,7 +27,7 @@ mod which;
 use std::io::ErrorKind;
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, FromArgMatches as _};
 use tracing_subscriber::EnvFilter;
 
 use cli::Cli;
@@ -35,11 +38,20 @@ use output::Output;
 #[tokio::main]
 async fn main() -> ExitCode {
     // What clap refuses ends here, with exit code 2.
-    let cli = Cli::parse();
+    let matches = Cli::command().get_matches();
+    let mut cli = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
     let mut output = Output::of_process(&cli.global);
     log(&cli, &output);
+    if let Err(failure) = cli.global.profile.put_to_use() {
+        output.failure(&failure);
+        return failure.exit().into();
+    }
+    cli.global.server.take_from_profile(&matches);
     let server = &cli.global.server;
-    let result = match server.server.as_deref() {
+    let result = match server.url() {
         Some(url) if cli.command.is_about_the_cache() => {
             Box::pin(remote::run(server, url, cli.command, &mut output)).await
         }

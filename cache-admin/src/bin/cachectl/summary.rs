@@ -101,6 +101,17 @@ const RARE: [Rare; 4] = [
     ("LATE", |counts| counts.late),
 ];
 
+/// How it went on one primary of a run. Where the run is complete, one that failed was replaced in a failover, and all
+/// its slots were done elsewhere.
+pub(crate) const fn result(is_complete: bool, is_stopped: bool, has_failed: bool) -> &'static str {
+    match (is_stopped, has_failed) {
+        (true, _) => "stopped",
+        (false, true) if is_complete => "replaced",
+        (false, true) => "failed",
+        (false, false) => "ok",
+    }
+}
+
 /// The table of counts per primary.
 pub(crate) fn table(report: &Report, removes: bool, output: &mut Output) -> io::Result<()> {
     if report.primaries.is_empty() {
@@ -120,11 +131,8 @@ pub(crate) fn table(report: &Report, removes: bool, output: &mut Output) -> io::
     columns.extend([("TIME", Side::Right), ("RESULT", Side::Left)]);
     let mut table = Table::new(&columns);
     for primary in &report.primaries {
-        let result = match (primary.stopped, &primary.error) {
-            (true, _) => "stopped",
-            (false, Some(_)) => "failed",
-            (false, None) => "ok",
-        };
+        let is_complete = matches!(report.outcome, Outcome::Complete);
+        let result = result(is_complete, primary.stopped, primary.error.is_some());
         let (before, after) = (primary.keys_before, primary.keys_after);
         let time = human::time(primary.elapsed);
         table.row(row(
@@ -209,5 +217,20 @@ pub(crate) fn gaps(report: &Report, output: &mut Output) {
             place.push_str(&format!(" on {primary}"));
         }
         output.warning(&format!("not done: {place}: {reason}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_primary_of_a_complete_run_has_failed() {
+        assert_eq!(result(true, false, true), "replaced");
+        assert_eq!(result(false, false, true), "failed");
+        assert_eq!(
+            (result(true, false, false), result(false, true, true)),
+            ("ok", "stopped")
+        );
     }
 }

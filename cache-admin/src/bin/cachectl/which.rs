@@ -9,6 +9,7 @@ use clap::Args;
 use serde_json::Value;
 
 use crate::cli::duration;
+use crate::columns::{Column, Known};
 use crate::failure::Failure;
 
 const TYPES: [&str; 6] = ["string", "list", "set", "zset", "hash", "stream"];
@@ -60,10 +61,41 @@ impl Filters {
         Ok(selection)
     }
 
-    /// Whether any is.
-    pub(crate) fn are_given(&self) -> bool {
-        let life = self.no_ttl || self.ttl_below.is_some() || self.ttl_above.is_some();
-        life || !self.types.is_empty() || self.larger_than.is_some() || self.idle.is_some()
+    /// Whether a key that a service told of passes; [`Filters::fields`] have to be known of it.
+    pub(crate) fn passes(&self, known: &Known) -> bool {
+        let of_type = known.kind.as_ref().is_some_and(|kind| self.types.contains(kind));
+        let left = known.ttl_ms.map(Duration::from_millis);
+        (self.types.is_empty() || of_type)
+            && (!self.no_ttl || known.forever == Some(true))
+            && self
+                .ttl_below
+                .is_none_or(|most| left.is_some_and(|left| left <= most))
+            && self
+                .ttl_above
+                .is_none_or(|least| left.is_some_and(|left| left >= least))
+            && self
+                .larger_than
+                .is_none_or(|size| known.size.is_some_and(|known| known > size))
+    }
+
+    /// What a service has to tell of each key, so that it can be seen whether it passes.
+    pub(crate) fn fields(&self) -> Vec<Column> {
+        let mut fields = Vec::new();
+        if !self.types.is_empty() {
+            fields.push(Column::Type);
+        }
+        if self.no_ttl || self.ttl_below.is_some() || self.ttl_above.is_some() {
+            fields.push(Column::Ttl);
+        }
+        if self.larger_than.is_some() {
+            fields.push(Column::Size);
+        }
+        fields
+    }
+
+    /// Whether keys have to be idle, which a service that lists does not tell.
+    pub(crate) const fn asks_for_idle(&self) -> bool {
+        self.idle.is_some()
     }
 
     /// The same, as a request to the service says it.
@@ -144,7 +176,6 @@ mod tests {
             let line = Line::try_parse_from([&["x"], line].concat()).unwrap();
             let mut request = serde_json::json!({});
             line.filters.put(&mut request);
-            assert_eq!(line.filters.are_given(), request != serde_json::json!({}));
             request
         };
         assert_eq!(request(&[]), serde_json::json!({}));
@@ -167,6 +198,31 @@ mod tests {
         assert_eq!(
             request(&["--ttl-above", "1s"]),
             serde_json::json!({ "ttl_ms": { "min": 1_000 } })
+        );
+    }
+
+    #[test]
+    fn what_a_service_tells_of_a_key_is_held_against_the_filters() {
+        use clap::Parser as _;
+
+        let known = Known {
+            kind: Some("set".to_owned()),
+            ttl_ms: Some(60_000),
+            forever: Some(false),
+            size: Some(100),
+        };
+        let passes = |line: &[&str]| {
+            let filters = Line::try_parse_from([&["x"], line].concat()).unwrap().filters;
+            (filters.passes(&known), filters.fields().len())
+        };
+        assert_eq!(passes(&[]), (true, 0));
+        assert_eq!(passes(&["--type", "set", "--larger-than", "99"]), (true, 2));
+        assert_eq!(passes(&["--type", "hash"]), (false, 1));
+        assert_eq!(passes(&["--larger-than", "100"]), (false, 1));
+        assert_eq!(passes(&["--ttl-below", "1m", "--ttl-above", "1m"]), (true, 1));
+        assert_eq!(
+            (passes(&["--ttl-below", "59s"]), passes(&["--no-ttl"])),
+            ((false, 1), (false, 1))
         );
     }
 

@@ -5,6 +5,7 @@
 mod servers;
 mod test;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -25,6 +26,7 @@ async fn main() -> Result<ExitCode> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match &words[..] {
+        ["help" | "--help" | "-h"] | ["test" | "servers", "help" | "--help" | "-h"] => help(),
         ["test", chosen @ ..] => test::run(chosen).await,
         ["servers"] => servers::run("cluster", &[]).await,
         ["servers", "--", command @ ..] => servers::run("cluster", command).await,
@@ -41,4 +43,10 @@ async fn main() -> Result<ExitCode> {
             Ok(ExitCode::from(2))
         }
     }
+}
+
+/// Prints the usage, as it was asked for.
+fn help() -> Result<ExitCode> {
+    std::io::stdout().write_all(USAGE.as_bytes())?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -15,7 +15,7 @@ use crate::table::{Side, Table};
 
 /// Says what the environment amounts to, or everything that is wrong with it or refused.
 pub(super) async fn check(connect: bool, require_server: bool, output: &mut Output) -> Ended {
-    let loaded = Loaded::from_env()?;
+    let loaded = crate::profile::loaded()?;
     cache_stack::check(&loaded.config)?;
     let is_embedded = matches!(loaded.config.backend, Backend::Memory(_));
     if is_embedded && require_server {

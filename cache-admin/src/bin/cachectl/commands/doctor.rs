@@ -14,6 +14,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::screen;
+use crate::stop;
 
 /// Into fewer columns nothing is wrapped.
 const LEAST_ROOM: usize = 20;
@@ -46,7 +47,7 @@ struct Said {
 }
 
 pub(super) async fn run(arguments: Examine, output: &mut Output) -> Ended {
-    let Loaded { config, warnings, .. } = Loaded::from_env()?;
+    let Loaded { config, warnings, .. } = crate::profile::loaded()?;
     for warning in warnings {
         output.warning(&warning.to_string());
     }
@@ -60,7 +61,7 @@ pub(super) async fn run(arguments: Examine, output: &mut Output) -> Ended {
     let examination = Box::pin(doctor.examine());
     let diagnosis = tokio::select! {
         diagnosis = examination => diagnosis,
-        _ = tokio::signal::ctrl_c() => return Ok(Exit::Cancelled),
+        () = stop::requested() => return Ok(Exit::Cancelled),
     };
     told(&diagnosis.into(), output)
 }
@@ -162,7 +163,7 @@ fn counted(findings: &[Said]) -> String {
     parts.join(", ")
 }
 
-/// That of the first failure; warnings alone are 3, as where a result is partial.
+/// That of the first failure, or that of warnings alone.
 fn exit(told: &Told) -> Exit {
     let failed = told.findings.iter().find(|finding| finding.state == Health::Fail);
     match failed.map(|finding| finding.check.as_str()) {
@@ -170,7 +171,7 @@ fn exit(told: &Told) -> Exit {
         Some("names" | "tcp" | "tls" | "primaries" | "cluster-state" | "slots") => Exit::Unavailable,
         Some("auth" | "permissions") => Exit::Refused,
         Some(_) => Exit::Failed,
-        None if told.worst == Health::Warn => Exit::Partial,
+        None if told.worst == Health::Warn => Exit::Warnings,
         None => Exit::Ok,
     }
 }

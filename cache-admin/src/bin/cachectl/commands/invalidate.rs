@@ -15,6 +15,7 @@ use crate::failure::Failure;
 use crate::human;
 use crate::output::Output;
 use crate::progress::Progress;
+use crate::stop;
 use crate::summary;
 
 pub(super) async fn run(engine: &Engine, prefix: &str, arguments: &Invalidate, output: &mut Output) -> Ended {
@@ -178,6 +179,8 @@ fn worked_on(report: &Report) -> String {
         .count()
     {
         done if done == report.primaries.len() => all,
+        // One that was replaced in a failover left nothing undone.
+        done if matches!(report.outcome, Outcome::Complete) => human::primaries(done),
         done => format!("{done} of {all}"),
     }
 }
@@ -216,7 +219,8 @@ async fn confirm(
     };
     if !output.can_ask() {
         return Err(Failure::Refused(format!(
-            "the pattern {pattern} is broad and nobody can be asked; --yes confirms it, --dry-run counts what it matches"
+            "the pattern {pattern} is broad and there is no terminal to confirm it at, so nothing was removed; --yes \
+             confirms it, --dry-run counts what it matches"
         )));
     }
     let all = engine.key_count().await.map_or_else(
@@ -242,7 +246,7 @@ pub(super) async fn watched<R>(options: Options, output: &Output, work: impl Asy
     let mut run = Box::pin(work(options));
     let result = tokio::select! {
         result = &mut run => result,
-        _ = tokio::signal::ctrl_c() => {
+        () = stop::requested() => {
             cancel.cancel();
             if let Some(progress) = &progress {
                 progress.stopping();
@@ -250,7 +254,7 @@ pub(super) async fn watched<R>(options: Options, output: &Output, work: impl Asy
             tokio::select! {
                 result = run => result,
                 // Whoever asks twice does not want to wait for a report.
-                _ = tokio::signal::ctrl_c() => std::process::exit(i32::from(Exit::Cancelled as u8)),
+                () = stop::requested() => std::process::exit(i32::from(Exit::Cancelled as u8)),
             }
         }
     };

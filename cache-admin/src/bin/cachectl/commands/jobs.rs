@@ -17,6 +17,7 @@ use crate::job;
 use crate::output::Output;
 use crate::remote::Client;
 use crate::source::Source;
+use crate::stop;
 use crate::table::{Side, Table};
 
 #[derive(Args, Debug)]
@@ -124,7 +125,7 @@ async fn resume_here(id: JobId, accept_cache: bool, config: JobsConfig, output: 
         let job = source.resume(id, accept_cache).await?;
         tokio::select! {
             job = job::followed(&source, job, output) => job,
-            _ = tokio::signal::ctrl_c() => {
+            () = stop::requested() => {
                 jobs.close().await;
                 source.get(id).await
             }
@@ -270,7 +271,7 @@ async fn watch(source: &Source<'_>, id: JobId, after: u64, output: &mut Output) 
     };
     let job = tokio::select! {
         job = watching => job?,
-        _ = tokio::signal::ctrl_c() => return Ok(Exit::Cancelled),
+        () = stop::requested() => return Ok(Exit::Cancelled),
     };
     if !output.is_json() {
         job::show(&job, output)?;

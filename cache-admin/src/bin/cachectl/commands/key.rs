@@ -76,9 +76,13 @@ async fn read_value(value: OsString) -> Result<Bytes, Failure> {
 }
 
 pub(super) async fn del(cache: &dyn CacheClient, keys: &[String], output: &mut Output) -> Ended {
-    let removed = cache.del(&borrowed(keys)).await?;
+    removed(cache.del(&borrowed(keys)).await?, keys.len(), output)
+}
+
+/// How many of the keys were there to be removed.
+pub(crate) fn removed(removed: u64, keys: usize, output: &mut Output) -> Ended {
     let text = format!("{} removed", human::keys(removed));
-    output.answer(&text, || json!({ "removed": removed, "keys": keys.len() }))?;
+    output.answer(&text, || json!({ "removed": removed, "keys": keys }))?;
     Ok(Exit::of(removed > 0))
 }
 

@@ -11,9 +11,11 @@ pub(crate) mod generation;
 pub(crate) mod inspect;
 mod invalidate;
 pub(crate) mod jobs;
-mod key;
+pub(crate) mod key;
 mod keys;
 pub(crate) mod keyset;
+mod man;
+pub(crate) mod overview;
 mod ping;
 pub(crate) mod serve;
 pub(crate) mod token;
@@ -40,6 +42,7 @@ pub(crate) type Ended = Result<Exit, Failure>;
 pub(crate) async fn run(command: Command, output: &mut Output) -> Ended {
     match command {
         Command::Completions { shell } => completions::run(shell, output),
+        Command::Man { folder } => man::run(&folder, output),
         Command::Config(Config::Check {
             connect,
             require_server,
@@ -99,6 +102,7 @@ async fn run_on(command: Command, stack: &Stack, output: &mut Output) -> Ended {
             note_database(stack, output);
             invalidate::run(&engine(stack)?, stack.key_prefix(), &invalidate, output).await
         }
+        Command::Overview => overview::run(stack, output).await,
         Command::Topology => topology::run(&stack.foundation, output).await,
         Command::Inspect(arguments) => inspect::run(stack, arguments, output).await,
         Command::Generation(generation) => generation::run(stack, generation, output).await,
@@ -112,6 +116,7 @@ async fn run_on(command: Command, stack: &Stack, output: &mut Output) -> Ended {
         | Command::Health
         | Command::Jobs(_)
         | Command::Keyset(_)
+        | Command::Man { .. }
         | Command::Serve(_)
         | Command::Token(_) => Ok(Exit::Ok),
     }
@@ -139,7 +144,7 @@ async fn connect(output: &mut Output) -> Result<Stack, Failure> {
 async fn connect_with(startup: Option<Startup>, output: &mut Output) -> Result<Stack, Failure> {
     let Loaded {
         mut config, warnings, ..
-    } = Loaded::from_env()?;
+    } = crate::profile::loaded()?;
     // Who connects a second time has heard them.
     if startup != Some(Startup::Degrade) {
         for warning in warnings {

@@ -20,6 +20,7 @@ use super::{Ended, connect_with, engine};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Output;
+use crate::stop;
 
 /// How long requests that are under way may take to end.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -95,7 +96,7 @@ pub(super) async fn run(arguments: &Serve, output: &mut Output) -> Ended {
 
     greet(arguments, &listener, &stack, output)?;
     let shutdown = async {
-        stop_requested().await;
+        stop::requested().await;
         tracing::info!("stopping");
     };
     service.serve(listener, shutdown).await;
@@ -179,39 +180,4 @@ fn greet(arguments: &Serve, listener: &Listener, stack: &Stack, output: &mut Out
         output.note("without --tokens, whoever reaches the address may do everything");
     }
     Ok(())
-}
-
-/// Waits until the process is asked to stop: by Ctrl-C, or by the signal of a supervisor.
-async fn stop_requested() {
-    tokio::select! {
-        () = interrupted() => {}
-        () = terminated() => {}
-    }
-}
-
-async fn interrupted() {
-    if let Err(error) = tokio::signal::ctrl_c().await {
-        tracing::warn!("cannot hear Ctrl-C: {error}");
-        std::future::pending::<()>().await;
-    }
-}
-
-#[cfg(unix)]
-async fn terminated() {
-    use tokio::signal::unix::{SignalKind, signal};
-
-    match signal(SignalKind::terminate()) {
-        Ok(mut signal) => {
-            signal.recv().await;
-        }
-        Err(error) => {
-            tracing::warn!("cannot hear SIGTERM: {error}");
-            std::future::pending::<()>().await;
-        }
-    }
-}
-
-#[cfg(not(unix))]
-async fn terminated() {
-    std::future::pending::<()>().await;
 }

@@ -15,6 +15,7 @@ use crate::failure::Failure;
 use crate::output::Output;
 use crate::remote::Watch;
 use crate::screen::{Key, Screen, Size};
+use crate::stop;
 
 #[derive(Args, Debug)]
 pub(crate) struct Top {
@@ -86,7 +87,7 @@ async fn line_by_line(
         if seen > 0 {
             tokio::select! {
                 () = tokio::time::sleep(interval) => {}
-                _ = tokio::signal::ctrl_c() => return Ok(last),
+                () = stop::requested() => return Ok(last),
             }
         }
         seen += 1;

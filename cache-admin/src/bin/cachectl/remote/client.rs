@@ -84,6 +84,11 @@ impl Client {
         self.json(Asked::new(Method::POST, path)).await
     }
 
+    /// The answer to a `DELETE`.
+    pub(super) async fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        self.json(Asked::new(Method::DELETE, path)).await
+    }
+
     /// The answer to a `POST`, or why it was refused. Made again where the answer was lost, and done once all the
     /// same.
     pub(super) async fn once<T: DeserializeOwned>(

@@ -19,12 +19,13 @@ use crate::source::Source;
 pub(super) async fn run(client: &Client, arguments: &Invalidate, output: &mut Output) -> Ended {
     if arguments.resume.is_some() {
         return Err(Failure::Usage(
-            "with --server the service keeps how far a removal is: cachectl jobs resume JOB".to_owned(),
+            "--resume does not work through a service, which keeps how far a removal is (cachectl jobs resume JOB); \
+             nothing was removed".to_owned(),
         ));
     }
     if arguments.estimate.is_some() {
         return Err(Failure::Usage(
-            "with --server there is no --estimate; --dry-run counts".to_owned(),
+            "--estimate does not work through a service; --dry-run alone counts there".to_owned(),
         ));
     }
     let selection = arguments.filters.of(&arguments.patterns)?;
@@ -97,8 +98,8 @@ fn confirm(
     };
     if !output.can_ask() {
         return Err(Failure::Refused(format!(
-            "the pattern {pattern} is broad and nobody can be asked; --yes confirms it, or --confirm {}; \
-             --dry-run counts what it matches",
+            "the pattern {pattern} is broad and there is no terminal to confirm it at, so nothing was removed; --yes \
+             confirms it, or --confirm {}; --dry-run counts what it matches",
             crate::escape::plain(token)
         )));
     }

@@ -1,14 +1,43 @@
-//! One key, one namespace: `cachectl inspect` and `cachectl generation`.
+//! One key, one namespace: `cachectl inspect`, `del` and `generation`.
 
 use cache_admin::{Bumped, Inspection, NamespaceState};
+use serde::Deserialize;
 
 use super::Client;
 use super::client::{encoded, parameter};
 use crate::commands::Ended;
 use crate::commands::generation::{self, Generation};
 use crate::commands::inspect::{self, Inspect};
+use crate::commands::key;
 use crate::failure::Failure;
 use crate::output::Output;
+
+#[derive(Deserialize)]
+struct Removed {
+    removed: u64,
+}
+
+/// Removes keys one after the other, each a request of its own.
+pub(super) async fn del(client: &Client, keys: &[String], output: &mut Output) -> Ended {
+    let mut removed = 0;
+    for key in keys {
+        let path = format!("/cache?{}", parameter("key", key.as_bytes()));
+        let answer: Result<Removed, Failure> = client.delete(&path).await;
+        match answer {
+            Ok(answer) => removed += answer.removed,
+            Err(failure) => {
+                if keys.len() > 1 {
+                    output.warning(&format!(
+                        "{} before that",
+                        crate::human::keys(removed) + " removed"
+                    ));
+                }
+                return Err(failure);
+            }
+        }
+    }
+    key::removed(removed, keys.len(), output)
+}
 
 pub(super) async fn inspect(client: &Client, arguments: Inspect, output: &mut Output) -> Ended {
     let key = arguments.key.into_encoded_bytes();
@@ -31,7 +60,7 @@ pub(super) async fn generation(client: &Client, generation: Generation, output: 
     };
     if count {
         return Err(Failure::Usage(
-            "with --server count what is left by invalidate --dry-run: no --count".to_owned(),
+            "--count does not work through a service, and no step was made; leave it out, and count with invalidate --dry-run".to_owned(),
         ));
     }
     let bumped: Result<Bumped, _> = client.once(&path(&namespace), None).await?;

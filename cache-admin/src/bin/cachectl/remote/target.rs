@@ -4,9 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use http::{HeaderValue, Uri};
-use rustls::pki_types::CertificateDer;
+use rustls::client::WantsClientCert;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore};
 
 use super::Server;
 use crate::failure::Failure;
@@ -26,7 +27,7 @@ impl Target {
         Ok(Self {
             base,
             token,
-            tls: tls(server.server_ca.as_deref())?,
+            tls: tls(server)?,
         })
     }
 }
@@ -83,9 +84,9 @@ fn token(path: &Path) -> Result<HeaderValue, Failure> {
     Ok(value)
 }
 
-fn tls(authority: Option<&Path>) -> Result<ClientConfig, Failure> {
+fn tls(server: &Server) -> Result<ClientConfig, Failure> {
     let mut roots = RootCertStore::empty();
-    match authority {
+    match server.server_ca.as_deref() {
         Some(path) => {
             let wrong = |reason: String| Failure::Usage(format!("--server-ca {}: {reason}", path.display()));
             let text = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
@@ -108,7 +109,56 @@ fn tls(authority: Option<&Path>) -> Result<ClientConfig, Failure> {
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| Failure::Usage(format!("TLS: {error}")))?;
-    Ok(config.with_root_certificates(roots).with_no_client_auth())
+    let config = config.with_root_certificates(roots);
+    match (&server.client_cert, &server.client_key) {
+        (None, None) => Ok(config.with_no_client_auth()),
+        (Some(certificate), Some(key)) => shown(config, certificate, key),
+        (Some(_), None) => Err(Failure::Usage(
+            "--client-cert needs --client-key, the file of its private key".to_owned(),
+        )),
+        (None, Some(_)) => Err(Failure::Usage(
+            "--client-key needs --client-cert, the file of its certificate".to_owned(),
+        )),
+    }
+}
+
+/// With a certificate for the service to know this client by.
+fn shown(
+    config: ConfigBuilder<ClientConfig, WantsClientCert>,
+    certificate: &Path,
+    key: &Path,
+) -> Result<ClientConfig, Failure> {
+    let wrong = |option: &str, path: &Path, reason: String| {
+        Failure::Usage(format!("{option} {}: {reason}", path.display()))
+    };
+    let text =
+        std::fs::read(certificate).map_err(|error| wrong("--client-cert", certificate, error.to_string()))?;
+    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&text)
+        .collect::<Result<_, _>>()
+        .map_err(|_| {
+            wrong(
+                "--client-cert",
+                certificate,
+                "must be certificates in PEM".to_owned(),
+            )
+        })?;
+    if chain.is_empty() {
+        return Err(wrong(
+            "--client-cert",
+            certificate,
+            "holds no certificate in PEM".to_owned(),
+        ));
+    }
+    let text = std::fs::read(key).map_err(|error| wrong("--client-key", key, error.to_string()))?;
+    let private = PrivateKeyDer::from_pem_slice(&text)
+        .map_err(|_| wrong("--client-key", key, "holds no private key in PEM".to_owned()))?;
+    config.with_client_auth_cert(chain, private).map_err(|error| {
+        wrong(
+            "--client-cert",
+            certificate,
+            format!("does not fit --client-key: {error}"),
+        )
+    })
 }
 
 #[cfg(test)]

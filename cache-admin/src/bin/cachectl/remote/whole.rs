@@ -1,4 +1,4 @@
-//! The whole cache, looked into by a service: `cachectl top`, `bigkeys` and `doctor`.
+//! The whole cache, looked into by a service: `cachectl overview`, `top`, `bigkeys` and `doctor`.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -10,9 +10,15 @@ use super::{Client, Watch};
 use crate::commands::Ended;
 use crate::commands::bigkeys::{self, Bigkeys};
 use crate::commands::doctor::{self, Examine, Told};
+use crate::commands::overview;
 use crate::commands::top::{self, Looks, Top};
 use crate::exit::Exit;
 use crate::output::Output;
+use crate::stop;
+
+pub(super) async fn overview(client: &Client, output: &mut Output) -> Ended {
+    overview::show(&client.get("/cache").await?, output)
+}
 
 pub(super) async fn top(client: &Client, arguments: &Top, output: &mut Output) -> Ended {
     top::shown(Looks::Service(Watch::new(client)), arguments, output).await
@@ -20,15 +26,18 @@ pub(super) async fn top(client: &Client, arguments: &Top, output: &mut Output) -
 
 pub(super) async fn bigkeys(client: &Client, arguments: &Bigkeys, output: &mut Output) -> Ended {
     let pattern = Pattern::new(arguments.pattern.clone().into_encoded_bytes())?;
-    let path = format!(
-        "/cache/big-keys?{}&samples={}&top={}",
+    let mut path = format!(
+        "/cache/big-keys?{}&top={}",
         parameter("pattern", pattern.as_bytes()),
-        arguments.samples,
         arguments.top
     );
+    // Without a number the service chooses one: it never looks at all keys of a large cache for one request.
+    if let Some(sample) = arguments.sample {
+        path.push_str(&format!("&samples={sample}"));
+    }
     let mut found: BigKeys = tokio::select! {
         found = client.get(&path) => found?,
-        _ = tokio::signal::ctrl_c() => return Ok(Exit::Cancelled),
+        () = stop::requested() => return Ok(Exit::Cancelled),
     };
     for key in &mut found.largest {
         let bytes = match (&key.key, &key.key_base64) {
@@ -39,7 +48,7 @@ pub(super) async fn bigkeys(client: &Client, arguments: &Bigkeys, output: &mut O
         let bytes = bytes.ok_or_else(|| client.strange("a key has no name"))?;
         key.name = bytes.into();
     }
-    bigkeys::told(&found, output)
+    bigkeys::told(&found, true, output)
 }
 
 pub(super) async fn doctor(client: &Client, arguments: &Examine, output: &mut Output) -> Ended {
@@ -53,7 +62,7 @@ pub(super) async fn doctor(client: &Client, arguments: &Examine, output: &mut Ou
     let path = format!("/cache/doctor?{}", asked.join("&"));
     let told: Told = tokio::select! {
         told = client.get(&path) => told?,
-        _ = tokio::signal::ctrl_c() => return Ok(Exit::Cancelled),
+        () = stop::requested() => return Ok(Exit::Cancelled),
     };
     doctor::told(&told, output)
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache_core::config::{EncryptionConfig, KeysetLocation, Loaded};
+use cache_core::config::{EncryptionConfig, KeysetLocation};
 use cache_core::keyset::{KeyEncryption, KeysetStore};
 use cache_layers::keyset::FileKeysetStore;
 use clap::Args;
@@ -91,7 +91,7 @@ impl Place {
 }
 
 fn configured(output: &mut Output) -> Result<EncryptionConfig, Failure> {
-    let loaded = Loaded::from_env()?;
+    let loaded = crate::profile::loaded()?;
     for warning in &loaded.warnings {
         output.warning(&warning.to_string());
     }

@@ -1,7 +1,7 @@
 //! `cachectl users verify FILE`.
 
 use cache_admin::users::{Expected, Trial, Verified, try_out, verify};
-use cache_core::config::{Backend, Loaded};
+use cache_core::config::Backend;
 use serde_json::{Value, json};
 
 use super::{Ended, Work};
@@ -13,7 +13,7 @@ use crate::table::{Side, Table};
 pub(super) async fn run(work: &Work, try_too: bool, output: &mut Output) -> Ended {
     let verified = verify(&work.declaration, &work.nodes).await;
     let trials = if try_too {
-        match Loaded::from_env()?.config.backend {
+        match crate::profile::loaded()?.config.backend {
             Backend::Valkey(config) => Box::pin(try_out(&work.declaration, &work.credentials, &config)).await,
             _ => Vec::new(),
         }

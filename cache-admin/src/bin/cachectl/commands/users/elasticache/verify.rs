@@ -2,7 +2,7 @@
 
 use cache_admin::users::elasticache::{Difference, verify};
 use cache_admin::users::{Trial, try_those};
-use cache_core::config::{Backend, Loaded};
+use cache_core::config::Backend;
 use serde_json::json;
 
 use super::super::verify::{trial_json, trials_in_words};
@@ -33,7 +33,7 @@ pub(super) async fn run(work: &Work, try_too: bool, output: &mut Output) -> Ende
 
 /// Logs in at the cache that the `CACHE_*` variables name.
 async fn trials(work: &Work) -> Result<Vec<Trial>, Failure> {
-    match Loaded::from_env()?.config.backend {
+    match crate::profile::loaded()?.config.backend {
         Backend::Valkey(config) => {
             let is_there = |name: &str| work.desired.id_of(name).is_some();
             let trials = try_those(&work.declaration, &work.credentials, &config, &is_there);
