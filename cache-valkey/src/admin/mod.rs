@@ -17,6 +17,7 @@ mod primary;
 mod roster;
 mod slow_log;
 mod spare;
+mod usage;
 mod view;
 mod vitals;
 
@@ -37,6 +38,7 @@ pub use inspect::{Excerpt, Inspected};
 pub use member::Member;
 pub use primary::{Primary, ScanPage, Unlinked};
 pub use slow_log::SlowCall;
+pub use usage::Usage;
 pub use view::{NodeView, Role, SharedAddress, TopologyView};
 pub use vitals::{Copying, Memory, Replication, Vitals};
 

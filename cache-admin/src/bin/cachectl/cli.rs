@@ -160,6 +160,9 @@ pub(crate) enum Command {
     /// Keysets of encryption: made, changed, rotated
     #[command(subcommand, arg_required_else_help = true)]
     Keyset(crate::commands::keyset::Keyset),
+    /// Moving a service over from another client
+    #[command(subcommand, arg_required_else_help = true)]
+    Migrate(crate::commands::migrate::Migrate),
     /// Completions for a shell, on standard output
     Completions { shell: Shell },
 }
@@ -253,6 +256,7 @@ impl Command {
                 | Self::Config(_)
                 | Self::Dynamodb(_)
                 | Self::Keyset(_)
+                | Self::Migrate(_)
                 | Self::Serve(_)
                 | Self::Token(_)
         )
