@@ -18,6 +18,7 @@ mod primary;
 mod queries;
 mod run_id;
 mod slow_log;
+mod usage;
 mod view;
 
 use std::sync::Arc;
@@ -38,6 +39,7 @@ pub use member::Member;
 pub use primary::{Primary, ScanPage, Unlinked};
 pub use queries::Permission;
 pub use slow_log::SlowCall;
+pub use usage::Usage;
 pub use view::{NodeView, Role, SharedAddress, TopologyView};
 
 use crate::command::Command;

@@ -172,6 +172,9 @@ pub(crate) enum Command {
         #[arg(value_name = "DIR")]
         folder: PathBuf,
     },
+    /// Moving a service over from another client
+    #[command(subcommand, arg_required_else_help = true)]
+    Migrate(crate::commands::migrate::Migrate),
     /// Completions for a shell, on standard output
     Completions { shell: Shell },
 }
@@ -269,6 +272,7 @@ impl Command {
                 | Self::Dynamodb(_)
                 | Self::Keyset(_)
                 | Self::Man { .. }
+                | Self::Migrate(_)
                 | Self::Serve(_)
                 | Self::Token(_)
         )

@@ -16,6 +16,7 @@ mod keys;
 pub(crate) mod keyset;
 mod man;
 pub(crate) mod overview;
+pub(crate) mod migrate;
 mod ping;
 pub(crate) mod serve;
 pub(crate) mod token;
@@ -49,6 +50,7 @@ pub(crate) async fn run(command: Command, output: &mut Output) -> Ended {
         }) => config::check(connect, require_server, output).await,
         Command::Token(tokens) => token::run(tokens, output),
         Command::Keyset(keyset) => Box::pin(keyset::run(keyset, output)).await,
+        Command::Migrate(arguments) => Box::pin(migrate::run(&arguments, output)).await,
         Command::Doctor(arguments) => Box::pin(doctor::run(arguments, output)).await,
         Command::Jobs(arguments) => Box::pin(jobs::run_local(arguments, output)).await,
         Command::Users(users) if !users.needs_servers() => users::run_alone(users, output).await,
@@ -117,6 +119,7 @@ async fn run_on(command: Command, stack: &Stack, output: &mut Output) -> Ended {
         | Command::Jobs(_)
         | Command::Keyset(_)
         | Command::Man { .. }
+        | Command::Migrate(_)
         | Command::Serve(_)
         | Command::Token(_) => Ok(Exit::Ok),
     }
