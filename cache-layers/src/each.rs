@@ -35,7 +35,7 @@ pub(crate) fn fill<T>(known: Known<T>, answers: Vec<Result<T, CacheError>>) -> V
 }
 
 /// A client broke the contract. No key may get the answer of another one because of that.
-fn missing() -> CacheError {
+pub(crate) fn missing() -> CacheError {
     CacheError::Corrupt {
         detail: "the client inside gave fewer results than it was asked for".into(),
         source: None,

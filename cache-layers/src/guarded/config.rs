@@ -110,7 +110,7 @@ impl GuardedConfigBuilder {
 
     /// Which part of the backend a key is in, if its parts fail by themselves: the nodes of a cluster. Equal numbers are
     /// one part. Each part has a circuit for itself, so that one that is down is left alone and the others are
-    /// asked. Called with each call: it must be quick. Default: there are no parts.
+    /// asked, by calls with keys of several parts, too. Called for each key of a call: it must be quick. Default: there are no parts.
     pub fn part_of(mut self, part_of: impl Fn(&str) -> u64 + Send + Sync + 'static) -> Self {
         self.config.part_of = Some(PartOf(Arc::new(part_of)));
         self

@@ -19,6 +19,63 @@ fn lives(ttl: Ttl) -> bool {
     ttl.as_duration().is_ok()
 }
 
+/// Calls whose keys are in one part, or of which one is illegal.
+impl Guarded {
+    pub(super) async fn get_many_of_part(&self, keys: &[&str]) -> Result<Vec<Option<Bytes>>, CacheError> {
+        let result = self
+            .at(keys)
+            .call(legal(keys), || self.client.get_many(keys))
+            .await;
+        self.bypass(result, || Ok(vec![None; keys.len()]))
+    }
+
+    pub(super) async fn get_each_of_part(&self, keys: &[&str]) -> Vec<Result<Bytes, CacheError>> {
+        let checks = keys.iter().map(|key| check_key(key));
+        self.each(
+            keys,
+            checks,
+            || self.client.get_each(keys),
+            || Err(CacheError::Miss),
+        )
+        .await
+    }
+
+    pub(super) async fn set_many_of_part(
+        &self,
+        entries: &[(&str, Bytes)],
+        ttl: Ttl,
+    ) -> Result<(), CacheError> {
+        let keys: Vec<&str> = entries.iter().map(|(key, _)| *key).collect();
+        let result = self
+            .at(&keys)
+            .call(legal(&keys) && lives(ttl), || self.client.set_many(entries, ttl))
+            .await;
+        self.bypass(result, || Ok(()))
+    }
+
+    pub(super) async fn set_each_of_part(
+        &self,
+        entries: &[(&str, Bytes, Ttl)],
+    ) -> Vec<Result<(), CacheError>> {
+        let check =
+            |(key, _, ttl): &(&str, Bytes, Ttl)| check_key(key).and_then(|()| ttl.as_duration().map(drop));
+        let keys: Vec<&str> = entries.iter().map(|(key, ..)| *key).collect();
+        let checks = entries.iter().map(check);
+        self.each(&keys, checks, || self.client.set_each(entries), || Ok(()))
+            .await
+    }
+
+    pub(super) async fn del_of_part(&self, keys: &[&str]) -> Result<u64, CacheError> {
+        let result = self.at(keys).call(legal(keys), || self.client.del(keys)).await;
+        self.bypass(result, || Ok(0))
+    }
+
+    pub(super) async fn exists_of_part(&self, keys: &[&str]) -> Result<u64, CacheError> {
+        let result = self.at(keys).call(legal(keys), || self.client.exists(keys)).await;
+        self.bypass(result, || Ok(0))
+    }
+}
+
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
 impl CacheClient for Guarded {
@@ -36,22 +93,17 @@ impl CacheClient for Guarded {
     }
 
     async fn get_many<'a>(&self, keys: &[&'a str]) -> Result<Vec<Option<Bytes>>, CacheError> {
-        let result = self
-            .at(keys)
-            .call(legal(keys), || self.client.get_many(keys))
-            .await;
-        self.bypass(result, || Ok(vec![None; keys.len()]))
+        match self.split(keys) {
+            Some(groups) => self.get_many_of_parts(keys, &groups).await,
+            None => self.get_many_of_part(keys).await,
+        }
     }
 
     async fn get_each<'a>(&self, keys: &[&'a str]) -> Vec<Result<Bytes, CacheError>> {
-        let checks = keys.iter().map(|key| check_key(key));
-        self.each(
-            keys,
-            checks,
-            || self.client.get_each(keys),
-            || Err(CacheError::Miss),
-        )
-        .await
+        match self.split_each(keys) {
+            Some(groups) => self.get_each_of_parts(keys, &groups).await,
+            None => self.get_each_of_part(keys).await,
+        }
     }
 
     async fn set(&self, key: &str, value: Bytes, ttl: Ttl) -> Result<(), CacheError> {
@@ -65,20 +117,18 @@ impl CacheClient for Guarded {
 
     async fn set_many<'a>(&self, entries: &[(&'a str, Bytes)], ttl: Ttl) -> Result<(), CacheError> {
         let keys: Vec<&str> = entries.iter().map(|(key, _)| *key).collect();
-        let result = self
-            .at(&keys)
-            .call(legal(&keys) && lives(ttl), || self.client.set_many(entries, ttl))
-            .await;
-        self.bypass(result, || Ok(()))
+        match self.split(&keys).filter(|_| lives(ttl)) {
+            Some(groups) => self.set_many_of_parts(entries, ttl, &groups).await,
+            None => self.set_many_of_part(entries, ttl).await,
+        }
     }
 
     async fn set_each<'a>(&self, entries: &[(&'a str, Bytes, Ttl)]) -> Vec<Result<(), CacheError>> {
-        let check =
-            |(key, _, ttl): &(&str, Bytes, Ttl)| check_key(key).and_then(|()| ttl.as_duration().map(drop));
         let keys: Vec<&str> = entries.iter().map(|(key, ..)| *key).collect();
-        let checks = entries.iter().map(check);
-        self.each(&keys, checks, || self.client.set_each(entries), || Ok(()))
-            .await
+        match self.split_each(&keys) {
+            Some(groups) => self.set_each_of_parts(entries, &groups).await,
+            None => self.set_each_of_part(entries).await,
+        }
     }
 
     async fn set_if_absent(&self, key: &str, value: Bytes, ttl: Ttl) -> Result<bool, CacheError> {
@@ -127,13 +177,17 @@ impl CacheClient for Guarded {
     }
 
     async fn del<'a>(&self, keys: &[&'a str]) -> Result<u64, CacheError> {
-        let result = self.at(keys).call(legal(keys), || self.client.del(keys)).await;
-        self.bypass(result, || Ok(0))
+        match self.split(keys) {
+            Some(groups) => self.del_of_parts(keys, &groups).await,
+            None => self.del_of_part(keys).await,
+        }
     }
 
     async fn exists<'a>(&self, keys: &[&'a str]) -> Result<u64, CacheError> {
-        let result = self.at(keys).call(legal(keys), || self.client.exists(keys)).await;
-        self.bypass(result, || Ok(0))
+        match self.split(keys) {
+            Some(groups) => self.exists_of_parts(keys, &groups).await,
+            None => self.exists_of_part(keys).await,
+        }
     }
 
     async fn incr(&self, key: &str) -> Result<i64, CacheError> {

@@ -13,6 +13,7 @@ mod each;
 mod events;
 mod parts;
 mod running;
+mod several;
 mod window;
 
 use std::fmt;
@@ -20,7 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use cache_core::clock::{self, Instant};
-use cache_core::{CacheClient, CacheError};
+use cache_core::{CacheClient, CacheError, check_key};
 
 pub use config::{GuardedConfig, GuardedConfigBuilder, OnFailure};
 pub use events::{BreakerState, GuardListener, GuardStats, StateChange};
@@ -30,6 +31,7 @@ use bypassed::Bypassed;
 use events::{Count, Counters};
 use parts::Parts;
 use running::{Running, is_failure};
+use several::Groups;
 
 /// A deadline for the whole call, a circuit breaker, and a choice of what an unavailable backend means.
 ///
@@ -127,7 +129,10 @@ use running::{Running, is_failure};
 /// observation, what is bypassed is seen there as a miss and is told apart by
 /// [`stats`](Guarded::stats) only. One guard is for one backend. If that is a cluster, give each node a circuit
 /// ([`part_of`](GuardedConfigBuilder::part_of)): else one node that is gone, and whose keys are asked for most, opens
-/// the circuit for all. Calls with keys of several parts, and without keys, have a circuit for themselves.
+/// the circuit for all. A call with keys of several parts becomes one call for each part, all at once. So a part whose
+/// circuit is open costs no waiting: `get_each` and `set_each` have the answers of the others, `del` and `set_many`
+/// are carried out there, and the call fails with the error of the open circuit (with `Bypass`: it is as if that part were
+/// empty). Calls without keys have a circuit for themselves.
 ///
 /// # Cost
 ///
@@ -226,16 +231,34 @@ impl Guarded {
     }
 
     /// The guard of calls with these keys.
+    /// They are in one part: the caller has [split](Self::split) them.
     fn at<'g>(&'g self, keys: &[&str]) -> Gate<'g> {
         let whole = self.breaker.as_ref();
-        let part = self.parts.as_ref().and_then(|parts| {
+        let part = keys.first().zip(self.parts.as_ref()).and_then(|(key, parts)| {
             let make = || Breaker::of_part(&self.config, Arc::clone(&self.counters), clock::now());
-            parts.breaker(keys, make)
+            parts.breaker(key, make)
         });
         Gate {
             guard: self,
             breaker: part.or(whole),
         }
+    }
+
+    /// The positions of `keys` by part, for one call each; `None` if one call has all of them: they are in one part, or one
+    /// of them is illegal and the client refuses it before it sends anything.
+    fn split(&self, keys: &[&str]) -> Option<Groups> {
+        let groups = self.split_each(keys)?;
+        keys.iter().all(|key| check_key(key).is_ok()).then_some(groups)
+    }
+
+    /// As [`split`](Self::split), for calls that answer an illegal key by itself.
+    fn split_each(&self, keys: &[&str]) -> Option<Groups> {
+        let parts = self.parts.as_ref()?;
+        // What a closed client answers is the same for all keys.
+        if self.closed.load(Ordering::Acquire) {
+            return None;
+        }
+        parts.split(keys)
     }
 
     /// How often what happened.
