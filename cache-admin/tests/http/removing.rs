@@ -191,7 +191,6 @@ async fn what_is_wrong_with_a_request_is_told_by_name() {
     let asked = Asked::new().await;
     let wrong = [
         (json!({}), "patterns"),
-        (json!({ "patterns": ["a*"] }), "mode"),
         (json!({ "patterns": ["a*"], "mode": "purge" }), "purge"),
         (
             json!({ "patterns": ["a*"], "mode": "count", "dryrun": true }),
