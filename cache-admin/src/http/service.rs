@@ -13,7 +13,7 @@ use cache_stack::{Foundation, Stack};
 use tokio::sync::{Mutex, Semaphore, watch};
 
 use super::document::Document;
-use super::edge::{Limiter, Traffic};
+use super::edge::{Limiter, Origins, Traffic};
 use super::{Limits, Listener, ListenerError, ListenerOptions};
 use crate::access::Access;
 use crate::fair::Fair;
@@ -83,6 +83,7 @@ pub struct AdminServiceBuilder {
     sealer: Option<Sealer>,
     scrape: Option<Scrape>,
     limits: Limits,
+    origins: Vec<String>,
 }
 
 /// What the routes see of it.
@@ -101,6 +102,7 @@ struct Inner {
     sealer: Sealer,
     scrape: Option<Scrape>,
     limits: Limits,
+    origins: Origins,
     limiter: Limiter,
     traffic: Traffic,
     streams: Fair,
@@ -121,6 +123,7 @@ impl AdminService {
             sealer: None,
             scrape: None,
             limits: Limits::default(),
+            origins: Vec::new(),
         }
     }
 
@@ -211,12 +214,19 @@ impl AdminServiceBuilder {
         self
     }
 
+    /// The origins of a console in the browser whose pages may send requests and read the answers (CORS), such as
+    /// `https://console.example`. Cookies do not count: the page has to send a bearer token. Default: none.
+    pub fn allowed_origins<O: Into<String>>(mut self, origins: impl IntoIterator<Item = O>) -> Self {
+        self.origins = origins.into_iter().map(Into::into).collect();
+        self
+    }
+
     /// The service.
     ///
     /// # Errors
     ///
     /// [`CacheError::Unsupported`] for a backend whose keys cannot be listed, [`CacheError::InvalidInput`] for a
-    /// quota that cannot be, [`CacheError::Unavailable`] where the machine has no randomness to give.
+    /// quota that cannot be and for what is no origin, [`CacheError::Unavailable`] where the machine has no randomness to give.
     pub async fn build(self) -> Result<AdminService, CacheError> {
         let engine = Engine::of(&self.stack.foundation)?;
         let jobs = match self.jobs {
@@ -264,6 +274,7 @@ impl AdminServiceBuilder {
             stopping: watch::Sender::new(false),
             health: Mutex::new(None),
             document: super::routes::document(),
+            origins: Origins::new(&self.origins)?,
             limits: self.limits,
             stack: self.stack,
         }))))
@@ -311,6 +322,10 @@ impl Service {
 
     pub(crate) fn limits(&self) -> &Limits {
         &self.0.limits
+    }
+
+    pub(crate) fn origins(&self) -> &Origins {
+        &self.0.origins
     }
 
     pub(crate) fn limiter(&self) -> &Limiter {

@@ -72,6 +72,7 @@ impl Book {
             state: job.state,
             matched: job.progress.matched,
             removed: job.progress.removed,
+            error: job.error.clone(),
         }
     }
 

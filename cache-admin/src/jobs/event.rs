@@ -81,6 +81,10 @@ pub enum Happened {
         matched: u64,
         /// Keys removed.
         removed: u64,
+        /// Why it failed, if so.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "http", schema(nullable = false))]
+        error: Option<String>,
     },
 }
 

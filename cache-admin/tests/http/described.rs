@@ -129,3 +129,13 @@ fn references(value: &Value, found: &mut impl FnMut(&str)) {
         _ => {}
     }
 }
+
+#[test]
+fn no_documented_request_has_braces_that_curl_takes_for_its_own() {
+    let page = include_str!("../../../docs/http.md");
+    let calls: Vec<&str> = page.lines().filter(|line| line.starts_with("$ curl ")).collect();
+    assert!(calls.len() > 15, "{calls:?}");
+    for call in calls {
+        assert!(call.starts_with("$ curl -g "), "{call}");
+    }
+}

@@ -175,3 +175,105 @@ async fn mounted_below_a_path_it_is_the_same_and_believes_the_service_around_it(
         (404, &Value::from(404))
     );
 }
+
+#[tokio::test]
+async fn only_pages_of_configured_origins_may_read_answers() {
+    const CONSOLE: &str = "https://console.example";
+    let asked = Asked::with(|builder| builder.allowed_origins([CONSOLE])).await;
+    let send = async |method: &str, origin: &str, vouched: bool| {
+        let mut request = Request::builder()
+            .method(method)
+            .uri("/cache/pattern?pattern=a*")
+            .header("host", "admin.example")
+            .header("origin", origin);
+        if method == "OPTIONS" {
+            request = request
+                .header("access-control-request-method", "DELETE")
+                .header("access-control-request-headers", "authorization,idempotency-key");
+        } else if !vouched {
+            request = request.header("authorization", format!("Bearer {}", asked.token("root")));
+        }
+        let mut request = request.body(Body::empty()).unwrap();
+        if vouched {
+            request.extensions_mut().insert(Actor::unrestricted("by-cookie"));
+        }
+        asked.router.clone().oneshot(request).await.unwrap()
+    };
+    let preflight = send("OPTIONS", CONSOLE, false).await;
+    assert_eq!(preflight.status(), 200);
+    let header = |name: &str| preflight.headers()[name].to_str().unwrap().to_lowercase();
+    assert_eq!(header("access-control-allow-origin"), CONSOLE);
+    assert!(header("access-control-allow-methods").contains("delete"));
+    assert!(header("access-control-allow-headers").contains("idempotency-key"));
+    let answer = send("DELETE", CONSOLE, false).await;
+    assert_eq!(answer.status(), 202);
+    assert_eq!(answer.headers()["access-control-allow-origin"], CONSOLE);
+    for method in ["OPTIONS", "DELETE"] {
+        let foreign = send(method, "https://evil.example", false).await;
+        assert!(!foreign.headers().contains_key("access-control-allow-origin"));
+    }
+    // What the browser sends along by itself still counts for nothing.
+    for origin in [CONSOLE, "https://evil.example"] {
+        assert_eq!(send("DELETE", origin, true).await.status(), 403, "{origin}");
+    }
+    for answer in [
+        send("DELETE", CONSOLE, false).await,
+        send("OPTIONS", CONSOLE, false).await,
+    ] {
+        assert!(!answer.headers().contains_key("access-control-allow-credentials"));
+    }
+
+    let none = Asked::new().await;
+    let request = none
+        .request("root", "GET", "/cache")
+        .header("origin", CONSOLE)
+        .body(Body::empty())
+        .unwrap();
+    let answer = none.send(request).await;
+    assert!(!answer.headers.contains_key("access-control-allow-origin"));
+}
+
+#[tokio::test]
+async fn a_page_elsewhere_gets_nothing_done_by_a_session_of_the_service() {
+    let asked = Asked::new().await;
+    asked.store(["a".to_owned()]).await;
+    let send = async |method: &str, path: &str, headers: &[(&str, &str)]| {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "shop.example");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let mut request = request.body(Body::empty()).unwrap();
+        request.extensions_mut().insert(Actor::unrestricted("by-cookie"));
+        asked
+            .router
+            .clone()
+            .oneshot(request)
+            .await
+            .unwrap()
+            .status()
+            .as_u16()
+    };
+    let calls = [
+        ("GET", "/cache?key=a"),
+        ("DELETE", "/cache?key=a"),
+        ("POST", "/cache/namespaces/billing/generation"),
+    ];
+    for (method, path) in calls {
+        for headers in [
+            &[("origin", "https://evil.example")][..],
+            &[("origin", "null")],
+            &[("sec-fetch-site", "cross-site")],
+            &[("sec-fetch-site", "same-site")],
+        ] {
+            assert_eq!(send(method, path, headers).await, 403, "{method} {headers:?}");
+        }
+    }
+    let own = [
+        ("origin", "https://shop.example"),
+        ("sec-fetch-site", "same-origin"),
+    ];
+    assert_eq!(send("GET", "/cache?key=a", &own).await, 200);
+}

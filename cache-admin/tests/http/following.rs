@@ -111,3 +111,22 @@ async fn a_stream_tells_that_it_is_there_and_ends_with_the_service() {
         .is_ok(200);
     ended(&asked, &job).await;
 }
+
+#[tokio::test]
+async fn a_job_that_fails_says_why_in_its_last_event() {
+    let asked = Asked::new().await;
+    asked.store(["billing:1".to_owned()]).await;
+    // The embedded cache does not know what a key takes.
+    let body = json!({ "pattern": "billing:*", "mode": "execute", "size": { "min": 1 } });
+    let answer = asked.post("root", "/cache/pattern", &body).await;
+    answer.is_ok(202);
+    let path = format!("/cache/jobs/{}/events", answer.json["id"].as_str().unwrap());
+    let all = events(&asked.get("root", &path).await.text);
+    let (_, name, data) = all.last().unwrap();
+    assert_eq!(
+        (name.as_str(), &data["state"]),
+        ("ended", &json!("failed")),
+        "{all:?}"
+    );
+    assert!(!data["error"].as_str().unwrap_or_default().is_empty(), "{data}");
+}

@@ -191,7 +191,6 @@ async fn what_is_wrong_with_a_request_is_told_by_name() {
     let asked = Asked::new().await;
     let wrong = [
         (json!({}), "patterns"),
-        (json!({ "patterns": ["a*"] }), "mode"),
         (json!({ "patterns": ["a*"], "mode": "purge" }), "purge"),
         (
             json!({ "patterns": ["a*"], "mode": "count", "dryrun": true }),
@@ -300,4 +299,43 @@ async fn a_generation_is_stepped_once_per_key_and_within_the_own_prefix() {
     let third = with_key(path).await;
     assert_eq!(with_key(path).await.json, third.json);
     with_key(tenant).await.is(422, "idempotency-key-reused");
+}
+
+#[tokio::test]
+async fn the_shortest_body_counts_and_removes_nothing() {
+    let asked = Asked::new().await;
+    asked
+        .store((0..30).map(|number| format!("billing:{number}")))
+        .await;
+    for body in [
+        json!({ "pattern": "billing:*" }),
+        json!({ "pattern": { "base64": "YmlsbGluZzoq" } }),
+        json!({ "patterns": ["billing:*"] }),
+    ] {
+        let counted = asked.post("lister", "/cache/pattern", &body).await;
+        counted.is_ok(200);
+        assert_eq!(
+            (&counted.json["mode"], &counted.json["progress"]["matched"]),
+            (&json!("count"), &json!(30)),
+            "{body}"
+        );
+    }
+    let removed = asked
+        .post(
+            "root",
+            "/cache/pattern",
+            &json!({ "pattern": "billing:1*", "mode": "execute" }),
+        )
+        .await;
+    assert_eq!(ended(&asked, &removed).await["progress"]["removed"], 11);
+    for wrong in [
+        json!({}),
+        json!({ "patterns": [] }),
+        json!({ "pattern": "a*", "patterns": ["b*"] }),
+    ] {
+        asked
+            .post("root", "/cache/pattern", &wrong)
+            .await
+            .is(400, "invalid-body");
+    }
 }

@@ -1,9 +1,10 @@
 //! What every request goes through, from the outside in: [`outermost`] (an id, a time limit, panics, the form of
-//! refusals, headers, the log), [`origin`] (who may not even ask), [`gate`] (who it is, how often).
+//! refusals, headers, the log), [`cors`] (which pages may read answers), [`origin`] (who may not even ask), [`gate`] (who it is, how often).
 //!
 //! Not in here: what is asked for.
 
 mod caller;
+mod cors;
 mod gate;
 mod limiter;
 mod origin;
@@ -12,6 +13,7 @@ mod request_id;
 mod traffic;
 
 pub(crate) use caller::Caller;
+pub(crate) use cors::Origins;
 pub(crate) use gate::{gate, identify};
 pub(crate) use limiter::Limiter;
 pub(crate) use outermost::outermost;

@@ -29,14 +29,18 @@ pub(crate) fn router(service: &Service) -> Router {
     let (gated, _) = gated().split_for_parts();
     let (open, _) = open().split_for_parts();
     let through_the_gate = from_fn_with_state(service.clone(), gate);
-    gated
+    let router = gated
         .route_layer(through_the_gate)
         .merge(open)
         .fallback(async || Problem::from(StatusCode::NOT_FOUND))
         .method_not_allowed_fallback(async || Problem::from(StatusCode::METHOD_NOT_ALLOWED))
         .layer(from_fn_with_state(service.clone(), identify))
         .layer(from_fn_with_state(service.clone(), outermost))
-        .with_state(service.clone())
+        .with_state(service.clone());
+    match service.origins().layer() {
+        Some(cors) => router.layer(cors),
+        None => router,
+    }
 }
 
 /// The description of the same routes.

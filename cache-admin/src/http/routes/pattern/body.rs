@@ -18,10 +18,14 @@ use crate::{KeyType, Life, Pace, Selection};
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http::routes) struct PatternRequest {
-    /// The patterns; a key that matches any of them is meant.
-    #[schema(min_items = 1, max_items = 1000)]
+    /// The patterns; a key that matches any of them is meant. Either these or `pattern` has to be given.
+    #[schema(max_items = 1000)]
+    #[serde(default)]
     patterns: Vec<PatternText>,
-    /// What is done.
+    /// The pattern, if there is one only.
+    pattern: Option<PatternText>,
+    /// What is done. Default: count.
+    #[serde(default = "count")]
     mode: Mode,
     /// Only keys of these types. Default: of any.
     #[schema(max_items = 7)]
@@ -92,6 +96,11 @@ struct Between {
     max: Option<u64>,
 }
 
+/// What is done if nothing else is said: what changes nothing.
+const fn count() -> Mode {
+    Mode::Count
+}
+
 impl PatternRequest {
     /// In one form with what comes as a query.
     pub(super) fn asked(&self) -> Result<Asked, Problem> {
@@ -105,7 +114,13 @@ impl PatternRequest {
 
     fn selection(&self) -> Result<Selection, Problem> {
         let wrong = |detail: &'static str| Problem::new(Kind::InvalidBody, detail);
-        let patterns = self.patterns.iter().map(|pattern| match pattern {
+        let given = match (&self.pattern, &*self.patterns) {
+            (None, []) => return Err(wrong("pattern or patterns is missing")),
+            (Some(_), [_, ..]) => return Err(wrong("pattern and patterns exclude each other")),
+            (Some(pattern), []) => std::slice::from_ref(pattern),
+            (None, patterns) => patterns,
+        };
+        let patterns = given.iter().map(|pattern| match pattern {
             PatternText::Text(PatternString(text)) => Ok(Pattern::new(text.as_bytes())?),
             PatternText::Bytes(bytes) => match base64_of(&bytes.base64) {
                 Some(bytes) => Ok(Pattern::new(bytes)?),
