@@ -328,11 +328,7 @@ async fn the_shortest_body_counts_and_removes_nothing() {
         )
         .await;
     assert_eq!(ended(&asked, &removed).await["progress"]["removed"], 11);
-    for wrong in [
-        json!({}),
-        json!({ "patterns": [] }),
-        json!({ "pattern": "a*", "patterns": ["b*"] }),
-    ] {
+    for wrong in [json!({}), json!({ "pattern": "a*", "patterns": ["b*"] })] {
         asked
             .post("root", "/cache/pattern", &wrong)
             .await

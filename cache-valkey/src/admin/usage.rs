@@ -1,6 +1,6 @@
 //! What clients have done with a node since its start: commands, refusals, databases (`INFO`).
 //!
-//! Not in here: how the node does ([`Vitals`](super::Vitals)).
+//! Not in here: how the node does ([`NodeInfo`](super::NodeInfo)).
 
 use std::collections::BTreeMap;
 

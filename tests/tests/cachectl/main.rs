@@ -2,6 +2,7 @@
 
 mod identity;
 mod looking;
+mod migrating;
 mod moving;
 mod piped;
 mod removing;

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use cache_admin::{Description, KeyType, Traits};
+use cache_admin::{Description, KeyAttributes, KeyType};
 use cache_core::Ttl;
 use clap::ValueEnum;
 use serde::Deserialize;
@@ -70,12 +70,12 @@ impl Column {
 }
 
 /// What has to be asked of each key for `columns`.
-pub(crate) fn traits(columns: &[Column]) -> Traits {
-    Traits {
+pub(crate) fn traits(columns: &[Column]) -> KeyAttributes {
+    KeyAttributes {
         kind: columns.contains(&Column::Type),
-        life: columns.contains(&Column::Ttl),
+        ttl: columns.contains(&Column::Ttl),
         size: columns.contains(&Column::Size),
-        ..Traits::default()
+        ..KeyAttributes::default()
     }
 }
 
@@ -118,11 +118,11 @@ impl From<&Description> for Known {
     fn from(description: &Description) -> Self {
         Self {
             kind: description.kind.map(|kind: KeyType| kind.name().to_owned()),
-            ttl_ms: match description.life {
+            ttl_ms: match description.ttl {
                 Some(Ttl::After(left)) => Some(u64::try_from(left.as_millis()).unwrap_or(u64::MAX)),
                 _ => None,
             },
-            forever: description.life.map(Ttl::is_forever),
+            forever: description.ttl.map(Ttl::is_forever),
             size: description.size,
         }
     }

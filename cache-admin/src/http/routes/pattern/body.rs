@@ -19,9 +19,8 @@ use crate::{KeyType, Life, Pace, Selection};
 #[serde(deny_unknown_fields)]
 pub(in crate::http::routes) struct PatternRequest {
     /// The patterns; a key that matches any of them is meant. Either these or `pattern` has to be given.
-    #[schema(max_items = 1000)]
-    #[serde(default)]
-    patterns: Vec<PatternText>,
+    #[schema(min_items = 1, max_items = 1000)]
+    patterns: Option<Vec<PatternText>>,
     /// The pattern, if there is one only.
     pattern: Option<PatternText>,
     /// What is done. Default: count.
@@ -114,11 +113,11 @@ impl PatternRequest {
 
     fn selection(&self) -> Result<Selection, Problem> {
         let wrong = |detail: &'static str| Problem::new(Kind::InvalidBody, detail);
-        let given = match (&self.pattern, &*self.patterns) {
-            (None, []) => return Err(wrong("pattern or patterns is missing")),
-            (Some(_), [_, ..]) => return Err(wrong("pattern and patterns exclude each other")),
-            (Some(pattern), []) => std::slice::from_ref(pattern),
-            (None, patterns) => patterns,
+        let given = match (&self.pattern, &self.patterns) {
+            (None, None) => return Err(wrong("pattern or patterns is missing")),
+            (Some(_), Some(_)) => return Err(wrong("pattern and patterns exclude each other")),
+            (Some(pattern), None) => std::slice::from_ref(pattern),
+            (None, Some(patterns)) => patterns,
         };
         let patterns = given.iter().map(|pattern| match pattern {
             PatternText::Text(PatternString(text)) => Ok(Pattern::new(text.as_bytes())?),

@@ -7,7 +7,7 @@ use cache_core::config::{OnError, Startup, Topology};
 use cache_core::{CacheClient as _, CacheConfig, CacheError, Ttl, Unavailability};
 use cache_stack::Foundation;
 use cache_valkey::ValkeyClient;
-use cache_valkey::admin::{KeyType, Role, Traits, Usage};
+use cache_valkey::admin::{KeyAttributes, KeyType, Role, Usage};
 use serde::Serialize;
 
 use super::commands::{SEVERAL_KEYS, SPLIT, place};
@@ -125,10 +125,10 @@ async fn gather(client: &ValkeyClient, sample: u32) -> Result<Seen, CacheError> 
             Err(error) => return Err(error),
         };
         let keys: Vec<Bytes> = keys.into_iter().collect();
-        let traits = Traits {
+        let traits = KeyAttributes {
             kind: true,
-            life: true,
-            ..Traits::default()
+            ttl: true,
+            ..KeyAttributes::default()
         };
         for described in primary.describe(&keys, traits).await? {
             let Some(description) = described.here() else {
@@ -139,7 +139,7 @@ async fn gather(client: &ValkeyClient, sample: u32) -> Result<Seen, CacheError> 
                 .types
                 .entry(description.kind.map_or("other", KeyType::name))
                 .or_default() += 1;
-            seen.without_ttl += usize::from(description.life == Some(Ttl::Forever));
+            seen.without_ttl += usize::from(description.ttl == Some(Ttl::Forever));
         }
         seen.names.extend(keys);
     }
