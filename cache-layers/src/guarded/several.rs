@@ -3,7 +3,7 @@
 //! Not in here: which keys are in which part (`parts.rs`), and what a call of one part does.
 
 use bytes::Bytes;
-use cache_core::{CacheError, Ttl};
+use cache_core::{CacheError, Outcome, Ttl};
 use futures::future::{join_all, try_join_all};
 
 use super::Guarded;
@@ -42,8 +42,7 @@ impl Guarded {
     ) -> Result<(), CacheError> {
         let parts = pick(entries, groups);
         // Each part is written, whatever becomes of the others.
-        let answers = join_all(parts.iter().map(|entries| self.set_many_of_part(entries, ttl))).await;
-        answers.into_iter().collect()
+        written(join_all(parts.iter().map(|entries| self.set_many_of_part(entries, ttl))).await).map(drop)
     }
 
     pub(super) async fn set_each_of_parts(
@@ -59,8 +58,8 @@ impl Guarded {
     pub(super) async fn del_of_parts(&self, keys: &[&str], groups: &Groups) -> Result<u64, CacheError> {
         let parts = pick(keys, groups);
         // Each part is written, whatever becomes of the others.
-        let answers = join_all(parts.iter().map(|keys| self.del_of_part(keys))).await;
-        answers.into_iter().sum()
+        let counts = written(join_all(parts.iter().map(|keys| self.del_of_part(keys))).await)?;
+        Ok(counts.into_iter().sum())
     }
 
     pub(super) async fn exists_of_parts(&self, keys: &[&str], groups: &Groups) -> Result<u64, CacheError> {
@@ -68,6 +67,23 @@ impl Guarded {
         let answers = try_join_all(parts.iter().map(|keys| self.exists_of_part(keys))).await?;
         Ok(answers.into_iter().sum())
     }
+}
+
+/// The answers of all parts, or the first error. If any part was written, the call may have been carried out, even if the
+/// part that failed was not.
+fn written<T>(answers: Vec<Result<T, CacheError>>) -> Result<Vec<T>, CacheError> {
+    let is_in_part = answers.iter().any(|answer| match answer {
+        Ok(_) => true,
+        Err(error) => error.outcome() == Outcome::Unknown,
+    });
+    let all: Result<Vec<T>, CacheError> = answers.into_iter().collect();
+    all.map_err(|error| {
+        if is_in_part {
+            error.with_unknown_outcome()
+        } else {
+            error
+        }
+    })
 }
 
 /// The items of each group.
