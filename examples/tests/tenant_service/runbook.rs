@@ -74,7 +74,7 @@ impl Shell {
         let may_warn = ["cachectl doctor", "cachectl topology", "cachectl top"];
         let may_warn = may_warn.iter().any(|start| line.starts_with(start));
         ensure!(
-            code == Some(0) || (may_warn && code == Some(3)),
+            code == Some(0) || (may_warn && code == Some(8)),
             "{line}: {code:?}\n{printed}\n{}",
             String::from_utf8_lossy(&output.stderr)
         );
