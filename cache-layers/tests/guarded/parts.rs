@@ -116,7 +116,11 @@ async fn open_circuit_of_a_node_sheds_its_keys_of_a_batch_at_once() {
     let entries: Vec<_> = keys.iter().map(|key| (*key, "3".into())).collect();
     let (result, took) = timed(cache.set_many(&entries, Ttl::Forever)).await;
     assert!(is_shed(&result) && took < ms(1), "{result:?} after {took:?}");
-    assert_eq!(result.unwrap_err().outcome(), Outcome::Unknown, "the other nodes were written");
+    assert_eq!(
+        result.unwrap_err().outcome(),
+        Outcome::Unknown,
+        "the other nodes were written"
+    );
     let spared = keys.iter().copied().find(|key| !is_lost(key)).unwrap();
     assert_eq!(cache.get(spared).await.unwrap(), "3");
     let (result, took) = timed(cache.get_many(&keys)).await;
@@ -125,7 +129,11 @@ async fn open_circuit_of_a_node_sheds_its_keys_of_a_batch_at_once() {
     assert!(is_shed(&result) && took < ms(1), "{result:?} after {took:?}");
     let (result, took) = timed(cache.del(&keys)).await;
     assert!(is_shed(&result) && took < ms(1), "{result:?} after {took:?}");
-    assert_eq!(result.unwrap_err().outcome(), Outcome::Unknown, "the other nodes were written");
+    assert_eq!(
+        result.unwrap_err().outcome(),
+        Outcome::Unknown,
+        "the other nodes were written"
+    );
     assert!(cache.get(spared).await.unwrap_err().is_miss());
 
     // An illegal key is the client's to refuse, and nothing is sent.

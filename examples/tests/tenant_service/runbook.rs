@@ -59,7 +59,7 @@ impl Shell {
         self.variables.insert(name.to_owned(), value.into());
     }
 
-    /// Runs a line; what it printed. Exit code 3 counts as success where a look has warnings to tell.
+    /// Runs a line; what it printed. A command that looks may exit with the code for warnings alone.
     async fn run(&self, line: &str) -> Result<String> {
         let output = Command::new("sh")
             .args(["-c", line])
@@ -71,10 +71,13 @@ impl Shell {
         let output = tokio::time::timeout(LIMIT, output).await??;
         let printed = String::from_utf8_lossy(&output.stdout).into_owned();
         let code = output.status.code();
-        let may_warn = ["cachectl doctor", "cachectl topology", "cachectl top"];
-        let may_warn = may_warn.iter().any(|start| line.starts_with(start));
+        let warned = match line {
+            line if line.starts_with("cachectl doctor") => 8,
+            line if line.starts_with("cachectl topology") || line.starts_with("cachectl top") => 3,
+            _ => 0,
+        };
         ensure!(
-            code == Some(0) || (may_warn && code == Some(8)),
+            code == Some(0) || code == Some(warned),
             "{line}: {code:?}\n{printed}\n{}",
             String::from_utf8_lossy(&output.stderr)
         );
