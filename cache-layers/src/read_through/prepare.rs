@@ -146,6 +146,15 @@ impl<V: Payload> Preparation<'_, V> {
         let held = match &lease {
             None => false,
             Some(lease) => match self.take(lease, &mut budget).await {
+                // Its last holder may have failed since we looked: what holds refreshes back is set before the lease is
+                // released.
+                Taken::Held if self.is_held_back(&mut budget).await => {
+                    core.refresh_holds.hold(key, core.config.retry_after);
+                    self.flight.decide(Outcome::Again);
+                    // A lease that cannot be given back expires.
+                    let _expires = core.noted(lease.release(&*core.client, &mut budget).await);
+                    return None;
+                }
                 Taken::Held => true,
                 Taken::Lost => {
                     core.refresh_holds

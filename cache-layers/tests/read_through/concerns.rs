@@ -2,12 +2,15 @@
 
 use std::io;
 
-use cache_core::{Bytes, clock};
-use cache_layers::read_through::{Coordination, LoadError, ReadError, RefreshAhead};
+use cache_core::{Bytes, CacheClient as _, clock};
+use cache_layers::read_through::{
+    Coordination, LoadError, ReadError, ReadThroughConfigBuilder, RefreshAhead,
+};
 use cache_layers::{Loaded, ReadThrough};
+use cache_mock::{Fault, Operation};
 use futures::future::join_all;
 
-use crate::rig::{KEY, LEASE, LIFE, Rig, ms, secs, text};
+use crate::rig::{KEY, LEASE, LEASE_KEY, LIFE, Rig, ms, secs, text};
 
 async fn refused() -> Result<Loaded<Bytes>, LoadError> {
     tokio::time::sleep(ms(100)).await;
@@ -52,6 +55,37 @@ async fn a_failed_refresh_holds_back_refreshes_and_no_load() {
         assert_eq!(rig.upstream.loads(), 2 + refreshes);
         assert_eq!(first.stats().held_back + second.stats().held_back, 0);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn refresh_that_failed_between_look_and_lease_is_not_tried_again() {
+    let rig = Rig::new();
+    let config = |config: ReadThroughConfigBuilder| {
+        let config = config.refresh_ahead(RefreshAhead::AtFraction(0.8));
+        config.retry_after(secs(10)).failure_hold(secs(60))
+    };
+    let first = rig.process_with(config);
+    let (second, faults) = rig.faulty_with(config);
+    let load = rig.upstream.gives_text("old", ms(1));
+    assert_eq!(text(first.get_or_load(KEY, load).await), "old");
+    tokio::time::sleep(LIFE - secs(10)).await;
+    // The second one looks before the first one has failed, and takes the lease after that.
+    faults.on_key(LEASE_KEY, &[Operation::SetIfAbsent], &Fault::Delay(ms(200)));
+    let ask = |process: &ReadThrough| process.get_or_load(KEY, rig.upstream.fails(ms(100)));
+    let (one, two) = tokio::join!(ask(&first), ask(&second));
+    assert_eq!((text(one), text(two)), ("old".into(), "old".into()));
+    first.settled().await;
+    second.settled().await;
+    assert_eq!(
+        faults.injected(Operation::SetIfAbsent),
+        1,
+        "it went for the lease"
+    );
+    assert_eq!(rig.upstream.loads(), 2, "one load, one refresh");
+    assert!(
+        rig.memory.get(LEASE_KEY).await.unwrap_err().is_miss(),
+        "the lease is given back"
+    );
 }
 
 /// Asks with a loader that is not allowed to load, and then, of each process in `others`, with one that is.
