@@ -53,7 +53,6 @@ impl MockCacheClient {
         let failure = error.clone();
         mock.expect_set_each()
             .returning(move |entries| entries.iter().map(|_| Err(failure.clone())).collect());
-        mock.expect_invalidations().returning(|| None);
         mock
     }
 

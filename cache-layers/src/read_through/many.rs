@@ -7,12 +7,15 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::error::Error;
 use std::sync::Arc;
 
+use bytes::Bytes;
+use cache_core::{CacheError, clock};
 use futures::future::join_all;
 
 use super::budget::Budget;
 use super::call::Look;
 use super::core::{Core, Payload, check};
 use super::error::ReadError;
+use super::events::ReadThroughEvent;
 use super::loaded::{Answer, Loaded};
 use super::source::{Gathering, LoadMany, Loading, Source};
 
@@ -37,17 +40,16 @@ impl<V: Payload> Core<V> {
         let mut seen = HashSet::with_capacity(asked.len());
         asked.retain(|key| seen.insert(*key));
 
-        let mut budget = self.budget();
-        let looks = self.look_many(&asked, &mut budget).await;
+        let looks = self.look_many(&asked).await;
         let (mut needed, mut ripe) = (Vec::new(), Vec::new());
-        for (key, look) in asked.iter().copied().zip(looks) {
+        for (key, (look, budget)) in asked.iter().copied().zip(looks) {
             match look {
                 Look::Answer(answer) => drop(results.insert(key, Ok(answer))),
                 Look::Ripe(answer, known) => {
                     results.insert(key, Ok(answer));
                     ripe.push((key, known));
                 }
-                Look::Need(stale) => needed.push((key, stale)),
+                Look::Need(stale) => needed.push((key, stale, budget)),
             }
         }
         // Two gatherings, so that nobody waits for a refresh.
@@ -56,12 +58,10 @@ impl<V: Payload> Core<V> {
             self.refresh(key, known, Source::Many(ticket));
         }
         let tickets = gathering.tickets(needed.len());
-        let fetches = needed.into_iter().zip(tickets).map(|((key, stale), ticket)| {
-            let budget = budget.clone();
-            async move {
-                let source = Source::Many(ticket);
-                (key, self.fetch(key, source, stale, budget, patience).await)
-            }
+        let needed = needed.into_iter().zip(tickets);
+        let fetches = needed.map(|((key, stale, budget), ticket)| async move {
+            let source = Source::Many(ticket);
+            (key, self.fetch(key, source, stale, budget, patience).await)
         });
         results.extend(join_all(fetches).await);
         keys.iter()
@@ -69,30 +69,42 @@ impl<V: Payload> Core<V> {
             .collect()
     }
 
-    /// A look at each of the keys, all at once.
-    async fn look_many(self: &Arc<Self>, keys: &[&str], budget: &mut Budget) -> Vec<Look<V>> {
+    /// A look at each of the keys, all at once, and what each key has left of its budget. A key whose shard is down
+    /// fails alone.
+    async fn look_many(self: &Arc<Self>, keys: &[&str]) -> Vec<(Look<V>, Budget)> {
+        let budget = self.budget();
         if let Some(tier) = self.open_near() {
             // One by one, since only such reads can be kept: the client sends them together.
+            let begun = clock::now();
             let looks = keys.iter().map(|key| {
-                let mut budget = budget.clone();
+                let mut lent = budget.lend();
                 async move {
                     let look = match tier.look(key) {
                         Some(known) => self.judge(key, known),
-                        None => self.look(key, &mut budget).await,
+                        None => self.look(key, &mut lent).await,
                     };
-                    (look, budget)
+                    (look, lent)
                 }
             });
-            let (looks, budgets): (Vec<_>, Vec<_>) = join_all(looks).await.into_iter().unzip();
-            budgets.iter().for_each(|spent| budget.share(spent));
-            return looks;
+            let looks = join_all(looks).await;
+            let took = clock::now() - begun;
+            let own = |(look, lent)| (look, budget.of_one(&lent, took));
+            return looks.into_iter().map(own).collect();
         }
-        let read = self.noted(budget.spend(self.client.get_many(keys)).await);
-        let values = read.unwrap_or_else(|_| vec![None; keys.len()]);
-        let values = keys.iter().zip(values);
-        values
-            .map(|(key, raw)| raw.map_or(Look::Need(None), |raw| self.judge_raw(key, raw)))
-            .collect()
+        let results = budget.spend_each(keys.len(), self.client.get_each(keys)).await;
+        let failure = results.iter().find_map(|(result, _)| match result {
+            Err(error) if !error.is_miss() => Some(error.clone()),
+            _ => None,
+        });
+        if let Some(error) = failure {
+            // Once: it was one call.
+            self.note(&ReadThroughEvent::CacheFailed { error });
+        }
+        let look = |(key, (result, own)): (&&str, (Result<Bytes, CacheError>, Budget))| {
+            let look = result.map_or(Look::Need(None), |raw| self.judge_raw(key, raw));
+            (look, own)
+        };
+        keys.iter().zip(results).map(look).collect()
     }
 }
 

@@ -50,7 +50,8 @@
 //! `*` covers both.
 //!
 //! So a key depends on one primary only. Where that one fails, its values are loaded without the cache; all other
-//! keys are read, loaded and stored as before.
+//! keys are read, loaded and stored as before, also those of the same
+//! [`get_or_load_many`](ReadThrough::get_or_load_many).
 //!
 //! ## Envelope
 //!
@@ -199,6 +200,10 @@ impl ReadThrough {
     /// key in that order; an error for all of them otherwise. It is called once for what is missing, and
     /// again only for what another process was to load and did not, and for refreshes in the background.
     /// Keys that another caller or process loads are waited for, not loaded.
+    ///
+    /// A part of the cache that fails affects its own keys only: they are loaded without the cache. The other keys are
+    /// answered from the cache, or loaded and stored. The first read takes half of the cache deadline at most, so that a
+    /// part that does not answer leaves the other keys the other half.
     ///
     /// # Errors
     ///

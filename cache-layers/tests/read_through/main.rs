@@ -15,6 +15,7 @@ mod exhaustive;
 mod fleet;
 mod interleavings;
 mod lives;
+mod mock;
 mod near_below;
 mod refresh;
 mod rig;
