@@ -1,5 +1,7 @@
 //! One key, looked at closely. Its value is read only where that is asked for, and only so much of it.
 
+mod form;
+
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -10,6 +12,8 @@ use cache_stack::{Foundation, Stack};
 use cache_valkey::ValkeyClient;
 use cache_valkey::admin::KeyType;
 use serde::{Deserialize, Serialize};
+
+pub use self::form::{Cipher, Envelope, Form, Holds};
 
 /// What is known of one key. What its server does not tell is missing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +56,9 @@ pub struct Shown {
     pub length: u64,
     /// Whether this is less than the whole.
     pub truncated: bool,
+    /// The form in which one of our layers stored it. In an envelope, all of the above is about the payload.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub form: Option<Form>,
 }
 
 impl Inspection {
@@ -99,8 +106,8 @@ impl Inspection {
         };
         let value = match value {
             Some(most) if found.kind.is_none_or(|kind| kind == KeyType::String) => {
-                match administration.excerpt(key, most).await {
-                    Ok(Some(excerpt)) => Some(Shown::of(&excerpt.bytes, excerpt.length)),
+                match administration.excerpt(key, form::reach(key, most)).await {
+                    Ok(Some(excerpt)) => Some(Shown::of(key, &excerpt.bytes, excerpt.length, most)),
                     // Gone meanwhile.
                     Ok(None) => return Ok(None),
                     Err(CacheError::Rejected { code, .. }) if code == "WRONGTYPE" => None,
@@ -140,9 +147,8 @@ impl Inspection {
         };
         let (ttl_ms, forever) = life(Some(entry.remaining));
         let shown = |most: u32| {
-            let most = usize::try_from(most).unwrap_or(usize::MAX).min(entry.value.len());
             let length = u64::try_from(entry.value.len()).unwrap_or(u64::MAX);
-            Shown::of(&entry.value.slice(..most), length)
+            Shown::of(key.as_bytes(), &entry.value, length, most)
         };
         Ok(Some(Self {
             slot: None,
@@ -159,15 +165,20 @@ impl Inspection {
 }
 
 impl Shown {
-    fn of(bytes: &Bytes, length: u64) -> Self {
+    /// At most `most` bytes of an entry of `length` bytes that begins with `start`.
+    fn of(key: &[u8], start: &Bytes, length: u64, most: u32) -> Self {
+        let (form, bytes, length) = form::opened(key, start, length);
+        let most = usize::try_from(most).unwrap_or(usize::MAX).min(bytes.len());
+        let bytes = bytes.slice(..most);
         let truncated = u64::try_from(bytes.len()).is_ok_and(|shown| shown < length);
-        let text = text(bytes, truncated).map(str::to_owned);
-        let base64 = text.is_none().then(|| STANDARD.encode(bytes));
+        let text = text(&bytes, truncated).map(str::to_owned);
+        let base64 = text.is_none().then(|| STANDARD.encode(&bytes));
         Self {
             text,
             base64,
             length,
             truncated,
+            form,
         }
     }
 }
@@ -232,7 +243,7 @@ mod tests {
 
     #[test]
     fn what_is_no_text_is_base64() {
-        let shown = Shown::of(&Bytes::from_static(b"\xff\x00"), 2);
+        let shown = Shown::of(b"k", &Bytes::from_static(b"\xff\x00"), 2, 9);
         let json = serde_json::to_string(&shown).unwrap();
         assert_eq!(json, r#"{"base64":"/wA=","length":2,"truncated":false}"#);
         // Cut or not, a byte that begins nothing is no text.

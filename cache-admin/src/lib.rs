@@ -61,7 +61,7 @@ pub use engine::{
 };
 pub use escape::{escaped, unescaped};
 pub use identity::CacheIdentity;
-pub use inspect::{Inspection, Shown};
+pub use inspect::{Cipher, Envelope, Form, Holds, Inspection, Shown};
 pub use keys::{
     Described, Description, Find, KeyAttributes, KeyType, Keys, Layout, ScanPage, Shard, Unlinked,
 };

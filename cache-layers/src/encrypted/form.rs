@@ -29,6 +29,8 @@ const KEY_PREFIX: &str = "enc:";
 const MARKER: &[u8] = b"cb-enc:";
 /// What Tink adds to a value: a prefix of 5 bytes, a nonce of 12, a tag of 16.
 const OVERHEAD: usize = 5 + 12 + 16;
+/// The first byte of a ciphertext with the prefix of Tink.
+const TINK_START: u8 = 1;
 /// The shortest ciphertext of a key without a prefix.
 pub(super) const SHORTEST: usize = 12 + 16;
 
@@ -118,6 +120,21 @@ impl StoredForm {
                 stored.into()
             }
         }
+    }
+
+    /// The form that an entry of `length` bytes seems to have, by its key and its first bytes. For tools: nothing is
+    /// decrypted, so bytes of others may look the same.
+    ///
+    /// The form of Tink has no mark but a 1 before the number of its key. So at least the first 33 bytes are needed,
+    /// and text is never taken for it.
+    #[must_use]
+    pub fn guess(stored_key: &[u8], start: &[u8], length: u64) -> Option<Self> {
+        let is_long = u64::try_from(OVERHEAD).is_ok_and(|overhead| length >= overhead);
+        if stored_key.starts_with(KEY_PREFIX.as_bytes()) && start.starts_with(MARKER) {
+            return Some(Self::ChinminaBridge);
+        }
+        let is_text = !std::str::from_utf8(start).is_err_and(|error| error.error_len().is_some());
+        (is_long && start.len() >= OVERHEAD && start[0] == TINK_START && !is_text).then_some(Self::Tink)
     }
 
     /// What stored bytes look like.

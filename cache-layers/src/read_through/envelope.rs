@@ -54,7 +54,64 @@ impl Envelope {
 
     /// Reads what is stored under `key`; `None` where it is no envelope of this version and key.
     pub(super) fn decode(key: &str, stored: &Bytes) -> Option<Self> {
-        let (header, rest) = stored.split_first_chunk::<HEADER>()?;
+        let head = EnvelopeHead::read(stored)?;
+        let rest = stored.get(HEADER..)?;
+        let (key_len, payload_len) = (head.key_len, head.payload_len);
+        if rest.len() != key_len.checked_add(payload_len)? || rest[..key_len] != *key.as_bytes() {
+            return None;
+        }
+        let content = match head.holds {
+            EnvelopeKind::Value => Content::Value(stored.slice(HEADER + key_len..)),
+            EnvelopeKind::Absent => Content::Absent,
+            EnvelopeKind::UnderWay => Content::UnderWay(<[u8; 16]>::try_from(&rest[key_len..]).ok()?),
+        };
+        Some(Self {
+            content,
+            created_ms: head.created_ms,
+            expires_ms: head.expires_ms,
+        })
+    }
+}
+
+/// The kind of an envelope.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EnvelopeKind {
+    /// It holds a value.
+    Value,
+    /// It says that there is no value.
+    Absent,
+    /// It says that a load is under way.
+    UnderWay,
+}
+
+/// The first bytes of an [envelope](super#envelope), for tools that look at stored entries. The key and the value
+/// follow it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EnvelopeHead {
+    /// What the envelope holds.
+    pub holds: EnvelopeKind,
+    /// When the load or the put began, in milliseconds since 1970-01-01 UTC.
+    pub created_ms: u64,
+    /// When the value expires, in milliseconds since 1970-01-01 UTC.
+    pub expires_ms: u64,
+    /// The length of the key, in bytes.
+    pub key_len: usize,
+    /// The length of the payload, in bytes.
+    pub payload_len: usize,
+}
+
+impl EnvelopeHead {
+    /// How many bytes it takes. The key begins after them.
+    pub const LEN: usize = HEADER;
+
+    /// Reads it from the start of stored bytes. `None` if that is not an envelope of this version.
+    ///
+    /// Whether the lengths and the key are those of the entry is for the caller to compare.
+    #[must_use]
+    pub fn read(start: &[u8]) -> Option<Self> {
+        let header = start.first_chunk::<HEADER>()?;
         if header[..3] != MAGIC || header[3] != VERSION || header[5..8] != [0; 3] {
             return None;
         }
@@ -64,19 +121,18 @@ impl Envelope {
             usize::try_from(u32::from_be_bytes(*bytes)).ok()
         };
         let (key_len, payload_len) = (length(24)?, length(28)?);
-        if rest.len() != key_len.checked_add(payload_len)? || rest[..key_len] != *key.as_bytes() {
-            return None;
-        }
-        let content = match header[4] {
-            0 => Content::Value(stored.slice(HEADER + key_len..)),
-            1 if payload_len == 0 => Content::Absent,
-            2 => Content::UnderWay(<[u8; 16]>::try_from(&rest[key_len..]).ok()?),
+        let holds = match header[4] {
+            0 => EnvelopeKind::Value,
+            1 if payload_len == 0 => EnvelopeKind::Absent,
+            2 if payload_len == 16 => EnvelopeKind::UnderWay,
             _ => return None,
         };
         Some(Self {
-            content,
+            holds,
             created_ms: number(8)?,
             expires_ms: number(16)?,
+            key_len,
+            payload_len,
         })
     }
 }

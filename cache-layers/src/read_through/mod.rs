@@ -119,6 +119,7 @@ use cache_core::{CacheClient, CacheError};
 pub use self::clock::{SystemClock, WallClock};
 pub use self::codec::{Codec, Json};
 pub use self::config::{Abandoned, Coordination, ReadThroughConfig, ReadThroughConfigBuilder, RefreshAhead};
+pub use self::envelope::{EnvelopeHead, EnvelopeKind};
 pub use self::error::{LoadFailure, ReadError};
 pub use self::events::{LoadOutcome, ReadThroughEvent, ReadThroughListener, ReadThroughStats};
 pub use self::load_error::LoadError;

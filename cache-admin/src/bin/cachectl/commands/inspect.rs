@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use cache_admin::{Inspection, Shown};
+use cache_admin::{Cipher, Envelope, Form, Holds, Inspection, Shown};
 use cache_core::CacheError;
 use cache_stack::Stack;
 use clap::Args;
@@ -84,9 +84,44 @@ fn lines(key: &[u8], found: &Inspection) -> Vec<(&'static str, String)> {
         lines.push(("slot", slot.to_string()));
     }
     if let Some(value) = &found.value {
-        lines.push(("value", shown(value)));
+        let is_empty = match &value.form {
+            Some(Form::Envelope(envelope)) => {
+                lines.extend(envelope_lines(envelope));
+                envelope.holds != Holds::Value
+            }
+            Some(Form::Encrypted { cipher }) => {
+                let cipher = match cipher {
+                    Cipher::Tink => "encrypted, in the form of Tink, by its looks; not decrypted",
+                    _ => "encrypted, in the form of chinmina-bridge; not decrypted",
+                };
+                lines.push(("form", cipher.to_owned()));
+                false
+            }
+            _ => false,
+        };
+        if !is_empty {
+            lines.push(("value", shown(value)));
+        }
     }
     lines
+}
+
+fn envelope_lines(envelope: &Envelope) -> [(&'static str, String); 3] {
+    let holds = match envelope.holds {
+        Holds::Value => "envelope of a read-through",
+        Holds::Absent => "envelope of a read-through: there is no value",
+        _ => "envelope of a read-through: a load is under way",
+    };
+    let time = |millis| human::time(Duration::from_millis(millis));
+    let fresh = match envelope.fresh_for_ms {
+        Some(left) => format!("for {}", time(left)),
+        None => "no longer: it has expired".to_owned(),
+    };
+    [
+        ("form", holds.to_owned()),
+        ("age", time(envelope.age_ms)),
+        ("fresh", fresh),
+    ]
 }
 
 fn shown(value: &Shown) -> String {
@@ -99,5 +134,53 @@ fn shown(value: &Shown) -> String {
         format!("{what}... ({} in all)", human::bytes(value.length))
     } else {
         what
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cache_core::{CacheClient as _, CacheConfig, Ttl};
+    use cache_layers::{Loaded, ReadThrough, ReadThroughConfig};
+
+    use super::*;
+
+    /// The names of the lines from the form on, with the words of all but the times.
+    async fn told(stack: &Stack, key: &str) -> Vec<(&'static str, String)> {
+        let found = Inspection::of(stack, key.as_bytes(), Some(64)).await.unwrap();
+        let lines = lines(key.as_bytes(), &found.unwrap()).into_iter();
+        let lines = lines.skip_while(|(name, _)| !["form", "value"].contains(name));
+        lines
+            .map(|(name, words)| match name {
+                "age" | "fresh" => (name, String::new()),
+                _ => (name, words),
+            })
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn an_envelope_and_a_ciphertext_are_named_and_a_plain_value_is_shown_as_it_is() {
+        let stack = cache_stack::assemble(&CacheConfig::default()).await.unwrap();
+        let values = ReadThrough::new(stack.client.clone(), ReadThroughConfig::default());
+        values.put("user:7", Loaded::new("hello")).await.unwrap();
+        values.put("user:8", Loaded::absent()).await.unwrap();
+        for (key, value) in [("plain", "hello"), ("enc:token", "cb-enc:AAAA")] {
+            stack.client.set(key, value.into(), Ttl::Forever).await.unwrap();
+        }
+        let line = |name, words: &str| (name, words.to_owned());
+        let (age, fresh) = (line("age", ""), line("fresh", ""));
+        let form = line("form", "envelope of a read-through");
+        let value = line("value", "hello");
+        assert_eq!(
+            told(&stack, "user:7").await,
+            [form, age.clone(), fresh.clone(), value.clone()]
+        );
+        let form = line("form", "envelope of a read-through: there is no value");
+        assert_eq!(told(&stack, "user:8").await, [form, age, fresh]);
+        let form = line("form", "encrypted, in the form of chinmina-bridge; not decrypted");
+        assert_eq!(
+            told(&stack, "enc:token").await,
+            [form, line("value", "cb-enc:AAAA")]
+        );
+        assert_eq!(told(&stack, "plain").await, [value]);
     }
 }
