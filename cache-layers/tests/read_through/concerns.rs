@@ -70,9 +70,11 @@ async fn refresh_that_failed_between_look_and_lease_is_not_tried_again() {
     assert_eq!(text(first.get_or_load(KEY, load).await), "old");
     tokio::time::sleep(LIFE - secs(10)).await;
     // The second one looks before the first one has failed, and takes the lease after that.
-    faults.on_key(LEASE_KEY, &[Operation::SetIfAbsent], &Fault::Delay(ms(200)));
-    let ask = |process: &ReadThrough| process.get_or_load(KEY, rig.upstream.fails(ms(100)));
-    let (one, two) = tokio::join!(ask(&first), ask(&second));
+    faults.on_key(LEASE_KEY, &[Operation::SetIfAbsent], &Fault::Delay(ms(60)));
+    let (one, two) = tokio::join!(
+        first.get_or_load(KEY, rig.upstream.fails(ms(20))),
+        second.get_or_load(KEY, rig.upstream.fails(ms(20)))
+    );
     assert_eq!((text(one), text(two)), ("old".into(), "old".into()));
     first.settled().await;
     second.settled().await;
