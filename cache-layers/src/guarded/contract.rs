@@ -19,6 +19,9 @@ fn lives(ttl: Ttl) -> bool {
     ttl.as_duration().is_ok()
 }
 
+/// How long a value may be, in bytes, that no backend refuses for its length.
+const SURELY_ACCEPTED: usize = 256 * 1024;
+
 /// Calls whose keys are in one part, or of which one is illegal.
 impl Guarded {
     pub(super) async fn get_many_of_part(&self, keys: &[&str]) -> Result<Vec<Option<Bytes>>, CacheError> {
@@ -118,7 +121,14 @@ impl CacheClient for Guarded {
     async fn set_many<'a>(&self, entries: &[(&'a str, Bytes)], ttl: Ttl) -> Result<(), CacheError> {
         let keys: Vec<&str> = entries.iter().map(|(key, _)| *key).collect();
         match self.split(&keys).filter(|_| lives(ttl)) {
-            Some(groups) => self.set_many_of_parts(entries, ttl, &groups).await,
+            Some(groups) if entries.iter().all(|(_, value)| value.len() <= SURELY_ACCEPTED) => {
+                self.set_many_of_parts(entries, ttl, &groups).await
+            }
+            // The client refuses a value over its limit before it sends anything, and so none of the entries is stored.
+            Some(_) => {
+                let whole = self.whole().call(true, || self.client.set_many(entries, ttl));
+                self.bypass(whole.await, || Ok(()))
+            }
             None => self.set_many_of_part(entries, ttl).await,
         }
     }

@@ -230,6 +230,14 @@ impl Guarded {
         }
     }
 
+    /// The guard of calls that are not split although their keys are in several parts.
+    fn whole(&self) -> Gate<'_> {
+        Gate {
+            guard: self,
+            breaker: self.breaker.as_ref(),
+        }
+    }
+
     /// The guard of calls with these keys.
     /// They are in one part: the caller has [split](Self::split) them.
     fn at<'g>(&'g self, keys: &[&str]) -> Gate<'g> {

@@ -186,3 +186,19 @@ async fn batches_alone_open_the_circuit_of_the_node_that_is_down() {
     let (_, took) = timed(cache.get_each(&keys)).await;
     assert!(took < ms(1), "waited {took:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn value_over_the_limit_keeps_a_batch_of_several_nodes_from_being_stored() {
+    let (cache, _faults) = guard(|config| config.part_of(|key| u64::from(key.starts_with("other"))));
+    let large = cache_core::Bytes::from(vec![0; 65 * 1024 * 1024]);
+    let entries = [("first", "1".into()), ("other", large)];
+    let error = cache.set_many(&entries, Ttl::Forever).await.unwrap_err();
+    assert_eq!(
+        (error.kind(), error.outcome()),
+        ("invalid_input", Outcome::NotApplied)
+    );
+    assert!(
+        cache.get("first").await.unwrap_err().is_miss(),
+        "a part of the batch was stored"
+    );
+}
