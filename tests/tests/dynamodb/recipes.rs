@@ -108,7 +108,10 @@ async fn a_deleted_lock_cancels_the_work() -> Result<()> {
 }
 
 fn limiter(client: &Arc<dyn CacheClient>) -> Result<RateLimiter> {
-    let config = RateLimiterConfig::builder().on_error(OnError::Fail).build()?;
+    let config = RateLimiterConfig::builder()
+        .on_error(OnError::Fail)
+        .deadline(PATIENCE)
+        .build()?;
     Ok(RateLimiter::new(Arc::clone(client), config))
 }
 
