@@ -55,7 +55,9 @@ impl Table {
             match request.send().await {
                 Ok(answer) => {
                     self.cost.write(&answer.consumed_capacity);
-                    layout::value(&mut answer.attributes.unwrap_or_default())
+                    // Without a former item nothing was deleted: another request was faster.
+                    let former = answer.attributes.filter(|item| !item.is_empty());
+                    layout::value(&mut former.ok_or(CacheError::Miss)?)
                 }
                 Err(error) => match error.as_service_error() {
                     Some(DeleteItemError::ConditionalCheckFailedException(refused)) => {

@@ -41,6 +41,10 @@ const OF_MOTO: Excluded = &[
         "two conditional writes at once can both succeed",
     ),
     (
+        "only_one_task_deletes_an_equal_value",
+        "two conditional writes at once can both succeed",
+    ),
+    (
         "compare_and_set_of_many_tasks_loses_no_update",
         "two conditional writes at once can both succeed",
     ),
