@@ -5,8 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use cache_core::{
-    CacheClient, CacheError, Entry, InvalidationListener, InvalidationSource, Subscription, TrackingStatus,
-    Ttl,
+    CacheClient, CacheError, Entry, InvalidationListener, InvalidationSource, Lookup, Subscription,
+    TrackingStatus, Ttl,
 };
 
 /// Answers every key with 100 bytes, tracked, that never change.
@@ -46,6 +46,10 @@ impl CacheClient for Endless {
     }
     async fn get_each<'a>(&self, keys: &[&'a str]) -> Vec<Result<Bytes, CacheError>> {
         keys.iter().map(|_| unsupported()).collect()
+    }
+    async fn get_entries<'a>(&self, keys: &[&'a str]) -> Vec<Result<Lookup, CacheError>> {
+        let entry = || Entry::tracked(Bytes::from(vec![b'v'; 100]), Ttl::Forever);
+        keys.iter().map(|_| Ok(Lookup::Found(entry()))).collect()
     }
     async fn set(&self, _: &str, _: Bytes, _: Ttl) -> Result<(), CacheError> {
         unsupported()

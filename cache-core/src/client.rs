@@ -10,7 +10,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::{CacheError, Entry, InvalidationSource, Ttl};
+use crate::{CacheError, Entry, InvalidationSource, Lookup, Ttl};
 
 /// A cache, used as `Arc<dyn CacheClient>`.
 ///
@@ -122,6 +122,38 @@ pub trait CacheClient: Debug + Send + Sync + 'static {
     /// # }).unwrap();
     /// ```
     async fn get_each<'a>(&self, keys: &[&'a str]) -> Vec<Result<Bytes, CacheError>>;
+
+    /// Reads many keys and their remaining TTLs, in any slots, with one result per key: one round trip per
+    /// node, all nodes in parallel. It is for near caches (L1), and for whoever needs the TTLs of many keys.
+    ///
+    /// # Behaviour
+    ///
+    /// As [`get_each`](CacheClient::get_each), but a missing key is [`Lookup::Absent`] and not an error. As
+    /// with [`get_entry`](CacheClient::get_entry), the reads are tracked if the backend tracks reads, those
+    /// of missing keys too: [`Entry::tracked`] and [`Absence::tracked`](crate::Absence::tracked) say so for
+    /// each key.
+    ///
+    /// # Errors
+    ///
+    /// The call itself cannot fail. Each result is like that of [`get_entry`](CacheClient::get_entry), and
+    /// never [`CacheError::Miss`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cache_core::{CacheClient, CacheError, Lookup, MemoryCache, Ttl};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    /// let cache = MemoryCache::default();
+    /// cache.set("a", "1".into(), Ttl::Forever).await?;
+    ///
+    /// let results = cache.get_entries(&["a", "b"]).await;
+    /// assert!(matches!(&results[0], Ok(Lookup::Found(entry)) if entry.remaining == Ttl::Forever));
+    /// assert!(matches!(&results[1], Ok(Lookup::Absent(_))));
+    /// # Ok::<(), CacheError>(())
+    /// # }).unwrap();
+    /// ```
+    async fn get_entries<'a>(&self, keys: &[&'a str]) -> Vec<Result<Lookup, CacheError>>;
 
     /// Stores `value` under `key` and replaces an older value and its TTL.
     ///
@@ -357,6 +389,7 @@ macro_rules! forward_to_the_client_inside {
             forward! { get_entry(key: &'k str) -> Entry; 'k }
             forward! { get_many(keys: &'k [&'a str]) -> Vec<Option<Bytes>>; 'a, 'k }
             forward! { get_each(keys: &'k [&'a str]) -> each Bytes; 'a, 'k }
+            forward! { get_entries(keys: &'k [&'a str]) -> each Lookup; 'a, 'k }
             forward! { set(key: &'k str, value: Bytes, ttl: Ttl) -> (); 'k }
             forward! { set_many(entries: &'k [(&'a str, Bytes)], ttl: Ttl) -> (); 'a, 'k }
             forward! { set_each(entries: &'k [(&'a str, Bytes, Ttl)]) -> each (); 'a, 'k }

@@ -31,7 +31,7 @@ pub mod slot;
 
 pub use client::CacheClient;
 pub use config::{CacheConfig, ConfigError};
-pub use entry::Entry;
+pub use entry::{Absence, Entry, Lookup};
 pub use error::{CacheError, Outcome, Source as ErrorSource, Stage, Unavailability};
 pub use ext::CacheClientExt;
 pub use invalidation::{

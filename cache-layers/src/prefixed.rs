@@ -13,8 +13,8 @@ use crate::beside::{push_under, without};
 use crate::each;
 use crate::refuse::refuse;
 use cache_core::{
-    CacheClient, CacheError, Entry, Invalidation, InvalidationListener, InvalidationSource, MAX_KEY_LEN,
-    Subscription, TrackingStatus, Ttl, check_key,
+    CacheClient, CacheError, Entry, Invalidation, InvalidationListener, InvalidationSource, Lookup,
+    MAX_KEY_LEN, Subscription, TrackingStatus, Ttl, check_key,
 };
 
 /// The longest prefix, in bytes of UTF-8; that of `CACHE_KEY_PREFIX`.
@@ -190,6 +190,13 @@ impl CacheClient for Prefixed {
         let joined = self.join_checked(keys.iter().copied());
         let keys: Vec<&str> = self.parts(&joined, keys.iter().copied()).collect();
         each::fill(known, self.client.get_each(&keys).await)
+    }
+
+    async fn get_entries<'a>(&self, keys: &[&'a str]) -> Vec<Result<Lookup, CacheError>> {
+        let (keys, known) = each::prepare(keys.iter(), |key| self.check(key).map(|()| *key));
+        let joined = self.join_checked(keys.iter().copied());
+        let keys: Vec<&str> = self.parts(&joined, keys.iter().copied()).collect();
+        each::fill(known, self.client.get_entries(&keys).await)
     }
 
     async fn set(&self, key: &str, value: Bytes, ttl: Ttl) -> Result<(), CacheError> {

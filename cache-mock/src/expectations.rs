@@ -1,7 +1,7 @@
 //! Short ways to say what a [`MockCacheClient`] is to be asked. Each stands for exactly one call.
 
 use bytes::Bytes;
-use cache_core::{CacheError, Entry, Ttl};
+use cache_core::{CacheError, Entry, Lookup, Ttl};
 
 use crate::MockCacheClient;
 
@@ -49,6 +49,9 @@ impl MockCacheClient {
         }
         let failure = error.clone();
         mock.expect_get_each()
+            .returning(move |keys| keys.iter().map(|_| Err(failure.clone())).collect());
+        let failure = error.clone();
+        mock.expect_get_entries()
             .returning(move |keys| keys.iter().map(|_| Err(failure.clone())).collect());
         let failure = error.clone();
         mock.expect_set_each()
@@ -128,6 +131,32 @@ impl MockCacheClient {
             .map(|(key, result)| (key.into(), result.map(Into::into)))
             .unzip();
         self.expect_get_each()
+            .withf(move |asked| *asked == keys)
+            .times(1)
+            .return_once(move |_| results);
+    }
+
+    /// Expects a `get_entries` of these keys in this order, which has these results.
+    ///
+    /// ```
+    /// # use cache_core::{CacheClient, Entry, Lookup, Ttl};
+    /// # use cache_mock::MockCacheClient;
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// let mut cache = MockCacheClient::new();
+    /// let found = Lookup::Found(Entry::untracked("1".into(), Ttl::secs(60)));
+    /// cache.expect_get_entries_of([("a", Ok(found)), ("b", Ok(Lookup::untracked_absence()))]);
+    /// assert!(cache.get_entries(&["a", "b"]).await.iter().all(Result::is_ok));
+    /// # });
+    /// ```
+    pub fn expect_get_entries_of<K: Into<String>>(
+        &mut self,
+        places: impl IntoIterator<Item = (K, Result<Lookup, CacheError>)>,
+    ) {
+        let (keys, results): (Vec<String>, Vec<_>) = places
+            .into_iter()
+            .map(|(key, result)| (key.into(), result))
+            .unzip();
+        self.expect_get_entries()
             .withf(move |asked| *asked == keys)
             .times(1)
             .return_once(move |_| results);

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use cache_core::{CacheError, Entry, Ttl};
+use cache_core::{CacheError, Entry, Lookup, Ttl};
 
 use crate::MockCacheClient;
 
@@ -64,10 +64,17 @@ impl MockCacheClient {
         self.expect_get_entry()
             .withf(is)
             .returning(move |_| answer().map(|(value, ttl)| Entry::untracked(value, ttl)));
-        let is = is_key.clone();
+        let (is, answer) = (is_key.clone(), found.clone());
         self.expect_get_each()
             .withf(move |asked| matches!(asked, [asked] if is(asked)))
-            .returning(move |_| vec![found().map(|(value, _)| value)]);
+            .returning(move |_| vec![answer().map(|(value, _)| value)]);
+        let is = is_key.clone();
+        self.expect_get_entries()
+            .withf(move |asked| matches!(asked, [asked] if is(asked)))
+            .returning(move |_| {
+                let entry = found().map(|(value, ttl)| Entry::untracked(value, ttl));
+                vec![Lookup::of_entry(entry)]
+            });
         let is = is_either.clone();
         self.expect_set_if_absent()
             .withf(move |asked, _, _| is(asked))

@@ -8,14 +8,16 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use cache_core::{CacheClient, CacheError, Entry, InvalidationSource, Ttl};
+use cache_core::{CacheClient, CacheError, Entry, InvalidationSource, Lookup, Ttl};
 
 use crate::unexpected::answered;
 
 mod calls {
     use mockall::mock;
 
-    use super::{Arc, Bytes, CacheClient, CacheError, Entry, InvalidationSource, Ttl, async_trait, fmt};
+    use super::{
+        Arc, Bytes, CacheClient, CacheError, Entry, InvalidationSource, Lookup, Ttl, async_trait, fmt,
+    };
 
     mock! {
         pub CacheClient {}
@@ -26,6 +28,7 @@ mod calls {
             async fn get_entry(&self, key: &str) -> Result<Entry, CacheError>;
             async fn get_many<'a>(&self, keys: &[&'a str]) -> Result<Vec<Option<Bytes>>, CacheError>;
             async fn get_each<'a>(&self, keys: &[&'a str]) -> Vec<Result<Bytes, CacheError>>;
+            async fn get_entries<'a>(&self, keys: &[&'a str]) -> Vec<Result<Lookup, CacheError>>;
             async fn set(&self, key: &str, value: Bytes, ttl: Ttl) -> Result<(), CacheError>;
             async fn set_many<'a>(&self, entries: &[(&'a str, Bytes)], ttl: Ttl) -> Result<(), CacheError>;
             async fn set_each<'a>(&self, entries: &[(&'a str, Bytes, Ttl)]) -> Vec<Result<(), CacheError>>;
@@ -162,6 +165,14 @@ impl CacheClient for MockCacheClient {
         answered(
             self.calls.get_each(keys),
             "expect_get_each_of([(KEY, Ok(VALUE))])",
+        )
+        .await
+    }
+
+    async fn get_entries<'a>(&self, keys: &[&'a str]) -> Vec<Result<Lookup, CacheError>> {
+        answered(
+            self.calls.get_entries(keys),
+            "expect_get_entries_of([(KEY, Ok(LOOKUP))])",
         )
         .await
     }

@@ -264,7 +264,7 @@ fn operation_knows_whether_it_writes() {
         .iter()
         .filter(|operation| operation.writes())
         .count();
-    assert_eq!((Operation::ALL.len(), writes), (20, 12));
+    assert_eq!((Operation::ALL.len(), writes), (21, 12));
 }
 
 #[tokio::test(start_paused = true)]

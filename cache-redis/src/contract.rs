@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use cache_core::{CacheClient, CacheError, Entry, InvalidationSource, Ttl, check_key};
+use cache_core::{CacheClient, CacheError, Entry, InvalidationSource, Lookup, Ttl, check_key};
 use redis::{Cmd, Value};
 
 use crate::RedisCache;
@@ -97,6 +97,37 @@ impl CacheClient for RedisCache {
             results[index] = reply
                 .and_then(into_value)
                 .and_then(|value| value.ok_or(CacheError::Miss));
+        }
+        results
+    }
+
+    async fn get_entries<'a>(&self, keys: &[&'a str]) -> Vec<Result<Lookup, CacheError>> {
+        let mut results: Vec<_> = keys
+            .iter()
+            .map(|key| check_key(key).map(|()| Lookup::untracked_absence()))
+            .collect();
+        let valid: Vec<usize> = (0..keys.len()).filter(|&index| results[index].is_ok()).collect();
+        let call = match self.calls.begin(Effect::Read) {
+            Ok(call) => call,
+            Err(error) => return closed(results, &error),
+        };
+        if valid.is_empty() {
+            return results;
+        }
+        // Two commands for each key, one after the other; see `get_entry`.
+        let key = |at: usize| keys[valid[at / 2]];
+        let items: Vec<_> = (0..2 * valid.len())
+            .map(|at| Item {
+                key: key(at),
+                bytes: key(at).len(),
+            })
+            .collect();
+        let make = |at: usize| if at % 2 == 0 { get(key(at)) } else { pttl(key(at)) };
+        let mut replies = send_each(&call, "GET", &items, make).await.into_iter();
+        for index in valid {
+            if let (Some(value), Some(ttl)) = (replies.next(), replies.next()) {
+                results[index] = lookup(value, ttl);
+            }
         }
         results
     }
@@ -367,4 +398,17 @@ fn check_value(value: &Bytes) -> Result<(), CacheError> {
         )
         .into(),
     })
+}
+
+/// The result for one key, by its replies to `GET` and `PTTL`.
+fn lookup(value: Result<Value, CacheError>, ttl: Result<Value, CacheError>) -> Result<Lookup, CacheError> {
+    let Some(value) = into_value(value?)? else {
+        return Ok(Lookup::untracked_absence());
+    };
+    match into_ttl(ttl?) {
+        Ok(remaining) => Ok(Lookup::Found(Entry::untracked(value, remaining))),
+        // It expired between the two.
+        Err(CacheError::Miss) => Ok(Lookup::untracked_absence()),
+        Err(error) => Err(error),
+    }
 }

@@ -5,6 +5,7 @@
 mod builder;
 mod contract;
 mod each;
+mod lookup;
 mod part;
 mod request;
 

@@ -254,6 +254,16 @@ impl Node {
             Ok(link) => link,
             Err(error) => return std::iter::repeat_n(error, commands.len()).map(Err).collect(),
         };
+        self.exchange_each(&link, commands, deadline).await
+    }
+
+    /// [`send_each`](Self::send_each) on one connection.
+    async fn exchange_each(
+        &self,
+        link: &Link,
+        commands: &[&Command<'_>],
+        deadline: Deadline,
+    ) -> Vec<Result<Reply, CacheError>> {
         let results = link.connection.send_each(commands, deadline).await;
         if self.mode == Mode::Replica {
             results
@@ -274,10 +284,10 @@ impl Node {
             });
         if let Some((command, reply)) = stray {
             // All of them: the replies may have shifted before the first that shows it.
-            let error = self.give_up(&link, command, reply);
+            let error = self.give_up(link, command, reply);
             return std::iter::repeat_n(error, commands.len()).map(Err).collect();
         }
-        let named = |result: Result<Reply, CacheError>| result.map_err(|error| self.name(error, &link));
+        let named = |result: Result<Reply, CacheError>| result.map_err(|error| self.name(error, link));
         results.into_iter().map(named).collect()
     }
 

@@ -134,6 +134,33 @@ impl Router {
         }
     }
 
+    /// The positions of `keys` by the primary that serves them, if one is known.
+    pub(crate) fn by_primary(
+        &self,
+        keys: &[&str],
+        deadline: Deadline,
+    ) -> Vec<(Option<Arc<Node>>, Vec<usize>)> {
+        match self {
+            Self::Single(single) => {
+                single.revive(deadline.begun());
+                vec![(single.primary().ok(), (0..keys.len()).collect())]
+            }
+            Self::Cluster(cluster) => {
+                cluster.revive(deadline.begun());
+                cluster.by_primary(keys)
+            }
+        }
+    }
+
+    /// Whether `node` is the primary that serves `key` now.
+    pub(crate) fn is_primary_of(&self, node: &Arc<Node>, key: &str) -> bool {
+        let primary = match self {
+            Self::Single(single) => single.primary().ok(),
+            Self::Cluster(cluster) => cluster.owner(key.as_bytes()),
+        };
+        primary.is_some_and(|primary| Arc::ptr_eq(&primary, node))
+    }
+
     /// What the server that serves `key` said of itself, where it has been connected to.
     pub(crate) fn greeting(&self, key: &[u8]) -> Option<Arc<Greeting>> {
         match self {

@@ -63,7 +63,7 @@ impl Single {
     }
 
     /// Starts the task that looks where it does not run, as after the end of the runtime that it ran on.
-    fn revive(&self, now: Instant) {
+    pub(crate) fn revive(&self, now: Instant) {
         if let Some((me, following)) = self.following.get()
             && !self.is_closed()
         {

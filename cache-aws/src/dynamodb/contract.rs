@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use aws_sdk_dynamodb::types::ReturnConsumedCapacity::Total;
 use bytes::Bytes;
-use cache_core::{CacheClient, CacheError, Entry, InvalidationSource, Ttl};
+use cache_core::{CacheClient, CacheError, Entry, InvalidationSource, Lookup, Ttl};
 
 use super::layout::{EXPIRES, Expiry, Item, KEY, TTL, VALUE};
 use super::options::Consistency;
@@ -257,7 +257,18 @@ impl CacheClient for DynamoClient {
     }
 
     async fn get_each<'a>(&self, keys: &[&'a str]) -> Vec<Result<Bytes, CacheError>> {
-        self.table.get_each(keys).await
+        let entries = self.table.entry_each(keys).await.into_iter();
+        entries.map(|entry| entry.map(|(value, _)| value)).collect()
+    }
+
+    async fn get_entries<'a>(&self, keys: &[&'a str]) -> Vec<Result<Lookup, CacheError>> {
+        let entries = self.table.entry_each(keys).await.into_iter();
+        entries
+            .map(|entry| {
+                let entry = entry.map(|(value, remaining)| Entry::untracked(value, remaining));
+                Lookup::of_entry(entry)
+            })
+            .collect()
     }
 
     async fn set(&self, key: &str, value: Bytes, ttl: Ttl) -> Result<(), CacheError> {

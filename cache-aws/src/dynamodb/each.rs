@@ -17,7 +17,8 @@ use super::{Table, layout};
 type Results<T> = HashMap<String, Result<T, CacheError>>;
 
 impl Table {
-    pub(super) async fn get_each(&self, keys: &[&str]) -> Vec<Result<Bytes, CacheError>> {
+    /// The value and the remaining TTL of each key; [`CacheError::Miss`] for one that does not exist.
+    pub(super) async fn entry_each(&self, keys: &[&str]) -> Vec<Result<(Bytes, Ttl), CacheError>> {
         let checked = keys
             .iter()
             .map(|key| layout::check(key).and_then(|()| self.check_open()));
@@ -84,7 +85,7 @@ impl Table {
     }
 
     /// What came of at most 100 keys; of a key that is not in there, that nothing is stored.
-    async fn read_each(&self, keys: &[&str], deadline: Deadline) -> Results<Bytes> {
+    async fn read_each(&self, keys: &[&str], deadline: Deadline) -> Results<(Bytes, Ttl)> {
         let mut items = Vec::with_capacity(keys.len());
         let asked: Vec<Item> = keys.iter().map(|key| layout::key_of(key)).collect();
         let read = self.read_into(
@@ -101,8 +102,8 @@ impl Table {
             let Some(key) = layout::key_in(&item).map(str::to_owned) else {
                 continue;
             };
-            let value = layout::entry(item, now).and_then(|entry| entry.ok_or(CacheError::Miss));
-            results.insert(key, value.map(|(value, _)| value));
+            let entry = layout::entry(item, now).and_then(|entry| entry.ok_or(CacheError::Miss));
+            results.insert(key, entry);
         }
         if let Err(Undone { left, error }) = undone {
             let left = left.iter().filter_map(layout::key_in);

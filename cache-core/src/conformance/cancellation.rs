@@ -36,6 +36,7 @@ pub async fn dropped_futures_leave_the_client_usable(subject: &Subject) {
         .await;
         dropped_after(polls, cache.compare_and_delete(&key, b"else")).await;
         dropped_after(polls, cache.get_each(&[&key, &other])).await;
+        dropped_after(polls, cache.get_entries(&[&key, &other])).await;
         dropped_after(polls, cache.set_each(&[(&other, "dropped".into(), TEN_MINUTES)])).await;
         dropped_after(polls, cache.get_and_delete(&other)).await;
         dropped_after(polls, cache.get_and_expire(&key, TEN_MINUTES)).await;

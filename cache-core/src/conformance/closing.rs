@@ -63,6 +63,9 @@ pub async fn every_call_after_close_fails_closed(subject: &Subject) {
         expect::closed(result, "get_each of a closed client");
     }
     let entries = [(key.as_str(), "2".into(), TEN_MINUTES)];
+    for result in expect::at_once(cache.get_entries(&both), "get_entries of a closed client") {
+        expect::closed(result, "get_entries of a closed client");
+    }
     for result in expect::at_once(cache.set_each(&entries), "set_each of a closed client") {
         expect::closed(result, "set_each of a closed client");
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{Subject, expect};
-use crate::{CacheError, Ttl, clock};
+use crate::{CacheError, Lookup, Ttl, clock};
 
 const LONG: Duration = Duration::from_millis(600_700);
 
@@ -43,6 +43,71 @@ pub async fn get_each_answers_in_key_order(subject: &Subject) {
             None => expect::invalid(result, "key", "an illegal key in get_each"),
         }
     }
+}
+
+/// One result per key, in the order of the keys: the value with its TTL, or that there is none; an illegal key fails alone.
+pub async fn get_entries_has_value_and_ttl_of_every_key(subject: &Subject) {
+    let cache = subject.client();
+    let keys = subject.keys_in_different_slots("entries", 12);
+    let ttl = |place: usize| match place % 4 {
+        0 => Some(Ttl::Forever),
+        1 => Some(Ttl::After(LONG)),
+        2 => Some(Ttl::After(LONG * 2)),
+        _ => None,
+    };
+    let since = clock::now();
+    for (place, key) in keys.iter().enumerate() {
+        if let Some(ttl) = ttl(place) {
+            expect::ok(
+                cache.set(key, place.to_string().into(), ttl).await,
+                "set of a new key",
+            );
+        }
+    }
+    // Ordered neither by slot nor by name, each key twice, and an illegal key after every fifth.
+    let mut asked: Vec<(&str, Option<usize>)> = Vec::new();
+    for step in 0..24 {
+        let place = step * 5 % 12;
+        asked.push((keys[place].as_str(), Some(place)));
+        if step % 5 == 0 {
+            asked.push(("", None));
+        }
+    }
+    let names: Vec<&str> = asked.iter().map(|(key, _)| *key).collect();
+    let results = cache.get_entries(&names).await;
+    expect::that(
+        results.len() == asked.len(),
+        format_args!("{} results of get_entries, got {}", asked.len(), results.len()),
+    );
+    for (result, (_, place)) in results.into_iter().zip(asked) {
+        let Some(place) = place else {
+            expect::invalid(result, "key", "an illegal key in get_entries");
+            continue;
+        };
+        match (expect::ok(result, "get_entries of a legal key"), ttl(place)) {
+            (Lookup::Found(entry), Some(ttl)) => {
+                expect::value(
+                    Ok(entry.value),
+                    place.to_string(),
+                    "each key's own value from get_entries",
+                );
+                match ttl {
+                    Ttl::After(ttl) => {
+                        expect::remaining(Ok(entry.remaining), ttl, since, "each key's own TTL");
+                    }
+                    Ttl::Forever => expect::forever(Ok(entry.remaining), "each key's own TTL"),
+                }
+            }
+            (Lookup::Absent(_), None) => {}
+            (found, _) => expect::that(false, format_args!("a key as it was stored, got {found:?}")),
+        }
+    }
+    // One key is answered as many are.
+    let one = cache.get_entries(&[&keys[3]]).await.pop();
+    expect::that(
+        matches!(one, Some(Ok(Lookup::Absent(_)))),
+        format_args!("one missing key, got {one:?}"),
+    );
 }
 
 /// Every entry gets its own TTL, and an entry that is refused fails alone.
@@ -125,10 +190,15 @@ pub async fn each_call_with_empty_list_does_no_io(subject: &Subject) {
     let cache = subject.client();
     let none = expect::at_once(cache.get_each(&[]), "get_each of an empty list");
     expect::that(none.is_empty(), "no results of get_each of an empty list");
+    let none = expect::at_once(cache.get_entries(&[]), "get_entries of an empty list");
+    expect::that(none.is_empty(), "no results of get_entries of an empty list");
     let none = expect::at_once(cache.set_each(&[]), "set_each of an empty list");
     expect::that(none.is_empty(), "no results of set_each of an empty list");
     for result in expect::at_once(cache.get_each(&["", ""]), "get_each of illegal keys") {
         expect::invalid(result, "key", "get_each of illegal keys");
+    }
+    for result in expect::at_once(cache.get_entries(&["", ""]), "get_entries of illegal keys") {
+        expect::invalid(result, "key", "get_entries of illegal keys");
     }
     let entries = [("", "x".into(), Ttl::Forever), ("", "y".into(), Ttl::Forever)];
     for result in expect::at_once(cache.set_each(&entries), "set_each of illegal keys") {

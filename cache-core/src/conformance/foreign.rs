@@ -31,6 +31,21 @@ pub async fn key_of_another_type_is_rejected_by_every_read(subject: &Subject) {
             "get_many of a key of another type",
         ),
         code(
+            one(cache.get_each(&[foreign]).await),
+            "get_each of a key of another type",
+        ),
+        code(
+            one(cache.get_entries(&[foreign]).await),
+            "get_entries of a key of another type",
+        ),
+        code(
+            // The last one: the others are a miss and a value.
+            one(cache
+                .get_entries(&[hits[0].as_str(), hits[1].as_str(), foreign])
+                .await),
+            "get_entries of a key of another type among others",
+        ),
+        code(
             // The first of the others is a miss.
             cache
                 .get_many(&[hits[0].as_str(), hits[1].as_str(), foreign, hits[2].as_str()])
@@ -48,6 +63,11 @@ pub async fn key_of_another_type_is_rejected_by_every_read(subject: &Subject) {
         codes.iter().all(|code| *code == codes[0]),
         format_args!("one code for a key of another type, got {codes:?}"),
     );
+}
+
+/// The last result of a call with one result per key.
+fn one<T>(mut results: Vec<Result<T, CacheError>>) -> Result<T, CacheError> {
+    results.pop().unwrap_or(Err(CacheError::Miss))
 }
 
 /// A key of another type exists, is replaced by `set`, and is deleted by `del`. Needs [`Subject::with_foreign_values`].

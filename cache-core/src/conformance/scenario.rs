@@ -72,6 +72,7 @@ macro_rules! for_each_conformance_scenario {
                 Timed counters incr_by_forever_never_changes_a_ttl,
                 Parallel counters increments_of_many_tasks_add_up,
                 Timed each get_each_answers_in_key_order,
+                Timed each get_entries_has_value_and_ttl_of_every_key,
                 Timed each set_each_stores_every_entry_with_its_own_ttl,
                 Timed each set_each_keeps_the_last_entry_of_a_key,
                 Timed each each_call_with_empty_list_does_no_io,

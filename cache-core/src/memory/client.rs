@@ -13,7 +13,7 @@ use super::access::Change;
 use super::changes::News;
 use super::shard::Stored;
 use crate::clock::Instant;
-use crate::{CacheClient, CacheError, Entry, InvalidationSource, Ttl, check_key, integer};
+use crate::{CacheClient, CacheError, Entry, InvalidationSource, Lookup, Ttl, check_key, integer};
 
 /// After this many keys of one call the task's budget is checked again.
 const KEYS_PER_BUDGET: usize = 32;
@@ -26,6 +26,23 @@ impl MemoryCache {
             stored.value.clone()
         };
         self.look_up(key, read)?.ok_or(CacheError::Miss)
+    }
+
+    /// A read with the TTL. The caller has checked that the key is legal.
+    fn read_entry(&self, key: &str) -> Result<Lookup, CacheError> {
+        // Checked before the value is read: a listener at that time receives every change after the read.
+        let tracked = self.changes.is_heard();
+        let read = |stored: &Stored, now: Option<Instant>| {
+            stored.mark();
+            let mut entry = Entry::untracked(stored.value.clone(), remaining(stored, now));
+            entry.tracked = tracked;
+            entry
+        };
+        Ok(match self.look_up(key, read)? {
+            Some(entry) => Lookup::Found(entry),
+            None if tracked => Lookup::tracked_absence(),
+            None => Lookup::untracked_absence(),
+        })
     }
 
     /// Checks an entry before it is stored, and returns its TTL.
@@ -103,15 +120,7 @@ impl CacheClient for MemoryCache {
     async fn get_entry(&self, key: &str) -> Result<Entry, CacheError> {
         check_key(key)?;
         consume_budget().await;
-        // Checked before the value is read: a listener at that time receives every change after the read.
-        let tracked = self.changes.is_heard();
-        let read = |stored: &Stored, now: Option<Instant>| {
-            stored.mark();
-            let mut entry = Entry::untracked(stored.value.clone(), remaining(stored, now));
-            entry.tracked = tracked;
-            entry
-        };
-        self.look_up(key, read)?.ok_or(CacheError::Miss)
+        self.read_entry(key)?.into_entry()
     }
 
     async fn get_many<'a>(&self, keys: &[&'a str]) -> Result<Vec<Option<Bytes>>, CacheError> {
@@ -135,6 +144,18 @@ impl CacheClient for MemoryCache {
         for some in keys.chunks(KEYS_PER_BUDGET) {
             consume_budget().await;
             results.extend(some.iter().map(|key| self.read(key)));
+        }
+        results
+    }
+
+    async fn get_entries<'a>(&self, keys: &[&'a str]) -> Vec<Result<Lookup, CacheError>> {
+        let mut results = Vec::with_capacity(keys.len());
+        for some in keys.chunks(KEYS_PER_BUDGET) {
+            consume_budget().await;
+            results.extend(
+                some.iter()
+                    .map(|key| check_key(key).and_then(|()| self.read_entry(key))),
+            );
         }
         results
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use async_trait::async_trait;
 use bytes::Bytes;
 use cache_core::{
-    CacheClient, CacheError, Entry, InvalidationSource, Outcome, Ttl, Unavailability, check_key,
+    CacheClient, CacheError, Entry, InvalidationSource, Lookup, Outcome, Ttl, Unavailability, check_key,
 };
 use tokio::task::yield_now;
 
@@ -91,7 +91,38 @@ impl CacheClient for Defective {
             _ => {}
         }
         let keys: Vec<&str> = owned.iter().map(String::as_str).collect();
-        self.inner.get_each(&keys).await
+        let results = self.inner.get_each(&keys).await.into_iter();
+        results.map(|result| result.and_then(of_this_type)).collect()
+    }
+
+    async fn get_entries<'a>(&self, keys: &[&'a str]) -> Vec<Result<Lookup, CacheError>> {
+        if let Err(error) = self.enter(keys).await {
+            return keys.iter().map(|_| Err(error.clone())).collect();
+        }
+        let mut owned = self.keys(keys);
+        if self.is(Defect::GetEntriesSortsByKey) {
+            owned.sort_unstable();
+        }
+        let keys: Vec<&str> = owned.iter().map(String::as_str).collect();
+        let mut results = self.inner.get_entries(&keys).await;
+        for result in &mut results {
+            match (self.defect, &mut *result) {
+                (Defect::GetEntriesForgetsTheTtl, Ok(Lookup::Found(entry))) => entry.remaining = Ttl::Forever,
+                (Defect::GetEntriesFailsForAMiss, Ok(Lookup::Absent(_))) => *result = Err(CacheError::Miss),
+                (Defect::BatchesMissOtherTypes, Ok(Lookup::Found(entry)))
+                    if of_this_type(entry.value.clone()).is_err() =>
+                {
+                    *result = Ok(Lookup::untracked_absence());
+                }
+                (_, Ok(Lookup::Found(entry))) => {
+                    if let Err(error) = of_this_type(entry.value.clone()) {
+                        *result = Err(error);
+                    }
+                }
+                _ => {}
+            }
+        }
+        results
     }
 
     async fn set(&self, key: &str, value: Bytes, ttl: Ttl) -> Result<(), CacheError> {

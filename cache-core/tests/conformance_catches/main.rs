@@ -94,6 +94,9 @@ catches! {
     EachFailsForOneIllegalKey: get_each_answers_in_key_order;
     GetEachSortsByKey: get_each_answers_in_key_order;
     GetEachStopsAtAHundred: thousand_keys_are_each_answered;
+    GetEntriesSortsByKey: get_entries_has_value_and_ttl_of_every_key;
+    GetEntriesForgetsTheTtl: get_entries_has_value_and_ttl_of_every_key;
+    GetEntriesFailsForAMiss: get_entries_has_value_and_ttl_of_every_key;
     SetEachUsesOneTtl: set_each_stores_every_entry_with_its_own_ttl;
     SetEachKeepsTheFirst: set_each_keeps_the_last_entry_of_a_key;
     TakeLeavesTheValue: get_and_delete_returns_the_value_once only_one_task_takes_the_value;

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use cache_core::{CacheClient, CacheError, Entry, InvalidationSource, Ttl};
+use cache_core::{CacheClient, CacheError, Entry, InvalidationSource, Lookup, Ttl};
 use futures::StreamExt as _;
 use tokio::task::consume_budget;
 
@@ -59,8 +59,7 @@ impl CacheClient for Encrypted {
             Err(CacheError::Miss) => match self.plain_key(&name) {
                 Some(plain_key) => {
                     let entry = self.inner.get_entry(plain_key).await?;
-                    // That the sealed entry is written may go unreported: its read was a miss, which does not say
-                    // whether it was tracked.
+                    // Untracked: the change that counts is that of the sealed entry, whose read was a miss.
                     Ok(Entry::untracked(
                         self.plaintext(entry.value).value,
                         entry.remaining,
@@ -112,6 +111,10 @@ impl CacheClient for Encrypted {
 
     async fn get_each<'a>(&self, keys: &[&'a str]) -> Vec<Result<Bytes, CacheError>> {
         self.read_each(keys).await
+    }
+
+    async fn get_entries<'a>(&self, keys: &[&'a str]) -> Vec<Result<Lookup, CacheError>> {
+        self.lookup_each(keys).await
     }
 
     async fn set(&self, key: &str, value: Bytes, ttl: Ttl) -> Result<(), CacheError> {

@@ -1,7 +1,7 @@
 //! Calls that answer each key on its own: each value is sealed and opened on its own.
 
 use bytes::Bytes;
-use cache_core::{CacheError, Ttl};
+use cache_core::{CacheError, Entry, Lookup, Ttl};
 use futures::{StreamExt as _, stream};
 use tokio::task::consume_budget;
 
@@ -53,6 +53,62 @@ impl Encrypted {
             let found = self.inner.get_each(&plain_keys).await;
             for ((place, _), value) in missing.iter().zip(found) {
                 results[*place] = value.map(|value| self.plaintext(value).value);
+            }
+        }
+        fill(known, results)
+    }
+
+    pub(super) async fn lookup_each(&self, keys: &[&str]) -> Vec<Result<Lookup, CacheError>> {
+        let (names, known) = prepare(keys.iter(), |key| self.name(key));
+        if names.is_empty() {
+            return fill(known, Vec::new());
+        }
+        let stored_keys: Vec<&str> = names.iter().map(|name| &*name.stored).collect();
+        let stored = self.inner.get_entries(&stored_keys).await;
+        let mut results = Vec::with_capacity(names.len());
+        let (mut unread, mut missing) = (Vec::new(), Vec::new());
+        for (place, (name, stored)) in names.iter().zip(stored).enumerate() {
+            if place % VALUES_PER_BUDGET == 0 {
+                consume_budget().await;
+            }
+            results.push(match stored {
+                Ok(Lookup::Found(mut entry)) => {
+                    match self.open(name.key, &entry.value) {
+                        Ok(opened) => entry.value = opened.value,
+                        Err(trouble) => unread.push((place, entry.value.clone(), trouble)),
+                    }
+                    Ok(Lookup::Found(entry))
+                }
+                Ok(Lookup::Absent(absence)) => {
+                    missing.extend(self.plain_key(name).map(|plain_key| (place, plain_key)));
+                    Ok(Lookup::Absent(absence))
+                }
+                Err(error) => Err(error),
+            });
+        }
+        if !unread.is_empty() {
+            let mut values = vec![None; names.len()];
+            Box::pin(self.settle_many(&names, &unread, &mut values)).await;
+            for (place, ..) in unread {
+                match (values[place].take(), &mut results[place]) {
+                    (Some(value), Ok(Lookup::Found(entry))) => entry.value = value,
+                    // A later keyset may open it, and nobody reports that.
+                    (_, result) => *result = Ok(Lookup::untracked_absence()),
+                }
+            }
+        }
+        if !missing.is_empty() {
+            let plain_keys: Vec<&str> = missing.iter().map(|(_, plain_key)| *plain_key).collect();
+            let found = self.inner.get_entries(&plain_keys).await;
+            for ((place, _), found) in missing.iter().zip(found) {
+                // Untracked: the change that counts is that of the other name.
+                results[*place] = found.map(|found| match found {
+                    Lookup::Found(entry) => Lookup::Found(Entry::untracked(
+                        self.plaintext(entry.value).value,
+                        entry.remaining,
+                    )),
+                    Lookup::Absent(_) => Lookup::untracked_absence(),
+                });
             }
         }
         fill(known, results)

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use cache_core::{CacheClient, CacheError, Entry, InvalidationSource, Ttl, check_key};
+use cache_core::{CacheClient, CacheError, Entry, InvalidationSource, Lookup, Ttl, check_key};
 
 use super::Guarded;
 
@@ -39,6 +39,17 @@ impl Guarded {
             checks,
             || self.client.get_each(keys),
             || Err(CacheError::Miss),
+        )
+        .await
+    }
+
+    pub(super) async fn get_entries_of_part(&self, keys: &[&str]) -> Vec<Result<Lookup, CacheError>> {
+        let checks = keys.iter().map(|key| check_key(key));
+        self.each(
+            keys,
+            checks,
+            || self.client.get_entries(keys),
+            || Ok(Lookup::untracked_absence()),
         )
         .await
     }
@@ -106,6 +117,13 @@ impl CacheClient for Guarded {
         match self.split_each(keys) {
             Some(groups) => self.get_each_of_parts(keys, &groups).await,
             None => self.get_each_of_part(keys).await,
+        }
+    }
+
+    async fn get_entries<'a>(&self, keys: &[&'a str]) -> Vec<Result<Lookup, CacheError>> {
+        match self.split_each(keys) {
+            Some(groups) => self.get_entries_of_parts(keys, &groups).await,
+            None => self.get_entries_of_part(keys).await,
         }
     }
 

@@ -103,6 +103,7 @@ use several::Groups;
 /// | `get_and_expire` | [`CacheError::Miss`], and the TTL may be as it was |
 /// | `get_many` | `None` for every key |
 /// | `get_each` | [`CacheError::Miss`] for each key that failed |
+/// | `get_entries` | [`Lookup::Absent`](cache_core::Lookup::Absent), untracked, for each key that failed |
 /// | `exists` | `0` |
 /// | `set`, `set_many` | `Ok(())`, and nothing may have been stored |
 /// | `set_each` | `Ok(())` for each entry that failed, and it may not have been stored |

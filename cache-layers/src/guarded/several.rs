@@ -3,7 +3,7 @@
 //! Not in here: which keys are in which part (`parts.rs`), and what a call of one part does.
 
 use bytes::Bytes;
-use cache_core::{CacheError, Outcome, Ttl};
+use cache_core::{CacheError, Lookup, Outcome, Ttl};
 use futures::future::{join_all, try_join_all};
 
 use super::Guarded;
@@ -31,6 +31,16 @@ impl Guarded {
     ) -> Vec<Result<Bytes, CacheError>> {
         let parts = pick(keys, groups);
         let answers = join_all(parts.iter().map(|keys| self.get_each_of_part(keys))).await;
+        in_order(keys.len(), groups, answers, || Err(each::missing()))
+    }
+
+    pub(super) async fn get_entries_of_parts(
+        &self,
+        keys: &[&str],
+        groups: &Groups,
+    ) -> Vec<Result<Lookup, CacheError>> {
+        let parts = pick(keys, groups);
+        let answers = join_all(parts.iter().map(|keys| self.get_entries_of_part(keys))).await;
         in_order(keys.len(), groups, answers, || Err(each::missing()))
     }
 

@@ -139,7 +139,7 @@ attributes! {
     TIER: "cache.tier", ["edge", "far"],
         "where in the stack the call was measured";
     OPERATION: "db.operation.name", [
-        "get", "get_entry", "get_many", "get_each", "set", "set_many", "set_each", "set_if_absent", "compare_and_set",
+        "get", "get_entry", "get_many", "get_each", "get_entries", "set", "set_many", "set_each", "set_if_absent", "compare_and_set",
         "compare_and_delete", "get_and_delete", "get_and_expire", "del", "exists", "incr", "incr_by", "expire", "ttl", "ping", "close"
     ], "the method of the contract";
     SYSTEM: "db.system.name", [],
@@ -188,9 +188,9 @@ metrics! {
     CLIENT_DURATION: "db.client.operation.duration", Histogram, "s", [TIER, OPERATION, SYSTEM, OUTCOME, ERROR],
         "How long calls to the backend took, with all that the client does for them; of every call while there are few, of more about 1,000 per second and thread, chosen by chance, unless configured otherwise.";
     LOOKUPS: "cache.lookups", Counter, "{key}", [TIER, FOUND],
-        "Keys that `get`, `get_entry`, `get_many`, `get_each`, `get_and_delete` and `get_and_expire` asked for and had an answer for. Exact.";
+        "Keys that `get`, `get_entry`, `get_many`, `get_each`, `get_entries`, `get_and_delete` and `get_and_expire` asked for and had an answer for. Exact.";
     FAILED_KEYS: "cache.failed_keys", Counter, "{key}", [TIER, OPERATION],
-        "Keys of `get_each` and `set_each` whose result is an error other than a miss. Exact.";
+        "Keys of `get_each`, `get_entries` and `set_each` whose result is an error other than a miss. Exact.";
     ANSWERS: "cache.read_through.answers", Counter, "{key}", [ANSWER],
         "Keys that the read-through answered from the cache.";
     JOINED: "cache.read_through.joined", Counter, "{key}", [],

@@ -49,6 +49,7 @@ labels! {
         GetEntry = "get_entry",
         GetMany = "get_many",
         GetEach = "get_each",
+        GetEntries = "get_entries",
         Set = "set",
         SetMany = "set_many",
         SetEach = "set_each",

@@ -18,8 +18,12 @@ use super::tally::Tally;
 const SERIES: usize = Operation::COUNT * Outcome::COUNT;
 const KEYS_HIT: usize = SERIES;
 const KEYS_MISSED: usize = SERIES + 1;
-const READS_FAILED: usize = SERIES + 2;
-const WRITES_FAILED: usize = SERIES + 3;
+/// The calls with one result per key, each with the place of its failed keys.
+const FAILED_KEYS: [(Operation, usize); 3] = [
+    (Operation::GetEach, SERIES + 2),
+    (Operation::GetEntries, SERIES + 3),
+    (Operation::SetEach, SERIES + 4),
+];
 
 /// The tiers that were asked for so far, and what they measure with.
 #[derive(Debug)]
@@ -78,7 +82,7 @@ pub(crate) struct TierCalls {
     tier: Tier,
     /// What the calls go to, where that is known.
     system: Option<&'static str>,
-    counts: Tally<{ SERIES + 4 }>,
+    counts: Tally<{ SERIES + 5 }>,
     durations: Histogram<f64>,
     /// What a duration is labelled with, made when it is first needed.
     labels: Box<[OnceLock<Box<[KeyValue]>>]>,
@@ -128,18 +132,14 @@ impl TierCalls {
 
     /// Notes how many keys of a call failed that answers each key on its own.
     pub(crate) fn keys_failed(&self, operation: Operation, keys: u64) {
-        let counter = match operation {
-            Operation::GetEach => READS_FAILED,
-            _ => WRITES_FAILED,
-        };
-        self.counts.add(counter, keys);
+        let place = FAILED_KEYS.iter().find(|(of, _)| *of == operation);
+        if let Some((_, place)) = place {
+            self.counts.add(*place, keys);
+        }
     }
 
     fn report_failed_keys(&self, counter: &dyn AsyncInstrument<u64>) {
-        for (operation, failed) in [
-            (Operation::GetEach, READS_FAILED),
-            (Operation::SetEach, WRITES_FAILED),
-        ] {
+        for (operation, failed) in FAILED_KEYS {
             let count = self.counts.sum(failed);
             if count > 0 {
                 let labels = [

@@ -162,6 +162,22 @@ impl<V: Clone + Send + Sync + 'static> Near<V> {
         mark
     }
 
+    /// As [`begin`](Self::begin), unless a read of `key` is under way already: that one will be kept.
+    pub(crate) fn begin_unless_begun(self: &Arc<Self>, key: &str) -> Option<Mark<V>> {
+        let begun = clock::now();
+        let mut marks = self.marks.lock(key);
+        let store = self.current.load_full();
+        let of_now = |pending: &&Pending<V>| pending.store == store.number() && pending.own.holds();
+        if marks.get(key).filter(of_now).is_some() {
+            return None;
+        }
+        let (mark, pending) = self.mark(store, key, begun);
+        let older = marks.insert(Arc::clone(&mark.key), pending);
+        drop(marks);
+        drop(older);
+        Some(mark)
+    }
+
     /// The time between two resets that it is. To be asked before it is asked whether changes are reported,
     /// and given to [`board`](Near::board).
     pub(crate) fn period(&self) -> Period {

@@ -8,7 +8,7 @@ use super::{Count, Near};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NearStats {
-    /// Reads of a key that were answered near.
+    /// Reads of a key that were answered near: with its value, or with the knowledge that it does not exist.
     pub hits: u64,
     /// Reads of a key that were far reads.
     pub misses: u64,

@@ -4,11 +4,24 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use cache_core::{CacheClient, CacheError, Entry, InvalidationSource, Ttl};
+use cache_core::{CacheClient, CacheError, Entry, InvalidationSource, Lookup, Ttl};
 
 use super::Observed;
 use super::each::Ended;
 use crate::metrics::{Operation, Outcome};
+
+impl Observed {
+    /// Counts what the keys of a read found, and the outcome of the whole.
+    fn looked_up(&self, ended: &Ended) -> Outcome {
+        self.calls.looked_up(ended.done, ended.missed);
+        match (ended.done, ended.missed) {
+            (0, 0) => Outcome::Ok,
+            (_, 0) => Outcome::Hit,
+            (0, _) => Outcome::Miss,
+            _ => Outcome::Partial,
+        }
+    }
+}
 
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
@@ -43,17 +56,18 @@ impl CacheClient for Observed {
 
     async fn get_each<'a>(&self, keys: &[&'a str]) -> Vec<Result<Bytes, CacheError>> {
         let call = self.inner.get_each(keys);
-        let ended = |ended: &Ended| {
-            self.calls.looked_up(ended.done, ended.missed);
-            match (ended.done, ended.missed) {
-                (0, 0) => Outcome::Ok,
-                (_, 0) => Outcome::Hit,
-                (0, _) => Outcome::Miss,
-                _ => Outcome::Partial,
-            }
-        };
-        self.observe_each(Operation::GetEach, keys.len(), call, ended)
-            .await
+        self.observe_each(Operation::GetEach, keys.len(), call, |ended| {
+            self.looked_up(ended)
+        })
+        .await
+    }
+
+    async fn get_entries<'a>(&self, keys: &[&'a str]) -> Vec<Result<Lookup, CacheError>> {
+        let call = self.inner.get_entries(keys);
+        self.observe_each(Operation::GetEntries, keys.len(), call, |ended| {
+            self.looked_up(ended)
+        })
+        .await
     }
 
     async fn set(&self, key: &str, value: Bytes, ttl: Ttl) -> Result<(), CacheError> {

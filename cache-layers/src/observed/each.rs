@@ -1,6 +1,7 @@
 //! Calls that answer each key on its own: one call, with its number of keys and of failed keys.
 
-use cache_core::CacheError;
+use bytes::Bytes;
+use cache_core::{CacheError, Lookup};
 use tracing::Instrument as _;
 
 use super::Observed;
@@ -16,8 +17,24 @@ pub(super) struct Ended {
     pub(super) failed: u64,
 }
 
+/// What a key can have for an answer.
+pub(super) trait Answer {
+    /// Whether it says that the key does not exist.
+    fn is_absence(&self) -> bool {
+        false
+    }
+}
+
+impl Answer for () {}
+impl Answer for Bytes {}
+impl Answer for Lookup {
+    fn is_absence(&self) -> bool {
+        matches!(self, Self::Absent(_))
+    }
+}
+
 impl Ended {
-    fn of<T>(results: &[Result<T, CacheError>]) -> Self {
+    fn of<T: Answer>(results: &[Result<T, CacheError>]) -> Self {
         let mut ended = Self {
             done: 0,
             missed: 0,
@@ -25,6 +42,7 @@ impl Ended {
         };
         for result in results {
             match result {
+                Ok(answer) if answer.is_absence() => ended.missed += 1,
                 Ok(_) => ended.done += 1,
                 Err(CacheError::Miss) => ended.missed += 1,
                 Err(_) => ended.failed += 1,
@@ -36,7 +54,7 @@ impl Ended {
 
 impl Observed {
     /// Does `call` and notes how it ended. `answered` says what the answers of the keys that did not fail are.
-    pub(super) async fn observe_each<T>(
+    pub(super) async fn observe_each<T: Answer>(
         &self,
         operation: Operation,
         keys: usize,

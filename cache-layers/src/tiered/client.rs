@@ -5,17 +5,16 @@ use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use cache_core::{CacheClient, CacheError, Entry, InvalidationSource, Ttl, check_key};
+use cache_core::{CacheClient, CacheError, Entry, InvalidationSource, Lookup, Ttl, check_key};
 use tokio::task::consume_budget;
 
-use super::source::Source;
 use super::{NearStatus, Tiered};
 use crate::each;
 use crate::near::{Boarding, Count, FarRead, Found, Keep, Lives, Mark, Near};
 
 /// Takes the copies of keys away when it is dropped: when a write has answered, or is given up.
 struct Written<'a, 'k> {
-    near: &'a Near<Bytes>,
+    near: &'a Near<Option<Bytes>>,
     keys: &'a [&'k str],
 }
 
@@ -34,9 +33,9 @@ impl Tiered {
         }
     }
 
-    /// The near copy of `key`.
+    /// What is known near of `key`: its value, or that there is none.
     #[inline]
-    fn look(&self, key: &str) -> Result<Option<Found<Bytes>>, CacheError> {
+    fn look(&self, key: &str) -> Result<Option<Copy>, CacheError> {
         self.check_open()?;
         let found = self.near.look(key);
         if found.is_some() {
@@ -47,7 +46,7 @@ impl Tiered {
 
     /// Reads `key`, which is not near, as one far read for all who want it now; `None` where the tier is
     /// bypassed, and the caller reads for itself.
-    async fn fetch(&self, key: &str) -> Result<Option<Found<Bytes>>, CacheError> {
+    async fn fetch(&self, key: &str) -> Result<Option<Copy>, CacheError> {
         let counts = self.near.counts();
         loop {
             // Asked before the status: who was told that changes are reported, and comes after they were
@@ -78,50 +77,94 @@ impl Tiered {
 
     /// Reads the key of `mark`, and keeps what may be kept. It belongs to all who want the key, so it borrows
     /// nothing from the one who begins it.
-    fn far_read(&self, mark: Mark<Bytes>) -> FarRead<Bytes> {
+    fn far_read(&self, mark: Mark<Option<Bytes>>) -> FarRead<Option<Bytes>> {
         let (inner, source, lives) = (Arc::clone(&self.inner), self.source.clone(), self.lives);
         Box::pin(async move {
             let key = mark.key();
-            let answer = inner.get_entry(&key).await.map(|entry| {
-                let Entry {
-                    value,
-                    remaining,
-                    tracked,
-                    vouch,
-                    ..
-                } = entry;
-                Found {
-                    value,
-                    remaining,
-                    tracked,
-                    vouch,
-                }
+            let lookup = inner.get_entries(&[&*key]).await.pop();
+            let answer = lookup.unwrap_or_else(|| Err(each::missing())).map(found);
+            let keep = answer.as_ref().ok().and_then(|found| {
+                let source = source.as_deref().map(|source| source as &dyn InvalidationSource);
+                keep(&mark, found, lives, &lives.status(source))
             });
-            let found = answer.as_ref().ok();
-            let keep = found.and_then(|found| keep(&mark, found, lives, source.as_deref()));
             mark.land(keep);
             answer
         })
     }
+
+    /// Reads keys that are not near by one far call, and keeps what may be kept. Nobody joins such a read, and a key
+    /// that somebody reads at the moment is kept by that read.
+    async fn fetch_each(&self, keys: &[&str]) -> Vec<Result<Copy, CacheError>> {
+        let marks: Vec<_> = keys.iter().map(|key| self.near.begin_unless_begun(key)).collect();
+        let lookups = self.inner.get_entries(keys).await;
+        // Asked after the read: what was read while changes were not reported is not kept as if they were.
+        let status = self.status();
+        let mut lookups = lookups.into_iter();
+        let mut answers = Vec::with_capacity(keys.len());
+        for (position, mark) in marks.into_iter().enumerate() {
+            if position % KEYS_PER_BUDGET == 0 {
+                consume_budget().await;
+            }
+            let answer = lookups.next().unwrap_or_else(|| Err(each::missing())).map(found);
+            if let (Some(mark), Ok(found)) = (mark, &answer) {
+                let keep = keep(&mark, found, self.lives, &status);
+                mark.land(keep);
+            }
+            answers.push(answer);
+        }
+        answers
+    }
+
+    /// What is known near of each key, and the keys that have to be read far.
+    async fn look_each<'a>(&self, keys: &[&'a str]) -> (each::Known<Copy>, Vec<&'a str>) {
+        let mut known = Vec::with_capacity(keys.len());
+        let mut far = Vec::new();
+        for some in keys.chunks(KEYS_PER_BUDGET) {
+            consume_budget().await;
+            for key in some {
+                known.push(match check_key(key).and_then(|()| self.look(key)) {
+                    Ok(Some(found)) => Some(Ok(found)),
+                    Ok(None) => {
+                        far.push(*key);
+                        None
+                    }
+                    Err(error) => Some(Err(error)),
+                });
+            }
+        }
+        self.near.counts().add(Count::Miss, far.len());
+        (known, far)
+    }
+
+    /// Whether nothing that is read far is kept at the moment.
+    fn is_bypassed(&self) -> bool {
+        matches!(self.status(), NearStatus::Bypassed { .. })
+    }
 }
+
+/// What was read of a key, near or far: its value, or that there is none.
+type Copy = Found<Option<Bytes>>;
 
 /// What is kept of a far read, if anything.
 fn keep(
-    mark: &Mark<Bytes>,
-    found: &Found<Bytes>,
+    mark: &Mark<Option<Bytes>>,
+    found: &Copy,
     lives: Lives,
-    source: Option<&Source>,
-) -> Option<Keep<Bytes>> {
-    let source = source.map(|source| source as &dyn InvalidationSource);
-    let life = lives.of(found.tracked, &lives.status(source))?;
-    if !mark.takes(found.value.len()) {
+    status: &NearStatus,
+) -> Option<Keep<Option<Bytes>>> {
+    // That there is no value is kept only if somebody says when there is one.
+    if found.value.is_none() && !found.tracked {
         return None;
     }
-    let value = Bytes::copy_from_slice(&found.value);
+    let life = lives.of(found.tracked, status)?;
+    let bytes = found.value.as_ref().map_or(0, Bytes::len);
+    if !mark.takes(bytes) {
+        return None;
+    }
     Some(Keep {
-        bytes: value.len(),
+        bytes,
         found: Found {
-            value,
+            value: found.value.as_deref().map(Bytes::copy_from_slice),
             remaining: found.remaining,
             tracked: found.tracked,
             vouch: found.vouch,
@@ -137,11 +180,11 @@ impl CacheClient for Tiered {
         check_key(key)?;
         consume_budget().await;
         if let Some(found) = self.look(key)? {
-            return Ok(found.value);
+            return found.value.ok_or(CacheError::Miss);
         }
         // Boxed, so that a hit makes room for its own few variables only.
         match Box::pin(self.fetch(key)).await? {
-            Some(found) => Ok(found.value),
+            Some(found) => found.value.ok_or(CacheError::Miss),
             None => self.inner.get(key).await,
         }
     }
@@ -150,10 +193,10 @@ impl CacheClient for Tiered {
         check_key(key)?;
         consume_budget().await;
         if let Some(found) = self.look(key)? {
-            return Ok(entry(found));
+            return lookup(found).into_entry();
         }
         match Box::pin(self.fetch(key)).await? {
-            Some(found) => Ok(entry(found)),
+            Some(found) => lookup(found).into_entry(),
             None => self.inner.get_entry(key).await,
         }
     }
@@ -161,50 +204,47 @@ impl CacheClient for Tiered {
     async fn get_many<'a>(&self, keys: &[&'a str]) -> Result<Vec<Option<Bytes>>, CacheError> {
         keys.iter().try_for_each(|key| check_key(key))?;
         self.check_open()?;
-        let mut values = Vec::with_capacity(keys.len());
-        let mut far = Vec::new();
-        for some in keys.chunks(KEYS_PER_BUDGET) {
-            consume_budget().await;
-            for key in some {
-                let found = self.look(key)?;
-                if found.is_none() {
-                    far.push(*key);
-                }
-                values.push(found.map(|found| found.value));
-            }
-        }
-        if far.is_empty() {
-            return Ok(values);
-        }
-        self.near.counts().add(Count::Miss, far.len());
-        let mut read = self.inner.get_many(&far).await?.into_iter();
-        for value in values.iter_mut().filter(|value| value.is_none()) {
-            *value = read.next().flatten();
-        }
-        Ok(values)
+        let (known, far) = self.look_each(keys).await;
+        let read = if far.is_empty() {
+            Vec::new()
+        } else if self.is_bypassed() {
+            let values = self.inner.get_many(&far).await?;
+            values.into_iter().map(untracked).map(Ok).collect()
+        } else {
+            self.fetch_each(&far).await
+        };
+        let found = each::fill(known, read).into_iter();
+        found.map(|found| found.map(|found| found.value)).collect()
     }
 
     async fn get_each<'a>(&self, keys: &[&'a str]) -> Vec<Result<Bytes, CacheError>> {
-        let mut known = Vec::with_capacity(keys.len());
-        let mut far = Vec::new();
-        for some in keys.chunks(KEYS_PER_BUDGET) {
-            consume_budget().await;
-            for key in some {
-                known.push(match check_key(key).and_then(|()| self.look(key)) {
-                    Ok(Some(found)) => Some(Ok(found.value)),
-                    Ok(None) => {
-                        far.push(*key);
-                        None
-                    }
-                    Err(error) => Some(Err(error)),
-                });
-            }
-        }
-        if far.is_empty() {
-            return each::fill(known, Vec::new());
-        }
-        self.near.counts().add(Count::Miss, far.len());
-        each::fill(known, self.inner.get_each(&far).await)
+        let (known, far) = self.look_each(keys).await;
+        let read = if far.is_empty() {
+            Vec::new()
+        } else if self.is_bypassed() {
+            let values = self.inner.get_each(&far).await.into_iter();
+            values.map(|value| value.map(Some).map(untracked)).collect()
+        } else {
+            self.fetch_each(&far).await
+        };
+        let found = each::fill(known, read).into_iter();
+        found
+            .map(|found| found.and_then(|found| found.value.ok_or(CacheError::Miss)))
+            .collect()
+    }
+
+    async fn get_entries<'a>(&self, keys: &[&'a str]) -> Vec<Result<Lookup, CacheError>> {
+        let (known, far) = self.look_each(keys).await;
+        let read = if far.is_empty() {
+            Vec::new()
+        } else if self.is_bypassed() {
+            let lookups = self.inner.get_entries(&far).await.into_iter();
+            lookups.map(|lookup| lookup.map(found)).collect()
+        } else {
+            self.fetch_each(&far).await
+        };
+        let found = each::fill(known, read).into_iter();
+        found.map(|found| found.map(lookup)).collect()
     }
 
     async fn set(&self, key: &str, value: Bytes, ttl: Ttl) -> Result<(), CacheError> {
@@ -267,7 +307,18 @@ impl CacheClient for Tiered {
     }
 
     async fn exists<'a>(&self, keys: &[&'a str]) -> Result<u64, CacheError> {
-        self.inner.exists(keys).await
+        keys.iter().try_for_each(|key| check_key(key))?;
+        self.check_open()?;
+        let (known, far) = self.look_each(keys).await;
+        let mut existing = 0;
+        for found in known.into_iter().flatten() {
+            existing += u64::from(found?.value.is_some());
+        }
+        if far.is_empty() {
+            return Ok(existing);
+        }
+        // How many of them exist does not say which, so nothing is kept.
+        Ok(existing + self.inner.exists(&far).await?)
     }
 
     async fn incr(&self, key: &str) -> Result<i64, CacheError> {
@@ -311,18 +362,44 @@ impl CacheClient for Tiered {
 /// After so many keys of one call the task's budget is asked again.
 const KEYS_PER_BUDGET: usize = 32;
 
-fn entry(found: Found<Bytes>) -> Entry {
-    let Found {
+/// A lookup, as what is known near.
+fn found(lookup: Lookup) -> Copy {
+    match lookup {
+        Lookup::Found(entry) => Found {
+            value: Some(entry.value),
+            remaining: entry.remaining,
+            tracked: entry.tracked,
+            vouch: entry.vouch,
+        },
+        Lookup::Absent(absence) => Found {
+            value: None,
+            remaining: Ttl::Forever,
+            tracked: absence.tracked,
+            vouch: absence.vouch,
+        },
+    }
+}
+
+/// What is known near, as a lookup.
+fn lookup(found: Copy) -> Lookup {
+    let lookup = match (found.value, found.tracked) {
+        (Some(value), true) => Lookup::Found(Entry::tracked(value, found.remaining)),
+        (Some(value), false) => Lookup::Found(Entry::untracked(value, found.remaining)),
+        (None, true) => Lookup::tracked_absence(),
+        (None, false) => Lookup::untracked_absence(),
+    };
+    match found.vouch {
+        Some(vouch) => lookup.vouched(vouch),
+        None => lookup,
+    }
+}
+
+/// What was read by a call that says nothing else of it.
+const fn untracked(value: Option<Bytes>) -> Copy {
+    Found {
         value,
-        remaining,
-        tracked,
-        vouch,
-    } = found;
-    if let Some(vouch) = vouch {
-        Entry::untracked(value, remaining).vouched(vouch)
-    } else if tracked {
-        Entry::tracked(value, remaining)
-    } else {
-        Entry::untracked(value, remaining)
+        remaining: Ttl::Forever,
+        tracked: false,
+        vouch: None,
     }
 }

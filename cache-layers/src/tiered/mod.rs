@@ -37,16 +37,22 @@
 //!   gets what was true at some time since that read was sent. While the tier is bypassed each caller reads for
 //!   itself.
 //! - **No copy outlives the far entry.** Its life is counted from before its read was sent.
+//! - **Many keys are kept as one is.** [`get_many`](cache_core::CacheClient::get_many),
+//!   [`get_each`](cache_core::CacheClient::get_each) and [`get_entries`](cache_core::CacheClient::get_entries) answer near
+//!   what is near, read the rest by one far `get_entries`, and keep it.
+//! - **A key that does not exist is kept too**, if its backend reports when the key is created
+//!   ([`Absence::tracked`](cache_core::Absence::tracked)), and under the same rules as a value. Where nobody reports
+//!   changes, each read of such a key is a far read.
 //!
 //! # What is not
 //!
-//! [`get_many`](cache_core::CacheClient::get_many) answers near what is near, and the rest by one far
-//! `get_many`; [`get_each`](cache_core::CacheClient::get_each) does the same key by key. What that brings is not kept: nobody would report its changes, and how long it lives is not
-//! known. `exists` and `ttl` ask the far tier. A miss is not kept.
+//! `exists` answers near for the keys that are near, and asks the far tier for the others; what that says is not kept,
+//! because it is a sum. `ttl` asks the far tier. A far read of many keys is not shared with callers that want one of
+//! them meanwhile.
 //!
 //! # Bounds
 //!
-//! An entry counts for its key, its value and 160 bytes of book-keeping. What is kept is a copy of the
+//! An entry counts for its key, its value (none, for a key that does not exist) and 160 bytes of book-keeping. What is kept is a copy of the
 //! value: a slice of a larger buffer, as a client may hand out, would keep the whole buffer alive, and
 //! does not say how large that is. A tier of more than 1 MiB is kept in parts with a lock of their own, as
 //! many as four for each core; an entry that takes more than 97 % of a part is not kept. Of entries that
@@ -95,7 +101,7 @@ use crate::near::{Lives, Near};
 /// A near tier in front of a client; see the [module](self).
 pub struct Tiered {
     inner: Arc<dyn CacheClient>,
-    near: Arc<Near<Bytes>>,
+    near: Arc<Near<Option<Bytes>>>,
     source: Option<Arc<Source>>,
     lives: Lives,
     closed: AtomicBool,

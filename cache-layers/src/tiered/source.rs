@@ -15,7 +15,7 @@ use crate::near::Near;
 /// The tier's copies, and who is told after them.
 #[derive(Debug)]
 pub(super) struct Changes {
-    near: Arc<Near<Bytes>>,
+    near: Arc<Near<Option<Bytes>>>,
     listeners: Arc<Listeners>,
 }
 
@@ -51,7 +51,7 @@ pub(super) struct Source {
 
 impl Source {
     /// Listens to `far`, drops from `near` what it reports, and tells on.
-    pub(super) fn over(far: Arc<dyn InvalidationSource>, near: &Arc<Near<Bytes>>) -> Self {
+    pub(super) fn over(far: Arc<dyn InvalidationSource>, near: &Arc<Near<Option<Bytes>>>) -> Self {
         let listeners = Arc::<Listeners>::default();
         let subscription = far.subscribe(Arc::new(Changes {
             near: Arc::clone(near),

@@ -58,6 +58,7 @@ pub(crate) async fn ask(cache: &dyn CacheClient, operation: Operation) -> Result
         Operation::GetEntry => text(cache.get_entry(KEY).await),
         Operation::GetMany => text(cache.get_many(&[KEY, "other"]).await),
         Operation::GetEach => text(cache.get_each(&[KEY]).await.remove(0)),
+        Operation::GetEntries => text(cache.get_entries(&[KEY]).await.remove(0)),
         Operation::SetEach => text(cache.set_each(&[(KEY, value(), ttl)]).await.remove(0)),
         Operation::GetAndDelete => text(cache.get_and_delete(KEY).await),
         Operation::GetAndExpire => text(cache.get_and_expire(KEY, ttl).await),

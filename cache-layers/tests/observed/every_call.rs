@@ -53,6 +53,7 @@ pub(crate) async fn call_everything(cache: &Observed, faults: &Faults) {
         let entries = [(KEY, VALUE.into(), forever), ("", VALUE.into(), forever)];
         let _ = cache.set_each(&entries).await;
         let _ = cache.get_each(&[KEY, OTHER_KEY, ""]).await;
+        let _ = cache.get_entries(&[KEY, OTHER_KEY, ""]).await;
         let _ = cache.get_and_expire(KEY, forever).await;
         let _ = cache.get_and_delete(KEY).await;
         let _ = cache.get("").await;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use cache_core::{
-    Bytes, CacheClient, CacheError, Entry, Invalidation, InvalidationListener, InvalidationSource,
+    Bytes, CacheClient, CacheError, Entry, Invalidation, InvalidationListener, InvalidationSource, Lookup,
     MemoryCache, Subscription, TrackingStatus, Ttl,
 };
 
@@ -88,6 +88,22 @@ impl CacheClient for Wire {
     }
     async fn get_each<'a>(&self, keys: &[&'a str]) -> Vec<Result<Bytes, CacheError>> {
         self.pass().await.get_each(keys).await
+    }
+    async fn get_entries<'a>(&self, keys: &[&'a str]) -> Vec<Result<Lookup, CacheError>> {
+        let mut results = self.pass().await.get_entries(keys).await;
+        if let Some(untracked) = self.untracked {
+            for (key, result) in keys.iter().zip(&mut results) {
+                match result {
+                    Ok(Lookup::Found(entry)) => entry.tracked &= !untracked.contains(key),
+                    Ok(Lookup::Absent(absence)) => absence.tracked &= !untracked.contains(key),
+                    Err(_) => {}
+                }
+            }
+        }
+        if self.both_ways {
+            self.pass().await;
+        }
+        results
     }
     async fn set(&self, key: &str, value: Bytes, ttl: Ttl) -> Result<(), CacheError> {
         self.pass().await.set(key, value, ttl).await

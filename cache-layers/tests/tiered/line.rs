@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use cache_core::{
-    Bytes, CacheClient, CacheError, Entry, Invalidation, InvalidationListener, InvalidationSource,
+    Bytes, CacheClient, CacheError, Entry, Invalidation, InvalidationListener, InvalidationSource, Lookup,
     MemoryCache, Subscription, TrackingStatus, Ttl,
 };
 use rand::rngs::StdRng;
@@ -23,6 +23,7 @@ pub(crate) struct Line {
     chance: Mutex<Option<(StdRng, Duration)>>,
     reads: AtomicU64,
     batches: AtomicU64,
+    counts: AtomicU64,
 }
 
 /// How long the next calls take on their ways. `tokio`'s time.
@@ -51,6 +52,7 @@ impl Line {
             chance: Mutex::default(),
             reads: AtomicU64::new(0),
             batches: AtomicU64::new(0),
+            counts: AtomicU64::new(0),
         })
     }
 
@@ -72,6 +74,11 @@ impl Line {
     /// How many calls for many keys there were.
     pub(crate) fn batches(&self) -> u64 {
         self.batches.load(Ordering::SeqCst)
+    }
+
+    /// How many calls counted which keys exist.
+    pub(crate) fn counts(&self) -> u64 {
+        self.counts.load(Ordering::SeqCst)
     }
 
     /// What says what changed.
@@ -237,6 +244,30 @@ impl CacheClient for Line {
         self.batches.fetch_add(1, Ordering::SeqCst);
         self.call(self.memory.get_each(keys)).await
     }
+    async fn get_entries<'a>(&self, keys: &[&'a str]) -> Vec<Result<Lookup, CacheError>> {
+        let calls = if keys.len() == 1 {
+            &self.reads
+        } else {
+            &self.batches
+        };
+        calls.fetch_add(1, Ordering::SeqCst);
+        let read = async {
+            let on = self
+                .reports
+                .as_ref()
+                .is_some_and(|reports| reports.status() == TrackingStatus::On);
+            let mut results = self.memory.get_entries(keys).await;
+            for result in &mut results {
+                match result {
+                    Ok(Lookup::Found(entry)) => entry.tracked = on,
+                    Ok(Lookup::Absent(absence)) => absence.tracked = on,
+                    Err(_) => {}
+                }
+            }
+            results
+        };
+        self.call(read).await
+    }
     async fn set(&self, key: &str, value: Bytes, ttl: Ttl) -> Result<(), CacheError> {
         self.call(self.memory.set(key, value, ttl)).await
     }
@@ -272,6 +303,7 @@ impl CacheClient for Line {
         self.call(self.memory.del(keys)).await
     }
     async fn exists<'a>(&self, keys: &[&'a str]) -> Result<u64, CacheError> {
+        self.counts.fetch_add(1, Ordering::SeqCst);
         self.call(self.memory.exists(keys)).await
     }
     async fn incr(&self, key: &str) -> Result<i64, CacheError> {

@@ -9,6 +9,8 @@
 mod conformance;
 mod interleavings;
 mod line;
+mod many_keys;
+mod missing_keys;
 mod model;
 mod own_writes;
 mod reports;

@@ -40,25 +40,25 @@ async fn on_many_threads_too_each_key_is_read_far_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_miss_and_an_error_are_everybodys_and_are_not_kept() {
+async fn a_miss_and_an_error_are_everybodys_and_an_error_is_not_kept() {
     let rig = Rig::new();
     rig.line.takes(ms(5), ms(5));
     let reads = join_all((0..10).map(|_| rig.read(KEY))).await;
     assert!(reads.iter().all(Option::is_none));
     assert_eq!(rig.line.reads(), 1);
-    assert_eq!(rig.read_and_where(KEY).await, (None, "far"));
+    assert_eq!(rig.read_and_where(KEY).await, (None, "near"));
 
     let faulty = FaultyCache::new(rig.line.clone() as Arc<dyn CacheClient>);
     faulty
         .faults()
-        .next(Operation::GetEntry, Fault::LostReply(ms(50)));
+        .next(Operation::GetEntries, Fault::LostReply(ms(50)));
     let faults = faulty.faults().clone();
     let cache = Tiered::new(Arc::new(faulty), NearConfig::default());
     rig.others_set(KEY, "1").await;
     for answer in join_all((0..10).map(|_| cache.get(KEY))).await {
         assert!(matches!(answer, Err(CacheError::Timeout { .. })));
     }
-    assert_eq!(faults.calls(Operation::GetEntry), 1);
+    assert_eq!(faults.calls(Operation::GetEntries), 1);
     assert_eq!(text(cache.get(KEY).await), value("1"));
 }
 

@@ -125,8 +125,8 @@ async fn a_list_is_answered_near_where_it_can_be_and_by_one_far_call() {
     );
     assert_eq!(
         rig.read_and_where("a").await,
-        (value("a"), "far"),
-        "what a list read is not kept"
+        (value("a"), "near"),
+        "what a list read is kept"
     );
     let reads = rig.line.reads();
     for refused in [

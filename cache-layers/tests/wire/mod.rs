@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use cache_core::{Bytes, CacheClient, CacheError, Entry, InvalidationSource, MemoryCache, Ttl};
+use cache_core::{Bytes, CacheClient, CacheError, Entry, InvalidationSource, Lookup, MemoryCache, Ttl};
 
 #[derive(Debug)]
 pub(crate) struct Wire {
@@ -58,6 +58,19 @@ impl CacheClient for Wire {
     }
     async fn get_each<'a>(&self, keys: &[&'a str]) -> Vec<Result<Bytes, CacheError>> {
         self.memory.get_each(keys).await
+    }
+    async fn get_entries<'a>(&self, keys: &[&'a str]) -> Vec<Result<Lookup, CacheError>> {
+        let mut results = self.memory.get_entries(keys).await;
+        let delay = self.delay.swap(0, Ordering::Relaxed);
+        tokio::time::sleep(Duration::from_millis(delay)).await;
+        for result in results.iter_mut().filter(|_| self.deaf) {
+            match result {
+                Ok(Lookup::Found(entry)) => entry.tracked = false,
+                Ok(Lookup::Absent(absence)) => absence.tracked = false,
+                Err(_) => {}
+            }
+        }
+        results
     }
     async fn set(&self, key: &str, value: Bytes, ttl: Ttl) -> Result<(), CacheError> {
         self.memory.set(key, value, ttl).await

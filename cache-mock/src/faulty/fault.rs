@@ -21,8 +21,8 @@ pub enum Fault {
     /// The call is not carried out and never ends, until it is dropped or the client is closed.
     Hang,
     /// Of a call with many keys that writes, the first `done` are carried out; then it fails with `error`.
-    /// A call that reads fails, one with a single key is carried out where `done` is not 0. Of `get_each` and
-    /// `set_each` the first `done` keys have their results, and the others this error.
+    /// A call that reads fails, one with a single key is carried out where `done` is not 0. Of `get_each`,
+    /// `get_entries` and `set_each` the first `done` keys have their results, and the others this error.
     Partial {
         /// How many keys are done.
         done: usize,
@@ -93,6 +93,7 @@ operations! {
     GetEntry get_entry READS,
     GetMany get_many READS,
     GetEach get_each READS,
+    GetEntries get_entries READS,
     Set set WRITES,
     SetMany set_many WRITES,
     SetEach set_each WRITES,

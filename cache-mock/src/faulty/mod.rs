@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use cache_core::{CacheClient, CacheError, Entry, InvalidationSource, Stage, Ttl, check_key};
+use cache_core::{CacheClient, CacheError, Entry, InvalidationSource, Lookup, Stage, Ttl, check_key};
 use tokio::sync::watch;
 
 pub use fault::{Fault, Operation};
@@ -240,6 +240,12 @@ impl<C: CacheClient> CacheClient for FaultyCache<C> {
         let checks = keys.iter().map(|key| check_key(key)).collect();
         let call = |keys: Vec<&'a str>| async move { self.inner.get_each(&keys).await };
         self.each(Operation::GetEach, keys, keys, checks, call).await
+    }
+
+    async fn get_entries<'a>(&self, keys: &[&'a str]) -> Vec<Result<Lookup, CacheError>> {
+        let checks = keys.iter().map(|key| check_key(key)).collect();
+        let call = |keys: Vec<&'a str>| async move { self.inner.get_entries(&keys).await };
+        self.each(Operation::GetEntries, keys, keys, checks, call).await
     }
 
     async fn set(&self, key: &str, value: Bytes, ttl: Ttl) -> Result<(), CacheError> {

@@ -5,11 +5,10 @@ use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use cache_core::{CacheClient, CacheError, Entry, InvalidationSource, Ttl, check_key};
+use cache_core::{CacheClient, CacheError, Entry, InvalidationSource, Lookup, Ttl, check_key};
 
 use super::{MAX_VALUE_LEN, Since, ValkeyClient};
 use crate::command::{Command, Effect};
-use crate::error::accept;
 use crate::reply::Reply;
 use crate::script::{
     COMPARE_AND_DELETE, COMPARE_AND_SET, GET_AND_DELETE, GET_AND_EXPIRE, INCREMENT_WITH_LIFE, PERSIST,
@@ -30,37 +29,8 @@ impl CacheClient for ValkeyClient {
 
     async fn get_entry(&self, key: &str) -> Result<Entry, CacheError> {
         check_key(key)?;
-        // One pipeline. Another writer may come between the two; the life is then that of the newer value,
-        // of which whoever keeps the older one is told, or keeps it for a short time only.
-        let commands = [
-            Command::read("GET").key(key.as_bytes()),
-            Command::read("PTTL").key(key.as_bytes()),
-        ];
         let deadline = self.reading()?;
-        let (replies, vouch) = if self.feed.is_heard() {
-            let answers = self.router.send_tracked(&commands, deadline).await?;
-            let replies = answers.replies.into_iter().zip(&commands);
-            let replies = replies.map(|(reply, command)| {
-                let reply = accept(reply, command.name());
-                self.refusals.note(command.name(), &reply);
-                reply
-            });
-            (replies.collect::<Result<_, _>>()?, answers.vouch)
-        } else {
-            (self.call_all(&commands, deadline).await?, None)
-        };
-        let mut replies = replies.into_iter();
-        let value = replies
-            .next()
-            .unwrap_or(Reply::Nil)
-            .into_value()?
-            .ok_or(CacheError::Miss)?;
-        let remaining = read_life(replies.next().unwrap_or(Reply::Nil).into_int()?)?;
-        let entry = Entry::untracked(value, remaining);
-        Ok(match vouch {
-            Some(vouch) => entry.vouched(vouch),
-            None => entry,
-        })
+        self.lookup(key, deadline).await?.into_entry()
     }
 
     async fn get_many<'a>(&self, keys: &[&'a str]) -> Result<Vec<Option<Bytes>>, CacheError> {
@@ -80,6 +50,10 @@ impl CacheClient for ValkeyClient {
 
     async fn get_each<'a>(&self, keys: &[&'a str]) -> Vec<Result<Bytes, CacheError>> {
         self.read_each(keys).await
+    }
+
+    async fn get_entries<'a>(&self, keys: &[&'a str]) -> Vec<Result<Lookup, CacheError>> {
+        self.lookup_each(keys).await
     }
 
     async fn set(&self, key: &str, value: Bytes, ttl: Ttl) -> Result<(), CacheError> {
@@ -294,7 +268,7 @@ pub(super) fn check_value(value: &Bytes) -> Result<(), CacheError> {
 }
 
 /// What PTTL says: -2 is no such key, -1 no expiry.
-fn read_life(millis: i64) -> Result<Ttl, CacheError> {
+pub(super) fn read_life(millis: i64) -> Result<Ttl, CacheError> {
     match millis {
         -2 => Err(CacheError::Miss),
         ..0 => Ok(Ttl::Forever),

@@ -147,7 +147,7 @@ impl Cluster {
     }
 
     /// Starts the task that keeps the table fresh where it does not run, as after the end of the runtime that it ran on.
-    fn revive(&self, now: Instant) {
+    pub(crate) fn revive(&self, now: Instant) {
         let start = |run| refresh::keep_fresh(Weak::clone(&self.me), Arc::clone(&self.upkeep), run);
         if !self.is_closed() {
             self.upkeep.ensure(start, now);

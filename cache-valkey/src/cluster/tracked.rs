@@ -1,5 +1,6 @@
 //! Reads whose key the server is to watch: always from the primary, and as one pipeline on the way.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use cache_core::CacheError;
@@ -75,6 +76,24 @@ impl Cluster {
                 }
             }
         }
+    }
+
+    /// The positions of `keys` by the primary of their slot; those whose slot nobody serves together.
+    pub(crate) fn by_primary(&self, keys: &[&str]) -> Vec<(Option<Arc<Node>>, Vec<usize>)> {
+        let table = self.table.load();
+        let mut groups: Vec<(Option<Arc<Node>>, Vec<usize>)> = Vec::new();
+        // By the number of the shard: a cluster has fewer of them than a call has keys.
+        let mut group_of: HashMap<usize, usize> = HashMap::new();
+        for (position, key) in keys.iter().enumerate() {
+            let slot = slot_of(key.as_bytes());
+            let group = *group_of.entry(table.index(slot)).or_insert_with(|| {
+                let primary = table.shard(slot).map(|shard| Arc::clone(shard.primary()));
+                groups.push((primary, Vec::new()));
+                groups.len() - 1
+            });
+            groups[group].1.push(position);
+        }
+        groups
     }
 
     pub(crate) const fn read_from(&self) -> ReadFrom {

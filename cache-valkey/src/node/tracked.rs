@@ -8,12 +8,12 @@ use std::sync::atomic::Ordering;
 use cache_core::slot::slot_of;
 use cache_core::{CacheError, TrackingStatus};
 
-use super::{Health, Node};
+use super::{Health, Link, Node};
 use crate::command::Command;
 use crate::deadline::Deadline;
 use crate::error::from_server;
-use crate::reply::Reply;
-use crate::tracking::{Agreement, Answers, Tracking, caching};
+use crate::reply::{Reply, ServerError};
+use crate::tracking::{Agreement, Answers, TrackedRead, Tracking, caching};
 
 impl Node {
     /// Sends reads of one key as one pipeline on one connection, so that the server reports when the key
@@ -44,18 +44,82 @@ impl Node {
         if caching.is_some()
             && let Reply::Error(refusal) = replies.remove(0)
         {
-            // What was permitted when the connection was made is not any more.
-            let error = from_server(&refusal, "CLIENT CACHING");
-            if !error.is_transient() {
-                link.witness.agreed(Agreement::Refused(error.to_string()), false);
-                self.report_tracking();
-            }
+            self.note_refused_tracking(&link, &refusal);
             return Ok(Answers::untracked(replies));
         }
         Ok(Answers {
             replies,
             vouch: vouch.filter(|_| link.witness.vouches() && !link.connection.is_closed()),
         })
+    }
+
+    /// Reads many keys as one pipeline on one connection, each so that the server reports when it changes. A key whose
+    /// read was refused or lost has no result: its caller reads it again as it reads any key.
+    pub(crate) async fn read_each_tracked(
+        self: &Arc<Self>,
+        keys: &[&str],
+        deadline: Deadline,
+    ) -> Vec<Option<TrackedRead>> {
+        let Ok(link) = self.link(deadline).await else {
+            return keys.iter().map(|_| None).collect();
+        };
+        let asked = self.tracking.feed().tracking();
+        let prepare = (*asked == Tracking::OptIn).then(caching);
+        let reads: Vec<_> = keys
+            .iter()
+            .map(|key| {
+                let key = key.as_bytes();
+                let covered = asked.covers(key);
+                let vouch = covered.then(|| link.witness.begin(slot_of(key))).flatten();
+                (
+                    Command::read("GET").key(key),
+                    Command::read("PTTL").key(key),
+                    vouch,
+                )
+            })
+            .collect();
+        let mut commands = Vec::with_capacity(3 * keys.len());
+        for (value, ttl, vouch) in &reads {
+            commands.extend(prepare.iter().filter(|_| vouch.is_some()));
+            commands.extend([value, ttl]);
+        }
+        let mut results = self.exchange_each(&link, &commands, deadline).await.into_iter();
+        let mut found = Vec::with_capacity(keys.len());
+        for (_, _, vouch) in &reads {
+            let mut vouch = *vouch;
+            if prepare.is_some() && vouch.is_some() {
+                match results.next() {
+                    Some(Ok(Reply::Error(refusal))) => {
+                        self.note_refused_tracking(&link, &refusal);
+                        vouch = None;
+                    }
+                    Some(Ok(_)) => {}
+                    _ => vouch = None,
+                }
+            }
+            found.push(match (results.next(), results.next()) {
+                (Some(Ok(Reply::Error(_))), _) | (_, Some(Ok(Reply::Error(_)))) => None,
+                (Some(Ok(value)), Some(Ok(remaining))) => Some(TrackedRead {
+                    value,
+                    remaining,
+                    vouch,
+                }),
+                _ => None,
+            });
+        }
+        if !link.witness.vouches() || link.connection.is_closed() {
+            found.iter_mut().flatten().for_each(|read| read.vouch = None);
+        }
+        found
+    }
+
+    /// Notes that the server refused to track a key: what was permitted when the connection was made is not any more.
+    fn note_refused_tracking(&self, link: &Link, refusal: &ServerError) {
+        let error = from_server(refusal, "CLIENT CACHING");
+        if !error.is_transient() {
+            link.witness.agreed(Agreement::Refused(error.to_string()), false);
+            self.report_tracking();
+        }
     }
 
     /// Whether tracked reads are sent here, so that it counts whether they can be.

@@ -115,6 +115,15 @@ pub(crate) struct Answers {
     pub(crate) vouch: Option<Vouch>,
 }
 
+/// What a tracked read of one key of many brought: the replies to `GET` and `PTTL`, neither of which is a refusal.
+#[derive(Debug)]
+pub(crate) struct TrackedRead {
+    pub(crate) value: Reply,
+    pub(crate) remaining: Reply,
+    /// As [`Answers::vouch`].
+    pub(crate) vouch: Option<Vouch>,
+}
+
 impl Answers {
     pub(crate) const fn untracked(replies: Vec<Reply>) -> Self {
         Self { replies, vouch: None }

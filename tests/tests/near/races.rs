@@ -51,7 +51,7 @@ async fn killed_connections_leave_nothing_stale() -> Result<()> {
     let race = Race::start(&near, &far, "kills");
     let mut kills = 0;
     let mut steering = server.connect().await?;
-    while race.writes() < WRITES {
+    while race.writes() < WRITES || kills <= 20 {
         let gone = steering
             .call(&["CLIENT", "KILL", "TYPE", "NORMAL", "SKIPME", "YES"])
             .await?;
@@ -61,7 +61,6 @@ async fn killed_connections_leave_nothing_stale() -> Result<()> {
     }
     let outcome = race.stop().await?;
     println!("{kills} connections killed: {outcome}; {:?}", tier.stats());
-    assert!(kills > 20, "{kills} kills are no test");
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use cache_core::config::{Topology, ValkeyConfig};
 use cache_core::slot::slot_of;
-use cache_core::{CacheClient, Invalidation, TrackingStatus, Ttl, clock};
+use cache_core::{CacheClient, Invalidation, Lookup, TrackingStatus, Ttl, clock};
 use cache_valkey::ValkeyClient;
 use tests::{Cluster, ClusterOptions, ServerOptions, Version, until};
 
@@ -188,4 +188,46 @@ async fn a_primary_that_steps_down_with_its_connections_open_is_given_up_without
         change_is_heard(&cluster, &client, &heard, key).await?;
     }
     status_is(&client, &TrackingStatus::On).await
+}
+
+#[tokio::test]
+async fn keys_of_a_batch_on_every_primary_are_tracked_and_a_dead_primary_fails_its_own_only() -> Result<()> {
+    let mut cluster = Cluster::start(ClusterOptions::new(3, 0)).await?;
+    let (client, heard) = listening(&cluster).await?;
+    status_is(&client, &TrackingStatus::On).await?;
+    let keys: Vec<String> = (0..60).map(|number| format!("batch:{number}")).collect();
+    let all: Vec<&str> = keys.iter().map(String::as_str).collect();
+    // Every second key does not exist.
+    for key in all.iter().step_by(2) {
+        client.set(key, "1".into(), Ttl::secs(600)).await?;
+    }
+    for (place, lookup) in client.get_entries(&all).await.into_iter().enumerate() {
+        match lookup? {
+            Lookup::Found(entry) => assert!(place % 2 == 0 && entry.tracked, "{place}"),
+            Lookup::Absent(absence) => assert!(place % 2 == 1 && absence.tracked, "{place}"),
+        }
+    }
+    heard.clear();
+    for key in &all {
+        let owner = cluster.primary_of(slot_of(key.as_bytes())).await?;
+        cluster.node(owner).call(&["SET", key, "2"]).await?;
+    }
+    for key in &all {
+        heard.wait_for_key(key).await?;
+    }
+
+    let dead = cluster.primary_of(slot_of(all[0].as_bytes())).await?;
+    let mut on_the_dead = Vec::new();
+    for key in &all {
+        on_the_dead.push(cluster.primary_of(slot_of(key.as_bytes())).await? == dead);
+    }
+    cluster.kill(dead).await?;
+    for (lookup, is_dead) in client.get_entries(&all).await.into_iter().zip(on_the_dead) {
+        match lookup {
+            Ok(Lookup::Found(entry)) => assert!(!is_dead && entry.value == "2" && entry.tracked),
+            Err(error) => assert!(is_dead && error.is_transient(), "{error}"),
+            Ok(absent) => panic!("{absent:?}"),
+        }
+    }
+    Ok(())
 }

@@ -1,7 +1,7 @@
 //! Somebody changes a key that was read: whatever the change is, it is heard, and once per read.
 
-use anyhow::Result;
-use cache_core::{CacheClient, CacheError, Invalidation, Ttl};
+use anyhow::{Result, ensure};
+use cache_core::{CacheClient, CacheError, Invalidation, Lookup, Ttl};
 use tests::{Server, ServerOptions, Version, until};
 
 use crate::listener::{LIMIT, listening, read};
@@ -82,6 +82,43 @@ async fn a_key_that_is_made_after_a_miss_is_heard() -> Result<()> {
     assert!(matches!(missed, Err(CacheError::Miss)));
     server.call(&["SET", "key", "1"]).await?;
     heard.wait_for_key("key").await
+}
+
+#[tokio::test]
+async fn keys_of_a_batch_are_heard_each_on_its_own_those_that_are_missing_too() -> Result<()> {
+    let server = Server::start(ServerOptions::new(Version::Valkey8)).await?;
+    let (client, heard) = listening(&server).await?;
+    let keys: Vec<String> = (0..200).map(|number| format!("batch:{number}")).collect();
+    // Every third key does not exist.
+    for key in keys
+        .iter()
+        .enumerate()
+        .filter(|(place, _)| place % 3 != 0)
+        .map(|(_, key)| key)
+    {
+        client.set(key, "1".into(), Ttl::secs(600)).await?;
+    }
+    let all: Vec<&str> = keys.iter().map(String::as_str).collect();
+    for lookup in client.get_entries(&all).await {
+        let tracked = match lookup? {
+            Lookup::Found(entry) => entry.tracked && matches!(entry.remaining, Ttl::After(_)),
+            Lookup::Absent(absence) => absence.tracked,
+        };
+        ensure!(tracked);
+    }
+    heard.clear();
+    for key in &all {
+        server.call(&["SET", key, "2"]).await?;
+    }
+    for key in &all {
+        heard.wait_for_key(key).await?;
+    }
+    ensure!(
+        heard.keys().len() == all.len(),
+        "each once: {}",
+        heard.keys().len()
+    );
+    Ok(())
 }
 
 #[tokio::test]
