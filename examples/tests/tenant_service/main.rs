@@ -5,6 +5,8 @@ mod cachectl;
 mod compose;
 mod http;
 mod readme;
+#[cfg(unix)]
+mod rolling_restart;
 mod runbook;
 mod service;
 mod shell;

@@ -112,6 +112,27 @@ fn mounts_its_files(manifests: &[Value]) -> Result<()> {
     Ok(())
 }
 
+/// How long requests under way may take to end, in seconds: `DRAIN` of the example service.
+const DRAIN: u64 = 10;
+
+/// Fails where a pod is killed before it has left in order.
+fn leaves_in_order(manifests: &[Value]) -> Result<()> {
+    let deployment = manifests.iter().find(|manifest| manifest["kind"] == "Deployment");
+    let pod = &deployment.context("no Deployment")?["spec"]["template"]["spec"];
+    let environment = pod["containers"][0]["env"].as_array().context("no env")?;
+    let delay = environment
+        .iter()
+        .find(|variable| variable["name"] == "SHUTDOWN_DELAY");
+    let delay = delay.and_then(|variable| variable["value"].as_str()?.strip_suffix('s'));
+    let delay: u64 = delay.context("no SHUTDOWN_DELAY in seconds")?.parse()?;
+    let grace = &pod["terminationGracePeriodSeconds"];
+    ensure!(
+        delay >= 5 && grace.as_u64() > Some(delay + DRAIN),
+        "{delay} s of delay and {DRAIN} s for requests do not fit into {grace} s"
+    );
+    Ok(())
+}
+
 /// The kinds of manifests that the service needs.
 const KINDS: [&str; 6] = [
     "ConfigMap",
@@ -132,6 +153,7 @@ pub(crate) fn check(manifests: &[Value], more: &[&str]) -> Result<()> {
     ensure!(kinds == expected, "{kinds:?} are not {expected:?}");
     accept(settings(manifests)?)?;
     mounts_its_files(manifests)?;
+    leaves_in_order(manifests)?;
     for manifest in manifests {
         names_its_pods(manifest)?;
     }
