@@ -3,7 +3,9 @@
 mod admin;
 mod cachectl;
 mod compose;
+mod console;
 mod http;
+mod migration;
 mod readme;
 #[cfg(unix)]
 mod rolling_restart;
