@@ -16,6 +16,7 @@ mod caller;
 mod credential;
 mod flush;
 mod keys;
+mod leaving;
 mod limits;
 mod options;
 mod read_through;
@@ -41,6 +42,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::admin::Admin;
 use crate::flush::Flush;
+use crate::leaving::Leaving;
 use crate::options::Options;
 use crate::store::Store;
 use crate::tenants::Tenants;
@@ -58,6 +60,7 @@ struct App {
     flush: Flush,
     guard: Option<Arc<Guarded>>,
     telemetry: Arc<Telemetry>,
+    leaving: Leaving,
 }
 
 #[tokio::main]
@@ -85,6 +88,7 @@ async fn main() -> anyhow::Result<()> {
         flush: Flush::of(&stack)?,
         guard: stack.guard.clone(),
         telemetry: Arc::new(telemetry),
+        leaving: Leaving::default(),
     };
 
     let address = options.address();
@@ -96,19 +100,20 @@ async fn main() -> anyhow::Result<()> {
         None => None,
     };
     greet(listener.local_addr()?, &stack.describe(), admin.as_ref());
-    serve(listener, app, admin).await?;
+    serve(listener, app, admin, options.shutdown_delay()).await?;
     stack.client.close().await?;
     tracing::info!("stopped");
     Ok(())
 }
 
-/// Serves until the process is asked to stop, and then lets requests end that are under way.
-async fn serve(listener: TcpListener, app: App, admin: Option<Admin>) -> anyhow::Result<()> {
+/// Serves until the process is asked to stop, and for `delay` after that; then lets requests end that are under way.
+async fn serve(listener: TcpListener, app: App, admin: Option<Admin>, delay: Duration) -> anyhow::Result<()> {
     let (stopping, stopped) = watch::channel(());
     let stop = |mut stopped: watch::Receiver<()>| async move {
         // Ends when the other half is dropped.
         let _ = stopped.changed().await;
     };
+    let leaving = app.leaving.clone();
     let router = routes::router(app).context("set up the routes")?;
     let server = axum::serve(listener, router).with_graceful_shutdown(stop(stopped.clone()));
     let administration = async {
@@ -121,6 +126,9 @@ async fn serve(listener: TcpListener, app: App, admin: Option<Admin>) -> anyhow:
     let overdue = async move {
         shutdown::requested().await;
         tracing::info!("stopping");
+        leaving.begin();
+        // Who asks twice does not want to wait.
+        let _ = tokio::time::timeout(delay, shutdown::requested()).await;
         drop(stopping);
         tokio::time::sleep(DRAIN).await;
     };

@@ -3,6 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Parser;
 
@@ -19,6 +20,17 @@ pub(crate) struct Options {
     /// The address and port to listen on, for example 0.0.0.0:8080; wins over the port alone
     #[arg(long, env = "LISTEN", value_name = "HOST:PORT")]
     listen: Option<SocketAddr>,
+
+    /// How long the service still answers after it was asked to stop, while `/health/ready` says 503: as long as whatever
+    /// sends it requests needs to notice
+    #[arg(
+        long,
+        env = "SHUTDOWN_DELAY",
+        value_name = "DURATION",
+        default_value = "0s",
+        value_parser = humantime::parse_duration
+    )]
+    shutdown_delay: Duration,
 
     /// Who may administer the cache: actors, the hashes of their tokens and their grants, as docs/admin-security.md
     /// says; without it nobody may
@@ -41,6 +53,11 @@ impl Options {
     pub(crate) fn address(&self) -> SocketAddr {
         self.listen
             .unwrap_or_else(|| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), self.port))
+    }
+
+    /// How long to go on after being asked to stop.
+    pub(crate) const fn shutdown_delay(&self) -> Duration {
+        self.shutdown_delay
     }
 
     /// Who may administer the cache, and where; `None` where it is off.

@@ -11,6 +11,7 @@
 //! | any server, shared with other tests | [`shared()`]`(Kind::Cluster).await?.addresses` (use keys of your own, never FLUSHALL) |
 //! | a server of one's own, to hurt it | [`Server::start`], [`Cluster::start`], [`SentinelSet::start`] |
 //! | a network that misbehaves | [`Proxy::start`] in front of a server |
+//! | instances of a service behind one address | [`Balancer::start`] |
 //! | a server that answers what no real one would | [`FakeServer::start`] |
 //! | certificates, good and bad | [`Certificates::generate`] |
 //! | an emulator of AWS | [`Emulator::start_or_skip`] |
@@ -50,6 +51,7 @@
 //! under `.servers/` at the root of the repository without installing them (no system service starts); else
 //! the official container image. Standard error says what is being done. See [`install`].
 
+pub mod balancer;
 pub mod certificates;
 pub mod cluster;
 pub mod docker;
@@ -72,6 +74,7 @@ pub mod terminal;
 pub mod twemproxy;
 pub mod wait;
 
+pub use balancer::Balancer;
 pub use certificates::{Certificates, Identity, OddCertificates};
 pub use cluster::{Cluster, ClusterOptions};
 pub use docker::{Compose, Docker};

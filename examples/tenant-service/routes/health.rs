@@ -1,6 +1,7 @@
 //! `/health`: whether the process lives, and whether it should get traffic.
 
 use axum::extract::State;
+use axum::http::StatusCode;
 use serde::Serialize;
 
 use crate::App;
@@ -25,16 +26,24 @@ pub(super) async fn live() -> Answer<Health> {
     })
 }
 
-/// Asks the cache and says what it found, always with 200: the service answers from its database while the
-/// cache is away, and a readiness that failed would take all instances out of service at once.
-pub(super) async fn ready(State(app): State<App>) -> Answer<Health> {
+/// Asks the cache and says what it found, with 200 also if it is away: the service answers from its database then, and a
+/// readiness that failed would take all instances out of service at once. It fails while the service is about to stop.
+pub(super) async fn ready(State(app): State<App>) -> (StatusCode, Answer<Health>) {
+    if app.leaving.has_begun() {
+        let health = Health {
+            status: "stopping",
+            ..Health::default()
+        };
+        return (StatusCode::SERVICE_UNAVAILABLE, Answer::new(health));
+    }
     let (status, cache) = match app.tenants.ping().await {
         Ok(()) => ("ready", "ok"),
         Err(error) => ("degraded", error.kind()),
     };
-    Answer::new(Health {
+    let health = Health {
         status,
         cache: Some(cache),
         circuit: app.guard.as_ref().map(|guard| guard.state().to_string()),
-    })
+    };
+    (StatusCode::OK, Answer::new(health))
 }

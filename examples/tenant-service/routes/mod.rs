@@ -11,13 +11,14 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::http::StatusCode;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn_with_state, map_response_with_state};
 use axum::routing::{delete, get, post};
 use cache_core::CacheError;
 
 use crate::App;
 use crate::answer::Refusal;
 use crate::caller::identify;
+use crate::leaving::close_connections;
 use crate::limits;
 
 /// All routes of the service. Who calls is found out first; then its limit counts; then a request that was
@@ -41,6 +42,7 @@ pub(crate) fn router(app: App) -> Result<Router, CacheError> {
         .route("/metrics", get(metrics::scrape))
         .fallback(async || Refusal::new(StatusCode::NOT_FOUND, "no such route"))
         .method_not_allowed_fallback(not_with_this_method)
+        .layer(map_response_with_state(app.leaving.clone(), close_connections))
         .with_state(app))
 }
 

@@ -3,8 +3,12 @@
 mod admin;
 mod cachectl;
 mod compose;
+mod console;
 mod http;
+mod migration;
 mod readme;
+#[cfg(unix)]
+mod rolling_restart;
 mod runbook;
 mod service;
 mod shell;

@@ -78,15 +78,22 @@ impl Service {
         asked.unwrap_or_else(|error| panic!("{error:#}"))
     }
 
-    /// Asks it to stop, as a supervisor does, and waits; what it wrote to its log.
+    /// Asks it to stop, as a supervisor does.
     #[cfg(unix)]
-    pub(crate) async fn stop(mut self) -> Result<String> {
+    pub(crate) async fn signal(&self) -> Result<()> {
         let id = self.process.id().context("it has stopped already")?;
         let asked = Command::new("kill")
             .args(["-TERM", &id.to_string()])
             .status()
             .await?;
         assert!(asked.success(), "kill: {asked}");
+        Ok(())
+    }
+
+    /// Asks it to stop and waits; what it wrote to its log.
+    #[cfg(unix)]
+    pub(crate) async fn stop(mut self) -> Result<String> {
+        self.signal().await?;
         let ended = tokio::time::timeout(LIMIT, self.process.wait()).await??;
         let mut rest = String::new();
         self.output.read_to_string(&mut rest).await?;

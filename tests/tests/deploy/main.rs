@@ -3,6 +3,7 @@
 //! Not in here: images and the compose file, which the tests of `examples` start.
 
 mod environments;
+mod helm;
 mod kubernetes;
 mod monitoring;
 mod terraform;
