@@ -122,7 +122,13 @@ impl CacheClient for RedisCache {
                 bytes: key(at).len(),
             })
             .collect();
-        let make = |at: usize| if at % 2 == 0 { get(key(at)) } else { pttl(key(at)) };
+        let make = |at: usize| {
+            if at.is_multiple_of(2) {
+                get(key(at))
+            } else {
+                pttl(key(at))
+            }
+        };
         let mut replies = send_each(&call, "GET", &items, make).await.into_iter();
         for index in valid {
             if let (Some(value), Some(ttl)) = (replies.next(), replies.next()) {

@@ -37,7 +37,7 @@ async fn every_built_layer_is_measured() {
     for line in [
         r#"cache_operations_total{cache_outcome="hit",cache_tier="edge",db_operation_name="get"} 3"#,
         // The near tier reads an entry once, for all.
-        r#"cache_operations_total{cache_outcome="hit",cache_tier="far",db_operation_name="get_entry"} 1"#,
+        r#"cache_operations_total{cache_outcome="hit",cache_tier="far",db_operation_name="get_entries"} 1"#,
         r#"cache_near_lookups_total{cache_result="hit"} 2"#,
         r#"cache_guard_calls_total 1"#,
         r#"cache_guard_failures_total 1"#,
@@ -49,7 +49,7 @@ async fn every_built_layer_is_measured() {
         );
     }
     let name = "db_client_operation_duration_seconds_count";
-    for (tier, operation, system) in [("far", "get_entry", "memory"), ("edge", "get", "valkey")] {
+    for (tier, operation, system) in [("far", "get_entries", "memory"), ("edge", "get", "valkey")] {
         let labels = [
             format!("cache_tier=\"{tier}\""),
             format!("db_operation_name=\"{operation}\""),

@@ -54,14 +54,15 @@ async fn scrape_contains_all_metrics_in_valid_form() {
         value(r#"cache_operations_total{cache_outcome="hit",cache_tier="edge",db_operation_name="get"}"#),
         1_000.0
     );
-    assert_eq!(value("cache_near_entries"), 1.0);
+    // The value, and that the other key does not exist.
+    assert_eq!(value("cache_near_entries"), 2.0);
     assert_eq!(value(r#"cache_guard_state{cache_guard_state="closed"}"#), 1.0);
     assert!(
         text.contains(r#"target_info{service_name="a \"service\"","#),
         "{text}"
     );
     // The far tier was asked once, by a read of an entry, and all of its calls were timed.
-    let far = r#"cache_outcome="hit",cache_tier="far",db_operation_name="get_entry",db_system_name="memory""#;
+    let far = r#"cache_outcome="hit",cache_tier="far",db_operation_name="get_entries",db_system_name="memory""#;
     let name = "db_client_operation_duration_seconds";
     assert_eq!(value(&format!("{name}_count{{{far}}}")), 1.0);
     assert_eq!(value(&format!("{name}_bucket{{{far},le=\"5\"}}")), 1.0);

@@ -189,7 +189,7 @@ async fn read(seat: usize, books: &[Book], count: &Counts, near: &dyn CacheClien
         let begun = clock::now();
         let newest = book.times().len();
         // Every third read is one of a batch.
-        let read = if turn % 3 == 0 {
+        let read = if turn.is_multiple_of(3) {
             let other = &books[(turn + 1) % books.len()].name;
             let mut values = near.get_each(&[book.name.as_str(), other.as_str()]).await;
             values.swap_remove(0)

@@ -192,7 +192,7 @@ async fn a_primary_that_steps_down_with_its_connections_open_is_given_up_without
 
 #[tokio::test]
 async fn keys_of_a_batch_on_every_primary_are_tracked_and_a_dead_primary_fails_its_own_only() -> Result<()> {
-    let mut cluster = Cluster::start(ClusterOptions::new(3, 0)).await?;
+    let cluster = Cluster::start(ClusterOptions::new(3, 0)).await?;
     let (client, heard) = listening(&cluster).await?;
     status_is(&client, &TrackingStatus::On).await?;
     let keys: Vec<String> = (0..60).map(|number| format!("batch:{number}")).collect();
@@ -221,7 +221,7 @@ async fn keys_of_a_batch_on_every_primary_are_tracked_and_a_dead_primary_fails_i
     for key in &all {
         on_the_dead.push(cluster.primary_of(slot_of(key.as_bytes())).await? == dead);
     }
-    cluster.kill(dead).await?;
+    cluster.kill(dead)?;
     for (lookup, is_dead) in client.get_entries(&all).await.into_iter().zip(on_the_dead) {
         match lookup {
             Ok(Lookup::Found(entry)) => assert!(!is_dead && entry.value == "2" && entry.tracked),
