@@ -75,6 +75,7 @@ pub(super) async fn count(
     _: AcceptsJson,
     Query(counting): Query<Counting>,
 ) -> answer!(Result<Response, Problem>) {
+    caller.needs(Scope::List)?;
     let asked = counting.asked()?;
     asked.start(&service, &caller, RetryKey(None)).await
 }
@@ -108,7 +109,10 @@ pub(super) async fn remove(
     OptionalBody(request): OptionalBody<PatternRequest>,
 ) -> answer!(Result<Response, Problem>) {
     let asked = match request {
-        None => removal.asked()?,
+        None => {
+            caller.needs(Scope::Purge)?;
+            removal.asked()?
+        }
         Some(request) if removal.is_empty() => request.asked(Mode::Execute)?,
         Some(_) => {
             caller.needs(Scope::Purge)?;
