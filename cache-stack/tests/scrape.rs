@@ -62,7 +62,8 @@ async fn scrape_contains_all_metrics_in_valid_form() {
         "{text}"
     );
     // The far tier was asked once, by a read of an entry, and all of its calls were timed.
-    let far = r#"cache_outcome="hit",cache_tier="far",db_operation_name="get_entries",db_system_name="memory""#;
+    let far =
+        r#"cache_outcome="hit",cache_tier="far",db_operation_name="get_entries",db_system_name="memory""#;
     let name = "db_client_operation_duration_seconds";
     assert_eq!(value(&format!("{name}_count{{{far}}}")), 1.0);
     assert_eq!(value(&format!("{name}_bucket{{{far},le=\"5\"}}")), 1.0);
