@@ -23,7 +23,7 @@ pub trait Keys: Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// Where nobody can be asked.
+    /// If no server answers.
     async fn layout(&self) -> Result<Layout, CacheError>;
 
     /// Removes `keys`, each wherever it lives now, redirections followed, so that none is `moved`.

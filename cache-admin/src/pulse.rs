@@ -160,7 +160,7 @@ impl Pulse {
     ///
     /// # Errors
     ///
-    /// Where nobody can be asked who is there. The next look may succeed.
+    /// If no server says which servers there are. The next look may succeed.
     ///
     /// # Cancel safety
     ///

@@ -606,3 +606,66 @@ fn a_profile_takes_the_place_of_the_environment() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn what_is_removed_without_a_service_is_in_the_audit_file() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("audit.jsonl");
+    let path = file.display().to_string();
+    let audit = [("CACHECTL_AUDIT", path.as_str())];
+    assert_eq!(with(&["del", "billing:1"], &audit, b"")?.code, 1);
+    assert_eq!(with(&["del", "billing:2", "k\u{1b}"], &audit, b"")?.code, 1);
+    assert_eq!(cachectl(&["invalidate", "billing:*", "--audit", &path])?.code, 0);
+    assert_eq!(with(&["generation", "bump", "billing"], &audit, b"")?.code, 0);
+    // What removes nothing is in no audit.
+    for arguments in [
+        &["invalidate", "billing:*", "--dry-run"][..],
+        &["keys"],
+        &["get", "billing:1"],
+        &["set", "billing:1", "hunter2"],
+        &["invalidate", "*"],
+    ] {
+        with(arguments, &audit, b"")?;
+    }
+    let text = std::fs::read_to_string(&file)?;
+    assert!(!text.contains("hunter2"), "{text}");
+    let lines: Vec<Value> = text.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+    let told: Vec<(&str, &str)> = lines
+        .iter()
+        .map(|line| {
+            (
+                line["action"].as_str().unwrap_or(""),
+                line["result"].as_str().unwrap_or(""),
+            )
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("key.delete", "begun"),
+            ("key.delete", "ok"),
+            ("key.delete", "begun"),
+            ("key.delete", "ok"),
+            ("pattern.remove", "begun"),
+            ("pattern.remove", "complete"),
+            ("generation.bump", "begun"),
+            ("generation.bump", "ok"),
+        ]
+    );
+    assert_eq!(
+        lines[1]["on"],
+        serde_json::json!({ "key": "billing:1", "removed": 0, "cache": "the embedded cache" })
+    );
+    assert_eq!(lines[3]["on"]["keys"], serde_json::json!(["billing:2", "k\\x1b"]));
+    assert_eq!(lines[5]["on"]["patterns"], serde_json::json!(["billing:*"]));
+    for line in &lines {
+        assert!(line["who"].as_str().is_some_and(|who| !who.is_empty()), "{line}");
+        assert!(line["time"].is_string(), "{line}");
+    }
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        assert_eq!(std::fs::metadata(&file)?.permissions().mode() & 0o777, 0o600);
+    }
+    Ok(())
+}

@@ -27,7 +27,13 @@ fn command(arguments: &[&str]) -> Command {
 
 impl Serving {
     fn start(arguments: &[&str]) -> Result<Self> {
-        let mut child = command(&[&["--listen", "127.0.0.1:0"], arguments].concat()).spawn()?;
+        Self::start_with(arguments, &[])
+    }
+
+    fn start_with(arguments: &[&str], variables: &[(&str, &str)]) -> Result<Self> {
+        let mut child = command(&[&["--listen", "127.0.0.1:0"], arguments].concat())
+            .envs(variables.iter().copied())
+            .spawn()?;
         let mut out = BufReader::new(child.stdout.take().context("no standard output")?);
         let mut line = String::new();
         out.read_line(&mut line)?;
@@ -131,6 +137,132 @@ fn it_does_not_go_public_without_authentication_and_tls() -> Result<()> {
             "{arguments:?}: {said}"
         );
     }
+    Ok(())
+}
+
+#[test]
+fn pages_of_the_origins_of_cors_origin_may_read_answers_and_no_others() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let tokens = folder.path().join("actors.toml");
+    let text = format!(
+        "[actors.a]\ntokens = [{{ hash = \"sha256:{}\" }}]\n[actors.a.grants]\nlist = [\"\"]\n",
+        "0".repeat(64)
+    );
+    std::fs::write(&tokens, text)?;
+    let tokens = tokens.display().to_string();
+    let origins = "https://console.example,https://other.example:8443";
+    let serving = Serving::start(&["--tokens", &tokens, "--cors-origin", origins])?;
+    for (origin, may) in [
+        ("https://console.example", true),
+        ("https://other.example:8443", true),
+        ("https://evil.example", false),
+    ] {
+        let answer = serving.ask(&format!(
+            "OPTIONS /cache/keys HTTP/1.1\nHost: localhost\nOrigin: {origin}\nAccess-Control-Request-Method: GET\n\
+             Access-Control-Request-Headers: authorization\nConnection: close\n\n"
+        ))?;
+        let allowed = format!("access-control-allow-origin: {origin}\r\n");
+        ensure!(answer.contains(&allowed) == may, "{origin}: {answer}");
+    }
+    ensure!(serving.end("TERM")? == 0);
+
+    for (arguments, words) in [
+        (
+            vec![
+                "--tokens",
+                &tokens,
+                "--cors-origin",
+                "https://console.example/app",
+            ],
+            "--cors-origin: an origin is",
+        ),
+        (vec!["--cors-origin", "https://console.example"], "--tokens"),
+    ] {
+        let output = command(&[&["--listen", "127.0.0.1:0"], &arguments[..]].concat()).output()?;
+        let said = String::from_utf8(output.stderr)?;
+        ensure!(
+            output.status.code() == Some(2) && said.contains(words),
+            "{arguments:?}: {said}"
+        );
+    }
+    Ok(())
+}
+
+#[cfg(unix)]
+#[test]
+fn a_wrong_file_of_actors_shows_in_the_log_in_readiness_and_in_metrics() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let made = Command::new(env!("CARGO_BIN_EXE_cachectl"))
+        .args(["token", "new", "ops", "--json"])
+        .env_clear()
+        .output()?;
+    let made: serde_json::Value = serde_json::from_slice(&made.stdout)?;
+    let (token, hash) = (
+        made["token"].as_str().context("a token")?,
+        made["hash"].as_str().context("a hash")?,
+    );
+    let file = folder.path().join("actors.toml");
+    let right =
+        format!("[actors.ops]\ntokens = [{{ hash = \"{hash}\" }}]\n[actors.ops.grants]\nlist = [\"\"]\n");
+    std::fs::write(&file, &right)?;
+    let mut serving = Serving::start(&[
+        "--tokens",
+        &file.display().to_string(),
+        "--requests-per-minute",
+        "100000",
+    ])?;
+    let pid = serving.child.id().to_string();
+    let ask = |path: &str| {
+        serving.ask(&format!(
+            "GET {path} HTTP/1.1\nHost: localhost\nAuthorization: Bearer {token}\nConnection: close\n\n"
+        ))
+    };
+    let shows = |stale: bool| -> Result<()> {
+        for _ in 0..200 {
+            let told = ask("/health/ready")?.contains("the file of actors cannot be read");
+            let counted =
+                ask("/metrics")?.contains(&format!("cache_admin_actors_stale {}\n", u8::from(stale)));
+            if told == stale && counted {
+                return Ok(());
+            }
+            std::thread::park_timeout(std::time::Duration::from_millis(50));
+        }
+        anyhow::bail!("stale is never {stale}: {}", ask("/health/ready")?)
+    };
+    shows(false)?;
+    // The typo in a revocation.
+    std::fs::write(&file, right.replace("list =", "lisst ="))?;
+    ensure!(Command::new("kill").args(["-s", "HUP", &pid]).status()?.success());
+    shows(true)?;
+    std::fs::write(&file, &right)?;
+    ensure!(Command::new("kill").args(["-s", "HUP", &pid]).status()?.success());
+    shows(false)?;
+    let mut log = serving.child.stderr.take().context("no standard error")?;
+    ensure!(serving.end("TERM")? == 0);
+    let mut text = String::new();
+    log.read_to_string(&mut text)?;
+    ensure!(text.contains("WARN") && text.contains("actors"), "{text}");
+    ensure!(!text.contains(token) && !text.contains(hash), "{text}");
+    Ok(())
+}
+
+#[test]
+fn without_its_cache_it_starts_only_if_startup_is_degrade() -> Result<()> {
+    // An address at which nothing listens.
+    let nobody = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
+    let refused = command(&["--listen", "127.0.0.1:0"])
+        .env("CACHE_ADDRS", &nobody)
+        .output()?;
+    let said = String::from_utf8(refused.stderr)?;
+    ensure!(refused.status.code() == Some(4), "{said}");
+
+    let variables = [("CACHE_ADDRS", nobody.as_str()), ("CACHE_STARTUP", "degrade")];
+    let serving = Serving::start_with(&[], &variables)?;
+    let ready = serving.ask("GET /health/ready HTTP/1.1\nHost: localhost\nConnection: close\n\n")?;
+    ensure!(ready.starts_with("HTTP/1.1 503"), "{ready}");
+    let live = serving.ask("GET /health/live HTTP/1.1\nHost: localhost\nConnection: close\n\n")?;
+    ensure!(live.starts_with("HTTP/1.1 200"), "{live}");
+    ensure!(serving.end("TERM")? == 0);
     Ok(())
 }
 

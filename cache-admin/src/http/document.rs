@@ -4,7 +4,9 @@
 //! request's id, headers, the form of problems, the ways to authenticate. Not in here: the routes.
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 
+use bytes::Bytes;
 use serde_json::{Map, Value, json};
 use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::schema::{AllOfBuilder, ObjectBuilder, Type};
@@ -114,9 +116,13 @@ pub(crate) fn blank() -> OpenApi {
     OpenApiBuilder::new().info(info.build()).build()
 }
 
-/// The finished description.
-#[derive(Clone, Debug)]
-pub(crate) struct Document(Value);
+/// The finished description. Anybody may ask for it, without a token, so that it is not rendered for each request.
+#[derive(Debug)]
+pub(crate) struct Document {
+    value: Value,
+    /// As it was asked for last: a service has one prefix.
+    last: Mutex<Option<(String, Bytes, String)>>,
+}
 
 impl Document {
     /// Adds to what the handlers say what is true of all of them.
@@ -136,14 +142,37 @@ impl Document {
             "certificate": { "type": "mutualTLS", "description": "A client certificate of the file of actors." },
         });
         for operation in operations(&mut document) {
+            if operation
+                .get("operationId")
+                .is_some_and(|id| id == "remove_by_pattern")
+            {
+                // In place of the query.
+                operation["requestBody"]["required"] = false.into();
+            }
             complete(operation);
         }
-        Self(document)
+        Self {
+            value: document,
+            last: Mutex::new(None),
+        }
     }
 
     /// The description for routes below `prefix`, as text, and its tag.
-    pub(crate) fn under(&self, prefix: &str) -> (String, String) {
-        let mut document = self.0.clone();
+    pub(crate) fn under(&self, prefix: &str) -> (Bytes, String) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((of, text, tag)) = &*last
+            && of == prefix
+        {
+            return (text.clone(), tag.clone());
+        }
+        let (text, tag) = self.rendered(prefix);
+        let text = Bytes::from(text);
+        *last = Some((prefix.to_owned(), text.clone(), tag.clone()));
+        (text, tag)
+    }
+
+    fn rendered(&self, prefix: &str) -> (String, String) {
+        let mut document = self.value.clone();
         if !prefix.is_empty() {
             document["servers"] = json!([{ "url": prefix }]);
         }

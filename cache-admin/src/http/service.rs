@@ -136,7 +136,8 @@ impl AdminService {
     /// The description of all routes, in OpenAPI 3.1, as JSON.
     #[must_use]
     pub fn openapi(&self) -> String {
-        self.0.document().under("").0
+        let (text, _) = self.0.document().under("");
+        String::from_utf8_lossy(&text).into_owned()
     }
 
     /// The jobs that it starts and shows.

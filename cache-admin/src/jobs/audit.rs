@@ -58,8 +58,10 @@ pub enum AuditAction {
     JobResume,
     /// A job ended.
     JobFinish,
-    /// A key was removed.
+    /// Keys were removed by name.
     KeyDelete,
+    /// Keys were removed by pattern, without a job.
+    PatternRemove,
     /// A value was shown.
     ValueRead,
     /// The generation of a namespace was bumped.
@@ -227,6 +229,14 @@ impl AuditRecord {
         self.on("job", job.to_string())
     }
 
+    /// The same for several: an array.
+    #[must_use]
+    pub fn on_each<T: AsRef<[u8]>>(mut self, name: &str, what: impl IntoIterator<Item = T>) -> Self {
+        let what = what.into_iter().map(|what| Value::from(escaped(what.as_ref())));
+        self.on.insert(name.to_owned(), what.collect());
+        self
+    }
+
     /// The patterns it was done to, as text already.
     #[must_use]
     pub(super) fn on_patterns(mut self, patterns: &[String]) -> Self {
@@ -287,6 +297,7 @@ impl AuditAction {
             Self::JobResume => "job.resume",
             Self::JobFinish => "job.finish",
             Self::KeyDelete => "key.delete",
+            Self::PatternRemove => "pattern.remove",
             Self::ValueRead => "value.read",
             Self::GenerationBump => "generation.bump",
             Self::AclChange => "acl.change",

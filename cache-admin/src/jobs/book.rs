@@ -1,5 +1,6 @@
 //! What is known of one job: how it stands, its latest events, and what a run's own events mean for it.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use cache_core::clock::{self, Instant};
@@ -40,6 +41,8 @@ pub(super) struct Book {
     pub(super) runs: bool,
     pub(super) since: Option<Instant>,
     pub(super) elapsed_before: u64,
+    /// By primary: the keys that earlier passes looked at.
+    looked_before: HashMap<String, u64>,
     told: Option<Instant>,
 }
 
@@ -51,6 +54,7 @@ impl Book {
             record,
             runs: false,
             since: None,
+            looked_before: HashMap::new(),
             told: None,
         }
     }
@@ -81,9 +85,10 @@ impl Book {
             Event::Pass { number, primaries } => {
                 for address in primaries {
                     let primary = self.primary(address);
-                    primary.looked_at = 0;
+                    let looked_at = primary.looked_at;
                     primary.done = false;
                     primary.error = None;
+                    self.looked_before.insert(address.to_string(), looked_at);
                 }
                 self.record.job.progress.pass = *number;
                 self.kept.push(Happened::Pass {
@@ -100,9 +105,11 @@ impl Book {
                 counts,
                 looked_at,
             } => {
+                let before = self.looked_before.get(&**primary).copied().unwrap_or_default();
                 let primary = self.primary(primary);
-                *primary = std::mem::take(primary).with(*counts);
-                primary.looked_at = *looked_at;
+                *primary = std::mem::take(primary)
+                    .with(*counts)
+                    .having_looked_at(before.saturating_add(*looked_at));
                 self.count();
             }
             Event::Progress(progress) => {

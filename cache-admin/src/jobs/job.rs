@@ -121,7 +121,7 @@ pub struct JobPrimary {
     pub keys_before: Option<u64>,
     /// How many keys it held afterwards, where it said so.
     pub keys_after: Option<u64>,
-    /// About how many of its keys this pass has looked at.
+    /// About how many keys were looked at on it, over all passes; never fewer than `matched`.
     pub looked_at: u64,
     /// Whether this pass is done with it.
     pub done: bool,
@@ -199,7 +199,17 @@ impl Job {
 
     /// Takes in what a run did.
     pub(super) fn take_in(&mut self, report: &Report) {
-        self.primaries = report.primaries.iter().map(JobPrimary::of).collect();
+        let before = std::mem::take(&mut self.primaries);
+        let looked_at = |primary: &JobPrimary| {
+            let known = before.iter().find(|known| known.address == primary.address);
+            known.map_or(0, |known| known.looked_at)
+        };
+        let primaries = report.primaries.iter().map(|report| {
+            let primary = JobPrimary::of(report);
+            let looked_at = looked_at(&primary);
+            primary.having_looked_at(looked_at)
+        });
+        self.primaries = primaries.collect();
         let total = report.total();
         self.progress.matched = total.matched;
         self.progress.removed = total.removed;
@@ -223,7 +233,7 @@ impl Job {
                 address: address.to_owned(),
                 keys_before,
                 elapsed_ms: millis(elapsed),
-                ..JobPrimary::default().with(counts)
+                ..JobPrimary::default().with(counts).having_looked_at(0)
             });
         self.primaries = saved.collect();
         let total = checkpoint.counts();
@@ -298,6 +308,12 @@ impl JobPrimary {
             done: report.error.is_none() && !report.stopped,
             ..Self::default().with(report.counts)
         }
+    }
+
+    /// The same with so many keys looked at, or as many as matched: a key that matches was looked at.
+    pub(super) fn having_looked_at(mut self, keys: u64) -> Self {
+        self.looked_at = keys.max(self.matched);
+        self
     }
 
     /// The same with these counts.

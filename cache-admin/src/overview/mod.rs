@@ -68,7 +68,7 @@ impl Overview {
     ///
     /// # Errors
     ///
-    /// Where nobody can be asked who is there. A node that does not answer is no error but is shown as such.
+    /// If no server says which servers there are. A node that does not answer is no error but is shown as such.
     ///
     /// # Cancel safety
     ///

@@ -93,21 +93,33 @@ impl Pager<'_> {
         let Some(mut cursor) = mid.map(|mid| mid.cursor).or_else(|| shard.start_of(first)) else {
             return Ok(Some(Turn::Disordered));
         };
+        let mut rest = mid.and_then(|mid| mid.rest);
         let mut is_one_step = mid.is_none();
         // What is settled by a walk counts once it is known that it was one server throughout.
         let mut now = *at;
         loop {
-            let found = self.step(shard, cursor).await?;
+            let step = self.step(shard, cursor, rest).await?;
+            let next = step.page.cursor;
             let from = shard.slot_at(cursor).unwrap_or(0);
-            let reached = match found.cursor {
+            let reached = match next {
                 0 => SLOTS,
                 next => shard.slot_at(next).unwrap_or(SLOTS),
             };
-            if !is_in_order(from, reached, &found) {
+            if !is_in_order(from, reached, &step.page) {
                 return Ok(Some(Turn::Disordered));
             }
-            self.take(shard, found.keys, &|slot| (first..=end).contains(&slot))
-                .await?;
+            let keep = |slot| (first..=end).contains(&slot);
+            rest = self.take(shard, step, rest, Some(end), &keep).await?;
+            if rest.is_some() {
+                *at = match self.is_still(shard, server).await? {
+                    true => BySlot {
+                        slot: now.slot,
+                        stage: Stage::Owner(Some(Mid { server, cursor, rest })),
+                    },
+                    false => BySlot::from(first),
+                };
+                return Ok(None);
+            }
             let done = reached.min(end + 1);
             let listed: SlotSet = (now.slot..done).map(|slot| slot..=slot).collect();
             let restless = self.restless(shard, &listed).await?.iter().next();
@@ -118,13 +130,14 @@ impl Pager<'_> {
                     slot: done,
                     stage: Stage::Owner(Some(Mid {
                         server,
-                        cursor: found.cursor,
+                        cursor: next,
+                        rest: None,
                     })),
                 },
             };
             let goes_on = restless.is_none() && done <= end;
             if goes_on && self.has_room() {
-                cursor = found.cursor;
+                cursor = next;
                 is_one_step = false;
                 continue;
             }

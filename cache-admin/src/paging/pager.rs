@@ -10,8 +10,8 @@ use cache_core::clock::{self, Instant};
 use cache_core::slot::{SLOTS, slot_of};
 use cache_core::{Asked, CacheError, Outcome, Unavailability};
 
-use super::position::Mid;
-use super::primaries::server;
+use super::position::{Mid, Rest};
+use super::primaries::{hash_of, server};
 use super::{Listed, Page, PageRequest};
 use crate::engine::Stride;
 use crate::keys::{Described, Description, Find, KeyAttributes, Keys, ScanPage, Shard};
@@ -47,6 +47,14 @@ pub(super) struct Pager<'a> {
     looked: u64,
     found: u64,
     started: Instant,
+}
+
+/// A step that was made.
+#[derive(Debug)]
+pub(super) struct Step {
+    pub(super) page: ScanPage,
+    /// How many keys it was to look at.
+    count: u32,
 }
 
 /// How a walk over one primary went on.
@@ -122,11 +130,18 @@ impl<'a> Pager<'a> {
         let server = server(shard).await?;
         let mid = mid.filter(|mid| mid.server == server);
         let mut cursor = mid.map_or(start, |mid| mid.cursor);
+        let mut rest = mid.and_then(|mid| mid.rest);
         let mut is_one_step = mid.is_none();
         loop {
-            let found = self.step(shard, cursor).await?;
-            self.take(shard, found.keys, keep).await?;
-            cursor = found.cursor;
+            let step = self.step(shard, cursor, rest).await?;
+            let next = step.page.cursor;
+            rest = self.take(shard, step, rest, end, keep).await?;
+            if rest.is_some() {
+                let mid = Mid { server, cursor, rest };
+                let is_still = self.is_still(shard, server).await?;
+                return Ok(Walk::Left(is_still.then_some(mid)));
+            }
+            cursor = next;
             let is_past = matches!((end, shard.slot_at(cursor)), (Some(end), Some(slot)) if slot > end);
             let ended = cursor == 0 || is_past;
             if !ended && self.has_room() {
@@ -138,7 +153,7 @@ impl<'a> Pager<'a> {
             }
             return Ok(match self.is_still(shard, server).await? {
                 true if ended => Walk::Ended,
-                true => Walk::Left(Some(Mid { server, cursor })),
+                true => Walk::Left(Some(Mid { server, cursor, rest })),
                 false => Walk::Left(None),
             });
         }
@@ -149,10 +164,18 @@ impl<'a> Pager<'a> {
         Ok(server(shard).await? == known)
     }
 
-    /// One step of a walk. A connection that was cut since it was last used is no reason to fail; after a timeout it is
-    /// asked once more, for fewer keys.
-    pub(super) async fn step(&mut self, shard: &dyn Shard, cursor: u64) -> Result<ScanPage, CacheError> {
-        let mut count = self.count();
+    /// One step of a walk; the step of `rest` again, if an earlier page took a part of it. A connection that was cut
+    /// since it was last used is no reason to fail; after a timeout it is asked once more, for fewer keys.
+    pub(super) async fn step(
+        &mut self,
+        shard: &dyn Shard,
+        cursor: u64,
+        rest: Option<Rest>,
+    ) -> Result<Step, CacheError> {
+        let mut count = match rest {
+            Some(rest) => rest.count.clamp(1, self.stride.keys().max(1)),
+            None => self.count(),
+        };
         let page = match self.scan(shard, cursor, count).await {
             Err(CacheError::Unavailable { .. }) => self.scan(shard, cursor, count).await?,
             Err(CacheError::Timeout { .. }) if self.stride.timed_out(count) => {
@@ -161,15 +184,16 @@ impl<'a> Pager<'a> {
             }
             page => page?,
         };
-        let count = u64::from(count);
         self.steps += 1;
-        self.page.looked_at += count;
+        let found = u64::try_from(page.keys.len()).unwrap_or(u64::MAX);
+        // Servers may look at more than they are asked to, never at fewer keys than they return.
+        self.page.looked_at += u64::from(count).max(found);
         if page.cursor != 0 {
             // A step that met the end looked at less than it was to, and says nothing of how dense the keys are.
-            self.looked += count;
-            self.found += u64::try_from(page.keys.len()).unwrap_or(u64::MAX);
+            self.looked += u64::from(count);
+            self.found += found;
         }
-        Ok(page)
+        Ok(Step { page, count })
     }
 
     async fn scan(&mut self, shard: &dyn Shard, cursor: u64, count: u32) -> Result<ScanPage, CacheError> {
@@ -197,36 +221,80 @@ impl<'a> Pager<'a> {
         u32::try_from(count).unwrap_or(u32::MAX).min(self.stride.keys())
     }
 
-    /// Puts those keys on the page that are asked for, are of slots that are to be kept, and are not on it yet.
+    /// Puts those keys of a step on the page that are asked for, are of slots that are to be kept, and are not on it
+    /// yet. If there is no room for all of them, the answer says where to go on within the step; `rest` is that answer
+    /// of an earlier page.
     pub(super) async fn take(
         &mut self,
         shard: &dyn Shard,
-        keys: Vec<Bytes>,
+        step: Step,
+        rest: Option<Rest>,
+        end: Option<u16>,
         keep: &(dyn Fn(u16) -> bool + Send + Sync),
-    ) -> Result<(), CacheError> {
+    ) -> Result<Option<Rest>, CacheError> {
         let selection = &self.request.selection;
-        let mut fresh = Vec::new();
-        for (index, key) in keys.into_iter().enumerate() {
+        let mut ranked = Vec::new();
+        for (index, key) in step.page.keys.into_iter().enumerate() {
             if index % AT_ONCE == 0 {
                 // Many patterns, or long ones: others of this process are not to wait for all of them.
                 tokio::task::consume_budget().await;
             }
             let asked_for = self.whole.is_exact || selection.matches(&key);
-            if asked_for && keep(self.place_of(&key)) && !self.seen.contains(&key) {
-                fresh.push(key);
+            if asked_for && keep(self.place_of(&key)) {
+                ranked.push((hash_of(&[&key]), key));
             }
         }
+        ranked.sort_unstable();
+        ranked.dedup();
+        let hashes: Vec<[u8; 8]> = ranked.iter().map(|(rank, _)| rank.to_be_bytes()).collect();
+        let end = end.map_or(u64::MAX, u64::from);
+        let mut left = Rest {
+            after: 0,
+            count: step.count,
+            end: hash_of(&[&step.page.cursor.to_be_bytes(), &end.to_be_bytes()]),
+            keys: hash_of(&hashes.iter().map(<[u8; 8]>::as_slice).collect::<Vec<_>>()),
+        };
+        // Another step than that of the earlier page: what it took is not known. All keys are taken, some again, so that
+        // the listing gets past the step.
+        let is_same = |rest: &Rest| rest.end == left.end || rest.keys == left.keys;
+        let is_other = rest.is_some_and(|rest| !is_same(&rest));
+        if let Some(rest) = rest.filter(is_same) {
+            ranked.retain(|(rank, _)| *rank > rest.after);
+        }
+        ranked.retain(|(_, key)| !self.seen.contains(key));
+        let limit = if is_other { usize::MAX } else { self.request.limit };
+        let mut waiting = &*ranked;
+        while !waiting.is_empty() {
+            let room = limit.saturating_sub(self.page.keys.len()).clamp(1, CHUNK);
+            let mut some = room.min(waiting.len());
+            // Keys of one hash go together: the hash says where to go on.
+            while some < waiting.len() && waiting[some].0 == waiting[some - 1].0 {
+                some += 1;
+            }
+            let (now, later) = waiting.split_at(some);
+            left.after = now[some - 1].0;
+            self.put_all(shard, now).await?;
+            waiting = later;
+            if self.page.keys.len() >= limit {
+                break;
+            }
+        }
+        Ok((!waiting.is_empty()).then_some(left))
+    }
+
+    /// Puts those of `keys` on the page that pass the filters, described as the request asks.
+    async fn put_all(&mut self, shard: &dyn Shard, keys: &[(u64, Bytes)]) -> Result<(), CacheError> {
+        let selection = &self.request.selection;
+        let keys: Vec<Bytes> = keys.iter().map(|(_, key)| key.clone()).collect();
         if self.traits == KeyAttributes::default() {
-            for key in fresh {
+            for key in keys {
                 self.put(key, Description::default());
             }
             return Ok(());
         }
-        for keys in fresh.chunks(CHUNK) {
-            for (key, description) in keys.iter().zip(self.describe(shard, keys).await?) {
-                if let Some(description) = description.filter(|key| selection.passes(key)) {
-                    self.put(key.clone(), description);
-                }
+        for (key, description) in keys.iter().zip(self.describe(shard, &keys).await?) {
+            if let Some(description) = description.filter(|key| selection.passes(key)) {
+                self.put(key.clone(), description);
             }
         }
         Ok(())

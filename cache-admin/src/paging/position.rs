@@ -10,7 +10,7 @@ use super::slot_map::SlotMap;
 
 /// Where a listing has come to. Means something for the same selection of the same cache only.
 ///
-/// It names no key. Where servers walk slot by slot it takes some ten to forty bytes, whatever the cluster; elsewhere a few
+/// It names no key. Where servers walk slot by slot it takes some ten to seventy bytes, whatever the cluster; elsewhere a few
 /// more, and [`MAX_LEN`](Self::MAX_LEN) where the slots are shared out one by one.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Position {
@@ -70,11 +70,26 @@ pub(super) struct Mid {
     /// Which run of which server the cursor is of: it means nothing to another one.
     pub(super) server: u64,
     pub(super) cursor: u64,
+    /// What an earlier page has taken of the step that begins at the cursor; `None` is nothing.
+    pub(super) rest: Option<Rest>,
+}
+
+/// A step of which a page had room for some keys only. Keys are taken in the order of their hashes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Rest {
+    /// Keys with hashes up to this one were taken.
+    pub(super) after: u64,
+    /// How many keys the step was to look at.
+    pub(super) count: u32,
+    /// Where the step ended, as a hash. The same step ends there again unless its keys changed.
+    pub(super) end: u64,
+    /// The keys of the step, as a hash.
+    pub(super) keys: u64,
 }
 
 impl Position {
     /// The longest form as bytes.
-    pub const MAX_LEN: usize = 4_160;
+    pub const MAX_LEN: usize = 4_192;
 
     /// As bytes, [`MAX_LEN`](Self::MAX_LEN) at most.
     #[must_use]
@@ -130,10 +145,17 @@ impl fmt::Debug for Position {
 }
 
 fn write_mid(mid: Option<Mid>, writer: &mut Writer) {
-    writer.byte(u8::from(mid.is_some()));
-    if let Some(mid) = mid {
-        writer.hash(mid.server);
-        writer.number(mid.cursor);
+    let Some(mid) = mid else {
+        return writer.byte(0);
+    };
+    writer.byte(1 + u8::from(mid.rest.is_some()));
+    writer.hash(mid.server);
+    writer.number(mid.cursor);
+    if let Some(rest) = mid.rest {
+        writer.hash(rest.after);
+        writer.number(rest.count.into());
+        writer.hash(rest.end);
+        writer.hash(rest.keys);
     }
 }
 
@@ -184,13 +206,24 @@ fn switch(reader: &mut Reader<'_>) -> Option<bool> {
 }
 
 fn read_mid(reader: &mut Reader<'_>) -> Option<Option<Mid>> {
-    if !switch(reader)? {
-        return Some(None);
-    }
-    Some(Some(Mid {
-        server: reader.hash()?,
-        cursor: reader.number()?,
-    }))
+    let has_rest = match reader.byte()? {
+        0 => return Some(None),
+        1 => false,
+        2 => true,
+        _ => return None,
+    };
+    let (server, cursor) = (reader.hash()?, reader.number()?);
+    let rest = if has_rest { Some(read_rest(reader)?) } else { None };
+    Some(Some(Mid { server, cursor, rest }))
+}
+
+fn read_rest(reader: &mut Reader<'_>) -> Option<Rest> {
+    Some(Rest {
+        after: reader.hash()?,
+        count: u32::try_from(reader.number()?).ok()?,
+        end: reader.hash()?,
+        keys: reader.hash()?,
+    })
 }
 
 fn read_stage(reader: &mut Reader<'_>) -> Option<Stage> {
@@ -212,7 +245,17 @@ mod tests {
     use super::*;
 
     fn mid() -> impl Strategy<Value = Option<Mid>> {
-        proptest::option::of((any::<u64>(), any::<u64>()).prop_map(|(server, cursor)| Mid { server, cursor }))
+        let rest =
+            (any::<u64>(), any::<u32>(), any::<u64>(), any::<u64>()).prop_map(|(after, count, end, keys)| {
+                Rest {
+                    after,
+                    count,
+                    end,
+                    keys,
+                }
+            });
+        let mid = (any::<u64>(), any::<u64>(), proptest::option::of(rest));
+        proptest::option::of(mid.prop_map(|(server, cursor, rest)| Mid { server, cursor, rest }))
     }
 
     fn stage() -> impl Strategy<Value = Stage> {
@@ -247,7 +290,7 @@ mod tests {
             let position = Position { place, is_partial };
             let bytes = position.to_bytes();
             prop_assert!(bytes.len() <= Position::MAX_LEN);
-            prop_assert!(!matches!(position.place, Place::BySlot(_)) || bytes.len() <= 43);
+            prop_assert!(!matches!(position.place, Place::BySlot(_)) || bytes.len() <= 72);
             prop_assert_eq!(Position::from_bytes(&bytes).unwrap(), position);
             prop_assert!(Position::from_bytes(&bytes[..bytes.len() - 1]).is_err());
             prop_assert!(Position::from_bytes(&[&bytes[..], b"\0"].concat()).is_err());

@@ -72,7 +72,8 @@ pub(super) async fn server(shard: &dyn Shard) -> Result<u64, CacheError> {
     Ok(hash_of(&[shard.address().as_bytes(), run.as_bytes()]))
 }
 
-fn hash_of(texts: &[&[u8]]) -> u64 {
+/// The first bytes of a digest of `texts`, as a number.
+pub(super) fn hash_of(texts: &[&[u8]]) -> u64 {
     let mut context = Context::new(&SHA256);
     for text in texts {
         context.update(&u64::try_from(text.len()).unwrap_or(u64::MAX).to_be_bytes());

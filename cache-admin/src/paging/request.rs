@@ -42,8 +42,8 @@ impl PageRequest {
         self
     }
 
-    /// How many keys are enough, 1 to [`MAX_LIMIT`](Self::MAX_LIMIT). Servers answer in steps that are not
-    /// cut: a page may hold a few more. Default: 100.
+    /// How many keys a page holds at most, 1 to [`MAX_LIMIT`](Self::MAX_LIMIT). It holds more only if the keys changed
+    /// right where the page before ended: then some come a second time, so that none is missed. Default: 100.
     #[must_use]
     pub fn with_limit(mut self, keys: usize) -> Self {
         self.limit = keys.clamp(1, Self::MAX_LIMIT);

@@ -48,7 +48,7 @@ pub trait Node: Debug + Send + Sync {
 ///
 /// # Errors
 ///
-/// Where nobody can be asked; [`CacheError::Config`] where the servers are no such `target`.
+/// If no server answers; [`CacheError::Config`] where the servers are no such `target`.
 pub async fn nodes_of(client: &ValkeyClient, target: Target) -> Result<Vec<Arc<dyn Node>>, CacheError> {
     let administration = client.administration();
     let clustered = administration.topology().await?.cluster;

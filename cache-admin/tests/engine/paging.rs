@@ -180,19 +180,41 @@ fn many(count: usize) -> Vec<Bytes> {
 
 #[test]
 fn a_cluster_at_rest_is_listed_once_and_positions_are_short() {
-    for by_slot in [true, false] {
+    for (by_slot, limit) in [
+        (true, 100),
+        (false, 100),
+        (true, 2),
+        (false, 2),
+        (true, 1),
+        (false, 1),
+    ] {
         let mut cluster = Simulated::cluster(3);
         if by_slot {
             cluster = cluster.by_slot();
         }
         let cluster = cluster.with_keys(many(2_000));
-        let pages = block_on(list(&cluster, PageRequest::new(pattern("x:*")).with_limit(100)));
+        let pages = block_on(list(&cluster, PageRequest::new(pattern("x:*")).with_limit(limit)));
         let listed: usize = pages.iter().map(|page| page.keys.len()).sum();
-        assert_eq!(listed, 2_000);
+        assert_eq!((listed, names(&pages).len()), (2_000, 2_000));
         for page in &pages {
-            assert!(page.keys.len() <= 110, "{} on a page", page.keys.len());
+            assert!(page.keys.len() <= limit, "{} on a page", page.keys.len());
             let next = page.next.as_ref().map(Position::to_bytes).unwrap_or_default();
-            assert!(next.len() <= 60, "{} bytes", next.len());
+            assert!(next.len() <= 90, "{} bytes", next.len());
+        }
+    }
+}
+
+#[test]
+fn a_page_looks_at_no_fewer_keys_than_it_holds() {
+    let keys: Vec<Bytes> = (0..300)
+        .map(|number| Bytes::from(format!("x:{{a}}:{number}")))
+        .collect();
+    let cluster = Simulated::cluster(3).by_slot().with_keys(keys);
+    for limit in [1, 7, 1_000] {
+        let pages = block_on(list(&cluster, PageRequest::new(pattern("x:*")).with_limit(limit)));
+        for page in pages {
+            let held = u64::try_from(page.keys.len()).expect("few");
+            assert!(page.looked_at >= held, "{} of {held}", page.looked_at);
         }
     }
 }

@@ -193,6 +193,7 @@ async fn pages_hold_every_key_and_what_was_asked_of_it() {
             )
             .await;
         page.is_ok(200);
+        assert!(page.json["keys"].as_array().unwrap().len() <= 20, "{}", page.text);
         for entry in page.json["keys"].as_array().unwrap() {
             assert_eq!(
                 (&entry["type"], &entry["forever"]),
@@ -291,4 +292,54 @@ async fn what_stands_before_every_key_is_not_seen() {
         asked.delete("billing", "/cache?key=billing:1").await.json["removed"],
         1
     );
+}
+
+#[tokio::test]
+async fn limit_is_the_most_keys_of_a_page_at_either_path() {
+    let asked = Asked::new().await;
+    asked
+        .store((0..30).map(|number| format!("billing:{number}")))
+        .await;
+    for path in ["/cache/keys", "/cache"] {
+        let (mut seen, mut pages, mut cursor) = (BTreeSet::new(), 0, String::new());
+        loop {
+            let page = asked
+                .get("billing", &format!("{path}?pattern=billing:*&limit=2{cursor}"))
+                .await;
+            page.is_ok(200);
+            let keys = page.json["keys"].as_array().unwrap();
+            assert!(keys.len() <= 2, "{}", page.text);
+            assert!(page.json["looked_at"].as_u64().unwrap() >= keys.len() as u64);
+            seen.extend(keys.iter().map(|entry| entry["key"].as_str().unwrap().to_owned()));
+            pages += 1;
+            match page.json["cursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => break,
+            }
+        }
+        assert!(
+            seen.len() == 30 && pages >= 15,
+            "{path}: {} in {pages}",
+            seen.len()
+        );
+    }
+    asked.get("lister", "/cache?limit=2").await.is_ok(200);
+    for path in ["/cache?pattern=bill*", "/cache?limit=2"] {
+        asked.get("billing", path).await.is(403, "forbidden");
+    }
+    asked
+        .get("billing", "/cache?pattern=billing:*&cursor=x")
+        .await
+        .is(400, "invalid-cursor");
+    for wrong in [
+        "limit=0",
+        "key=a&limit=2",
+        "key=a&pattern=a*",
+        "pattern=a*&value=true",
+    ] {
+        asked
+            .get("root", &format!("/cache?{wrong}"))
+            .await
+            .is(400, "invalid-query");
+    }
 }

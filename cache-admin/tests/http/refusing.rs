@@ -28,7 +28,7 @@ pub(crate) fn operations(asked: &Asked) -> Vec<(String, String, bool)> {
             all.push((method.to_uppercase(), path.clone(), gated));
         }
     }
-    assert_eq!(all.len(), 20, "{all:?}");
+    assert_eq!(all.len(), 21, "{all:?}");
     all
 }
 

@@ -335,3 +335,111 @@ async fn the_shortest_body_counts_and_removes_nothing() {
             .is(400, "invalid-body");
     }
 }
+
+#[tokio::test]
+async fn a_get_by_pattern_counts_and_removes_nothing() {
+    let asked = Asked::new().await;
+    asked
+        .store((0..30).map(|number| format!("billing:{number}")))
+        .await;
+    for path in [
+        "/cache/pattern?pattern=billing:*",
+        "/cache/pattern?pattern_base64=YmlsbGluZzoq&rate=100000&pace=full",
+    ] {
+        let counted = asked.get("lister", path).await;
+        counted.is_ok(200);
+        assert_eq!(
+            (
+                &counted.json["mode"],
+                &counted.json["progress"]["matched"],
+                &counted.json["progress"]["removed"]
+            ),
+            (&json!("count"), &json!(30), &json!(0)),
+            "{path}"
+        );
+    }
+    assert_eq!(asked.stack.client.exists(&["billing:1"]).await.unwrap(), 1);
+    asked
+        .get("purger", "/cache/pattern?pattern=billing:*")
+        .await
+        .is(403, "forbidden");
+    for wrong in ["", "?pattern=a*&mode=execute", "?pattern=a*&rate=0"] {
+        asked
+            .get("root", &format!("/cache/pattern{wrong}"))
+            .await
+            .is(400, "invalid-query");
+    }
+}
+
+#[tokio::test]
+async fn a_delete_takes_the_pattern_as_a_body_too() {
+    let asked = Asked::new().await;
+    asked
+        .store((0..30).map(|number| format!("billing:{number}")))
+        .await;
+    asked.store(["users:1".to_owned()]).await;
+    let delete = async |actor: &str, query: &str, body: Value| {
+        let request = asked
+            .request(actor, "DELETE", &format!("/cache/pattern{query}"))
+            .header("content-type", "application/json");
+        asked.send(request.body(body.to_string().into()).unwrap()).await
+    };
+    // Counted first, by the same route.
+    let tried = delete("root", "", json!({ "pattern": "billing:*", "mode": "dry_run" })).await;
+    tried.is_ok(200);
+    assert_eq!(tried.json["progress"]["matched"], 30);
+    assert_eq!(asked.stack.client.exists(&["billing:1"]).await.unwrap(), 1);
+
+    let removed = delete("billing", "", json!({ "pattern": "billing:*", "rate": 100_000 })).await;
+    removed.is_ok(202);
+    let job = ended(&asked, &removed).await;
+    assert_eq!(
+        (&job["mode"], &job["progress"]["removed"]),
+        (&json!("execute"), &json!(30))
+    );
+    delete("billing", "", json!({ "pattern": "users:*" }))
+        .await
+        .is(403, "forbidden");
+    // A broad one is confirmed by the same body.
+    let refused = delete("root", "", json!({ "pattern": "*" })).await;
+    refused.is(428, "confirmation-required");
+    assert_eq!(asked.stack.client.exists(&["users:1"]).await.unwrap(), 1);
+    let confirmed = delete(
+        "root",
+        "",
+        json!({ "pattern": "*", "confirm": refused.json["confirm"] }),
+    )
+    .await;
+    confirmed.is_ok(202);
+    assert_eq!(ended(&asked, &confirmed).await["progress"]["removed"], 1);
+    // What is removed is said once.
+    delete("root", "?pattern=a*", json!({ "pattern": "a*" }))
+        .await
+        .is(400, "invalid-query");
+    delete("root", "", json!({})).await.is(400, "invalid-body");
+    let text = asked
+        .request("root", "DELETE", "/cache/pattern")
+        .header("content-type", "text/plain");
+    asked
+        .send(text.body("a*".into()).unwrap())
+        .await
+        .is(415, "unsupported-media-type");
+}
+
+#[tokio::test]
+async fn a_job_looked_at_no_fewer_keys_than_matched() {
+    let asked = Asked::new().await;
+    for mode in ["count", "dry_run", "execute"] {
+        asked
+            .store((0..300).map(|number| format!("billing:{number}")))
+            .await;
+        let request = json!({ "pattern": "billing:*", "mode": mode });
+        let job = ended(&asked, &asked.post("root", "/cache/pattern", &request).await).await;
+        let primary = &job["primaries"][0];
+        assert_eq!(primary["matched"], 300, "{job}");
+        assert!(
+            primary["looked_at"].as_u64() >= primary["matched"].as_u64(),
+            "{mode}: {job}"
+        );
+    }
+}

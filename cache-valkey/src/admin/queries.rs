@@ -8,7 +8,7 @@ use std::time::Duration;
 use cache_core::CacheError;
 
 use super::Member;
-use crate::command::Command;
+use crate::command::{Command, Effect};
 use crate::error::{accept, from_server};
 use crate::reply::Reply;
 
@@ -128,6 +128,26 @@ impl Member {
             }
             _ => Permission::Allowed,
         })
+    }
+
+    /// The reply to a command that this type has no method for, such as `LATENCY DOCTOR`. The caller answers for what
+    /// it does: choose commands that read. A node of a cluster refuses keys of other nodes.
+    ///
+    /// # Errors
+    ///
+    /// If it does not answer within the client's timeout, or refuses.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn query(&self, name: &str, arguments: &[&[u8]]) -> Result<Reply, CacheError> {
+        let command = arguments
+            .iter()
+            .fold(Command::named(name, Effect::Read), |command, argument| {
+                command.arg(*argument)
+            });
+        let mut replies = self.ask(&[&command]).await?.into_iter();
+        accept(replies.next().unwrap_or(Reply::Nil), name)
     }
 
     /// The reply to `command`; `None` if the user may not run it or the server does not know it.

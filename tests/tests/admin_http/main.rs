@@ -1,5 +1,6 @@
 //! The HTTP service of `cache-admin` on a real cluster, asked through a real socket.
 
+mod attacks;
 mod client;
 mod listing;
 mod looking;

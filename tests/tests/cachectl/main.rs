@@ -5,6 +5,7 @@ mod looking;
 mod migrating;
 mod moving;
 mod piped;
+mod raw;
 mod removing;
 mod roles;
 mod watching;

@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use cache_core::slot::slot_of;
 use serde_json::Value;
 use tests::{Cluster, ClusterOptions, Kind, Server, ServerOptions, Version, shared, until};
@@ -297,5 +297,82 @@ async fn two_removals_of_the_same_keys_count_each_key_once_between_them() -> Res
     }
     assert_eq!(removed, 30_000);
     assert_eq!(sizes(&cluster).await?.iter().sum::<i64>(), 100);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_removal_that_cannot_be_audited_is_not_done() -> Result<()> {
+    let server = Server::start(ServerOptions::new(Version::Valkey8)).await?;
+    for number in 0..5 {
+        server.call(&["SET", &format!("k:{number}"), "value"]).await?;
+    }
+    let at = [server.address()];
+    let folder = tempfile::tempdir()?;
+    let nowhere = folder.path().join("nowhere/audit.jsonl").display().to_string();
+    let audit = [("CACHECTL_AUDIT", nowhere.as_str())];
+    for arguments in [
+        &[&b"del"[..], b"k:0"][..],
+        &[b"invalidate", b"k:*"],
+        &[b"generation", b"bump", b"k"],
+    ] {
+        let ran = cachectl_with("single", &at, &audit, arguments).await?;
+        ensure!(ran.code == 7 && ran.err.contains("nothing was done"), "{ran:?}");
+    }
+    ensure!(server.call(&["DBSIZE"]).await?.integer() == Some(5));
+
+    let file = folder.path().join("audit.jsonl");
+    let there = file.display().to_string();
+    let ran = cachectl_with(
+        "single",
+        &at,
+        &[("CACHECTL_AUDIT", &there)],
+        &[b"invalidate", b"k:*"],
+    )
+    .await?;
+    ensure!(ran.code == 0, "{ran:?}");
+    let text = std::fs::read_to_string(&file)?;
+    let last: serde_json::Value = serde_json::from_str(text.lines().last().context("no line")?)?;
+    ensure!(
+        last["on"]["removed"] == 5 && last["result"] == "complete",
+        "{text}"
+    );
+    ensure!(
+        last["on"]["cache"]
+            .as_str()
+            .is_some_and(|cache| !cache.is_empty()),
+        "{text}"
+    );
+    ensure!(!text.contains("\"value\""), "{text}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn expect_removes_no_more_keys_than_it_says() -> Result<()> {
+    let cluster = Cluster::start(ClusterOptions::new(3, 0)).await?;
+    let addresses = cluster.addresses();
+    fill(&addresses, (0..100).map(|number| format!("k:{number}"))).await?;
+    let ran = async |arguments: &[&[u8]]| cachectl("cluster", &addresses[..1], arguments).await;
+    for pattern in [&b"k:*"[..], b"*"] {
+        let refused = ran(&[b"invalidate", pattern, b"--expect", b"99"]).await?;
+        ensure!(
+            refused.code == 5 && refused.err.contains("100 keys match"),
+            "{refused:?}"
+        );
+        ensure!(sizes(&cluster).await?.iter().sum::<i64>() == 100);
+    }
+    // It confirms a broad pattern, too.
+    let removed = ran(&[b"invalidate", b"*", b"--expect", b"100", b"--json"]).await?;
+    ensure!(
+        removed.code == 0 && removed.json()?["removed"] == 100,
+        "{removed:?}"
+    );
+    // Not without knowing all of them.
+    fill(&addresses, (0..10).map(|number| format!("k:{number}"))).await?;
+    cluster.kill(1)?;
+    let refused = ran(&[b"invalidate", b"k:*", b"--expect", b"1000", b"--wait", b"500ms"]).await?;
+    ensure!(
+        refused.code == 5 && refused.err.contains("nothing was removed"),
+        "{refused:?}"
+    );
     Ok(())
 }

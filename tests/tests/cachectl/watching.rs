@@ -245,7 +245,7 @@ async fn a_removal_has_a_growing_bar_for_each_primary_and_ctrl_c_leaves_a_clean_
     let cluster = Cluster::start(ClusterOptions::new(3, 0)).await?;
     let addresses = cluster.addresses();
     fill(&addresses, (0..30_000).map(|number| format!("doomed:{number}"))).await?;
-    let slowly = ["invalidate", "doomed:*", "--rate", "6000", "--no-verify"];
+    let slowly = ["invalidate", "doomed:*", "--yes", "--rate", "6000", "--no-verify"];
     let terminal = at_terminal(&cluster, &slowly, (100, 20)).await?;
     let first = terminal
         .shows("the bars", |picture| bars(picture, &addresses))
@@ -282,7 +282,7 @@ async fn a_removal_has_a_growing_bar_for_each_primary_and_ctrl_c_leaves_a_clean_
 
     let terminal = at_terminal(
         &cluster,
-        &["invalidate", "doomed:*", "--rate", "30000"],
+        &["invalidate", "doomed:*", "--yes", "--rate", "30000"],
         (100, 20),
     )
     .await?;
@@ -310,7 +310,7 @@ async fn a_second_ctrl_c_does_not_wait_for_a_server_that_hangs() -> Result<()> {
     let cluster = Cluster::start(ClusterOptions::new(3, 0)).await?;
     let addresses = cluster.addresses();
     fill(&addresses, (0..6_000).map(|number| format!("doomed:{number}"))).await?;
-    let slowly = ["invalidate", "doomed:*", "--rate", "1500"];
+    let slowly = ["invalidate", "doomed:*", "--yes", "--rate", "1500"];
     let patient = [("CACHE_READ_TIMEOUT", "5m".to_owned())];
     let terminal = at_terminal_with(&cluster, &slowly, &patient, (100, 20)).await?;
     terminal
@@ -344,22 +344,53 @@ async fn a_second_ctrl_c_does_not_wait_for_a_server_that_hangs() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_broad_pattern_is_asked_about_and_no_means_no() -> Result<()> {
+async fn a_removal_of_many_keys_is_confirmed_by_their_number() -> Result<()> {
     let cluster = Cluster::start(ClusterOptions::new(3, 0)).await?;
-    fill(&cluster.addresses(), (0..100).map(|number| format!("k:{number}"))).await?;
-    let terminal = at_terminal(&cluster, &["invalidate", "*"], (100, 20)).await?;
-    let asked = |picture: &Picture| picture.line_with("it may remove all 100 keys. Go on? [y/N]");
+    fill(
+        &cluster.addresses(),
+        (0..100).map(|number| format!("few:{number}")),
+    )
+    .await?;
+    fill(
+        &cluster.addresses(),
+        (0..1_500).map(|number| format!("many:{number}")),
+    )
+    .await?;
+    let held = async || Ok::<_, anyhow::Error>(sizes(&cluster).await?.iter().sum::<i64>());
+    // A broad pattern, and one of many keys; what is typed is anything but the number.
+    for (pattern, shown, typed) in [
+        (
+            "*",
+            "* would remove 1,600 keys. Type the number of keys to go on:",
+            &b"y\n"[..],
+        ),
+        (
+            "many:*",
+            "many:* would remove 1,500 keys. Type the number of keys to go on:",
+            b"1499\n",
+        ),
+    ] {
+        let terminal = at_terminal(&cluster, &["invalidate", pattern], (100, 20)).await?;
+        let asked = |picture: &Picture| picture.line_with(shown);
+        terminal.shows("the question", asked).await?;
+        terminal.press(typed)?;
+        let left = terminal.end().await?;
+        assert_eq!(left.status.code(), Some(5), "{}", left.picture.text());
+        assert_eq!(held().await?, 1_600);
+    }
+    let terminal = at_terminal(&cluster, &["invalidate", "many:*"], (100, 20)).await?;
+    let asked = |picture: &Picture| picture.line_with("would remove 1,500 keys.");
     terminal.shows("the question", asked).await?;
-    terminal.press(b"n\n")?;
-    let left = terminal.end().await?;
-    assert_eq!(left.status.code(), Some(5), "{}", left.picture.text());
-    assert_eq!(sizes(&cluster).await?.iter().sum::<i64>(), 100);
-
-    let terminal = at_terminal(&cluster, &["invalidate", "*"], (100, 20)).await?;
-    terminal.shows("the question", asked).await?;
-    terminal.press(b"y\n")?;
+    terminal.press(b"1,500\n")?;
     let left = terminal.end().await?;
     assert_eq!(left.status.code(), Some(0), "{}", left.picture.text());
-    assert_eq!(sizes(&cluster).await?.iter().sum::<i64>(), 0);
+    assert_eq!(held().await?, 100);
+    // Few keys of a pattern that is not broad need no question, as before.
+    let left = at_terminal(&cluster, &["invalidate", "few:*"], (100, 20))
+        .await?
+        .end()
+        .await?;
+    assert_eq!(left.status.code(), Some(0), "{}", left.picture.text());
+    assert_eq!(held().await?, 0);
     Ok(())
 }

@@ -178,6 +178,12 @@ async fn what_a_service_does_looks_like_what_is_done_here() -> Result<()> {
     let gone = ran(nowhere, &["--server", "http://127.0.0.1:1", "jobs", "list"]).await?;
     ensure!(gone.code == 4, "{gone:?}");
 
+    // More keys than expected: counted by the service, and nothing is removed.
+    let before = held(&server).await?;
+    let many = remote(&["invalidate", "*", "--expect", "1"]).await?;
+    ensure!(many.code == 5 && many.err.contains("--expect 1: "), "{many:?}");
+    ensure!(held(&server).await? == before);
+
     // What confirms a pattern confirms no other.
     let refused = remote(&["invalidate", "*"]).await?;
     let token = refused

@@ -60,6 +60,15 @@ impl Site {
         Ok(std::fs::write(self.file(), text)?)
     }
 
+    fn audit(&self) -> std::path::PathBuf {
+        self.file().with_extension("audit")
+    }
+
+    /// What is in the audit file.
+    fn audited(&self) -> String {
+        std::fs::read_to_string(self.audit()).unwrap_or_default()
+    }
+
     /// Runs `cachectl users ARGUMENTS FILE`, and looks for secrets in what it says.
     async fn run(&self, arguments: &[&str]) -> Result<Ran> {
         let output = Command::new(tests::cachectl().await?)
@@ -69,6 +78,7 @@ impl Site {
             .env_clear()
             .env("CACHE_MODE", "cluster")
             .env("CACHE_ADDRS", self.cluster.addresses().join(","))
+            .env("CACHECTL_AUDIT", self.audit())
             .envs(VARIABLES.map(|name| (name, password(name))))
             .stdin(Stdio::null())
             .output()
@@ -84,7 +94,7 @@ impl Site {
         let hashes = rules.split('#').skip(1).filter_map(|part| part.get(..64));
         for secret in VARIABLES.map(password).iter().map(String::as_str).chain(hashes) {
             ensure!(
-                !ran.out.contains(secret) && !ran.err.contains(secret),
+                !ran.out.contains(secret) && !ran.err.contains(secret) && !self.audited().contains(secret),
                 "a secret is shown: {ran:?}"
             );
         }
@@ -104,7 +114,8 @@ async fn plan_is_1_until_apply_was_agreed_to_and_then_0() -> Result<()> {
     );
     assert!(plan.out.ends_with("42 changes on 6 nodes\n"), "{}", plan.out);
     assert!(
-        plan.err.contains("left alone, not of this declaration: default"),
+        plan.err
+            .contains("left alone, because the file does not declare them: default"),
         "{}",
         plan.err
     );
@@ -114,6 +125,7 @@ async fn plan_is_1_until_apply_was_agreed_to_and_then_0() -> Result<()> {
     );
     let refused = site.run(&["apply"]).await?;
     assert_eq!(refused.code, 5, "{refused:?}");
+    assert_eq!(site.audited(), "", "nothing was changed");
     assert_eq!(site.run(&["plan", "--json"]).await?.json()?["changes"], 42);
 
     let applied = site.run(&["apply", "--yes", "--json"]).await?;
@@ -124,6 +136,29 @@ async fn plan_is_1_until_apply_was_agreed_to_and_then_0() -> Result<()> {
         (&"complete".into(), Some(42))
     );
     assert_eq!(report["saved"][5]["saved"], "config_file");
+    let audited = site.audited();
+    let lines: Vec<Value> = audited
+        .lines()
+        .map(serde_json::from_str)
+        .collect::<Result<_, _>>()?;
+    assert_eq!(lines.len(), 43, "{audited}");
+    assert!(
+        lines.iter().all(|line| line["action"] == "acl.change"),
+        "{audited}"
+    );
+    assert_eq!(
+        (
+            &lines[0]["result"],
+            lines[0]["on"]["changes"].as_array().map(Vec::len)
+        ),
+        (&"begun".into(), Some(42))
+    );
+    let made = |line: &Value| {
+        line["result"] == "ok" && line["on"]["node"].is_string() && line["on"]["user"].is_string()
+    };
+    assert!(lines[1..].iter().all(made), "{audited}");
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(site.audit())?.permissions());
+    assert_eq!(mode & 0o777, 0o600);
     let plan = site.run(&["plan"]).await?;
     assert_eq!(
         (plan.code, plan.out.as_str()),

@@ -9,12 +9,14 @@ use cache_core::Ttl;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use crate::audit::AuditFile;
 use crate::columns::Column;
 use crate::commands::bigkeys::Bigkeys;
 use crate::commands::doctor::Examine;
 use crate::commands::generation::Generation;
 use crate::commands::inspect::Inspect;
 use crate::commands::jobs::Jobs;
+use crate::commands::raw::Raw;
 use crate::commands::serve::Serve;
 use crate::commands::token::Tokens;
 use crate::commands::top::Top;
@@ -57,6 +59,8 @@ pub(crate) struct Global {
     pub(crate) server: Server,
     #[command(flatten)]
     pub(crate) profile: Profile,
+    #[command(flatten)]
+    pub(crate) audit: AuditFile,
     /// Answer in JSON, one object per line
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -158,6 +162,8 @@ pub(crate) enum Command {
     Overview,
     /// The servers: roles, slots, versions
     Topology,
+    /// A command of the servers that only reads, such as `INFO memory`, sent to every primary
+    Raw(Raw),
     /// Bearer tokens of the administration service
     #[command(subcommand, arg_required_else_help = true)]
     Token(Tokens),
@@ -212,9 +218,13 @@ pub(crate) struct Invalidate {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), num_args = 0..=1,
           default_missing_value = "10000", require_equals = true, requires = "dry_run", conflicts_with = "sample")]
     pub(crate) estimate: Option<u64>,
-    /// Do not ask before a broad pattern
+    /// Do not ask, and do not count first, however many keys match
     #[arg(short, long)]
     pub(crate) yes: bool,
+    /// Count first; remove nothing if more than N keys match, and never more than N. Confirms a broad pattern, too
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..),
+          conflicts_with_all = ["dry_run", "yes", "confirm"])]
+    pub(crate) expect: Option<u64>,
     /// With --server: what it gave to confirm this broad pattern
     #[arg(long, value_name = "TOKEN", conflicts_with = "yes")]
     pub(crate) confirm: Option<String>,
@@ -276,6 +286,13 @@ impl Command {
                 | Self::Serve(_)
                 | Self::Token(_)
         )
+    }
+}
+
+impl Invalidate {
+    /// How many keys may be removed at most.
+    pub(crate) fn most_keys(&self) -> Option<u64> {
+        self.max_keys.into_iter().chain(self.expect).min()
     }
 }
 

@@ -4,10 +4,12 @@
 //! [`commands`] does one of these, [`exit`] says what the exit codes mean, [`output`] is the only way to
 //! the terminal. What is done to many keys is the library's work, not this program's.
 
+mod audit;
 mod board;
 mod cli;
 mod columns;
 mod commands;
+mod confirm;
 mod escape;
 mod exit;
 mod failure;
@@ -50,6 +52,7 @@ async fn main() -> ExitCode {
         return failure.exit().into();
     }
     cli.global.server.take_from_profile(&matches);
+    cli.global.audit.clone().put_to_use(&matches);
     let server = &cli.global.server;
     let result = match server.url() {
         Some(url) if cli.command.is_about_the_cache() => {

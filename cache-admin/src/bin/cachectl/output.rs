@@ -139,6 +139,15 @@ impl Output {
         Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
     }
 
+    /// Asks for a text; the answer without what is around it.
+    pub(crate) fn ask_for(&mut self, question: &str) -> io::Result<String> {
+        write!(self.err, "{question} ")?;
+        self.err.flush()?;
+        let mut answer = String::new();
+        io::stdin().read_line(&mut answer)?;
+        Ok(answer.trim().to_owned())
+    }
+
     /// Hands on what was written so far.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         self.out.flush()

@@ -12,8 +12,9 @@ use clap::Args;
 
 use crate::failure::Failure;
 
-/// The settings of a service that a profile may hold.
-const OF_SERVICE: [&str; 5] = [
+/// The settings of this program that a profile may hold.
+const OURS: [&str; 6] = [
+    "CACHECTL_AUDIT",
     "CACHECTL_CLIENT_CERT",
     "CACHECTL_CLIENT_KEY",
     "CACHECTL_SERVER",
@@ -107,10 +108,10 @@ fn read(path: &Path, name: &str) -> Result<BTreeMap<String, String>, String> {
 }
 
 fn one(name: String, value: toml::Value) -> Result<(String, String), String> {
-    if !name.starts_with("CACHE_") && !OF_SERVICE.contains(&name.as_str()) {
+    if !name.starts_with("CACHE_") && !OURS.contains(&name.as_str()) {
         return Err(format!(
             "{name} is not known: CACHE_* and {} are",
-            OF_SERVICE.join(", ")
+            OURS.join(", ")
         ));
     }
     match value {

@@ -162,7 +162,7 @@ impl Visit {
             self.follow(&walk, sample).await?;
         }
         self.tally.reach(SLOTS);
-        self.tell_page(u64::MAX);
+        self.tell_page(self.tally.keys_before().unwrap_or_else(|| self.tally.looked_at()));
         Ok(())
     }
 

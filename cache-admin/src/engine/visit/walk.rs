@@ -195,6 +195,8 @@ impl Visit {
             page, next, count, ..
         } = fetched;
         let mut keys = page.keys;
+        // A server may return more keys than it was asked to look at.
+        let count = count.max(u32::try_from(keys.len()).unwrap_or(u32::MAX));
         keys.retain(|key| self.due.contains(self.errand.place_of(key)));
         let mut taken = Vec::new();
         for some in keys.chunks(AT_ONCE) {

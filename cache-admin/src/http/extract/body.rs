@@ -1,6 +1,6 @@
 //! The JSON body of a request.
 
-use axum::body::to_bytes;
+use axum::body::{HttpBody as _, to_bytes};
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, header};
 use serde::de::DeserializeOwned;
@@ -11,6 +11,22 @@ use crate::http::service::Service;
 /// The body, as `T`, which has to refuse what it does not know.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Body<T>(pub(crate) T);
+
+/// As [`Body`], of a request that may have none.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OptionalBody<T>(pub(crate) Option<T>);
+
+impl<T: DeserializeOwned> FromRequest<Service> for OptionalBody<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, service: &Service) -> Result<Self, Problem> {
+        if request.body().is_end_stream() {
+            return Ok(Self(None));
+        }
+        let Body(body) = Body::from_request(request, service).await?;
+        Ok(Self(Some(body)))
+    }
+}
 
 impl<T: DeserializeOwned> FromRequest<Service> for Body<T> {
     type Rejection = Problem;

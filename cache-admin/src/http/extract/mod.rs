@@ -10,7 +10,7 @@ mod query;
 mod retry_key;
 
 pub(crate) use accept::{AcceptsEvents, AcceptsJson, AcceptsText};
-pub(crate) use body::Body;
+pub(crate) use body::{Body, OptionalBody};
 pub(crate) use key::{KeyText, base64_of};
 pub(crate) use number::within;
 pub(crate) use query::{NoQuery, Query};

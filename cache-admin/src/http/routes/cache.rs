@@ -1,4 +1,4 @@
-//! `/cache`: the whole cache, or one key of it.
+//! `/cache`: the whole cache, one key of it, or a page of keys.
 
 use axum::Json;
 use axum::extract::State;
@@ -8,6 +8,7 @@ use cache_stack::{Foundation, Stack};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::keys::{self, KeyPage, Which};
 use crate::access::Scope;
 use crate::http::document::{answer, refusals};
 use crate::http::edge::Caller;
@@ -19,12 +20,12 @@ use crate::http::written::{begun, written};
 use crate::jobs::{AuditAction, AuditRecord};
 use crate::{Inspection, Overview};
 
-/// Which key, and whether its value is wanted.
+/// Which key, and whether its value is wanted; or which keys.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Look {
-    /// The key; without one the answer is about the whole cache.
+    /// The key; without it and without `pattern` the answer is about the whole cache.
     #[param(min_length = 1, max_length = 16_384)]
     key: Option<String>,
     /// The key in base64 of either alphabet, padded or not, where it is no text.
@@ -33,6 +34,18 @@ pub(super) struct Look {
     /// Whether the value is shown; needs the scope `value`. At most 64 KiB of it are.
     #[param(default = false)]
     value: Option<bool>,
+    /// The pattern of the keys of a page, as of `/cache/keys`.
+    #[param(min_length = 1, max_length = 16_384)]
+    pattern: Option<String>,
+    /// The pattern in base64 of either alphabet, padded or not, where it is no text.
+    #[param(min_length = 2, max_length = 21_848, pattern = "^[A-Za-z0-9+/_-]+={0,2}$")]
+    pattern_base64: Option<String>,
+    /// How many keys a page holds at most.
+    #[param(minimum = 1, maximum = 1000, default = 100)]
+    limit: Option<u16>,
+    /// Where an earlier page of the same pattern ended.
+    #[param(min_length = 1, max_length = 16_384)]
+    cursor: Option<String>,
 }
 
 /// Which key.
@@ -48,12 +61,13 @@ pub(super) struct OneKey {
     key_base64: Option<String>,
 }
 
-/// The whole cache, or one key.
+/// The whole cache, one key, or a page of keys.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
 pub(super) enum CacheAnswer {
     Overview(Box<Overview>),
     Key(Box<KeyAnswer>),
+    Keys(Box<KeyPage>),
 }
 
 /// What is known of one key.
@@ -72,19 +86,20 @@ pub(super) struct Removed {
     removed: u64,
 }
 
-refusals!(ShowRefusals: Unauthorized, Forbidden, RateLimited, InvalidArgument, NoSuchKey, Unsupported, CacheRefused,
+refusals!(ShowRefusals: Unauthorized, Forbidden, RateLimited, InvalidArgument, InvalidCursor, NoSuchKey, Unsupported, CacheRefused,
     CacheUnavailable);
 refusals!(RemoveRefusals: Unauthorized, Forbidden, RateLimited, InvalidArgument, Unsupported, CacheRefused,
     CacheUnavailable);
 
-/// The whole cache at one look, or, with `key`, one key. Scope `list`; for a value also `value`.
+/// The whole cache at one look; with `key`, one key; with `pattern`, `limit` or `cursor`, a page of keys as of
+/// `/cache/keys`. Scope `list`; for a value also `value`.
 #[utoipa::path(
     get,
     path = "/cache",
     operation_id = "show_cache",
     tag = "cache",
     params(Look),
-    responses((status = 200, description = "The cache, or the key", body = CacheAnswer), ShowRefusals),
+    responses((status = 200, description = "The cache, the key, or the page", body = CacheAnswer), ShowRefusals),
     security(("bearer" = []), ("certificate" = [])),
 )]
 pub(super) async fn show(
@@ -96,9 +111,30 @@ pub(super) async fn show(
     caller.needs(Scope::List)?;
     let key = key_text(look.key.as_deref(), look.key_base64.as_deref());
     let with_value = look.value.unwrap_or(false);
-    let Some(key) = key.bytes()? else {
+    let about_keys = look.pattern.is_some()
+        || look.pattern_base64.is_some()
+        || look.limit.is_some()
+        || look.cursor.is_some();
+    let key = key.bytes()?;
+    if about_keys && key.is_some() {
+        let detail = "key is one key; pattern, limit and cursor are for pages of keys";
+        return Err(Problem::new(Kind::InvalidQuery, detail));
+    }
+    let Some(key) = key else {
         if with_value {
             return Err(Problem::new(Kind::InvalidQuery, "value needs key or key_base64"));
+        }
+        if about_keys {
+            let which = Which {
+                pattern: look.pattern,
+                pattern_base64: look.pattern_base64,
+                limit: look.limit,
+                cursor: look.cursor,
+                fields: None,
+                partial: None,
+            };
+            let page = keys::page(&service, &caller, &which).await?;
+            return Ok(Json(CacheAnswer::Keys(Box::new(page))));
         }
         let overview = Overview::of(service.stack()).await?;
         return Ok(Json(CacheAnswer::Overview(Box::new(overview))));

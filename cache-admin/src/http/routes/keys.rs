@@ -24,22 +24,23 @@ use crate::{KeyAttributes, Selection};
 pub(super) struct Which {
     /// The pattern of the keys: *, ?, [abc], [^abc], and \ before a byte that means itself. Without one, all keys.
     #[param(min_length = 1, max_length = 16_384)]
-    pattern: Option<String>,
+    pub(super) pattern: Option<String>,
     /// The pattern in base64 of either alphabet, padded or not, where it is no text.
     #[param(min_length = 2, max_length = 21_848, pattern = "^[A-Za-z0-9+/_-]+={0,2}$")]
-    pattern_base64: Option<String>,
-    /// How many keys are enough. A page may hold some more, or fewer, or none.
+    pub(super) pattern_base64: Option<String>,
+    /// How many keys a page holds at most; often it holds fewer, or none. It holds more only if the keys changed right
+    /// where the page before ended.
     #[param(minimum = 1, maximum = 1000, default = 100)]
-    limit: Option<u16>,
+    pub(super) limit: Option<u16>,
     /// Where an earlier page of the same pattern ended.
     #[param(min_length = 1, max_length = 16_384)]
-    cursor: Option<String>,
+    pub(super) cursor: Option<String>,
     /// What is told of each key, in any order with commas between: ttl, type, size.
     #[param(pattern = "^(ttl|type|size)(,(ttl|type|size)){0,2}$")]
-    fields: Option<String>,
+    pub(super) fields: Option<String>,
     /// Whether slots that cannot be listed are passed over and told of, in place of an error.
     #[param(default = false)]
-    partial: Option<bool>,
+    pub(super) partial: Option<bool>,
 }
 
 /// A page of keys.
@@ -49,7 +50,7 @@ pub(super) struct KeyPage {
     /// Where the next page begins; null at the end. Good for an hour, for the same actor and pattern.
     #[schema(required)]
     cursor: Option<String>,
-    /// About how many keys the servers looked at for this page.
+    /// About how many keys the servers looked at for this page; never fewer than it holds.
     looked_at: u64,
     /// Whether this or an earlier page passed over slots.
     partial: bool,
@@ -101,6 +102,11 @@ pub(super) async fn list(
     _: AcceptsJson,
     Query(which): Query<Which>,
 ) -> answer!(Result<Json<KeyPage>, Problem>) {
+    Ok(Json(page(&service, &caller, &which).await?))
+}
+
+/// The page.
+pub(super) async fn page(service: &Service, caller: &Caller, which: &Which) -> Result<KeyPage, Problem> {
     let given = KeyText {
         name: "pattern",
         kind: Kind::InvalidQuery,
@@ -131,7 +137,7 @@ pub(super) async fn list(
         request = request.at(position);
     }
     let page = service.engine().page(&request).await?;
-    Ok(Json(KeyPage {
+    Ok(KeyPage {
         keys: page
             .keys
             .iter()
@@ -146,7 +152,7 @@ pub(super) async fn list(
             .iter()
             .map(|range| [*range.start(), *range.end()])
             .collect(),
-    }))
+    })
 }
 
 impl KeyEntry {

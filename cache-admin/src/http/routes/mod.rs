@@ -57,7 +57,7 @@ fn gated() -> OpenApiRouter<Service> {
     OpenApiRouter::with_openapi(document::blank())
         .routes(routes!(cache::show, cache::remove))
         .routes(routes!(keys::list))
-        .routes(routes!(pattern::start, pattern::remove))
+        .routes(routes!(pattern::count, pattern::start, pattern::remove))
         .routes(routes!(jobs::list))
         .routes(routes!(jobs::show))
         .routes(routes!(jobs::cancel))

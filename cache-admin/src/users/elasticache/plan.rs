@@ -180,7 +180,7 @@ fn too_many(aim: Aim<'_>, state: &State) -> Option<String> {
         .count();
     (others + members.len() > LARGEST_GROUP).then(|| {
         format!(
-            "the user group {} would have {} users, {others} of them not of this declaration: a group has at most \
+            "the user group {} would have {} users, {others} of them not declared in the file: a group has at most \
              {LARGEST_GROUP}",
             aim.desired.group,
             others + members.len()

@@ -278,7 +278,7 @@ fn what_elasticache_would_refuse_is_refused_before() -> Result<()> {
         }
     });
     assert!(
-        text.contains("would have 101 users, 97 of them not of this declaration"),
+        text.contains("would have 101 users, 97 of them not declared in the file"),
         "{text}"
     );
     let plan = GroupPlan::make(&declared.desired, &State::default(), Scope::Only("app-billing"));

@@ -33,8 +33,27 @@ async fn plan_is_1_until_apply_was_agreed_to_and_then_0() -> Result<()> {
         Vec::<String>::new(),
         "a plan changes nothing"
     );
+    assert_eq!(site.audited(), "", "nothing was changed");
 
     assert_eq!(site.apply().await?, CHANGES);
+    let audited = site.audited();
+    let lines: Vec<serde_json::Value> = audited
+        .lines()
+        .map(serde_json::from_str)
+        .collect::<Result<_, _>>()?;
+    assert_eq!(lines.len(), 1 + CHANGES.len(), "{audited}");
+    assert_eq!(lines[0]["result"], "begun", "{audited}");
+    assert_eq!(
+        lines[0]["on"]["changes"].as_array().map(Vec::len),
+        Some(CHANGES.len())
+    );
+    for line in &lines {
+        assert_eq!(
+            (&line["action"], &line["on"]["user_group"]),
+            (&"acl.change".into(), &"app-cache".into())
+        );
+    }
+    assert!(lines[1..].iter().all(|line| line["result"] == "ok"), "{audited}");
     let plan = site.run(&["plan"]).await?;
     assert_eq!(
         (plan.code, plan.out.as_str()),

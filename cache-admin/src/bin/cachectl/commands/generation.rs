@@ -1,5 +1,6 @@
 //! `cachectl generation show|bump NAMESPACE`.
 
+use cache_admin::jobs::{AuditAction, AuditRecord};
 use cache_admin::{Bumped, NamespaceState, Namespaces, Options, Reclaimable, namespace};
 use cache_core::Keyspace;
 use cache_stack::Stack;
@@ -7,6 +8,7 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::Ended;
+use crate::audit;
 use crate::escape::plain;
 use crate::exit::Exit;
 use crate::human;
@@ -39,7 +41,7 @@ pub(super) async fn run(stack: &Stack, generation: Generation, output: &mut Outp
         Generation::Bump {
             namespace: name,
             count,
-        } => bump(&namespaces, &namespace(&name)?, count, output).await,
+        } => bump(&namespaces, &name, count, output).await,
     }
 }
 
@@ -57,8 +59,14 @@ pub(crate) fn show_state(state: &NamespaceState, output: &mut Output) -> Ended {
     Ok(Exit::of(state.generation.is_some()))
 }
 
-async fn bump(namespaces: &Namespaces, namespace: &Keyspace, count: bool, output: &mut Output) -> Ended {
-    let bumped = namespaces.bump(namespace).await?;
+async fn bump(namespaces: &Namespaces, name: &str, count: bool, output: &mut Output) -> Ended {
+    let namespace = namespace(name)?;
+    let record = audit::record(AuditAction::GenerationBump).on("namespace", name);
+    audit::begun(&record).await?;
+    let ended = namespaces.bump(&namespace).await;
+    let to = |record: AuditRecord, bumped: &Bumped| record.on("generation", bumped.generation.to_string());
+    audit::ended_as(record, &ended, to, output).await;
+    let bumped = ended?;
     let counted = if count {
         let options = Options::default();
         Some(namespaces.reclaimable(&bumped.reclaim, &options).await?)

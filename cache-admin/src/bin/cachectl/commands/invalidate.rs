@@ -2,16 +2,20 @@
 
 use std::io;
 
+use cache_admin::jobs::{AuditAction, AuditRecord};
 use cache_admin::{
     Checkpoint, CheckpointFile, Control, Counted, Engine, Options, Outcome, Report, Selection,
 };
+use cache_core::Pattern;
 use serde_json::Value;
 
-use super::{Ended, estimate, shown};
+use super::{Ended, cache_for_audit, estimate, shown};
+use crate::audit;
 use crate::cli::Invalidate;
+use crate::confirm::{self, question};
 use crate::escape;
 use crate::exit::Exit;
-use crate::failure::Failure;
+use crate::failure::{Failure, with_causes};
 use crate::human;
 use crate::output::Output;
 use crate::progress::Progress;
@@ -28,10 +32,12 @@ pub(super) async fn run(engine: &Engine, prefix: &str, arguments: &Invalidate, o
     if arguments.dry_run {
         return dry_run(engine, prefix, &selection, arguments, output).await;
     }
-    // What was typed counts: with a prefix, too, `*` is all that the service has.
-    confirm(engine, &asked, arguments, output).await?;
+    if let Some(question) = question(&asked, arguments, output)? {
+        let counted = count(engine, &selection, arguments, output).await?;
+        question.answered(counted, &asked, output)?;
+    }
     let mut options = arguments.run.options().with_verify(!arguments.no_verify);
-    if let Some(keys) = arguments.max_keys {
+    if let Some(keys) = arguments.most_keys() {
         options = options.with_max_keys(keys);
     }
     let file = arguments.resume.clone().map(CheckpointFile::new);
@@ -44,11 +50,14 @@ pub(super) async fn run(engine: &Engine, prefix: &str, arguments: &Invalidate, o
             .with_checkpoints(file.clone())
             .with_accepted_cache(arguments.accept_cache);
     }
+    let record = audit_record(engine, &asked).await;
+    audit::begun(&record).await?;
     let report = watched(options, output, async |options| match &begun {
         Some(checkpoint) => engine.resume(checkpoint, &options).await,
         None => engine.invalidate(&selection, &options).await,
     })
     .await;
+    audit::ended(record_of(record, &report), output).await;
     if let Outcome::Failed { error } = &report.outcome {
         return Err(Failure::from(error.clone()));
     }
@@ -57,6 +66,50 @@ pub(super) async fn run(engine: &Engine, prefix: &str, arguments: &Invalidate, o
     }
     unless_unread(show(&report, output))?;
     Ok(summary::exit(&report))
+}
+
+/// What the audit file says of a removal: the patterns as they were typed.
+async fn audit_record(engine: &Engine, asked: &Selection) -> AuditRecord {
+    let patterns = asked.patterns().iter().map(Pattern::as_bytes);
+    let record = audit::record(AuditAction::PatternRemove).on_each("patterns", patterns);
+    match cache_for_audit(engine).await {
+        Some(cache) => record.on("cache", cache),
+        None => record,
+    }
+}
+
+/// How the removal ended.
+fn record_of(record: AuditRecord, report: &Report) -> AuditRecord {
+    let total = report.total();
+    let record = record
+        .number("matched", total.matched)
+        .number("removed", total.removed);
+    match &report.outcome {
+        Outcome::Complete => record.result("complete"),
+        Outcome::Partial { .. } => record.result("partial"),
+        Outcome::Cancelled => record.result("cancelled"),
+        Outcome::Failed { error } => record.result("failed").because(&with_causes(error)),
+        _ => record.result("unknown"),
+    }
+}
+
+/// Counts what would be removed, with bars where somebody watches.
+async fn count(
+    engine: &Engine,
+    selection: &Selection,
+    arguments: &Invalidate,
+    output: &mut Output,
+) -> Result<confirm::Counted, Failure> {
+    let counting = async |options: Options| engine.count(selection, 0, &options).await;
+    let report = watched(arguments.run.options(), output, counting).await.report;
+    match &report.outcome {
+        Outcome::Failed { error } => Err(Failure::from(error.clone())),
+        Outcome::Cancelled => Err(confirm::stopped()),
+        outcome => Ok(confirm::Counted {
+            matched: report.total().matched,
+            is_complete: matches!(outcome, Outcome::Complete),
+        }),
+    }
 }
 
 /// What another process has left in `file` of a removal of `selection`.
@@ -204,35 +257,6 @@ fn ended(report: &Report, done: &str, output: &mut Output) -> io::Result<()> {
     }
     summary::gaps(report, output);
     Ok(())
-}
-
-/// A broad pattern needs a yes: from the terminal or by `--yes`.
-async fn confirm(
-    engine: &Engine,
-    selection: &Selection,
-    arguments: &Invalidate,
-    output: &mut Output,
-) -> Result<(), Failure> {
-    let broad = selection.patterns().iter().find(|pattern| pattern.is_broad());
-    let Some(pattern) = broad.filter(|_| !arguments.yes) else {
-        return Ok(());
-    };
-    if !output.can_ask() {
-        return Err(Failure::Refused(format!(
-            "the pattern {pattern} is broad and there is no terminal to confirm it at, so nothing was removed; --yes \
-             confirms it, --dry-run counts what it matches"
-        )));
-    }
-    let all = engine.key_count().await.map_or_else(
-        |_| "all keys".to_owned(),
-        |all| format!("all {}", human::keys(all)),
-    );
-    let question = format!("The pattern {pattern} is broad: it may remove {all}. Go on?");
-    if output.ask(&question)? {
-        Ok(())
-    } else {
-        Err(Failure::Refused("not confirmed; nothing was removed".to_owned()))
-    }
 }
 
 /// Runs `work` so that Ctrl-C stops it with a report, with bars where somebody watches.

@@ -25,9 +25,6 @@ pub(crate) struct Jobs {
     /// The jobs in FILE, which no service has open
     #[arg(long, global = true, value_name = "FILE")]
     store: Option<PathBuf>,
-    /// With --store: append to FILE who did what
-    #[arg(long, global = true, value_name = "FILE", requires = "store")]
-    audit: Option<PathBuf>,
     #[command(subcommand)]
     action: Action,
 }
@@ -94,7 +91,7 @@ pub(super) async fn run_local(arguments: Jobs, output: &mut Output) -> Ended {
         )));
     }
     let mut config = JobsConfig::default().with_store(store);
-    if let Some(path) = &arguments.audit {
+    if let Some(path) = crate::audit::path() {
         config = config.with_audit(
             Audit::open(path, AuditSync::Each)
                 .await

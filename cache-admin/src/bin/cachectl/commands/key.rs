@@ -2,11 +2,14 @@
 
 use std::ffi::OsString;
 
+use cache_admin::jobs::AuditAction;
 use cache_core::{Bytes, CacheClient, CacheError, Ttl};
+use cache_stack::Stack;
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt as _;
 
-use super::Ended;
+use super::{Ended, cache_for_audit, engine};
+use crate::audit;
 use crate::escape;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -75,8 +78,25 @@ async fn read_value(value: OsString) -> Result<Bytes, Failure> {
     }
 }
 
-pub(super) async fn del(cache: &dyn CacheClient, keys: &[String], output: &mut Output) -> Ended {
-    removed(cache.del(&borrowed(keys)).await?, keys.len(), output)
+pub(super) async fn del(stack: &Stack, keys: &[String], output: &mut Output) -> Ended {
+    let mut record = audit::record(AuditAction::KeyDelete);
+    record = match keys {
+        [key] => record.on("key", key),
+        keys => record.on_each("keys", keys),
+    };
+    if let Some(cache) = cache_for_audit(&engine(stack)?).await {
+        record = record.on("cache", cache);
+    }
+    audit::begun(&record).await?;
+    let ended = stack.client.del(&borrowed(keys)).await;
+    audit::ended_as(
+        record,
+        &ended,
+        |record, removed| record.number("removed", *removed),
+        output,
+    )
+    .await;
+    removed(ended?, keys.len(), output)
 }
 
 /// How many of the keys were there to be removed.

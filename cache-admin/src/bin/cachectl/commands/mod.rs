@@ -18,6 +18,7 @@ mod man;
 pub(crate) mod migrate;
 pub(crate) mod overview;
 mod ping;
+pub(crate) mod raw;
 pub(crate) mod serve;
 pub(crate) mod token;
 pub(crate) mod top;
@@ -94,7 +95,7 @@ async fn run_on(command: Command, stack: &Stack, output: &mut Output) -> Ended {
         Command::Ping => ping::run(cache, output).await,
         Command::Get { key } => key::get(cache, &key, output).await,
         Command::Set { key, value, ttl, nx } => key::set(cache, &key, value, ttl, nx, output).await,
-        Command::Del { keys } => key::del(cache, &keys, output).await,
+        Command::Del { keys } => key::del(stack, &keys, output).await,
         Command::Exists { keys } => key::exists(cache, &keys, output).await,
         Command::Incr { key, by, ttl } => key::incr(cache, &key, by, ttl, output).await,
         Command::Expire { key, ttl } => key::expire(cache, &key, ttl, output).await,
@@ -110,6 +111,7 @@ async fn run_on(command: Command, stack: &Stack, output: &mut Output) -> Ended {
         Command::Generation(generation) => generation::run(stack, generation, output).await,
         Command::Top(arguments) => top::run(stack, &arguments, output).await,
         Command::Bigkeys(arguments) => bigkeys::run(stack, &arguments, output).await,
+        Command::Raw(arguments) => raw::run(stack, &arguments, output).await,
         Command::Users(users) => users::run(users, &stack.foundation, output).await,
         Command::Completions { .. }
         | Command::Config(_)
@@ -171,6 +173,13 @@ async fn connect_with(startup: Option<Startup>, output: &mut Output) -> Result<S
 
 fn engine(stack: &Stack) -> Result<Engine, Failure> {
     Ok(Engine::of(&stack.foundation)?)
+}
+
+/// Which cache it is, for the audit file; `None` if there is no file, or the servers do not say.
+async fn cache_for_audit(engine: &Engine) -> Option<String> {
+    crate::audit::path()?;
+    let identity = engine.identity().await.ok()?;
+    identity.is_known().then(|| identity.to_string())
 }
 
 /// A pattern as it was typed, byte by byte.

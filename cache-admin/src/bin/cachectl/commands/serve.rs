@@ -9,7 +9,7 @@ use cache_admin::access::Access;
 use cache_admin::http::{AdminService, Limits, Listener, ListenerOptions, TlsFiles};
 use cache_admin::jobs::{Audit, AuditSync, Jobs, JobsConfig};
 use cache_admin::seal::Sealer;
-use cache_core::CacheClient as _;
+use cache_core::{CacheClient as _, CacheError};
 use cache_layers::Quota;
 use cache_stack::Stack;
 use cache_stack::telemetry::Telemetry;
@@ -54,9 +54,10 @@ pub(crate) struct Serve {
     /// Go on with the jobs that a former process left in the middle
     #[arg(long, requires = "store")]
     resume: bool,
-    /// Append to FILE who did what, a line of JSON each
-    #[arg(long, value_name = "FILE")]
-    audit: Option<PathBuf>,
+    /// Let pages of this origin, such as https://console.example, send tokens and read answers (CORS); several times for
+    /// several, or with commas between
+    #[arg(long, value_name = "ORIGIN", value_delimiter = ',', requires = "tokens")]
+    cors_origin: Vec<String>,
     /// How many requests each actor may make in a minute
     #[arg(long, value_name = "N", default_value_t = 600, value_parser = clap::value_parser!(u32).range(1..))]
     requests_per_minute: u32,
@@ -87,12 +88,13 @@ pub(super) async fn run(arguments: &Serve, output: &mut Output) -> Ended {
     let mut builder = AdminService::builder(&stack)
         .jobs(jobs)
         .access(Arc::clone(&access))
+        .allowed_origins(&arguments.cors_origin)
         .limits(arguments.limits())
         .metrics(move || telemetry.scrape());
     if let Some(path) = &arguments.secrets {
         builder = builder.sealer(Sealer::from_file(path)?);
     }
-    let service = builder.build().await?;
+    let service = builder.build().await.map_err(in_words)?;
 
     greet(arguments, &listener, &stack, output)?;
     let shutdown = async {
@@ -156,10 +158,21 @@ impl Serve {
             Some(path) => config = config.with_store(path),
             None => output.note("jobs are kept in memory and end with this process; --store FILE keeps them"),
         }
-        if let Some(path) = &self.audit {
+        if let Some(path) = crate::audit::path() {
             config = config.with_audit(Audit::open(path, AuditSync::Each).await.map_err(failed)?);
         }
         Jobs::open(engine(stack)?, config).await.map_err(failed)
+    }
+}
+
+/// What is wrong with an option, by the name that it has on the command line.
+fn in_words(error: CacheError) -> Failure {
+    match error {
+        CacheError::InvalidInput {
+            argument: "allowed_origins",
+            reason,
+        } => Failure::Usage(format!("--cors-origin: {reason}")),
+        error => error.into(),
     }
 }
 

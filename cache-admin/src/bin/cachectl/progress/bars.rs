@@ -70,6 +70,7 @@ impl Primary {
             address,
             keys: None,
             looked_at: 0,
+            looked_before: 0,
             counts: Counts::default(),
             end: None,
         }

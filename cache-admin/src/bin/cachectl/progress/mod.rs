@@ -54,7 +54,9 @@ struct Whole {
 struct Primary {
     address: Arc<str>,
     keys: Option<u64>,
+    /// Keys that this pass looked at, and those that earlier passes did.
     looked_at: u64,
+    looked_before: u64,
     counts: Counts,
     end: Option<End>,
 }
@@ -167,7 +169,8 @@ impl State {
                 for told in primaries {
                     let primary = self.primary(&plain(&told.address));
                     primary.keys = told.keys_before.or(primary.keys);
-                    primary.looked_at = told.looked_at;
+                    // A job counts over all passes.
+                    primary.looked_at = told.looked_at.saturating_sub(primary.looked_before);
                     primary.counts.matched = told.matched;
                     primary.counts.removed = told.removed;
                 }
@@ -191,7 +194,7 @@ impl State {
         self.waiting = None;
         for address in primaries {
             let primary = self.primary(&plain(address));
-            primary.looked_at = 0;
+            primary.looked_before += std::mem::take(&mut primary.looked_at);
             primary.end = None;
         }
     }

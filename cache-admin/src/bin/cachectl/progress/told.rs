@@ -19,7 +19,8 @@ impl State {
             json!({
                 "address": &*primary.address,
                 "keys_before": primary.keys,
-                "looked_at": primary.looked_at,
+                // A key that matched was looked at, if the server returned more than it was asked for.
+                "looked_at": (primary.looked_before + primary.looked_at).max(primary.counts.matched),
                 "matched": primary.counts.matched,
                 "removed": primary.counts.removed,
             })

@@ -3,6 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use cache_admin::Selection;
+use cache_admin::jobs::JobState;
 use cache_core::Pattern;
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -11,6 +12,7 @@ use super::Client;
 use super::problem::Problem;
 use crate::cli::Invalidate;
 use crate::commands::Ended;
+use crate::confirm::{Counted, Question, question};
 use crate::failure::Failure;
 use crate::job;
 use crate::output::Output;
@@ -30,6 +32,7 @@ pub(super) async fn run(client: &Client, arguments: &Invalidate, output: &mut Ou
     }
     let selection = arguments.filters.of(&arguments.patterns)?;
     let mut body = body(&selection, arguments);
+    ask(client, &selection, arguments, &body, output).await?;
     let job = match client.once("/cache/pattern", Some(&body)).await? {
         Ok(job) => job,
         Err(refusal) if refusal.status == StatusCode::PRECONDITION_REQUIRED => {
@@ -39,7 +42,9 @@ pub(super) async fn run(client: &Client, arguments: &Invalidate, output: &mut Ou
                 // What was given is not accepted: the refusal says why.
                 return Err(client.refused(&refusal));
             }
-            confirm(&selection, &token, arguments, output)?;
+            if !arguments.yes && arguments.expect.is_none() && !output.can_ask() {
+                return Err(unconfirmed(&selection, &token));
+            }
             body["confirm"] = token.into();
             let confirmed = client.once("/cache/pattern", Some(&body)).await?;
             confirmed.map_err(|refusal| client.refused(&refusal))?
@@ -74,7 +79,7 @@ fn body(selection: &Selection, arguments: &Invalidate) -> Value {
     if let Some(rate) = run.rate {
         body["rate"] = rate.into();
     }
-    if let Some(keys) = arguments.max_keys {
+    if let Some(keys) = arguments.most_keys() {
         body["max_keys"] = keys.into();
     }
     if let Some(token) = &arguments.confirm {
@@ -83,31 +88,83 @@ fn body(selection: &Selection, arguments: &Invalidate) -> Value {
     body
 }
 
-/// A broad pattern needs a yes: from the terminal, by `--yes`, or by the token that the service gave before.
-fn confirm(
+/// Has the service count what would be removed; `None` if the token may remove keys but not list them.
+async fn count(client: &Client, body: &Value, output: &Output) -> Result<Option<Counted>, Failure> {
+    let mut body = body.clone();
+    body["mode"] = "count".into();
+    if let Some(body) = body.as_object_mut() {
+        body.remove("max_keys");
+        body.remove("confirm");
+    }
+    let job = match client.once("/cache/pattern", Some(&body)).await? {
+        Ok(job) => job,
+        Err(refusal) if refusal.status == StatusCode::FORBIDDEN => return Ok(None),
+        Err(refusal) => return Err(client.refused(&refusal)),
+    };
+    let job = job::watched(&Source::Remote(client), job, output).await?;
+    match job.state {
+        JobState::Complete | JobState::Partial => Ok(Some(Counted {
+            matched: job.progress.matched,
+            is_complete: job.state == JobState::Complete,
+        })),
+        JobState::Cancelled => Err(crate::confirm::stopped()),
+        _ => Err(Failure::Service {
+            exit: job::exit(&job),
+            kind: "count".to_owned(),
+            message: format!(
+                "the keys could not be counted, so nothing was removed: {}",
+                job.error
+                    .as_deref()
+                    .map_or_else(|| job.state.name().to_owned(), crate::escape::plain)
+            ),
+        }),
+    }
+}
+
+/// Asks what has to be asked before a removal.
+async fn ask(
+    client: &Client,
     selection: &Selection,
-    token: &str,
     arguments: &Invalidate,
+    body: &Value,
     output: &mut Output,
 ) -> Result<(), Failure> {
-    let broad = selection.patterns().iter().find(|pattern| pattern.is_broad());
-    // Where the service alone holds it for broad, the first one stands for all.
-    let pattern = broad.or(selection.patterns().first());
-    let Some(pattern) = pattern.filter(|_| !arguments.yes) else {
+    if arguments.dry_run || arguments.confirm.is_some() {
+        return Ok(());
+    }
+    // Without a terminal the service's own refusal has the token that confirms a broad pattern.
+    if arguments.expect.is_none() && !output.can_ask() {
+        return Ok(());
+    }
+    let Some(question) = question(selection, arguments, output)? else {
         return Ok(());
     };
-    if !output.can_ask() {
-        return Err(Failure::Refused(format!(
-            "the pattern {pattern} is broad and there is no terminal to confirm it at, so nothing was removed; --yes \
-             confirms it, or --confirm {}; --dry-run counts what it matches",
-            crate::escape::plain(token)
-        )));
+    match (count(client, body, output).await?, question) {
+        (Some(counted), question) => question.answered(counted, selection, output),
+        (None, Question::AtMost(_)) => Err(Failure::Refused(
+            "--expect: the token may not count these keys (scope list), so nothing was removed".to_owned(),
+        )),
+        (None, Question::Number) => {
+            if output.ask("The token may not count these keys (scope list). Remove them uncounted?")? {
+                Ok(())
+            } else {
+                Err(Failure::Refused("not confirmed; nothing was removed".to_owned()))
+            }
+        }
     }
-    if output.ask(&format!(
-        "The pattern {pattern} is broad: it may remove most keys. Go on?"
-    ))? {
-        Ok(())
-    } else {
-        Err(Failure::Refused("not confirmed; nothing was removed".to_owned()))
-    }
+}
+
+/// The refusal of a broad pattern that nobody could be asked about, with the token that confirms it.
+fn unconfirmed(selection: &Selection, token: &str) -> Failure {
+    let broad = selection.patterns().iter().find(|pattern| pattern.is_broad());
+    // Where the service alone holds it for broad, the first one stands for all.
+    let pattern = broad
+        .or(selection.patterns().first())
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    Failure::Refused(format!(
+        "the pattern {pattern} is broad and there is no terminal to confirm it at, so nothing was removed; --expect N \
+         confirms it if at most N keys match, --yes without counting, or --confirm {}; --dry-run counts what it matches",
+        crate::escape::plain(token)
+    ))
 }

@@ -122,6 +122,7 @@ const fn name(command: &Command) -> &'static str {
         Command::Incr { .. } => "incr",
         Command::Expire { .. } => "expire",
         Command::Ttl { .. } => "ttl",
+        Command::Raw(_) => "raw",
         Command::Topology => "topology",
         Command::Users(_) => "users",
         _ => "this command",

@@ -1,4 +1,4 @@
-//! The body of `POST /cache/pattern`: which keys, what is done to them, and how. Not in here: doing it.
+//! The body of `POST` and `DELETE /cache/pattern`: which keys, what is done to them, and how. Not in here: doing it.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -23,9 +23,9 @@ pub(in crate::http::routes) struct PatternRequest {
     patterns: Option<Vec<PatternText>>,
     /// The pattern, if there is one only.
     pattern: Option<PatternText>,
-    /// What is done. Default: count.
-    #[serde(default = "count")]
-    mode: Mode,
+    /// What is done. Default: count; with DELETE: execute.
+    #[schema(inline)]
+    mode: Option<Mode>,
     /// Only keys of these types. Default: of any.
     #[schema(max_items = 7)]
     #[serde(default)]
@@ -95,18 +95,14 @@ struct Between {
     max: Option<u64>,
 }
 
-/// What is done if nothing else is said: what changes nothing.
-const fn count() -> Mode {
-    Mode::Count
-}
-
 impl PatternRequest {
-    /// In one form with what comes as a query.
-    pub(super) fn asked(&self) -> Result<Asked, Problem> {
+    /// In one form with what comes as a query; `mode` is what is done if the body does not say.
+    pub(super) fn asked(&self, mode: Mode) -> Result<Asked, Problem> {
+        let mode = self.mode.unwrap_or(mode);
         Ok(Asked {
-            mode: self.mode,
+            mode,
             confirm: self.confirm.clone(),
-            options: self.options()?,
+            options: self.options(mode)?,
             selection: self.selection()?,
         })
     }
@@ -150,7 +146,7 @@ impl PatternRequest {
         Ok(selection)
     }
 
-    fn options(&self) -> Result<JobOptions, Problem> {
+    fn options(&self, mode: Mode) -> Result<JobOptions, Problem> {
         const BODY: Kind = Kind::InvalidBody;
         let mut options = JobOptions {
             rate: within(BODY, "rate", self.rate, 1..=u32::MAX)?,
@@ -165,7 +161,7 @@ impl PatternRequest {
         if let Some(sample) = within(BODY, "sample", self.sample, 0..=1_000)? {
             options.sample = usize::from(sample);
         }
-        if self.mode == Mode::Count {
+        if mode == Mode::Count {
             options.sample = 0;
         }
         Ok(options)

@@ -1,10 +1,12 @@
 //! `cachectl users apply FILE`.
 
+use cache_admin::jobs::{AuditAction, AuditRecord};
 use cache_admin::users::{Applied, Plan};
 use cache_valkey::admin::AclSaved;
 use serde_json::{Value, json};
 
 use super::{Ended, is_partial, show};
+use crate::audit;
 use crate::exit::Exit;
 use crate::failure::{Failure, with_causes};
 use crate::output::Output;
@@ -29,7 +31,21 @@ pub(super) async fn run(plan: &Plan, yes: bool, output: &mut Output) -> Ended {
     if !yes {
         agreed("Go on?", output)?;
     }
-    let applied = plan.apply().await?;
+    let record = audit::record(AuditAction::AclChange);
+    let steps = plan.nodes.iter().flat_map(|node| {
+        let address = node.address();
+        node.steps
+            .iter()
+            .map(move |step| format!("{address}: {}", show::step(step)))
+    });
+    audit::begun(&record.clone().on_each("changes", steps)).await?;
+    let applied = plan.apply().await;
+    if let Err(error) = &applied {
+        let record = record.clone().result("failed").because(&with_causes(error));
+        audit::ended(record, output).await;
+    }
+    let applied = applied?;
+    write_down(record, &applied, output).await;
     if output.is_json() {
         output.json(&as_json(&applied, plan))?;
     } else {
@@ -43,11 +59,34 @@ pub(super) async fn run(plan: &Plan, yes: bool, output: &mut Output) -> Ended {
     })
 }
 
+/// Writes into the audit file what was changed on each node, and what was not.
+async fn write_down(record: AuditRecord, applied: &Applied, output: &mut Output) {
+    for (address, step) in &applied.done {
+        let record = record
+            .clone()
+            .on("node", address.as_bytes())
+            .on("user", &step.user);
+        audit::ended(record.on("change", show::step(step)), output).await;
+    }
+    for not_done in &applied.not_done {
+        let record = record
+            .clone()
+            .on("node", not_done.address.as_bytes())
+            .on("user", &not_done.step.user);
+        let why = not_done
+            .error
+            .as_ref()
+            .map_or_else(|| "not tried".to_owned(), with_causes);
+        let record = record.on("change", show::step(&not_done.step)).result("failed");
+        audit::ended(record.because(&why), output).await;
+    }
+}
+
 /// A yes from the terminal.
 pub(super) fn agreed(question: &str, output: &mut Output) -> Result<(), Failure> {
     if !output.can_ask() {
         return Err(Failure::Refused(
-            "nobody can be asked; --yes confirms it, and nothing was changed".to_owned(),
+            "there is no terminal to ask at, so nothing was changed; --yes confirms the change".to_owned(),
         ));
     }
     if output.ask(question)? {

@@ -109,7 +109,7 @@ fn about(plan: &Plan, output: &mut Output) {
     if !plan.foreign.is_empty() {
         let names: Vec<&str> = plan.foreign.iter().map(String::as_str).collect();
         output.note(&format!(
-            "left alone, not of this declaration: {}",
+            "left alone, because the file does not declare them: {}",
             names.join(", ")
         ));
     }

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use cache_admin::jobs::{AuditAction, AuditRecord};
 use cache_admin::users::Scope;
 use cache_admin::users::elasticache::{Apply, GroupApplied, GroupPlan, Progress, Stop};
 use serde_json::{Value, json};
 
 use super::super::{apply::agreed, show::changes_in_words};
 use super::{Ended, Work, show};
+use crate::audit;
 use crate::exit::Exit;
 use crate::failure::{Failure, exit_of, with_causes};
 use crate::output::Output;
@@ -44,6 +46,11 @@ pub(super) async fn run(
     if !plan.is_empty() && !manner.yes {
         agreed("Go on?", output)?;
     }
+    let record = audit::record(AuditAction::AclChange).on("user_group", &plan.group);
+    if !plan.is_empty() {
+        let steps = plan.steps.iter().filter(|step| step.is_change());
+        audit::begun(&record.clone().on_each("changes", steps.map(show::without_access))).await?;
+    }
     // Without a change, too: what is under way is waited for.
     let apply = Apply {
         service: &work.elasticache,
@@ -56,7 +63,21 @@ pub(super) async fn run(
     let applied = apply
         .run(plan, &mut |progress| teller.tell(progress, output))
         .await;
+    write_down(&record, &applied, output).await;
     ended(&applied, plan, output)
+}
+
+/// Writes into the audit file what was changed, and what was not.
+async fn write_down(record: &AuditRecord, applied: &GroupApplied, output: &mut Output) {
+    for step in applied.done.iter().filter(|step| step.is_change()) {
+        let record = record.clone().on("change", show::without_access(step));
+        audit::ended(record, output).await;
+    }
+    let reason = applied.error.as_ref().map_or_else(|| "not tried".to_owned(), why);
+    for step in applied.not_done.iter().filter(|step| step.is_change()) {
+        let record = record.clone().on("change", show::without_access(step));
+        audit::ended(record.result("failed").because(&reason), output).await;
+    }
 }
 
 /// Says what a run is doing, not too often.

@@ -55,7 +55,7 @@ fn about(plan: &GroupPlan, output: &mut Output) {
     if !plan.foreign.is_empty() {
         let names: Vec<&str> = plan.foreign.iter().map(String::as_str).collect();
         output.note(&format!(
-            "left alone in the group, not of this declaration: {}",
+            "left alone in the group, because the file does not declare them: {}",
             names.join(", ")
         ));
     }
