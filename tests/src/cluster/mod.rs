@@ -82,15 +82,50 @@ impl Cluster {
                     .await?;
             }
         }
-        for node in &self.nodes[1..] {
-            self.introduce(node).await?;
-        }
-        self.wait_until_acquainted().await?;
+        self.acquaint().await?;
         for (index, node) in self.nodes.iter().enumerate().skip(primaries) {
             node.call(&["CLUSTER", "REPLICATE", &self.ids[index % primaries]])
                 .await?;
         }
         self.wait_until_ok().await
+    }
+
+    /// Makes all nodes known to each other.
+    ///
+    /// A server gives an introduction up that is not answered within the node timeout, which a busy machine
+    /// reaches. So nodes that the first one does not know after a while are introduced again.
+    ///
+    /// # Errors
+    ///
+    /// When the nodes do not all know each other in time. The error says how many nodes each of them knows.
+    pub async fn acquaint(&self) -> Result<()> {
+        const TRIES: u32 = 5;
+        for _ in 0..TRIES {
+            let known = topology::of(&self.nodes[0]).await?;
+            for node in &self.nodes[1..] {
+                // Asked, because a reset gives a node another id.
+                let id = node.call(&["CLUSTER", "MYID"]).await?.text();
+                if known.member(&id).is_none_or(|member| member.handshake) {
+                    self.introduce(node).await?;
+                }
+            }
+            let all_know = || async { Ok(self.are_acquainted().await?.then_some(())) };
+            if until(AGREE / TRIES, "all nodes to know each other", all_know)
+                .await
+                .is_ok()
+            {
+                return Ok(());
+            }
+        }
+        let mut counts = Vec::new();
+        for node in &self.nodes {
+            let known = topology::of(node).await?;
+            counts.push(known.members().iter().filter(|member| !member.handshake).count());
+        }
+        bail!(
+            "the {} nodes do not know each other after {AGREE:?}: they know {counts:?}",
+            self.nodes.len()
+        )
     }
 
     /// Makes a node known to the first one, which tells the others.
@@ -106,17 +141,15 @@ impl Cluster {
         Ok(())
     }
 
-    async fn wait_until_acquainted(&self) -> Result<()> {
-        until(AGREE, "all nodes to know each other", || async {
-            for node in &self.nodes {
-                let known = topology::of(node).await?;
-                if known.members().len() != self.nodes.len() || known.members().iter().any(|m| m.handshake) {
-                    return Ok(None);
-                }
+    async fn are_acquainted(&self) -> Result<bool> {
+        for node in &self.nodes {
+            let known = topology::of(node).await?;
+            let knows_all = known.members().len() == self.nodes.len();
+            if !knows_all || known.members().iter().any(|member| member.handshake) {
+                return Ok(false);
             }
-            Ok(Some(()))
-        })
-        .await
+        }
+        Ok(true)
     }
 
     /// All nodes, by index.
@@ -334,8 +367,7 @@ impl Cluster {
         let node = Server::start(self.options.for_node(index)).await?;
         self.ids.push(node.call(&["CLUSTER", "MYID"]).await?.text());
         self.nodes.push(node);
-        self.introduce(&self.nodes[index]).await?;
-        self.wait_until_acquainted().await?;
+        self.acquaint().await?;
         self.wait_until_ok().await?;
         Ok(index)
     }

@@ -189,16 +189,8 @@ async fn a_cluster_that_was_set_up_again_at_the_same_addresses_is_found_again() 
         let range = [first.to_string(), last.to_string()];
         node.call(&["CLUSTER", "ADDSLOTSRANGE", &range[0], &range[1]])
             .await?;
-        let (host, port, bus) = (
-            node.host().to_string(),
-            node.port().to_string(),
-            node.bus_port().to_string(),
-        );
-        cluster
-            .node(0)
-            .call(&["CLUSTER", "MEET", &host, &port, &bus])
-            .await?;
     }
+    cluster.acquaint().await?;
     // New connections find other nodes than before.
     for node in cluster.nodes() {
         node.call(&["CLIENT", "KILL", "TYPE", "normal"]).await.ok();
