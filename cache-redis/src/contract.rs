@@ -35,18 +35,8 @@ impl CacheClient for RedisCache {
         check_key(key)?;
         let call = self.calls.begin(Effect::Read)?;
         // At once. Another writer may come between the two; the TTL is then that of the newer value.
-        let items = [
-            Item {
-                key,
-                bytes: key.len(),
-            },
-            Item {
-                key,
-                bytes: key.len(),
-            },
-        ];
         let make = |index| if index == 0 { get(key) } else { pttl(key) };
-        let replies = send_each(&call, "GET", &items, make).await;
+        let replies = send_each(&call, "GET", &items(2, |_| key), make).await;
         let mut replies = all_or_first_error(&call, replies)?.into_iter();
         let value = into_value(replies.next().unwrap_or(Value::Nil))?.ok_or(CacheError::Miss)?;
         let remaining = into_ttl(replies.next().unwrap_or(Value::Nil))?;
@@ -60,14 +50,8 @@ impl CacheClient for RedisCache {
             return Ok(Vec::new());
         }
         // Not MGET, which answers nil for a key that holds something other than bytes.
-        let items: Vec<_> = keys
-            .iter()
-            .map(|key| Item {
-                key,
-                bytes: key.len(),
-            })
-            .collect();
-        let replies = send_each(&call, "GET", &items, |index| get(keys[index])).await;
+        let key = |index: usize| keys[index];
+        let replies = send_each(&call, "GET", &items(keys.len(), key), |index| get(key(index))).await;
         all_or_first_error(&call, replies)?
             .into_iter()
             .map(into_value)
@@ -75,25 +59,14 @@ impl CacheClient for RedisCache {
     }
 
     async fn get_each<'a>(&self, keys: &[&'a str]) -> Vec<Result<Bytes, CacheError>> {
-        let mut results: Vec<_> = keys
-            .iter()
-            .map(|key| check_key(key).map(|()| Bytes::new()))
-            .collect();
-        let valid: Vec<usize> = (0..keys.len()).filter(|&index| results[index].is_ok()).collect();
-        let call = match self.calls.begin(Effect::Read) {
-            Ok(call) => call,
+        let mut results = checked_keys(keys, || Bytes::new());
+        let (call, valid) = match self.begin_each(&results) {
+            Ok(begun) => begun,
             Err(error) => return closed(results, &error),
         };
-        if valid.is_empty() {
-            return results;
-        }
-        let item = |&index: &usize| Item {
-            key: keys[index],
-            bytes: keys[index].len(),
-        };
-        let items: Vec<_> = valid.iter().map(item).collect();
-        let replies = send_each(&call, "GET", &items, |at| get(keys[valid[at]])).await;
-        for (index, reply) in valid.into_iter().zip(replies) {
+        let key = |at: usize| keys[valid[at]];
+        let replies = send_each(&call, "GET", &items(valid.len(), key), |at| get(key(at))).await;
+        for (&index, reply) in valid.iter().zip(replies) {
             results[index] = reply
                 .and_then(into_value)
                 .and_then(|value| value.ok_or(CacheError::Miss));
@@ -102,26 +75,13 @@ impl CacheClient for RedisCache {
     }
 
     async fn get_entries<'a>(&self, keys: &[&'a str]) -> Vec<Result<Lookup, CacheError>> {
-        let mut results: Vec<_> = keys
-            .iter()
-            .map(|key| check_key(key).map(|()| Lookup::untracked_absence()))
-            .collect();
-        let valid: Vec<usize> = (0..keys.len()).filter(|&index| results[index].is_ok()).collect();
-        let call = match self.calls.begin(Effect::Read) {
-            Ok(call) => call,
+        let mut results = checked_keys(keys, Lookup::untracked_absence);
+        let (call, valid) = match self.begin_each(&results) {
+            Ok(begun) => begun,
             Err(error) => return closed(results, &error),
         };
-        if valid.is_empty() {
-            return results;
-        }
         // Two commands for each key, one after the other; see `get_entry`.
         let key = |at: usize| keys[valid[at / 2]];
-        let items: Vec<_> = (0..2 * valid.len())
-            .map(|at| Item {
-                key: key(at),
-                bytes: key(at).len(),
-            })
-            .collect();
         let make = |at: usize| {
             if at.is_multiple_of(2) {
                 get(key(at))
@@ -129,8 +89,9 @@ impl CacheClient for RedisCache {
                 pttl(key(at))
             }
         };
-        let mut replies = send_each(&call, "GET", &items, make).await.into_iter();
-        for index in valid {
+        let replies = send_each(&call, "GET", &items(2 * valid.len(), key), make).await;
+        let mut replies = replies.into_iter();
+        for &index in &valid {
             if let (Some(value), Some(ttl)) = (replies.next(), replies.next()) {
                 results[index] = lookup(value, ttl);
             }
@@ -334,6 +295,17 @@ impl CacheClient for RedisCache {
     }
 }
 
+impl RedisCache {
+    /// Begins a read of the keys that are in order, and says which these are.
+    fn begin_each<T>(&self, results: &[Result<T, CacheError>]) -> Result<(Call<'_>, Vec<usize>), CacheError> {
+        let call = self.calls.begin(Effect::Read)?;
+        let valid = (0..results.len())
+            .filter(|&index| results[index].is_ok())
+            .collect();
+        Ok((call, valid))
+    }
+}
+
 /// Sends `name` with all `keys`, and adds the counts up.
 async fn count(call: &Call<'_>, name: &'static str, keys: &[&str]) -> Result<u64, CacheError> {
     if keys.is_empty() {
@@ -359,6 +331,21 @@ async fn count(call: &Call<'_>, name: &'static str, keys: &[&str]) -> Result<u64
         .into_iter()
         .map(into_count)
         .sum()
+}
+
+/// A result for each key that is in order, and the error for each that is not.
+fn checked_keys<T>(keys: &[&str], empty: impl Fn() -> T) -> Vec<Result<T, CacheError>> {
+    keys.iter().map(|key| check_key(key).map(|()| empty())).collect()
+}
+
+/// So many commands without a value, each for one key.
+fn items<'k>(count: usize, key: impl Fn(usize) -> &'k str) -> Vec<Item<'k>> {
+    (0..count)
+        .map(|at| Item {
+            key: key(at),
+            bytes: key(at).len(),
+        })
+        .collect()
 }
 
 /// The results of a batch of a closed client: what is wrong with an entry is said first.

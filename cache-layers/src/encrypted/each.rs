@@ -12,59 +12,34 @@ use crate::each::{fill, prepare};
 /// How many removals of plain values run at a time.
 const REMOVALS_AT_ONCE: usize = 32;
 
+/// What a caller wants of each key.
+#[derive(Clone, Copy)]
+enum Wanted {
+    /// The value alone.
+    Values,
+    /// The value and its TTL.
+    Entries,
+}
+
 impl Encrypted {
     pub(super) async fn read_each(&self, keys: &[&str]) -> Vec<Result<Bytes, CacheError>> {
-        let (names, known) = prepare(keys.iter(), |key| self.name(key));
-        if names.is_empty() {
-            return fill(known, Vec::new());
-        }
-        let stored_keys: Vec<&str> = names.iter().map(|name| &*name.stored).collect();
-        let stored = self.inner.get_each(&stored_keys).await;
-        let mut results = Vec::with_capacity(names.len());
-        let (mut unread, mut missing) = (Vec::new(), Vec::new());
-        for (place, (name, stored)) in names.iter().zip(stored).enumerate() {
-            if place % VALUES_PER_BUDGET == 0 {
-                consume_budget().await;
-            }
-            results.push(match stored {
-                Ok(stored) => match self.open(name.key, &stored) {
-                    Ok(opened) => Ok(opened.value),
-                    Err(trouble) => {
-                        unread.push((place, stored, trouble));
-                        Err(CacheError::Miss)
-                    }
-                },
-                Err(CacheError::Miss) => {
-                    missing.extend(self.plain_key(name).map(|plain_key| (place, plain_key)));
-                    Err(CacheError::Miss)
-                }
-                Err(error) => Err(error),
-            });
-        }
-        if !unread.is_empty() {
-            let mut values = vec![None; names.len()];
-            Box::pin(self.settle_many(&names, &unread, &mut values)).await;
-            for (place, ..) in unread {
-                results[place] = values[place].take().ok_or(CacheError::Miss);
-            }
-        }
-        if !missing.is_empty() {
-            let plain_keys: Vec<&str> = missing.iter().map(|(_, plain_key)| *plain_key).collect();
-            let found = self.inner.get_each(&plain_keys).await;
-            for ((place, _), value) in missing.iter().zip(found) {
-                results[*place] = value.map(|value| self.plaintext(value).value);
-            }
-        }
-        fill(known, results)
+        let lookups = self.open_each(keys, Wanted::Values).await.into_iter();
+        lookups
+            .map(|lookup| lookup.and_then(Lookup::into_entry).map(|entry| entry.value))
+            .collect()
     }
 
     pub(super) async fn lookup_each(&self, keys: &[&str]) -> Vec<Result<Lookup, CacheError>> {
+        self.open_each(keys, Wanted::Entries).await
+    }
+
+    async fn open_each(&self, keys: &[&str], wanted: Wanted) -> Vec<Result<Lookup, CacheError>> {
         let (names, known) = prepare(keys.iter(), |key| self.name(key));
         if names.is_empty() {
             return fill(known, Vec::new());
         }
         let stored_keys: Vec<&str> = names.iter().map(|name| &*name.stored).collect();
-        let stored = self.inner.get_entries(&stored_keys).await;
+        let stored = self.stored_each(&stored_keys, wanted).await;
         let mut results = Vec::with_capacity(names.len());
         let (mut unread, mut missing) = (Vec::new(), Vec::new());
         for (place, (name, stored)) in names.iter().zip(stored).enumerate() {
@@ -92,14 +67,14 @@ impl Encrypted {
             for (place, ..) in unread {
                 match (values[place].take(), &mut results[place]) {
                     (Some(value), Ok(Lookup::Found(entry))) => entry.value = value,
-                    // A later keyset may open it, and nobody reports that.
+                    // Untracked: a later keyset may open the value, and no server reports that.
                     (_, result) => *result = Ok(Lookup::untracked_absence()),
                 }
             }
         }
         if !missing.is_empty() {
             let plain_keys: Vec<&str> = missing.iter().map(|(_, plain_key)| *plain_key).collect();
-            let found = self.inner.get_entries(&plain_keys).await;
+            let found = self.stored_each(&plain_keys, wanted).await;
             for ((place, _), found) in missing.iter().zip(found) {
                 // Untracked: the change that counts is that of the other name.
                 results[*place] = found.map(|found| match found {
@@ -112,6 +87,23 @@ impl Encrypted {
             }
         }
         fill(known, results)
+    }
+
+    /// What is stored under each of these names. Where values alone are wanted the TTL is not asked for.
+    async fn stored_each(&self, names: &[&str], wanted: Wanted) -> Vec<Result<Lookup, CacheError>> {
+        match wanted {
+            Wanted::Entries => self.inner.get_entries(names).await,
+            Wanted::Values => {
+                let values = self.inner.get_each(names).await.into_iter();
+                values
+                    .map(|value| match value {
+                        Ok(value) => Ok(Lookup::Found(Entry::untracked(value, Ttl::Forever))),
+                        Err(CacheError::Miss) => Ok(Lookup::untracked_absence()),
+                        Err(error) => Err(error),
+                    })
+                    .collect()
+            }
+        }
     }
 
     pub(super) async fn store_each(&self, entries: &[(&str, Bytes, Ttl)]) -> Vec<Result<(), CacheError>> {

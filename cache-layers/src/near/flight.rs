@@ -7,10 +7,8 @@
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use cache_core::CacheError;
-use cache_core::clock::Instant;
 use futures::FutureExt as _;
 use futures::future::{Shared, WeakShared};
 
@@ -21,10 +19,6 @@ pub(crate) type Answer<V> = Result<Found<V>, CacheError>;
 
 /// A far read that nobody has joined yet. It holds the key's mark, and completes it before it ends.
 pub(crate) type FarRead<V> = Pin<Box<dyn Future<Output = Answer<V>> + Send>>;
-
-/// How old a read may be that is joined. One that takes longer, or that nobody polls, is not waited for by those
-/// who come later: what it brings may have been true too long ago.
-const JOINABLE: Duration = Duration::from_secs(1);
 
 /// What a caller found who wants a key that is not near.
 #[derive(Debug)]
@@ -44,31 +38,22 @@ pub(crate) enum Boarding<V: Clone + Send + Sync + 'static> {
 pub(crate) struct Read<V: Clone + Send + Sync + 'static>(Shared<FarRead<V>>);
 
 /// A far read that others may join.
-pub(super) struct Joinable<V: Clone + Send + Sync + 'static> {
-    read: Option<WeakShared<FarRead<V>>>,
-    begun: Instant,
-}
+pub(super) struct Joinable<V: Clone + Send + Sync + 'static>(Option<WeakShared<FarRead<V>>>);
 
 impl<V: Clone + Send + Sync + 'static> Read<V> {
     pub(super) fn new(read: FarRead<V>) -> Self {
         Self(read.shared())
     }
 
-    pub(super) fn joinable(&self, begun: Instant) -> Joinable<V> {
-        Joinable {
-            read: self.0.downgrade(),
-            begun,
-        }
+    pub(super) fn joinable(&self) -> Joinable<V> {
+        Joinable(self.0.downgrade())
     }
 }
 
 impl<V: Clone + Send + Sync + 'static> Joinable<V> {
-    /// A part in the read, unless all have left it, or it is too old at `now`.
-    pub(super) fn join(&self, now: Instant) -> Option<Read<V>> {
-        if now.saturating_duration_since(self.begun) >= JOINABLE {
-            return None;
-        }
-        self.read.as_ref()?.upgrade().map(Read)
+    /// A part in the read, unless all have left it.
+    pub(super) fn join(&self) -> Option<Read<V>> {
+        self.0.as_ref()?.upgrade().map(Read)
     }
 }
 

@@ -7,8 +7,10 @@ use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use cache_core::Vouch;
+use cache_core::clock::Instant;
 use quick_cache::DefaultHashBuilder;
 
 use super::flight::Joinable;
@@ -24,8 +26,26 @@ pub(super) struct Pending<V: Clone + Send + Sync + 'static> {
     pub(super) store: u64,
     /// Holds until trust is lost in what is not vouched for.
     pub(super) own: Vouch,
+    /// When the read began.
+    pub(super) begun: Instant,
     /// How others may take part in this read.
     pub(super) joinable: Option<Joinable<V>>,
+}
+
+/// How old a read may be for a later caller to rely on it. A slower one, or one that is not polled, may bring what
+/// was true too long ago, or bring nothing at all.
+const RECENT: Duration = Duration::from_secs(1);
+
+impl<V: Clone + Send + Sync + 'static> Pending<V> {
+    /// Whether the read may still store its copy in this store.
+    pub(super) fn is_of(&self, store: u64) -> bool {
+        self.store == store && self.own.holds()
+    }
+
+    /// Whether the read began so recently that a later caller may rely on it.
+    pub(super) fn is_recent(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.begun) < RECENT
+    }
 }
 
 /// The marks of one shard.

@@ -10,7 +10,8 @@
 //! change that is reported between the reply and the moment at which the copy is stored. So:
 //!
 //! 1. **Mark.** [`begin`](Near::begin) (or [`board`](Near::board)) puts a mark for the key *before* the
-//!    read is sent.
+//!    read is sent. It does so only in the [`Period`] in which the caller saw that changes are reported: a change from
+//!    between two periods may be in no report.
 //! 2. **Read**, by a call whose changes are reported.
 //! 3. **Complete.** [`Mark::complete`] stores the copy only if that same mark is still there.
 //!
@@ -57,7 +58,7 @@ pub(crate) use self::flight::{Boarding, FarRead};
 pub(crate) use self::lives::Lives;
 pub(crate) use self::store::Bounds;
 
-use self::flight::Read;
+use self::flight::{Joinable, Read};
 use self::marks::{GONE, Marks, Pending, Table};
 use self::store::{Kept, Store};
 
@@ -108,6 +109,13 @@ pub(crate) struct Period {
     own: Vouch,
 }
 
+impl Period {
+    /// Whether it is still going on, with this store.
+    fn is_of<V: Clone>(self, store: &Store<V>) -> bool {
+        self.store == store.number() && self.own.holds()
+    }
+}
+
 /// The sign that a key is being read. Dropping it without completing it takes it away.
 #[must_use = "a mark that is dropped at once lets nothing be stored"]
 pub(crate) struct Mark<V: Clone + Send + Sync + 'static> {
@@ -148,38 +156,44 @@ impl<V: Clone + Send + Sync + 'static> Near<V> {
         Some(kept.found(now))
     }
 
-    /// Marks `key` as being read; to be called before the read is sent, and only where something may be
-    /// kept at all ([`Lives::status`]). An older mark of the key is taken away, and the read that it stands
-    /// for is not stored.
-    pub(crate) fn begin(self: &Arc<Self>, key: &str) -> Mark<V> {
-        let begun = clock::now();
-        let mut marks = self.marks.lock(key);
-        let store = self.current.load_full();
-        let (mark, pending) = self.mark(store, key, begun);
-        let older = marks.insert(Arc::clone(&mark.key), pending);
-        drop(marks);
-        drop(older);
-        mark
+    /// Marks `key` as being read; to be called before the read is sent. An older mark of the key is taken away, and the
+    /// read that it belongs to is not stored.
+    ///
+    /// `None` if `period` is over, and so nothing that is read now may be stored: the caller has asked in that period
+    /// whether changes are reported ([`Lives::status`]), and since then they were not for a while.
+    pub(crate) fn begin(self: &Arc<Self>, key: &str, period: Period) -> Option<Mark<V>> {
+        self.begin_unless(key, period, |_, _| false)
     }
 
-    /// As [`begin`](Self::begin), unless a read of `key` is under way already: that one will be kept.
-    pub(crate) fn begin_unless_begun(self: &Arc<Self>, key: &str) -> Option<Mark<V>> {
+    /// As [`begin`](Self::begin); `None` as well if a recent read of `key` is under way, which will be stored.
+    pub(crate) fn begin_unless_begun(self: &Arc<Self>, key: &str, period: Period) -> Option<Mark<V>> {
+        self.begin_unless(key, period, |pending, now| {
+            pending.is_of(period.store) && pending.is_recent(now)
+        })
+    }
+
+    fn begin_unless(
+        self: &Arc<Self>,
+        key: &str,
+        period: Period,
+        is_begun: impl FnOnce(&Pending<V>, Instant) -> bool,
+    ) -> Option<Mark<V>> {
         let begun = clock::now();
         let mut marks = self.marks.lock(key);
         let store = self.current.load_full();
-        let of_now = |pending: &&Pending<V>| pending.store == store.number() && pending.own.holds();
-        if marks.get(key).filter(of_now).is_some() {
+        if !period.is_of(&store) || marks.get(key).is_some_and(|pending| is_begun(pending, begun)) {
             return None;
         }
         let (mark, pending) = self.mark(store, key, begun);
         let older = marks.insert(Arc::clone(&mark.key), pending);
         drop(marks);
+        // Only now: it may hold another caller's read, which runs foreign code when it goes.
         drop(older);
         Some(mark)
     }
 
-    /// The time between two resets that it is. To be asked before it is asked whether changes are reported,
-    /// and given to [`board`](Near::board).
+    /// The time between two resets that it is. Ask for it before you ask whether changes are reported, and give it to
+    /// [`board`](Near::board) or [`begin`](Near::begin).
     pub(crate) fn period(&self) -> Period {
         let own = self.own();
         Period {
@@ -206,13 +220,13 @@ impl<V: Clone + Send + Sync + 'static> Near<V> {
         let begun = clock::now();
         let mut marks = self.marks.lock(key);
         let store = self.current.load_full();
-        if store.number() != period.store || !period.own.holds() {
+        if !period.is_of(&store) {
             return Boarding::Late;
         }
-        let of_now = |pending: &&Pending<V>| pending.store == store.number() && pending.own.holds();
-        let of_now = marks.get(key).filter(of_now);
-        let joinable = of_now.and_then(|pending| pending.joinable.as_ref());
-        if let Some(read) = joinable.and_then(|joinable| joinable.join(begun)) {
+        let is_joinable = |pending: &&Pending<V>| pending.is_of(store.number()) && pending.is_recent(begun);
+        let pending = marks.get(key).filter(is_joinable);
+        let joinable = pending.and_then(|pending| pending.joinable.as_ref());
+        if let Some(read) = joinable.and_then(Joinable::join) {
             return Boarding::Joined(read);
         }
         // A read that was completed since the caller looked took its mark away and stored its copy under
@@ -225,7 +239,7 @@ impl<V: Clone + Send + Sync + 'static> Near<V> {
         let key = Arc::clone(&mark.key);
         // Made under the lock and polled later.
         let read = Read::new(read(mark));
-        pending.joinable = Some(read.joinable(begun));
+        pending.joinable = Some(read.joinable());
         let older = marks.insert(key, pending);
         drop(marks);
         drop(older);
@@ -238,6 +252,7 @@ impl<V: Clone + Send + Sync + 'static> Near<V> {
             id,
             store: store.number(),
             own,
+            begun,
             joinable: None,
         };
         let mark = Mark {

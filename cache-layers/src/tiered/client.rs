@@ -35,7 +35,7 @@ impl Tiered {
 
     /// What is known near of `key`: its value, or that there is none.
     #[inline]
-    fn look(&self, key: &str) -> Result<Option<Copy>, CacheError> {
+    fn look(&self, key: &str) -> Result<Option<KeyState>, CacheError> {
         self.check_open()?;
         let found = self.near.look(key);
         if found.is_some() {
@@ -46,7 +46,7 @@ impl Tiered {
 
     /// Reads `key`, which is not near, as one far read for all who want it now; `None` where the tier is
     /// bypassed, and the caller reads for itself.
-    async fn fetch(&self, key: &str) -> Result<Option<Copy>, CacheError> {
+    async fn fetch(&self, key: &str) -> Result<Option<KeyState>, CacheError> {
         let counts = self.near.counts();
         loop {
             // Asked before the status: who was told that changes are reported, and comes after they were
@@ -94,10 +94,17 @@ impl Tiered {
 
     /// Reads keys that are not near by one far call, and keeps what may be kept. Nobody joins such a read, and a key
     /// that somebody reads at the moment is kept by that read.
-    async fn fetch_each(&self, keys: &[&str]) -> Vec<Result<Copy, CacheError>> {
-        let marks: Vec<_> = keys.iter().map(|key| self.near.begin_unless_begun(key)).collect();
+    async fn fetch_each(&self, keys: &[&str]) -> Vec<Result<KeyState, CacheError>> {
+        // Before the status: see `fetch`.
+        let period = self.near.period();
+        let is_bypassed = matches!(self.status(), NearStatus::Bypassed { .. });
+        let begin = |key: &&str| match is_bypassed {
+            true => None,
+            false => self.near.begin_unless_begun(key, period),
+        };
+        let marks: Vec<_> = keys.iter().map(begin).collect();
         let lookups = self.inner.get_entries(keys).await;
-        // Asked after the read: what was read while changes were not reported is not kept as if they were.
+        // Asked once more: what was read while changes were not reported is not kept as if they were.
         let status = self.status();
         let mut lookups = lookups.into_iter();
         let mut answers = Vec::with_capacity(keys.len());
@@ -116,7 +123,7 @@ impl Tiered {
     }
 
     /// What is known near of each key, and the keys that have to be read far.
-    async fn look_each<'a>(&self, keys: &[&'a str]) -> (each::Known<Copy>, Vec<&'a str>) {
+    async fn look_each<'a>(&self, keys: &[&'a str]) -> (each::Known<KeyState>, Vec<&'a str>) {
         let mut known = Vec::with_capacity(keys.len());
         let mut far = Vec::new();
         for some in keys.chunks(KEYS_PER_BUDGET) {
@@ -136,19 +143,25 @@ impl Tiered {
         (known, far)
     }
 
-    /// Whether nothing that is read far is kept at the moment.
-    fn is_bypassed(&self) -> bool {
-        matches!(self.status(), NearStatus::Bypassed { .. })
+    /// The state of each key: from the near cache where it is there, else by one far call.
+    async fn read_each(&self, keys: &[&str]) -> impl Iterator<Item = Result<KeyState, CacheError>> {
+        let (known, far) = self.look_each(keys).await;
+        let read = if far.is_empty() {
+            Vec::new()
+        } else {
+            self.fetch_each(&far).await
+        };
+        each::fill(known, read).into_iter()
     }
 }
 
-/// What was read of a key, near or far: its value, or that there is none.
-type Copy = Found<Option<Bytes>>;
+/// What a near or far read says about a key: its value, or that there is none.
+type KeyState = Found<Option<Bytes>>;
 
 /// What is kept of a far read, if anything.
 fn keep(
     mark: &Mark<Option<Bytes>>,
-    found: &Copy,
+    found: &KeyState,
     lives: Lives,
     status: &NearStatus,
 ) -> Option<Keep<Option<Bytes>>> {
@@ -204,47 +217,20 @@ impl CacheClient for Tiered {
     async fn get_many<'a>(&self, keys: &[&'a str]) -> Result<Vec<Option<Bytes>>, CacheError> {
         keys.iter().try_for_each(|key| check_key(key))?;
         self.check_open()?;
-        let (known, far) = self.look_each(keys).await;
-        let read = if far.is_empty() {
-            Vec::new()
-        } else if self.is_bypassed() {
-            let values = self.inner.get_many(&far).await?;
-            values.into_iter().map(untracked).map(Ok).collect()
-        } else {
-            self.fetch_each(&far).await
-        };
-        let found = each::fill(known, read).into_iter();
-        found.map(|found| found.map(|found| found.value)).collect()
+        let states = self.read_each(keys).await;
+        states.map(|state| state.map(|state| state.value)).collect()
     }
 
     async fn get_each<'a>(&self, keys: &[&'a str]) -> Vec<Result<Bytes, CacheError>> {
-        let (known, far) = self.look_each(keys).await;
-        let read = if far.is_empty() {
-            Vec::new()
-        } else if self.is_bypassed() {
-            let values = self.inner.get_each(&far).await.into_iter();
-            values.map(|value| value.map(Some).map(untracked)).collect()
-        } else {
-            self.fetch_each(&far).await
-        };
-        let found = each::fill(known, read).into_iter();
-        found
-            .map(|found| found.and_then(|found| found.value.ok_or(CacheError::Miss)))
+        let states = self.read_each(keys).await;
+        states
+            .map(|state| state.and_then(|state| state.value.ok_or(CacheError::Miss)))
             .collect()
     }
 
     async fn get_entries<'a>(&self, keys: &[&'a str]) -> Vec<Result<Lookup, CacheError>> {
-        let (known, far) = self.look_each(keys).await;
-        let read = if far.is_empty() {
-            Vec::new()
-        } else if self.is_bypassed() {
-            let lookups = self.inner.get_entries(&far).await.into_iter();
-            lookups.map(|lookup| lookup.map(found)).collect()
-        } else {
-            self.fetch_each(&far).await
-        };
-        let found = each::fill(known, read).into_iter();
-        found.map(|found| found.map(lookup)).collect()
+        let states = self.read_each(keys).await;
+        states.map(|state| state.map(lookup)).collect()
     }
 
     async fn set(&self, key: &str, value: Bytes, ttl: Ttl) -> Result<(), CacheError> {
@@ -363,7 +349,7 @@ impl CacheClient for Tiered {
 const KEYS_PER_BUDGET: usize = 32;
 
 /// A lookup, as what is known near.
-fn found(lookup: Lookup) -> Copy {
+fn found(lookup: Lookup) -> KeyState {
     match lookup {
         Lookup::Found(entry) => Found {
             value: Some(entry.value),
@@ -381,7 +367,7 @@ fn found(lookup: Lookup) -> Copy {
 }
 
 /// What is known near, as a lookup.
-fn lookup(found: Copy) -> Lookup {
+fn lookup(found: KeyState) -> Lookup {
     let lookup = match (found.value, found.tracked) {
         (Some(value), true) => Lookup::Found(Entry::tracked(value, found.remaining)),
         (Some(value), false) => Lookup::Found(Entry::untracked(value, found.remaining)),
@@ -391,15 +377,5 @@ fn lookup(found: Copy) -> Lookup {
     match found.vouch {
         Some(vouch) => lookup.vouched(vouch),
         None => lookup,
-    }
-}
-
-/// What was read by a call that says nothing else of it.
-const fn untracked(value: Option<Bytes>) -> Copy {
-    Found {
-        value,
-        remaining: Ttl::Forever,
-        tracked: false,
-        vouch: None,
     }
 }

@@ -125,6 +125,40 @@ async fn batch_beside_a_single_read_does_not_keep_it_from_being_kept() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn batch_that_began_while_changes_were_not_reported_keeps_nothing() {
+    for kind in 0..3 {
+        let rig = rig().await;
+        rig.line.reports().cut();
+        rig.line.takes(ms(0), secs(1));
+        // Its report is lost, and changes are reported again before the batch has its answer.
+        let change = async {
+            tokio::time::sleep(ms(100)).await;
+            rig.others_set("a", "newer").await;
+            rig.line.reports().mend();
+        };
+        futures::join!(read(&rig, kind), change);
+        rig.line.takes(ms(0), ms(0));
+        assert_eq!(rig.read_and_where("a").await, (value("newer"), "far"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn batch_keeps_a_key_whose_single_read_is_never_polled_again() {
+    let rig = rig().await;
+    rig.line.takes(ms(0), secs(1));
+    let mut stuck = Box::pin(rig.tiered.get("a"));
+    assert!(futures::poll!(&mut stuck).is_pending());
+    // As long as it is recent, the batch leaves the key to it.
+    tokio::time::sleep(secs(1)).await;
+    let read = rig.tiered.get_many(&KEYS).await.unwrap();
+    assert_eq!(read[0], Some("a".into()));
+    rig.line.takes(ms(0), ms(0));
+    assert_eq!(rig.read_and_where("a").await, (value("a"), "near"));
+    drop(stuck);
+    assert_eq!(rig.read_and_where("a").await, (value("a"), "near"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn lost_connection_during_a_batch_leaves_nothing() {
     let rig = rig().await;
     rig.line.takes(ms(0), secs(1));

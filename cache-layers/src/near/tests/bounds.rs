@@ -11,7 +11,9 @@ use super::super::{Found, Keep, Near};
 use super::{KEY, lasting, near};
 
 fn put<V: Clone + Send + Sync + 'static>(near: &Arc<Near<V>>, key: &str, value: V, bytes: usize) -> bool {
-    near.begin(key).complete(lasting(value, bytes))
+    near.begin(key, near.period())
+        .unwrap()
+        .complete(lasting(value, bytes))
 }
 
 #[test]
@@ -58,7 +60,7 @@ fn what_does_not_fit_is_not_kept_and_drives_nothing_out() {
 #[tokio::test(start_paused = true)]
 async fn a_life_counts_from_the_mark_and_the_far_life_from_the_reply() {
     let near = near::<u64>(1 << 16, 100);
-    let mark = near.begin(KEY);
+    let mark = near.begin(KEY, near.period()).unwrap();
     advance(Duration::from_secs(3)).await;
     assert!(mark.complete(keep(Ttl::secs(10), Duration::from_secs(8))));
     advance(Duration::from_secs(4)).await;
@@ -72,14 +74,18 @@ async fn a_life_counts_from_the_mark_and_the_far_life_from_the_reply() {
         (0, 0),
         "who meets it expired takes it out"
     );
-    let mark = near.begin(KEY);
+    let mark = near.begin(KEY, near.period()).unwrap();
     advance(Duration::from_secs(2)).await;
     assert!(
         !mark.complete(keep(Ttl::secs(2), Duration::from_secs(8))),
         "over by now"
     );
     for forever in [Ttl::Forever, Ttl::After(Duration::ZERO), Ttl::After(Ttl::MAX)] {
-        assert!(near.begin(KEY).complete(keep(forever, Duration::from_secs(8))));
+        assert!(
+            near.begin(KEY, near.period())
+                .unwrap()
+                .complete(keep(forever, Duration::from_secs(8)))
+        );
         assert_eq!(near.look(KEY).unwrap().remaining, forever);
     }
     assert!(clock::now().elapsed() == Duration::ZERO, "time is held");

@@ -42,9 +42,11 @@ fn read(near: &Arc<Near<u64>>, far: &Far) {
         }
         Boarding::Joined(_) => {
             // As one does who has a single-flight of its own.
-            let mark = near.begin(&far.key);
+            let mark = near.begin(&far.key, near.period());
             let value = value();
-            mark.complete(lasting(value, 8));
+            if let Some(mark) = mark {
+                mark.complete(lasting(value, 8));
+            }
         }
         Boarding::Hit(_) | Boarding::Late => {}
     }

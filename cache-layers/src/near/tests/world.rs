@@ -268,7 +268,8 @@ impl World {
         } else if number < self.cast.readers {
             self.board()
         } else {
-            Reader::Marked(self.near.begin(KEY))
+            let mark = self.near.begin(KEY, self.near.period());
+            Reader::Marked(mark.expect("nothing happens in between"))
         }
     }
 
