@@ -1,21 +1,70 @@
-//! A call, but not beyond its deadline.
+//! A call, but not beyond its deadline, which is that of all calls of the same request.
 
 use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
 use cache_core::clock::Instant;
+use cache_core::deadline::start_of_request;
 use cache_core::{CacheError, Stage};
 use tokio::task::coop::{Unconstrained, unconstrained};
 use tokio::time::{Sleep, sleep_until};
 
-/// Awaits `call`, which began at `started`. A call that answers at once pays for no timer.
+/// Until when a call may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Deadline {
+    pub(super) at: Instant,
+    /// How long a call may take that is the first one of its request.
+    pub(super) whole: Duration,
+    /// How much of that earlier calls of the request took.
+    taken: Duration,
+}
+
+impl Deadline {
+    /// That of a call which starts at `now`.
+    pub(super) fn of(whole: Duration, now: Instant) -> Self {
+        let start = start_of_request().map_or(now, |start| start.min(now));
+        Self {
+            at: start + whole,
+            whole,
+            taken: now - start,
+        }
+    }
+
+    /// Whether earlier calls of the request left nothing.
+    pub(super) fn is_over(&self) -> bool {
+        self.left().is_zero()
+    }
+
+    /// What is left for a call that starts now.
+    pub(super) fn left(&self) -> Duration {
+        self.whole.saturating_sub(self.taken)
+    }
+
+    /// Whether this ended the call although the call had less than half of it: that says little about the backend.
+    pub(super) fn cut_short<T>(&self, result: &Result<T, CacheError>) -> bool {
+        let ended = matches!(
+            result,
+            Err(CacheError::Timeout { stage: Stage::Call, after }) if *after == self.whole
+        );
+        ended && self.left() < self.whole / 2
+    }
+
+    /// The error of a call that is not begun, since nothing is left.
+    pub(super) const fn used_up(&self) -> CacheError {
+        CacheError::Timeout {
+            stage: Stage::Connect,
+            after: self.whole,
+        }
+    }
+}
+
+/// Awaits `call`. A call that answers at once pays for no timer.
 pub(super) async fn within<T>(
-    deadline: Option<Duration>,
-    started: Instant,
+    deadline: Option<Deadline>,
     call: impl Future<Output = Result<T, CacheError>>,
 ) -> Result<T, CacheError> {
-    let Some(after) = deadline else {
+    let Some(Deadline { at, whole, .. }) = deadline else {
         return call.await;
     };
     let mut call = pin!(call);
@@ -26,11 +75,11 @@ pub(super) async fn within<T>(
         }
         // Unconstrained: a call that uses up the budget of its task each time must not keep the timer
         // from being looked at.
-        let timer = timer.get_or_insert_with(|| Box::pin(unconstrained(sleep_until(started + after))));
+        let timer = timer.get_or_insert_with(|| Box::pin(unconstrained(sleep_until(at))));
         timer.as_mut().poll(context).map(|()| {
             Err(CacheError::Timeout {
                 stage: Stage::Call,
-                after,
+                after: whole,
             })
         })
     })
@@ -50,9 +99,9 @@ mod tests {
                 tokio::task::consume_budget().await;
             }
         };
-        let deadline = Duration::from_millis(50);
-        let result = within::<()>(Some(deadline), clock::now(), greedy).await;
+        let whole = Duration::from_millis(50);
+        let result = within::<()>(Some(Deadline::of(whole, clock::now())), greedy).await;
         let error = result.unwrap_err();
-        assert!(matches!(error, CacheError::Timeout { after, .. } if after == deadline));
+        assert!(matches!(error, CacheError::Timeout { after, .. } if after == whole));
     }
 }

@@ -4,12 +4,13 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use cache_core::CacheError;
-use cache_core::clock::{self, Instant};
+use cache_core::clock;
 use cache_core::deadline::wanted_by;
 
+use super::deadline::Deadline;
 use super::events::{BreakerState, Count};
 use super::running::{Running, is_failure};
-use super::{Guarded, OnFailure, deadline, is_bypassed};
+use super::{Guarded, OnFailure, Stop, deadline, is_bypassed};
 
 /// How much earlier than the guard's deadline the results are wanted, at most.
 const WAY_BACK: Duration = Duration::from_millis(25);
@@ -40,7 +41,12 @@ impl Guarded {
         };
         let gate = self.at(keys);
         let started = clock::now();
-        let (mut results, shed): (Vec<Result<T, CacheError>>, bool) = match gate.admit(started) {
+        let deadline = self.config.deadline.map(|whole| Deadline::of(whole, started));
+        let admitted = match deadline.filter(Deadline::is_over) {
+            Some(deadline) => Err(Stop::Failed(deadline.used_up())),
+            None => gate.admit(started),
+        };
+        let (mut results, shed): (Vec<Result<T, CacheError>>, bool) = match admitted {
             Err(stop) => (all(&stop.into_error()), true),
             Ok(ticket) => {
                 let running = Running {
@@ -48,10 +54,11 @@ impl Guarded {
                     breaker: gate.breaker,
                     ticket,
                     started,
+                    deadline,
                     ended: false,
                 };
-                let call = async { Ok(self.in_time(started, make()).await) };
-                let results = match deadline::within(self.config.deadline, started, call).await {
+                let call = async { Ok(in_time(deadline, make()).await) };
+                let results = match deadline::within(deadline, call).await {
                     Ok(results) => results,
                     Err(error) => all(&error),
                 };
@@ -63,16 +70,6 @@ impl Guarded {
             self.bypass_each(&mut results, shed, instead);
         }
         results
-    }
-
-    /// Does `call`, and lets the client below know when it has to answer with what it has by then. It gets the
-    /// guard's deadline less a little, which the results need on their way back: once the guard's own timer has run
-    /// out, none of them counts.
-    async fn in_time<F: Future>(&self, started: Instant, call: F) -> F::Output {
-        match self.config.deadline {
-            Some(after) => wanted_by(started + after - (after / 10).min(WAY_BACK), call).await,
-            None => call.await,
-        }
     }
 
     /// Replaces failures by what an empty cache would answer.
@@ -95,5 +92,18 @@ impl Guarded {
                 self.bypassed.note(&error, clock::now(), !is_failure(&error));
             }
         }
+    }
+}
+
+/// Does `call`, and lets the client below know when it has to answer with what it has by then. It gets the guard's
+/// deadline less a little, which the results need on their way back: once the guard's own timer has run out, none of
+/// them counts.
+async fn in_time<F: Future>(deadline: Option<Deadline>, call: F) -> F::Output {
+    match deadline {
+        Some(deadline) => {
+            let way_back = (deadline.left() / 10).min(WAY_BACK);
+            wanted_by(deadline.at - way_back, call).await
+        }
+        None => call.await,
     }
 }

@@ -28,6 +28,7 @@ pub use events::{BreakerState, GuardListener, GuardStats, StateChange};
 
 use breaker::{Breaker, Ticket, Told};
 use bypassed::Bypassed;
+use deadline::Deadline;
 use events::{Count, Counters};
 use parts::Parts;
 use running::{Running, is_failure};
@@ -42,7 +43,13 @@ use several::Groups;
 /// [`Stage::Call`](cache_core::Stage::Call); a write that it ends may have been carried out, and the error's
 /// [`outcome`](CacheError::outcome) says so. It does not end [`close`](CacheClient::close).
 ///
-/// `get_each` and `set_each` have to answer with what they have by then: the guard hands its deadline, less 25 ms or a tenth
+/// It is one deadline for a whole request: a read-through, or another recipe, that makes several calls one after the other
+/// for one caller announces when the first one began ([`cache_core::deadline::counted_from`]), and the deadline counts from
+/// there. A call for which nothing is left fails at once, with
+/// [`Stage::Connect`](cache_core::Stage::Connect): it was not begun. If less than half was left and the call ran out of time,
+/// it counts like a call that its caller dropped.
+///
+/// `get_each`, `get_entries` and `set_each` have to answer with what they have by then: the guard hands its deadline, less 25 ms or a tenth
 /// of it, to the client below ([`cache_core::deadline`]). So keys that have an answer do not fail with the others.
 ///
 /// # The circuit breaker
@@ -349,15 +356,20 @@ impl<'g> Gate<'g> {
             return make().await.map_err(Stop::Failed);
         }
         let started = clock::now();
+        let deadline = guard.config.deadline.map(|whole| Deadline::of(whole, started));
+        if let Some(deadline) = deadline.filter(Deadline::is_over) {
+            return Err(Stop::Failed(deadline.used_up()));
+        }
         let ticket = self.admit(started)?;
         let running = Running {
             guard,
             breaker: self.breaker,
             ticket,
             started,
+            deadline,
             ended: false,
         };
-        let result = deadline::within(guard.config.deadline, started, make()).await;
+        let result = deadline::within(deadline, make()).await;
         running.end(&result);
         result.map_err(Stop::Failed)
     }

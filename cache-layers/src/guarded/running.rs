@@ -7,6 +7,7 @@ use cache_core::{CacheError, Stage};
 
 use super::Guarded;
 use super::breaker::{Breaker, Ticket, Verdict};
+use super::deadline::Deadline;
 use super::events::Count;
 
 /// A call that its caller dropped after so long is slow: a deadline above the guard ended it, most likely.
@@ -37,16 +38,25 @@ pub(super) struct Running<'g> {
     pub(super) breaker: Option<&'g Breaker>,
     pub(super) ticket: Option<Ticket>,
     pub(super) started: Instant,
+    pub(super) deadline: Option<Deadline>,
     pub(super) ended: bool,
 }
 
 impl Running<'_> {
     pub(super) fn end<T>(self, result: &Result<T, CacheError>) {
+        if self.deadline.is_some_and(|deadline| deadline.cut_short(result)) {
+            // As if its caller had dropped it.
+            return drop(self);
+        }
         self.end_with(verdict(result));
     }
 
     /// As [`end`](Self::end), of a call that answers each key on its own.
     pub(super) fn end_each<T>(self, results: &[Result<T, CacheError>]) {
+        let cut_short = |deadline: Deadline| results.iter().all(|result| deadline.cut_short(result));
+        if self.deadline.is_some_and(cut_short) {
+            return drop(self);
+        }
         let mut worst = Verdict::Void;
         let mut answered = false;
         for result in results {

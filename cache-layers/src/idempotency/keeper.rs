@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cache_core::{CacheError, Outcome, Stage, Ttl, clock};
+use cache_core::{CacheError, Outcome, Ttl, clock};
 use tokio::sync::oneshot;
 
 use super::claim::{Claim, Completion, End, Reply};
@@ -70,12 +70,7 @@ impl Keeper {
     pub(super) async fn run(self, answer: oneshot::Sender<Result<Offer, CacheError>>) {
         let mut unsure = false;
         // A client answers within its own deadline. The limit is for one that does not.
-        let taken = tokio::time::timeout(self.core.config.claim_life, self.take(&mut unsure))
-            .await
-            .unwrap_or(Err(CacheError::Timeout {
-                stage: Stage::Call,
-                after: self.core.config.claim_life,
-            }));
+        let taken = within(self.core.config.claim_life, self.take(&mut unsure)).await;
         match taken {
             Ok(None) => {
                 let (keeper, end) = oneshot::channel();

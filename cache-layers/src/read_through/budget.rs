@@ -1,9 +1,11 @@
 //! What the cache may cost one call: time, all operations together.
+//!
+//! The layers below hear of it: their deadlines count the operations of one call together, too.
 
 use std::iter::repeat_with;
 use std::time::Duration;
 
-use cache_core::deadline::wanted_by;
+use cache_core::deadline::{counted_from, wanted_by};
 use cache_core::{CacheError, Outcome, Stage, clock};
 
 use crate::each::missing;
@@ -20,6 +22,8 @@ pub(super) struct Budget {
     failure: Option<CacheError>,
     /// What operations took so far.
     taken: Duration,
+    /// What operations had taken when this part was lent.
+    taken_before: Duration,
 }
 
 impl Budget {
@@ -29,6 +33,7 @@ impl Budget {
             left: whole,
             failure: None,
             taken: Duration::ZERO,
+            taken_before: Duration::ZERO,
         }
     }
 
@@ -58,6 +63,7 @@ impl Budget {
             left: self.left / 2,
             failure: self.failure.clone(),
             taken: Duration::ZERO,
+            taken_before: self.taken_before + self.taken,
         }
     }
 
@@ -114,7 +120,8 @@ impl Budget {
             }));
         }
         let begun = clock::now();
-        let result = tokio::time::timeout(limit, operation)
+        let start = begun.checked_sub(self.taken_before + self.taken).unwrap_or(begun);
+        let result = tokio::time::timeout(limit, counted_from(start, operation))
             .await
             .unwrap_or(Err(CacheError::Timeout {
                 stage: Stage::Call,

@@ -19,7 +19,7 @@ use super::lease::{WORD, hold_key, lease_key};
 use super::loaded::Loaded;
 use super::near::{NearTier, Written};
 use crate::beside::check_room;
-use crate::near::{Boarding, Count, FarRead, Found as NearFound, Mark};
+use crate::near::{Boarding, Count, FarRead, Found as NearFound, Mark, Period};
 use crate::wakes::Wakes;
 
 /// What is handed around: bytes, or a value behind an `Arc`.
@@ -84,9 +84,12 @@ impl<V: Payload> Core<V> {
         Budget::new(self.config.cache_deadline)
     }
 
-    /// The near tier, where there is one and something read now may be kept in it.
-    pub(super) fn open_near(&self) -> Option<&Arc<NearTier<V>>> {
-        self.near.as_ref().filter(|tier| tier.is_open())
+    /// The near tier, where there is one and something read now may be kept in it, and the period in which that is so.
+    pub(super) fn open_near(&self) -> Option<(&Arc<NearTier<V>>, Period)> {
+        let tier = self.near.as_ref()?;
+        // Before the status: the other way round, it could be a later period than that of the status.
+        let period = tier.near.period();
+        tier.is_open().then_some((tier, period))
     }
 
     /// To be held while one of `keys` is written.
@@ -97,7 +100,8 @@ impl<V: Payload> Core<V> {
     /// What stands under `key`, tracked where the client tracks, and how long it will. Kept near where there
     /// is a near tier.
     pub(super) async fn read_entry(&self, key: &str, budget: &mut Budget) -> Result<Found<V>, CacheError> {
-        let near = self.open_near().map(|tier| (tier, tier.near.begin(key)));
+        let near = self.open_near();
+        let near = near.and_then(|(tier, period)| Some((tier, tier.near.begin(key, period)?)));
         let entry = match self.noted(budget.spend(self.client.get_entry(key)).await) {
             Ok(entry) => entry,
             Err(CacheError::Miss) => return Ok(Found::Nothing),

@@ -73,7 +73,7 @@ impl<V: Payload> Core<V> {
     /// fails alone.
     async fn look_many(self: &Arc<Self>, keys: &[&str]) -> Vec<(Look<V>, Budget)> {
         let budget = self.budget();
-        if let Some(tier) = self.open_near() {
+        if let Some((tier, _)) = self.open_near() {
             // One by one, since only such reads can be kept: the client sends them together.
             let begun = clock::now();
             let looks = keys.iter().map(|key| {

@@ -1,10 +1,12 @@
 //! What a slow or failing cache costs: its deadline, and never the answer. With scenarios 52 and 53.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use cache_core::{CacheError, clock};
 use cache_layers::read_through::{Coordination, ReadError};
-use cache_mock::{Fault, Operation};
+use cache_layers::{Guarded, GuardedConfig, Loaded};
+use cache_mock::{Fault, FaultyCache, Operation};
 
 use crate::rig::{KEY, LIFE, Rig, ms, secs, text};
 
@@ -36,6 +38,44 @@ async fn a_slow_cache_never_costs_more_than_its_deadline() {
         let took = clock::now() - before;
         assert!(took <= ms(200) + LOAD, "{slow:?} took {took:?}");
         assert_eq!(rig.upstream.loads(), 1);
+    }
+}
+
+/// What configuration gives a stack (`CACHE_OP_TIMEOUT`) holds for the request, not for each call of the read-through.
+#[tokio::test(start_paused = true)]
+async fn deadline_of_the_stack_is_that_of_the_whole_request() {
+    for slow in [
+        Fault::Hang,
+        Fault::Delay(ms(90)),
+        Fault::LostReply(ms(150)),
+        Fault::LostRequest(ms(60)),
+    ] {
+        let rig = Rig::new();
+        let cache = FaultyCache::new(rig.memory.clone());
+        let faults = cache.faults().clone();
+        faults.always(Operation::ALL, &slow);
+        let config = GuardedConfig::builder().deadline(ms(200)).build().unwrap();
+        let process = rig.over(Arc::new(Guarded::new(Arc::new(cache), config)), |config| config);
+        let before = clock::now();
+        let answer = process
+            .get_or_load(KEY, rig.upstream.gives_text("Ada", LOAD))
+            .await;
+        assert_eq!(text(answer), "Ada");
+        let took = clock::now() - before;
+        assert!(took <= ms(200) + LOAD, "{slow:?} took {took:?}");
+        process.settled().await;
+
+        let before = clock::now();
+        let keys = [KEY, "other"];
+        let load = |keys: Vec<String>| async move {
+            tokio::time::sleep(LOAD).await;
+            Ok::<_, std::io::Error>(keys.iter().map(|_| Ok(Loaded::new("Ada"))).collect())
+        };
+        for answer in process.get_or_load_many(&keys, load).await {
+            assert_eq!(text(answer), "Ada");
+        }
+        let took = clock::now() - before;
+        assert!(took <= ms(200) + LOAD, "many, {slow:?} took {took:?}");
     }
 }
 
