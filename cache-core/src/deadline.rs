@@ -35,7 +35,8 @@ pub fn current() -> Option<Instant> {
 /// Runs `call`, whose time counts from `start`, or from earlier if a caller further above says so.
 ///
 /// A recipe that waits for something other than the cache between two calls, such as a loader, moves `start` later by the
-/// time that this took. A service can do the same around several recipes that answer one request:
+/// time that this took. A service can announce a start of its own around all calls and recipes that answer one request;
+/// since the earliest start counts, loaders inside them count too, then:
 ///
 /// ```
 /// use cache_core::{CacheClient, CacheError, MemoryCache, clock, deadline};

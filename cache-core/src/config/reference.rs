@@ -256,7 +256,7 @@ variables! {
     }
     OP_TIMEOUT {
         form: TIMEOUT,
-        meaning: "the whole call's deadline",
+        meaning: "the deadline of a call, retries included; and of all calls together that a recipe, such as a read-through, makes to answer one request",
     }
     MEMORY_MAX_BYTES {
         default: "64MiB",
