@@ -27,7 +27,8 @@ pub(crate) struct Item<'a> {
     pub(crate) bytes: usize,
 }
 
-/// Sends a command for each of `items`, which `make` makes of its index; a result for each, in their order.
+/// Sends a command for each of `items`, which `make` makes of its index; a result for each, in their order. Without
+/// items it does nothing and is ready at once.
 ///
 /// In a cluster a node that fails concerns its own items only.
 pub(crate) async fn send_each(
@@ -36,6 +37,9 @@ pub(crate) async fn send_each(
     items: &[Item<'_>],
     make: impl Fn(usize) -> Cmd,
 ) -> Vec<Result<Value, CacheError>> {
+    if items.is_empty() {
+        return Vec::new();
+    }
     match call.session(name).await {
         Err(error) => items.iter().map(|_| Err(error.clone())).collect(),
         Ok(session) if call.is_cluster() => {

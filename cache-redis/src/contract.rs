@@ -46,9 +46,6 @@ impl CacheClient for RedisCache {
     async fn get_many<'a>(&self, keys: &[&'a str]) -> Result<Vec<Option<Bytes>>, CacheError> {
         check_keys(keys)?;
         let call = self.calls.begin(Effect::Read)?;
-        if keys.is_empty() {
-            return Ok(Vec::new());
-        }
         // Not MGET, which answers nil for a key that holds something other than bytes.
         let key = |index: usize| keys[index];
         let replies = send_each(&call, "GET", &items(keys.len(), key), |index| get(key(index))).await;
@@ -59,7 +56,7 @@ impl CacheClient for RedisCache {
     }
 
     async fn get_each<'a>(&self, keys: &[&'a str]) -> Vec<Result<Bytes, CacheError>> {
-        let mut results = checked_keys(keys, || Bytes::new());
+        let mut results = checked_keys(keys, Bytes::new);
         let (call, valid) = match self.begin_each(&results) {
             Ok(begun) => begun,
             Err(error) => return closed(results, &error),
@@ -114,9 +111,6 @@ impl CacheClient for RedisCache {
         }
         let millis = ttl.as_millis()?;
         let call = self.calls.begin(Effect::Write)?;
-        if entries.is_empty() {
-            return Ok(());
-        }
         // Pipelines may overtake each other, so that the last value of a key is the only one sent.
         let last: HashMap<&str, &Bytes> = entries.iter().map(|(key, value)| (*key, value)).collect();
         let last: Vec<(&str, &Bytes)> = last.into_iter().collect();
@@ -155,9 +149,6 @@ impl CacheClient for RedisCache {
                     sent.len() - 1
                 });
             }
-        }
-        if sent.is_empty() {
-            return results;
         }
         let item = |&index: &usize| {
             let (key, value, _) = &entries[index];

@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
+use axum::http::HeaderValue;
+use axum::http::header::CONNECTION;
 use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -25,6 +27,10 @@ use super::{ListenerOptions, Peer};
 
 /// The most that the head of a request may take: the longest target there can be, and as much again in headers.
 const MAX_HEAD: usize = 128 * 1024;
+
+/// A large answer, in bytes. On a connection without a login it is the last one: many requests sent at once would make the
+/// service produce many of them at little cost for the client.
+const LARGE: u64 = 16 * 1024;
 
 /// What all connections have in common.
 pub(super) struct Connections {
@@ -106,6 +112,13 @@ impl Connections {
         let mut request = request.map(|body| Body::new(Patient::new(body, patience)));
         request.extensions_mut().insert(peer);
         request.extensions_mut().insert(standing.clone());
-        self.router.clone().oneshot(request).await
+        let mut response = self.router.clone().oneshot(request).await?;
+        let is_large = response.body().size_hint().lower() > LARGE;
+        if is_large && !standing.is_trusted() {
+            response
+                .headers_mut()
+                .insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        Ok(response)
     }
 }

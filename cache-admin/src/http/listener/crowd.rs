@@ -53,7 +53,7 @@ impl Standing {
         self.0.store(true, Ordering::Relaxed);
     }
 
-    fn is_trusted(&self) -> bool {
+    pub(super) fn is_trusted(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }

@@ -50,7 +50,7 @@ fn calls(reply: Reply) -> Reply {
     let entries = entries.into_iter().map(|entry| match entry {
         Reply::Array(parts) => {
             let parts = parts.into_iter().map(|part| match part {
-                Reply::Array(call) => call_without_arguments(call),
+                Reply::Array(call) => call_without_arguments(&call),
                 other => other,
             });
             Reply::Array(parts.collect())
@@ -60,7 +60,7 @@ fn calls(reply: Reply) -> Reply {
     Reply::Array(entries.collect())
 }
 
-fn call_without_arguments(call: Vec<Reply>) -> Reply {
+fn call_without_arguments(call: &[Reply]) -> Reply {
     let arguments = call.len().saturating_sub(1);
     let is_name = |name: &&str| {
         !name.is_empty()
