@@ -15,6 +15,7 @@ pub mod http;
 pub mod idempotency;
 #[cfg(feature = "encryption")]
 pub mod keyset;
+mod listener;
 pub mod lock;
 pub mod metrics;
 mod near;
@@ -34,6 +35,7 @@ pub use encrypted::{Encrypted, EncryptedConfig, Keyring, KeyringConfig};
 pub use generations::{Generation, Generations, GenerationsConfig};
 pub use guarded::{Guarded, GuardedConfig};
 pub use idempotency::{Idempotency, IdempotencyConfig};
+pub use listener::Listener;
 pub use lock::{Fence, Held, Lock, LockConfig, LockError};
 pub use metrics::CacheMetrics;
 pub use near::{NearConfig, NearStats, NearStatus};

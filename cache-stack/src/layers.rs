@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache_core::config::{Backend, NearConfig, OnError};
+use cache_core::config::{Address, Backend, NearConfig, OnError, Topology};
 use cache_core::{CacheClient, CacheConfig, CacheError};
 use cache_layers::guarded::{GuardedConfigBuilder, OnFailure};
 use cache_layers::observed::Tier;
@@ -40,32 +40,36 @@ pub(crate) enum Layer {
 
 /// What the layers stand on, as far as it decides about them.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Ground {
+pub(crate) struct Ground<'c> {
     /// Whether it can fail or keep callers waiting.
     can_fail: bool,
     /// How metrics call it.
     system: &'static str,
+    /// The server that it is, where it is one.
+    server: Option<&'c Address>,
 }
 
-impl Ground {
+impl<'c> Ground<'c> {
     /// A client that the caller brought.
     pub(crate) const BROUGHT: Self = Self {
         can_fail: true,
         system: "redis",
+        server: None,
     };
 
     /// The backend that is configured.
-    pub(crate) const fn of(backend: &Backend) -> Self {
+    pub(crate) fn of(backend: &'c Backend) -> Self {
         Self {
             // The embedded client neither fails nor waits.
             can_fail: !matches!(backend, Backend::Memory(_)),
             system: system(backend),
+            server: server(backend),
         }
     }
 }
 
 /// The layers that `config` makes on `ground`, the outermost first.
-pub(crate) fn of(config: &CacheConfig, ground: Ground) -> Vec<Layer> {
+pub(crate) fn of(config: &CacheConfig, ground: Ground<'_>) -> Vec<Layer> {
     let mut layers = Vec::new();
     if prefix(config).is_some() {
         layers.push(Layer::Prefixed);
@@ -88,7 +92,7 @@ pub(crate) fn of(config: &CacheConfig, ground: Ground) -> Vec<Layer> {
 }
 
 /// `backend` within the layers that `config` makes on `ground`, in words.
-pub(crate) fn outline(config: &CacheConfig, ground: Ground, backend: &str) -> String {
+pub(crate) fn outline(config: &CacheConfig, ground: Ground<'_>, backend: &str) -> String {
     let layers = of(config, ground);
     let names = layers.iter().map(|layer| format!("{layer:?}("));
     names.collect::<String>() + backend + &")".repeat(layers.len())
@@ -97,7 +101,7 @@ pub(crate) fn outline(config: &CacheConfig, ground: Ground, backend: &str) -> St
 /// Puts the layers that `config` makes around `client`; `keyring` is there if the configuration encrypts.
 pub(crate) fn around(
     client: Arc<dyn CacheClient>,
-    ground: Ground,
+    ground: Ground<'_>,
     part_of: Option<&PartOf>,
     config: &CacheConfig,
     mut keyring: Option<Arc<Keyring>>,
@@ -132,6 +136,9 @@ pub(crate) fn around(
                 {
                     // What callers see is what the backend is asked.
                     observed = observed.system(ground.system);
+                }
+                if let Some(server) = ground.server {
+                    observed = observed.server(&server.host, server.port);
                 }
                 Arc::new(Observed::new(inner, observed.build()?))
             }
@@ -193,6 +200,20 @@ const fn system(backend: &Backend) -> &'static str {
         Backend::Memory(_) => "memory",
         Backend::DynamoDb(_) => "aws.dynamodb",
         _ => "valkey",
+    }
+}
+
+/// The server, where it is one: who answers in a cluster or behind sentinels changes.
+fn server(backend: &Backend) -> Option<&Address> {
+    match backend {
+        Backend::Valkey(valkey) => match &valkey.topology {
+            Topology::Single { addresses, .. } => match &addresses[..] {
+                [only] => Some(only),
+                _ => None,
+            },
+            _ => None,
+        },
+        _ => None,
     }
 }
 

@@ -194,7 +194,7 @@ impl Foundation {
     }
 
     /// What the layers have to know of it.
-    const fn ground(&self, config: &CacheConfig) -> Ground {
+    fn ground<'c>(&self, config: &'c CacheConfig) -> Ground<'c> {
         match self {
             Self::Brought(_) => Ground::BROUGHT,
             _ => Ground::of(&config.backend),

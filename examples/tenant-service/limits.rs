@@ -8,7 +8,7 @@ use axum::http::request::Parts;
 use cache_core::{CacheClient, CacheError};
 use cache_layers::http::{IdempotencyLayer, RateLimitLayer, RateLimitPolicy};
 use cache_layers::rate_limiter::Quota;
-use cache_layers::{Idempotency, IdempotencyConfig, RateLimiter, RateLimiterConfig};
+use cache_layers::{CacheMetrics, Idempotency, IdempotencyConfig, RateLimiter, RateLimiterConfig};
 
 use crate::caller::Caller;
 use crate::keys::Keys;
@@ -29,8 +29,9 @@ pub(crate) fn rate_limit(cache: Arc<dyn CacheClient>, keys: &Keys) -> Result<Rat
     let free = RateLimitPolicy::new("free", quota(Plan::Free))?;
     let team = RateLimitPolicy::new("team", quota(Plan::Team))?;
     let usual = free.clone();
+    let config = RateLimiterConfig::builder().listener(CacheMetrics::global().listener());
     Ok(RateLimitLayer::new(
-        RateLimiter::new(cache, RateLimiterConfig::default()),
+        RateLimiter::new(cache, config.build()?),
         keys.kept().clone(),
         usual,
     )
@@ -46,9 +47,10 @@ pub(crate) fn rate_limit(cache: Arc<dyn CacheClient>, keys: &Keys) -> Result<Rat
 
 /// Carries a request with an `Idempotency-Key` out once. While the cache is away such a request is refused:
 /// whoever sends a key would rather wait than have it done twice.
-pub(crate) fn idempotency(cache: Arc<dyn CacheClient>, keys: &Keys) -> IdempotencyLayer {
-    let recipe = Idempotency::new(cache, keys.kept().clone(), IdempotencyConfig::default());
-    IdempotencyLayer::new(recipe, tenant)
+pub(crate) fn idempotency(cache: Arc<dyn CacheClient>, keys: &Keys) -> Result<IdempotencyLayer, CacheError> {
+    let config = IdempotencyConfig::builder().listener(CacheMetrics::global().listener());
+    let recipe = Idempotency::new(cache, keys.kept().clone(), config.build()?);
+    Ok(IdempotencyLayer::new(recipe, tenant))
 }
 
 fn tenant(request: &Parts) -> Option<String> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use cache_core::{CacheClient, CacheClientExt as _, CacheError, Ttl};
 use cache_layers::read_through::{Json, NearConfig, ReadError, RefreshAhead, TypedReadThrough};
-use cache_layers::{Generations, GenerationsConfig, ReadThroughConfig, WallClock};
+use cache_layers::{CacheMetrics, Generations, GenerationsConfig, ReadThroughConfig, WallClock};
 
 use crate::credential::KeyDigest;
 use crate::keys::Keys;
@@ -51,8 +51,10 @@ impl Tenants {
         store: Store,
         clock: &Arc<dyn WallClock>,
     ) -> Result<Self, CacheError> {
+        let metrics = CacheMetrics::global();
         let common = || {
             ReadThroughConfig::builder()
+                .listener(metrics.listener())
                 .cache_deadline(BUDGET)
                 .clock(Arc::clone(clock))
         };
@@ -64,13 +66,17 @@ impl Tenants {
             .refresh_ahead(RefreshAhead::Never);
         let settings = common().life(SETTINGS_LIFE).stale_limit(SETTINGS_STALE);
         let near = NearConfig::default;
+        let identities = TypedReadThrough::new(Arc::clone(&cache), Json, identities.build()?, near());
+        let settings = TypedReadThrough::new(Arc::clone(&cache), Json, settings.build()?, near());
+        metrics.watch_typed(&identities);
+        metrics.watch_typed(&settings);
+        let generations = GenerationsConfig::builder()
+            .clock(Arc::clone(clock))
+            .listener(metrics.listener());
         Ok(Self {
-            generations: Generations::new(
-                Arc::clone(&cache),
-                GenerationsConfig::builder().clock(Arc::clone(clock)).build()?,
-            ),
-            identities: TypedReadThrough::new(Arc::clone(&cache), Json, identities.build()?, near()),
-            settings: TypedReadThrough::new(Arc::clone(&cache), Json, settings.build()?, near()),
+            generations: Generations::new(Arc::clone(&cache), generations.build()?),
+            identities,
+            settings,
             keys: Keys::new()?,
             store: Arc::new(store),
             cache,

@@ -4,7 +4,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use cache_core::clock::{self, Instant};
-use cache_layers::read_through::{ReadThroughEvent, ReadThroughListener};
+use cache_layers::Listener;
+use cache_layers::read_through::ReadThroughEvent;
 
 /// Hears of the cache's failures, before the load that goes on without it begins.
 #[derive(Debug, Default)]
@@ -20,7 +21,7 @@ impl Trouble {
     }
 }
 
-impl ReadThroughListener for Trouble {
+impl Listener<ReadThroughEvent> for Trouble {
     fn on_event(&self, event: &ReadThroughEvent) {
         if matches!(
             event,

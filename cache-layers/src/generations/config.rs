@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use cache_core::CacheError;
 
+use super::events::GenerationsEvent;
 use crate::clock::{SystemClock, WallClock};
+use crate::listener::{Listener, MaybeListener};
 use crate::refuse::refuse;
 
 /// The choices of [`Generations`](super::Generations).
@@ -23,6 +25,7 @@ pub struct GenerationsConfig {
     pub(super) near_life: Duration,
     pub(super) deadline: Duration,
     pub(super) clock: Arc<dyn WallClock>,
+    pub(super) listener: MaybeListener<GenerationsEvent>,
 }
 
 impl Default for GenerationsConfig {
@@ -31,6 +34,7 @@ impl Default for GenerationsConfig {
             near_life: Duration::from_secs(1),
             deadline: Duration::from_millis(500),
             clock: Arc::new(SystemClock),
+            listener: MaybeListener::default(),
         }
     }
 }
@@ -67,6 +71,12 @@ impl GenerationsConfigBuilder {
     /// The time of day, from which the number of a namespace without one is made. Default: [`SystemClock`].
     pub fn clock(mut self, clock: Arc<dyn WallClock>) -> Self {
         self.config.clock = clock;
+        self
+    }
+
+    /// What receives [what happens](GenerationsEvent) to generations. Default: nothing.
+    pub fn listener(mut self, listener: Arc<dyn Listener<GenerationsEvent>>) -> Self {
+        self.config.listener = MaybeListener::of(listener);
         self
     }
 

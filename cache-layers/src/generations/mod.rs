@@ -56,6 +56,7 @@
 //! ```
 
 mod config;
+mod events;
 mod near;
 
 use std::sync::Arc;
@@ -67,6 +68,7 @@ use cache_core::{
 use rand::Rng as _;
 
 pub use self::config::{GenerationsConfig, GenerationsConfigBuilder};
+pub use self::events::GenerationsEvent;
 
 use self::near::{Near, Space};
 use crate::within::within;
@@ -174,6 +176,7 @@ impl Generations {
         let key = counter_key(namespace)?;
         let space = self.core.near.space(&key);
         if let Some(number) = space.number() {
+            self.core.config.listener.tell(&GenerationsEvent::Known);
             return Ok(Generation::new(namespace, number));
         }
         let number = async {
@@ -183,8 +186,11 @@ impl Generations {
                 self.core.read_for_all(&key, &space).await
             }
         };
-        let number = within(self.core.config.deadline, number).await?;
-        Ok(Generation::new(namespace, number))
+        let number = within(self.core.config.deadline, number).await;
+        Ok(Generation::new(
+            namespace,
+            self.core.told(GenerationsEvent::Read, number)?,
+        ))
     }
 
     /// `namespace` in its present generation, asked of the cache anew; `None` where it has none so far. Unlike
@@ -202,7 +208,8 @@ impl Generations {
     /// Safe.
     pub async fn existing(&self, namespace: &Keyspace) -> Result<Option<Generation>, CacheError> {
         let key = counter_key(namespace)?;
-        match within(self.core.config.deadline, self.core.client.get(&key)).await {
+        let value = within(self.core.config.deadline, self.core.client.get(&key)).await;
+        match self.core.told(GenerationsEvent::Read, value) {
             Ok(value) => Ok(match parse(&value)? {
                 number @ FLOOR.. => Some(Generation::new(namespace, number)),
                 // Somebody is about to begin.
@@ -228,11 +235,23 @@ impl Generations {
         let space = self.core.near.space(&key);
         let bumped = within(self.core.config.deadline, self.core.add_one(&key)).await;
         space.forget();
-        Ok(Generation::new(namespace, bumped?))
+        Ok(Generation::new(
+            namespace,
+            self.core.told(GenerationsEvent::Bumped, bumped)?,
+        ))
     }
 }
 
 impl Core {
+    /// The result of a call, reported: `done`, or that it failed.
+    fn told<T>(&self, done: GenerationsEvent, result: Result<T, CacheError>) -> Result<T, CacheError> {
+        self.config.listener.tell(&match &result {
+            Ok(_) | Err(CacheError::Miss) => done,
+            Err(error) => GenerationsEvent::Failed { error: error.clone() },
+        });
+        result
+    }
+
     /// Reads once for all who ask at the same time, in a task.
     async fn read_for_all(self: &Arc<Self>, key: &str, space: &Arc<Space>) -> Result<u64, CacheError> {
         loop {
@@ -321,6 +340,9 @@ impl Core {
             }
             None => self.client.set_if_absent(key, text, Ttl::Forever).await?,
         };
+        if begun {
+            self.config.listener.tell(&GenerationsEvent::Begun);
+        }
         Ok(begun.then_some(number))
     }
 }

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use cache_core::CacheError;
 
-use super::events::GuardListener;
+use super::events::StateChange;
 use super::parts::PartOf;
+use crate::listener::{Listener, MaybeListener};
 use crate::refuse::refuse;
 
 /// The choices of a [`Guarded`](super::Guarded).
@@ -39,7 +40,7 @@ pub struct GuardedConfig {
     pub(super) minimum_calls: u32,
     pub(super) open_for: Duration,
     pub(super) probes: u32,
-    pub(super) listener: Option<Arc<dyn GuardListener>>,
+    pub(super) listener: MaybeListener<StateChange>,
 }
 
 /// What an unavailable backend means to callers.
@@ -69,7 +70,7 @@ impl Default for GuardedConfig {
             minimum_calls: 20,
             open_for: Duration::from_secs(1),
             probes: 1,
-            listener: None,
+            listener: MaybeListener::default(),
         }
     }
 }
@@ -172,8 +173,8 @@ impl GuardedConfigBuilder {
     }
 
     /// Who hears of changes of the circuit's state. Default: nobody but the log.
-    pub fn listener(mut self, listener: Arc<dyn GuardListener>) -> Self {
-        self.config.listener = Some(listener);
+    pub fn listener(mut self, listener: Arc<dyn Listener<StateChange>>) -> Self {
+        self.config.listener = MaybeListener::of(listener);
         self
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Not in here: metrics. Whoever makes them listens, or asks.
 
-use std::fmt::{self, Debug};
+use std::fmt;
 use std::time::Duration;
 
 use cache_core::CacheError;
@@ -55,13 +55,6 @@ pub struct StateChange {
     pub of_part: bool,
     /// The failure that opened the circuit; none where slow calls did, and where it closes.
     pub cause: Option<CacheError>,
-}
-
-/// Hears of changes of the circuit's state.
-pub trait GuardListener: Debug + Send + Sync + 'static {
-    /// Called on the task whose call changed the state, with no lock held: it must be quick and must not
-    /// block. Changes that follow each other closely may arrive in another order, from several threads.
-    fn on_change(&self, change: &StateChange);
 }
 
 macro_rules! counters {

@@ -24,7 +24,7 @@ use cache_core::clock::{self, Instant};
 use cache_core::{CacheClient, CacheError, check_key};
 
 pub use config::{GuardedConfig, GuardedConfigBuilder, OnFailure};
-pub use events::{BreakerState, GuardListener, GuardStats, StateChange};
+pub use events::{BreakerState, GuardStats, StateChange};
 
 use breaker::{Breaker, Ticket, Told};
 use bypassed::Bypassed;
@@ -332,9 +332,7 @@ impl Guarded {
             self.bypassed.told();
         }
         events::log(change, self.config.on_failure);
-        if let Some(listener) = &self.config.listener {
-            listener.on_change(change);
-        }
+        self.config.listener.tell(change);
     }
 }
 

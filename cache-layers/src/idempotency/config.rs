@@ -1,9 +1,12 @@
 //! How the recipe behaves: every choice, its default, and what does not go together.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use cache_core::CacheError;
 
+use super::events::IdempotencyEvent;
+use crate::listener::{Listener, MaybeListener};
 use crate::refuse::refuse;
 
 /// The choices of an [`Idempotency`](super::Idempotency).
@@ -27,6 +30,7 @@ pub struct IdempotencyConfig {
     pub(super) max_response: usize,
     pub(super) cache_deadline: Duration,
     pub(super) on_failure: OnFailure,
+    pub(super) listener: MaybeListener<IdempotencyEvent>,
 }
 
 /// What becomes of a request when the cache cannot say whether it has run.
@@ -52,6 +56,7 @@ impl Default for IdempotencyConfig {
             max_response: 1024 * 1024,
             cache_deadline: Duration::from_secs(1),
             on_failure: OnFailure::Refuse,
+            listener: MaybeListener::default(),
         }
     }
 }
@@ -108,6 +113,12 @@ impl IdempotencyConfigBuilder {
     /// that asks for this is one that must not be done twice, and nothing is lost where none has run.
     pub const fn on_failure(mut self, policy: OnFailure) -> Self {
         self.config.on_failure = policy;
+        self
+    }
+
+    /// What receives [what happens](IdempotencyEvent) to requests. Default: nothing.
+    pub fn listener(mut self, listener: Arc<dyn Listener<IdempotencyEvent>>) -> Self {
+        self.config.listener = MaybeListener::of(listener);
         self
     }
 

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 use super::claim::{Claim, Completion, End, Reply};
 use super::record::{Record, State};
-use super::{Acquired, Core, Fingerprint};
+use super::{Acquired, Core, Fingerprint, IdempotencyEvent};
 use crate::within::within;
 
 /// How often the key is tried for while it is neither free nor readable.
@@ -235,14 +235,24 @@ impl Keeper {
                 leave = Leave::Record(smaller, Completion::NotKept);
                 left = self.within_deadline(self.try_to_leave(&leave)).await;
             }
-            let over = matches!(
+            let is_final = matches!(
                 &left,
                 Ok(_) | Err(CacheError::InvalidInput { .. } | CacheError::Closed)
             );
+            let is_last = is_final || clock::now() - begun + pause > self.core.config.claim_life;
+            if is_last {
+                self.core.config.listener.tell(&match (&left, &leave) {
+                    (Ok(completion), Leave::Record(..)) => IdempotencyEvent::Completed {
+                        completion: *completion,
+                    },
+                    (Ok(_), Leave::Nothing) => IdempotencyEvent::Released,
+                    (Err(error), _) => IdempotencyEvent::NotStored { error: error.clone() },
+                });
+            }
             if let Some(reply) = reply.take() {
                 drop(reply.send(left));
             }
-            if over || clock::now() - begun + pause > self.core.config.claim_life {
+            if is_last {
                 return;
             }
             tokio::time::sleep(pause).await;

@@ -80,6 +80,7 @@
 
 mod claim;
 mod config;
+mod events;
 mod fingerprint;
 mod keeper;
 mod record;
@@ -94,6 +95,7 @@ use tokio::sync::oneshot;
 
 pub use claim::{Claim, Completion};
 pub use config::{IdempotencyConfig, IdempotencyConfigBuilder, OnFailure};
+pub use events::IdempotencyEvent;
 pub use fingerprint::Fingerprint;
 
 use crate::within::within;
@@ -197,12 +199,20 @@ impl Idempotency {
             })
         };
         match within(config.cache_deadline, acquired).await {
-            Ok(acquired) => Ok(acquired),
+            Ok(acquired) => {
+                config.listener.tell(&IdempotencyEvent::of(&acquired));
+                Ok(acquired)
+            }
             Err(error @ CacheError::InvalidInput { .. }) => Err(error),
-            Err(_) if config.on_failure == OnFailure::RunUnprotected => {
+            Err(error) if config.on_failure == OnFailure::RunUnprotected => {
+                config.listener.tell(&IdempotencyEvent::Unprotected { error });
                 Ok(Acquired::Run(Claim::unprotected()))
             }
-            Err(error) => Err(error),
+            Err(error) => {
+                let event = IdempotencyEvent::Failed { error: error.clone() };
+                config.listener.tell(&event);
+                Err(error)
+            }
         }
     }
 }

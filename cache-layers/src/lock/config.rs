@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use cache_core::CacheError;
 
+use super::events::LockEvent;
 use crate::clock::{SystemClock, WallClock};
+use crate::listener::{Listener, MaybeListener};
 use crate::refuse::refuse;
 
 /// The choices of a [`Lock`](super::Lock).
@@ -26,6 +28,7 @@ pub struct LockConfig {
     pub(super) poll: Duration,
     pub(super) fence_life: Duration,
     pub(super) clock: Arc<dyn WallClock>,
+    pub(super) listener: MaybeListener<LockEvent>,
 }
 
 impl Default for LockConfig {
@@ -37,6 +40,7 @@ impl Default for LockConfig {
             poll: Duration::from_millis(100),
             fence_life: Duration::from_secs(30 * DAY),
             clock: Arc::new(SystemClock),
+            listener: MaybeListener::default(),
         }
     }
 }
@@ -105,6 +109,12 @@ impl LockConfigBuilder {
     /// The time of day, from which the first fencing number is made. Default: [`SystemClock`].
     pub fn clock(mut self, clock: Arc<dyn WallClock>) -> Self {
         self.config.clock = clock;
+        self
+    }
+
+    /// What receives [what happens](LockEvent) to locks. Default: nothing.
+    pub fn listener(mut self, listener: Arc<dyn Listener<LockEvent>>) -> Self {
+        self.config.listener = MaybeListener::of(listener);
         self
     }
 

@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use super::claim::{Claim, Taken};
 use super::ear::Ear;
 use super::error::{LockError, Loss};
+use super::events::LockEvent;
 use super::standing::Standing;
 use crate::wakes::Wakes;
 
@@ -155,15 +156,34 @@ async fn keep(
     wakes: Arc<Wakes>,
     mut end: oneshot::Receiver<oneshot::Sender<Result<bool, CacheError>>>,
 ) {
-    let reply = tokio::select! {
+    let begun = clock::now();
+    let ended = tokio::select! {
         biased;
-        reply = &mut end => reply,
+        reply = &mut end => Ok(reply),
+        loss = standing.lost() => Err(loss),
         never = extend_on_time(&claim, &standing) => match never {},
         never = listen(&claim, &standing, &wakes) => match never {},
     };
+    let lost = |loss, held| claim.config.listener.tell(&LockEvent::Lost { loss, held });
+    let is_reported = ended.is_err();
+    let (reply, loss) = match ended {
+        Ok(reply) => (reply, standing.now().err()),
+        Err(loss) => {
+            // Reported at once, also where the holder goes on for a while.
+            lost(loss, clock::now() - begun);
+            (end.await, None)
+        }
+    };
     // What is lost is not given back before the holder says that it is done: until the lease runs out
     // nobody else can have it.
+    let held = clock::now() - begun;
     let released = claim.release().await;
+    if !is_reported {
+        match loss.or(matches!(released, Ok(false)).then_some(Loss::Gone)) {
+            Some(loss) => lost(loss, held),
+            None => claim.config.listener.tell(&LockEvent::Released { held }),
+        }
+    }
     if let Ok(reply) = reply {
         let _nobody_waits = reply.send(released);
     }

@@ -81,6 +81,7 @@ mod claim;
 mod config;
 mod ear;
 mod error;
+mod events;
 mod held;
 mod standing;
 mod turns;
@@ -88,11 +89,13 @@ mod turns;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache_core::{CacheClient, CacheError, Ttl, clock};
+use cache_core::clock::{self, Instant};
+use cache_core::{CacheClient, CacheError, Ttl};
 use rand::Rng as _;
 
 pub use self::config::{LockConfig, LockConfigBuilder};
 pub use self::error::{LockError, Loss};
+pub use self::events::LockEvent;
 pub use self::held::{Fence, Held};
 
 use self::claim::{Attempt, Claim};
@@ -143,11 +146,10 @@ impl Lock {
     ///
     /// Outside of a tokio runtime.
     pub async fn try_acquire(&self, key: &str) -> Result<Option<Held>, CacheError> {
-        let claim = Arc::new(Claim::new(&self.client, &self.config, key)?);
-        let attempt = Attempt::of(&claim);
-        let taken = claim.take().await?;
-        attempt.ended();
-        Ok(taken.map(|taken| Held::new(claim, taken, Arc::clone(&self.wakes))))
+        let begun = clock::now();
+        let tried = self.attempt(key).await;
+        self.tell(begun, &tried);
+        tried
     }
 
     /// Takes the lock of `key`, and waits for it for `wait` at most, all round trips included.
@@ -170,12 +172,15 @@ impl Lock {
     ///
     /// Outside of a tokio runtime.
     pub async fn acquire(&self, key: &str, wait: Duration) -> Result<Held, LockError> {
+        let begun = clock::now();
         let mut trouble = None;
         let waiting = self.acquire_in_turn(key, &mut trouble);
-        match tokio::time::timeout(wait, waiting).await {
-            Ok(held) => Ok(held?),
-            Err(_) => Err(trouble.map_or(LockError::Taken { waited: wait }, LockError::Cache)),
-        }
+        let acquired = match tokio::time::timeout(wait, waiting).await {
+            Ok(held) => held.map(Some),
+            Err(_) => trouble.map_or(Ok(None), Err),
+        };
+        self.tell(begun, &acquired);
+        acquired?.ok_or(LockError::Taken { waited: wait })
     }
 
     /// Does `work` under the lock of `key`, for which it waits for `wait` at most, and gives the lock back.
@@ -209,13 +214,35 @@ impl Lock {
         }
     }
 
+    /// One try to take the lock.
+    async fn attempt(&self, key: &str) -> Result<Option<Held>, CacheError> {
+        let claim = Arc::new(Claim::new(&self.client, &self.config, key)?);
+        let attempt = Attempt::of(&claim);
+        let taken = claim.take().await?;
+        attempt.ended();
+        Ok(taken.map(|taken| Held::new(claim, taken, Arc::clone(&self.wakes))))
+    }
+
+    /// Reports how a caller's request for a lock ended.
+    fn tell(&self, begun: Instant, acquired: &Result<Option<Held>, CacheError>) {
+        let waited = clock::now() - begun;
+        self.config.listener.tell(&match acquired {
+            Ok(Some(_)) => LockEvent::Acquired { waited },
+            Ok(None) => LockEvent::Taken { waited },
+            Err(error) => LockEvent::Failed {
+                error: error.clone(),
+                waited,
+            },
+        });
+    }
+
     async fn acquire_in_turn(&self, key: &str, trouble: &mut Option<CacheError>) -> Result<Held, CacheError> {
         let lock_key = Claim::new(&self.client, &self.config, key)?.lock_key;
         let turn = self.turns.take(key).await;
         let mut ear = Ear::on(&self.wakes, &lock_key);
         let acquiring = async {
             loop {
-                match self.try_acquire(key).await {
+                match self.attempt(key).await {
                     Ok(Some(held)) => return Ok(held),
                     Ok(None) => *trouble = None,
                     Err(error) if error.is_transient() => *trouble = Some(error),

@@ -12,7 +12,7 @@ pub struct Metric {
     /// The unit, in the notation of UCUM.
     pub unit: &'static str,
     /// The attributes of its data points. All data points have all of them, but for `error.type`, which
-    /// only those of errors have.
+    /// only those of errors have, and for `server.address` and `server.port`, which only one server has.
     pub attributes: &'static [Attribute],
     /// What it tells.
     pub meaning: &'static str,
@@ -68,6 +68,8 @@ pub const ATTRIBUTES: &[Attribute] = &[
     TIER,
     OPERATION,
     SYSTEM,
+    SERVER_ADDRESS,
+    SERVER_PORT,
     OUTCOME,
     ERROR,
     FOUND,
@@ -76,6 +78,13 @@ pub const ATTRIBUTES: &[Attribute] = &[
     LOAD_OUTCOME,
     STATUS,
     STATE,
+    RECIPE,
+    LOCK_RESULT,
+    LOCK_END,
+    IDEMPOTENCY_RESULT,
+    IDEMPOTENCY_END,
+    DECISION,
+    GENERATION_SOURCE,
     UNREADABLE_REASON,
     REFRESH_OUTCOME,
 ];
@@ -86,6 +95,7 @@ pub const METRICS: &[Metric] = &[
     DURATION,
     CLIENT_DURATION,
     LOOKUPS,
+    BATCH_KEYS,
     FAILED_KEYS,
     ANSWERS,
     JOINED,
@@ -116,6 +126,17 @@ pub const METRICS: &[Metric] = &[
     GUARD_SHED,
     GUARD_BYPASSED,
     GUARD_PROBES,
+    LOCK_REQUESTS,
+    LOCK_WAIT,
+    LOCK_ENDS,
+    LOCK_HELD,
+    IDEMPOTENCY_REQUESTS,
+    IDEMPOTENCY_ENDS,
+    RATE_LIMITER_CALLS,
+    GENERATION_READS,
+    GENERATION_BUMPS,
+    GENERATION_BEGINNINGS,
+    RECIPE_FAILURES,
     ENCRYPTION_SEALED,
     ENCRYPTION_OPENED,
     ENCRYPTION_UNREADABLE,
@@ -144,6 +165,10 @@ attributes! {
     ], "the method of the contract";
     SYSTEM: "db.system.name", [],
         "what the calls go to, as the configuration says";
+    SERVER_ADDRESS: "server.address", [],
+        "the one host that is configured; of a cluster, of sentinels and of several addresses none";
+    SERVER_PORT: "server.port", [],
+        "its port";
     OUTCOME: "cache.outcome", ["ok", "hit", "partial", "partial_failure", "miss", "unmet", "cancelled", "error"],
         "how the call ended";
     ERROR: "error.type", [
@@ -152,16 +177,31 @@ attributes! {
     ], "the kind of the error, only where the outcome is one";
     FOUND: "cache.result", ["hit", "miss", "joined"],
         "what came of a key: a value; none (of the near tier: a far read); the far read of another caller";
-    ANSWER: "cache.answer", ["hit", "negative", "stale"],
-        "what the entry was: a value, the word that there is none, or beyond its life";
+    ANSWER: "cache.answer", ["hit", "negative", "stale", "miss"],
+        "what answered: an entry with a value, one that says that there is none, one beyond its life, or none: a load or an error";
     LOAD: "cache.load.kind", ["load", "refresh"],
         "whether a caller waited for it, or it ran ahead of expiry";
     LOAD_OUTCOME: "cache.load.outcome", ["value", "absent", "failed", "panicked", "timed_out", "given_up"],
         "how the load ended";
-    STATUS: "cache.near.status", ["tracked", "short_lived", "bypassed"],
-        "how the near tier is kept true: by reports of changes, by short lives, or by keeping nothing";
+    STATUS: "cache.near.status", ["tracked", "partly_tracked", "short_lived", "bypassed"],
+        "how the near tier is kept true: by reports of changes, for all keys or for those of some servers; by short lives; or by keeping nothing";
     STATE: "cache.guard.state", ["closed", "open", "half_open"],
         "what the circuit breaker does with calls: lets them through, answers them itself, lets a few through";
+    RECIPE: "cache.recipe", ["lock", "idempotency", "rate_limiter", "generations"],
+        "which recipe";
+    LOCK_RESULT: "cache.lock.result", ["acquired", "taken", "failed"],
+        "what became of the request: the lock, not the lock because others had it, or because the cache failed";
+    LOCK_END: "cache.lock.end", ["released", "expired", "gone"],
+        "how the lock ended: given back; lost because it was not extended in time; lost because it was deleted, evicted or taken over";
+    IDEMPOTENCY_RESULT: "cache.idempotency.result", [
+        "run", "unprotected", "in_progress", "replayed", "not_replayable", "mismatch", "failed"
+    ], "what the request was told: to run; to run although the cache failed; that another one is running; the response; that the response was not kept; that the key stands for another request; that the cache failed";
+    IDEMPOTENCY_END: "cache.idempotency.end", ["stored", "not_kept", "overtaken", "released", "not_stored"],
+        "what the run left: its response; that it has run; nothing, since another run has the key; nothing, so that a retry runs; nothing, since the cache failed";
+    DECISION: "cache.rate_limiter.decision", ["allowed", "denied", "denied_from_memory", "uncounted"],
+        "what was decided; `uncounted` where the cache failed";
+    GENERATION_SOURCE: "cache.generations.source", ["memory", "cache"],
+        "where the number came from";
     UNREADABLE_REASON: "cache.encryption.reason", ["not_sealed", "malformed", "unknown_key", "refused"],
         "why a stored value was not read: it is not encrypted, it is broken, it names a key that the keyset does not have, or its key does not open it";
     REFRESH_OUTCOME: "cache.keyring.outcome", ["changed", "unchanged", "failed"],
@@ -185,14 +225,16 @@ metrics! {
         "Calls that ended, cancelled ones included. Exact.";
     DURATION: "cache.operation.duration", Histogram, "s", [TIER, OPERATION, OUTCOME, ERROR],
         "How long calls took that the near tier or the embedded client may answer; of one in 16, chosen by chance, unless configured otherwise.";
-    CLIENT_DURATION: "db.client.operation.duration", Histogram, "s", [TIER, OPERATION, SYSTEM, OUTCOME, ERROR],
+    CLIENT_DURATION: "db.client.operation.duration", Histogram, "s", [TIER, OPERATION, SYSTEM, SERVER_ADDRESS, SERVER_PORT, OUTCOME, ERROR],
         "How long calls to the backend took, with all that the client does for them; of every call while there are few, of more about 1,000 per second and thread, chosen by chance, unless configured otherwise.";
     LOOKUPS: "cache.lookups", Counter, "{key}", [TIER, FOUND],
         "Keys that `get`, `get_entry`, `get_many`, `get_each`, `get_entries`, `get_and_delete` and `get_and_expire` asked for and had an answer for. Exact.";
+    BATCH_KEYS: "cache.batch_keys", Counter, "{key}", [TIER, OPERATION],
+        "Keys that calls with any number of keys were made with. By `cache.operations` it is the average size of a batch. Exact.";
     FAILED_KEYS: "cache.failed_keys", Counter, "{key}", [TIER, OPERATION],
         "Keys of `get_each`, `get_entries` and `set_each` whose result is an error other than a miss. Exact.";
     ANSWERS: "cache.read_through.answers", Counter, "{key}", [ANSWER],
-        "Keys that the read-through answered from the cache.";
+        "Keys that callers of a read-through asked for, by what answered; but for callers that left.";
     JOINED: "cache.read_through.joined", Counter, "{key}", [],
         "Keys whose callers waited for a load that was under way in this process.";
     LOADS: "cache.read_through.loads", Counter, "{load}", [LOAD],
@@ -249,6 +291,28 @@ metrics! {
         "Calls that failed or were shed, and that callers saw as a miss or as done.";
     GUARD_PROBES: "cache.guard.probes", Counter, "{call}", [],
         "Calls that were let through to see whether the backend is back.";
+    LOCK_REQUESTS: "cache.lock.requests", Counter, "{request}", [LOCK_RESULT],
+        "Requests for a lock that ended.";
+    LOCK_WAIT: "cache.lock.wait.duration", Histogram, "s", [LOCK_RESULT],
+        "How long such requests took, waiting and round trips included.";
+    LOCK_ENDS: "cache.lock.ends", Counter, "{lock}", [LOCK_END],
+        "Locks that were held and ended.";
+    LOCK_HELD: "cache.lock.held.duration", Histogram, "s", [LOCK_END],
+        "How long they were held.";
+    IDEMPOTENCY_REQUESTS: "cache.idempotency.requests", Counter, "{request}", [IDEMPOTENCY_RESULT],
+        "Requests with an idempotency key.";
+    IDEMPOTENCY_ENDS: "cache.idempotency.ends", Counter, "{run}", [IDEMPOTENCY_END],
+        "Runs that ended.";
+    RATE_LIMITER_CALLS: "cache.rate_limiter.calls", Counter, "{call}", [DECISION],
+        "Calls that a limiter decided about.";
+    GENERATION_READS: "cache.generations.reads", Counter, "{read}", [GENERATION_SOURCE],
+        "Times that a generation was asked for and known.";
+    GENERATION_BUMPS: "cache.generations.bumps", Counter, "{step}", [],
+        "Steps to a new generation.";
+    GENERATION_BEGINNINGS: "cache.generations.beginnings", Counter, "{namespace}", [],
+        "Counters that were made because there was none: once for each new namespace, and whenever a counter was lost.";
+    RECIPE_FAILURES: "cache.recipe.failures", Counter, "{operation}", [RECIPE, ERROR],
+        "Operations of a recipe that the cache failed.";
     ENCRYPTION_SEALED: "cache.encryption.sealed", Counter, "{value}", [],
         "Values that were encrypted.";
     ENCRYPTION_OPENED: "cache.encryption.opened", Counter, "{value}", [],

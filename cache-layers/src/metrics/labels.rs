@@ -93,6 +93,76 @@ labels! {
     }
 }
 
+labels! {
+    /// What can fail on its own, besides read-throughs.
+    Recipe {
+        Lock = "lock",
+        Idempotency = "idempotency",
+        RateLimiter = "rate_limiter",
+        Generations = "generations",
+    }
+}
+
+labels! {
+    /// What became of a request for a lock.
+    LockResult {
+        Acquired = "acquired",
+        Taken = "taken",
+        Failed = "failed",
+    }
+}
+
+labels! {
+    /// How a lock ended that was held.
+    LockEnd {
+        Released = "released",
+        Expired = "expired",
+        Gone = "gone",
+    }
+}
+
+labels! {
+    /// What a request with an idempotency key was told.
+    IdempotencyResult {
+        Run = "run",
+        Unprotected = "unprotected",
+        InProgress = "in_progress",
+        Replayed = "replayed",
+        NotReplayable = "not_replayable",
+        Mismatch = "mismatch",
+        Failed = "failed",
+    }
+}
+
+labels! {
+    /// What a run with an idempotency key left.
+    IdempotencyEnd {
+        Stored = "stored",
+        NotKept = "not_kept",
+        Overtaken = "overtaken",
+        Released = "released",
+        NotStored = "not_stored",
+    }
+}
+
+labels! {
+    /// What a limiter decided about a call.
+    Decision {
+        Allowed = "allowed",
+        Denied = "denied",
+        DeniedFromMemory = "denied_from_memory",
+        Uncounted = "uncounted",
+    }
+}
+
+labels! {
+    /// Where the number of a generation came from.
+    GenerationSource {
+        Memory = "memory",
+        Cache = "cache",
+    }
+}
+
 impl Outcome {
     pub(crate) const fn of_error(error: &CacheError) -> Self {
         match error {

@@ -16,6 +16,8 @@ mod labels;
 mod near;
 mod operations;
 mod read_through;
+mod recipes;
+mod sums;
 mod tally;
 mod watch;
 
@@ -27,8 +29,14 @@ use opentelemetry::{InstrumentationScope, global};
 
 #[cfg(feature = "encryption")]
 use crate::encrypted::{Encrypted, Keyring};
+use crate::generations::GenerationsEvent;
 use crate::guarded::Guarded;
-use crate::read_through::ReadThroughListener;
+use crate::idempotency::IdempotencyEvent;
+use crate::listener::Listener;
+use crate::lock::LockEvent;
+use crate::near::NearSource;
+use crate::rate_limiter::RateLimiterEvent;
+use crate::read_through::{ReadThroughEvent, TypedReadThrough};
 use crate::tiered::Tiered;
 
 pub use self::labels::Tier;
@@ -42,6 +50,7 @@ use self::guard::GuardMetrics;
 use self::near::NearMetrics;
 use self::operations::Tiers;
 use self::read_through::ReadThroughMetrics;
+use self::recipes::RecipeMetrics;
 
 /// The instruments of a cache. Cheap to clone; clones are the same instruments.
 ///
@@ -57,7 +66,7 @@ use self::read_through::ReadThroughMetrics;
 /// let config = ObservedConfig::builder().metrics(metrics.clone()).build()?;
 /// let cache = Arc::new(Observed::new(Arc::new(MemoryCache::default()), config));
 /// let config = ReadThroughConfig::builder()
-///     .listener(metrics.read_through())
+///     .listener(metrics.listener())
 ///     .build()?;
 /// let loads = ReadThrough::new(cache, config);
 /// # let _ = loads;
@@ -70,12 +79,38 @@ pub struct CacheMetrics {
 
 struct Instruments {
     tiers: Tiers,
-    read_through: Arc<ReadThroughMetrics>,
+    listeners: Arc<Listeners>,
     near: NearMetrics,
     guards: GuardMetrics,
     #[cfg(feature = "encryption")]
     encryption: EncryptionMetrics,
 }
+
+/// What hears the events of recipes.
+#[derive(Debug)]
+struct Listeners {
+    read_through: ReadThroughMetrics,
+    recipes: RecipeMetrics,
+}
+
+impl Listener<ReadThroughEvent> for Listeners {
+    fn on_event(&self, event: &ReadThroughEvent) {
+        self.read_through.on_event(event);
+    }
+}
+
+/// The other recipes are heard in one place.
+macro_rules! heard_by_recipes {
+    ($($event:ty),+) => {
+        $(impl Listener<$event> for Listeners {
+            fn on_event(&self, event: &$event) {
+                self.recipes.on_event(event);
+            }
+        })+
+    };
+}
+
+heard_by_recipes!(LockEvent, IdempotencyEvent, RateLimiterEvent, GenerationsEvent);
 
 impl CacheMetrics {
     /// Instruments of `meter`.
@@ -84,7 +119,10 @@ impl CacheMetrics {
         Self {
             inner: Arc::new(Instruments {
                 tiers: Tiers::new(meter),
-                read_through: Arc::new(ReadThroughMetrics::new(meter)),
+                listeners: Arc::new(Listeners {
+                    read_through: ReadThroughMetrics::new(meter),
+                    recipes: RecipeMetrics::new(meter),
+                }),
                 near: NearMetrics::new(meter),
                 guards: GuardMetrics::new(meter),
                 #[cfg(feature = "encryption")]
@@ -107,16 +145,32 @@ impl CacheMetrics {
         GLOBAL.get_or_init(make).clone()
     }
 
-    /// A listener that makes metrics of what read-throughs do; one for any number of them.
+    /// A listener that makes metrics of what read-throughs and the other recipes do: of each kind one for any number.
     #[must_use]
-    pub fn read_through(&self) -> Arc<dyn ReadThroughListener> {
-        Arc::clone(&self.inner.read_through) as Arc<dyn ReadThroughListener>
+    pub fn listener(
+        &self,
+    ) -> Arc<
+        impl Listener<ReadThroughEvent>
+        + Listener<LockEvent>
+        + Listener<IdempotencyEvent>
+        + Listener<RateLimiterEvent>
+        + Listener<GenerationsEvent>
+        + use<>,
+    > {
+        Arc::clone(&self.inner.listeners)
     }
 
     /// Tells from now on what `tier` does and holds. It is not kept alive by that. To be called once for
     /// each.
     pub fn watch_near(&self, tier: &Arc<Tiered>) {
-        self.inner.near.watch(tier);
+        let tier: Arc<dyn NearSource> = Arc::<Tiered>::clone(tier);
+        self.inner.near.watch(&tier);
+    }
+
+    /// Tells from now on what the near tier of `reads` does and holds, together with those of
+    /// [`watch_near`](Self::watch_near). It is not kept alive by that. To be called once for each.
+    pub fn watch_typed<T: Send + Sync + 'static>(&self, reads: &TypedReadThrough<T>) {
+        self.inner.near.watch(&reads.near_source());
     }
 
     /// Tells from now on what `guard` does and what its circuit's state is. It is not kept alive by that.
@@ -139,8 +193,13 @@ impl CacheMetrics {
         self.inner.encryption.watch_keyring(keyring);
     }
 
-    pub(crate) fn calls(&self, tier: Tier, system: Option<&'static str>) -> Arc<TierCalls> {
-        self.inner.tiers.calls(tier, system)
+    pub(crate) fn calls(
+        &self,
+        tier: Tier,
+        system: Option<&'static str>,
+        server: Option<(String, u16)>,
+    ) -> Arc<TierCalls> {
+        self.inner.tiers.calls(tier, system, server)
     }
 }
 

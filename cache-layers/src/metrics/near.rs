@@ -7,21 +7,24 @@ use opentelemetry::metrics::Meter;
 
 use super::catalog::{self, Metric};
 use super::watch::Watch;
-use crate::tiered::{NearStats, NearStatus, Tiered};
+use crate::near::{NearSource, NearStats, NearStatus};
 
 /// One of the numbers of a near tier.
 type Count = fn(&NearStats) -> u64;
 
+/// A near tier of any kind.
+type Source = dyn NearSource;
+
 /// Any number of near tiers.
 #[derive(Debug)]
 pub(super) struct NearMetrics {
-    tiers: Arc<Watch<Tiered, NearStats>>,
+    tiers: Arc<Watch<Source, NearStats>>,
 }
 
 impl NearMetrics {
     pub(super) fn new(meter: &Meter) -> Self {
         let metrics = Self {
-            tiers: Arc::new(Watch::new(Tiered::stats)),
+            tiers: Arc::new(Watch::new(|tier: &Source| tier.stats())),
         };
         let tiers = Arc::clone(&metrics.tiers);
         catalog::NEAR_LOOKUPS.observe(meter, move |counter| {
@@ -50,7 +53,7 @@ impl NearMetrics {
         metrics
     }
 
-    pub(super) fn watch(&self, tier: &Arc<Tiered>) {
+    pub(super) fn watch(&self, tier: &Arc<Source>) {
         self.tiers.add(tier);
     }
 
@@ -59,7 +62,7 @@ impl NearMetrics {
         metric.observe(meter, move |counter| counter.observe(tiers.total(of), &[]));
     }
 
-    fn level(&self, meter: &Meter, metric: Metric, of: fn(&Tiered) -> u64) {
+    fn level(&self, meter: &Meter, metric: Metric, of: fn(&Source) -> u64) {
         let tiers = Arc::clone(&self.tiers);
         metric.observe_level(meter, move |level| level(tiers.level(of), &[]));
     }

@@ -25,6 +25,18 @@ const FAILED_KEYS: [(Operation, usize); 3] = [
     (Operation::SetEach, SERIES + 4),
 ];
 
+/// The calls with any number of keys, whose keys are counted, too, each at its own number behind this.
+const BATCH_KEYS: usize = SERIES + 5;
+const BATCHES: [Operation; 7] = [
+    Operation::GetMany,
+    Operation::GetEach,
+    Operation::GetEntries,
+    Operation::SetMany,
+    Operation::SetEach,
+    Operation::Del,
+    Operation::Exists,
+];
+
 /// The tiers that were asked for so far, and what they measure with.
 #[derive(Debug)]
 pub(super) struct Tiers {
@@ -52,6 +64,10 @@ impl Tiers {
         catalog::FAILED_KEYS.observe(meter, move |counter| {
             all(&tiers, &|tier| tier.report_failed_keys(counter));
         });
+        let tiers = Arc::clone(&known);
+        catalog::BATCH_KEYS.observe(meter, move |counter| {
+            all(&tiers, &|tier| tier.report_batch_keys(counter));
+        });
         Self {
             known,
             operations: catalog::DURATION.histogram(meter),
@@ -60,9 +76,15 @@ impl Tiers {
     }
 
     /// The calls of `tier`; layers with the same labels count together.
-    pub(super) fn calls(&self, tier: Tier, system: Option<&'static str>) -> Arc<TierCalls> {
+    pub(super) fn calls(
+        &self,
+        tier: Tier,
+        system: Option<&'static str>,
+        server: Option<(String, u16)>,
+    ) -> Arc<TierCalls> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let alike = |calls: &&Arc<TierCalls>| calls.tier == tier && calls.system == system;
+        let alike =
+            |calls: &&Arc<TierCalls>| calls.tier == tier && calls.system == system && calls.server == server;
         if let Some(calls) = known.iter().find(alike) {
             return Arc::clone(calls);
         }
@@ -70,7 +92,7 @@ impl Tiers {
             None => &self.operations,
             Some(_) => &self.client_operations,
         };
-        let calls = Arc::new(TierCalls::new(tier, system, durations.clone()));
+        let calls = Arc::new(TierCalls::new(tier, system, server, durations.clone()));
         known.push(Arc::clone(&calls));
         calls
     }
@@ -82,17 +104,25 @@ pub(crate) struct TierCalls {
     tier: Tier,
     /// What the calls go to, where that is known.
     system: Option<&'static str>,
-    counts: Tally<{ SERIES + 5 }>,
+    /// The one server that they go to, where it is one.
+    server: Option<(String, u16)>,
+    counts: Tally<{ SERIES + 5 + Operation::COUNT }>,
     durations: Histogram<f64>,
     /// What a duration is labelled with, made when it is first needed.
     labels: Box<[OnceLock<Box<[KeyValue]>>]>,
 }
 
 impl TierCalls {
-    fn new(tier: Tier, system: Option<&'static str>, durations: Histogram<f64>) -> Self {
+    fn new(
+        tier: Tier,
+        system: Option<&'static str>,
+        server: Option<(String, u16)>,
+        durations: Histogram<f64>,
+    ) -> Self {
         Self {
             tier,
             system,
+            server,
             counts: Tally::default(),
             durations,
             labels: (0..SERIES).map(|_| OnceLock::new()).collect(),
@@ -118,9 +148,20 @@ impl TierCalls {
                 if let Some(system) = self.system {
                     labels.push(KeyValue::new(catalog::SYSTEM.name, system));
                 }
+                if let Some((host, port)) = &self.server {
+                    labels.push(KeyValue::new(catalog::SERVER_ADDRESS.name, host.clone()));
+                    labels.push(KeyValue::new(catalog::SERVER_PORT.name, i64::from(*port)));
+                }
                 labels.into()
             });
             self.durations.record(took.as_secs_f64(), labels);
+        }
+    }
+
+    /// Notes how many keys a call with any number of keys has.
+    pub(crate) fn batch_begun(&self, operation: Operation, keys: usize) {
+        if BATCHES.contains(&operation) {
+            self.counts.add(BATCH_KEYS + operation as usize, keys as u64);
         }
     }
 
@@ -138,17 +179,29 @@ impl TierCalls {
         }
     }
 
+    fn report_batch_keys(&self, counter: &dyn AsyncInstrument<u64>) {
+        for operation in BATCHES {
+            let count = self.counts.sum(BATCH_KEYS + operation as usize);
+            if count > 0 {
+                counter.observe(count, &self.labels_of(operation));
+            }
+        }
+    }
+
     fn report_failed_keys(&self, counter: &dyn AsyncInstrument<u64>) {
         for (operation, failed) in FAILED_KEYS {
             let count = self.counts.sum(failed);
             if count > 0 {
-                let labels = [
-                    KeyValue::new(catalog::TIER.name, self.tier.name()),
-                    KeyValue::new(catalog::OPERATION.name, operation.name()),
-                ];
-                counter.observe(count, &labels);
+                counter.observe(count, &self.labels_of(operation));
             }
         }
+    }
+
+    fn labels_of(&self, operation: Operation) -> [KeyValue; 2] {
+        [
+            KeyValue::new(catalog::TIER.name, self.tier.name()),
+            KeyValue::new(catalog::OPERATION.name, operation.name()),
+        ]
     }
 
     fn report_calls(&self, counter: &dyn AsyncInstrument<u64>) {

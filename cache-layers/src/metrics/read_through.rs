@@ -1,30 +1,31 @@
 //! What a read-through does, as metrics: a listener for its events.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Histogram, Meter};
 
-use super::catalog::{self, Attribute, Metric};
-use super::labels::Outcome;
-use super::tally::Tally;
-use crate::read_through::{LoadOutcome, ReadThroughEvent, ReadThroughListener};
+use super::catalog;
+use super::sums::{Failures, Sums};
+use crate::listener::Listener;
+use crate::read_through::{LoadOutcome, ReadThroughEvent};
 
 /// Counts and times the events of any number of read-throughs.
 #[derive(Debug)]
 pub(super) struct ReadThroughMetrics {
-    counts: Arc<Tally<{ Count::COUNT + Outcome::COUNT }>>,
+    sums: Sums<{ Count::Undecodable as usize + 1 }>,
+    failures: Failures,
     loads: Histogram<f64>,
     lease_waits: Histogram<f64>,
 }
 
-/// What is counted; behind them, failures of the cache by their kind.
+/// What is counted.
 #[derive(Clone, Copy)]
 enum Count {
     Hit,
     Negative,
     Stale,
+    Missed,
     Joined,
     Load,
     Refresh,
@@ -36,63 +37,47 @@ enum Count {
     Undecodable,
 }
 
-impl Count {
-    const COUNT: usize = Self::Undecodable as usize + 1;
-}
-
 impl ReadThroughMetrics {
     pub(super) fn new(meter: &Meter) -> Self {
-        let metrics = Self {
-            counts: Arc::default(),
+        let sums = Sums::default();
+        let answers = [
+            (Count::Hit as usize, "hit"),
+            (Count::Negative as usize, "negative"),
+            (Count::Stale as usize, "stale"),
+            (Count::Missed as usize, "miss"),
+        ];
+        sums.report_by(meter, catalog::ANSWERS, catalog::ANSWER, answers);
+        let loads = [
+            (Count::Load as usize, "load"),
+            (Count::Refresh as usize, "refresh"),
+        ];
+        sums.report_by(meter, catalog::LOADS, catalog::LOAD, loads);
+        for (metric, count) in [
+            (catalog::JOINED, Count::Joined),
+            (catalog::WITHOUT_LEASE, Count::WithoutLease),
+            (catalog::HELD_BACK, Count::HeldBack),
+            (catalog::SUPERSEDED, Count::Superseded),
+            (catalog::OVERSIZE, Count::Oversize),
+            (catalog::UNENCODABLE, Count::Unencodable),
+            (catalog::UNDECODABLE, Count::Undecodable),
+        ] {
+            sums.report(meter, metric, count as usize);
+        }
+        let failures = Failures::default();
+        let counted = failures.clone();
+        catalog::CACHE_FAILURES.observe(meter, move |counter| {
+            counted.each(|count, kind| counter.observe(count, &[kind]));
+        });
+        Self {
+            sums,
+            failures,
             loads: catalog::LOAD_DURATION.histogram(meter),
             lease_waits: catalog::LEASE_WAIT.histogram(meter),
-        };
-        let answers = &[
-            (Count::Hit, "hit"),
-            (Count::Negative, "negative"),
-            (Count::Stale, "stale"),
-        ];
-        metrics.sums(meter, catalog::ANSWERS, Some(catalog::ANSWER), answers);
-        let loads = &[(Count::Load, "load"), (Count::Refresh, "refresh")];
-        metrics.sums(meter, catalog::LOADS, Some(catalog::LOAD), loads);
-        metrics.sums(meter, catalog::JOINED, None, &[(Count::Joined, "")]);
-        metrics.sums(meter, catalog::WITHOUT_LEASE, None, &[(Count::WithoutLease, "")]);
-        metrics.sums(meter, catalog::HELD_BACK, None, &[(Count::HeldBack, "")]);
-        metrics.sums(meter, catalog::SUPERSEDED, None, &[(Count::Superseded, "")]);
-        metrics.sums(meter, catalog::OVERSIZE, None, &[(Count::Oversize, "")]);
-        metrics.sums(meter, catalog::UNENCODABLE, None, &[(Count::Unencodable, "")]);
-        metrics.sums(meter, catalog::UNDECODABLE, None, &[(Count::Undecodable, "")]);
-        let counts = Arc::clone(&metrics.counts);
-        catalog::CACHE_FAILURES.observe(meter, move |counter| {
-            for &outcome in Outcome::ALL {
-                let count = counts.sum(Count::COUNT + outcome as usize);
-                if let (Some(kind), true) = (outcome.error_type(), count > 0) {
-                    counter.observe(count, &[KeyValue::new(catalog::ERROR.name, kind)]);
-                }
-            }
-        });
-        metrics
-    }
-
-    /// Hands out counts as `metric`, each with its value of `attribute`, if there is one.
-    fn sums(
-        &self,
-        meter: &Meter,
-        metric: Metric,
-        attribute: Option<Attribute>,
-        series: &'static [(Count, &'static str)],
-    ) {
-        let counts = Arc::clone(&self.counts);
-        metric.observe(meter, move |counter| {
-            for (count, value) in series {
-                let label = attribute.map(|attribute| KeyValue::new(attribute.name, *value));
-                counter.observe(counts.sum(*count as usize), label.as_slice());
-            }
-        });
+        }
     }
 
     fn count(&self, what: Count) {
-        self.counts.add(what as usize, 1);
+        self.sums.count(what as usize);
     }
 
     fn load_ended(&self, refresh: bool, outcome: LoadOutcome, took: Duration) {
@@ -104,12 +89,13 @@ impl ReadThroughMetrics {
     }
 }
 
-impl ReadThroughListener for ReadThroughMetrics {
+impl Listener<ReadThroughEvent> for ReadThroughMetrics {
     fn on_event(&self, event: &ReadThroughEvent) {
         match event {
             ReadThroughEvent::Hit { negative: false } => self.count(Count::Hit),
             ReadThroughEvent::Hit { negative: true } => self.count(Count::Negative),
             ReadThroughEvent::Stale => self.count(Count::Stale),
+            ReadThroughEvent::Missed => self.count(Count::Missed),
             ReadThroughEvent::Joined => self.count(Count::Joined),
             ReadThroughEvent::LoadStarted { refresh: false } => self.count(Count::Load),
             ReadThroughEvent::LoadStarted { refresh: true } => self.count(Count::Refresh),
@@ -125,10 +111,7 @@ impl ReadThroughListener for ReadThroughMetrics {
             ReadThroughEvent::Oversize { .. } => self.count(Count::Oversize),
             ReadThroughEvent::Unencodable { .. } => self.count(Count::Unencodable),
             ReadThroughEvent::Undecodable { .. } => self.count(Count::Undecodable),
-            ReadThroughEvent::CacheFailed { error } => {
-                self.counts
-                    .add(Count::COUNT + Outcome::of_error(error) as usize, 1);
-            }
+            ReadThroughEvent::CacheFailed { error } => self.failures.count(error),
         }
     }
 }

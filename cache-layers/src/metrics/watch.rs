@@ -4,12 +4,12 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 /// Some `T`s, as long as they are in use, and what each of them said last. Keeps none of them alive.
-pub(super) struct Watch<T, S> {
+pub(super) struct Watch<T: ?Sized, S> {
     read: fn(&T) -> S,
     all: Mutex<Vec<(Weak<T>, S)>>,
 }
 
-impl<T, S> Watch<T, S> {
+impl<T: ?Sized, S> Watch<T, S> {
     pub(super) fn new(read: fn(&T) -> S) -> Self {
         Self {
             read,
@@ -54,7 +54,7 @@ impl<T, S> Watch<T, S> {
     }
 }
 
-impl<T, S> fmt::Debug for Watch<T, S> {
+impl<T: ?Sized, S> fmt::Debug for Watch<T, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Watch")
     }

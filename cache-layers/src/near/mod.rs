@@ -30,6 +30,7 @@
 //!
 //! Reads of the store take none of these locks.
 
+mod above;
 mod config;
 mod counts;
 mod flight;
@@ -53,9 +54,11 @@ pub use self::config::{NearConfig, NearConfigBuilder};
 pub use self::lives::NearStatus;
 pub use self::stats::NearStats;
 
+pub(crate) use self::above::{is_kept_above, kept_above};
 pub(crate) use self::counts::{Count, Counts};
 pub(crate) use self::flight::{Boarding, FarRead};
 pub(crate) use self::lives::Lives;
+pub(crate) use self::stats::NearSource;
 pub(crate) use self::store::Bounds;
 
 use self::flight::{Joinable, Read};

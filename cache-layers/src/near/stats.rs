@@ -2,7 +2,7 @@
 //!
 //! Not in here: how it is counted (`counts.rs`).
 
-use super::{Count, Near};
+use super::{Count, Near, NearStatus};
 
 /// What a near tier did since it was made, and what it holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,6 +26,13 @@ pub struct NearStats {
     pub entries: u64,
     /// Bytes that are held: keys, values and book-keeping.
     pub bytes: u64,
+}
+
+/// A near tier, as far as it tells about itself.
+pub(crate) trait NearSource: Send + Sync {
+    fn stats(&self) -> NearStats;
+
+    fn status(&self) -> NearStatus;
 }
 
 impl<V: Clone + Send + Sync + 'static> Near<V> {

@@ -17,6 +17,7 @@ pub(super) struct Call<'a> {
 
 impl<'a> Call<'a> {
     pub(super) fn begin(calls: &'a TierCalls, sampler: &Sampler, operation: Operation, keys: usize) -> Self {
+        calls.batch_begun(operation, keys);
         Self {
             calls,
             operation,

@@ -20,6 +20,7 @@ use crate::refuse::refuse;
 pub struct ObservedConfig {
     pub(super) tier: Tier,
     pub(super) system: Option<&'static str>,
+    pub(super) server: Option<(String, u16)>,
     pub(super) timing: Timing,
     pub(super) metrics: CacheMetrics,
 }
@@ -51,13 +52,14 @@ impl ObservedConfig {
 pub struct ObservedConfigBuilder {
     tier: Option<Tier>,
     system: Option<&'static str>,
+    server: Option<(String, u16)>,
     timing: Option<Timing>,
     metrics: Option<CacheMetrics>,
 }
 
 impl ObservedConfigBuilder {
     /// Where in the stack it stands. Default: [`Tier::Edge`].
-    pub const fn tier(mut self, tier: Tier) -> Self {
+    pub fn tier(mut self, tier: Tier) -> Self {
         self.tier = Some(tier);
         self
     }
@@ -65,14 +67,21 @@ impl ObservedConfigBuilder {
     /// Which system the calls go to, as the database conventions call it (`db.system.name`): for the far tier,
     /// and for the edge where no near tier is in between. What is timed is then
     /// `db.client.operation.duration`. Default: `_OTHER` in the far tier, none at the edge.
-    pub const fn system(mut self, name: &'static str) -> Self {
+    pub fn system(mut self, name: &'static str) -> Self {
         self.system = Some(name);
+        self
+    }
+
+    /// The one server that the calls go to (`server.address`, `server.port`). Not to be set where there are several, such
+    /// as the nodes of a cluster. It is told where a [system](Self::system) is. Default: none.
+    pub fn server(mut self, host: impl Into<String>, port: u16) -> Self {
+        self.server = Some((host.into(), port));
         self
     }
 
     /// Of which calls the duration is measured. Default: of calls to a [system](Self::system), up to 1,000 per second and
     /// thread; at an edge without one, where a call may cost less than its measurement, one in 16.
-    pub const fn timing(mut self, timing: Timing) -> Self {
+    pub fn timing(mut self, timing: Timing) -> Self {
         self.timing = Some(timing);
         self
     }
@@ -98,12 +107,16 @@ impl ObservedConfigBuilder {
         if system.is_some_and(str::is_empty) {
             return refuse("system", "takes a name that is not empty");
         }
+        if self.server.as_ref().is_some_and(|(host, _)| host.is_empty()) {
+            return refuse("server", "takes a host that is not empty");
+        }
         if matches!(timing, Timing::OneIn(0) | Timing::UpTo(0)) {
             return refuse("timing", "takes one call in 1 or more");
         }
         Ok(ObservedConfig {
             tier,
             system,
+            server: self.server.filter(|_| system.is_some()),
             timing,
             metrics: self.metrics.unwrap_or_else(CacheMetrics::global),
         })
@@ -125,6 +138,10 @@ mod tests {
         assert_eq!(
             refused(new().system("")),
             "invalid system: takes a name that is not empty"
+        );
+        assert_eq!(
+            refused(new().server("", 6379)),
+            "invalid server: takes a host that is not empty"
         );
     }
 

@@ -89,12 +89,13 @@ impl Observed {
         let ObservedConfig {
             tier,
             system,
+            server,
             timing,
             metrics,
         } = config;
         Self {
             inner: client,
-            calls: metrics.calls(tier, system),
+            calls: metrics.calls(tier, system, server),
             sampler: Sampler::new(timing),
         }
     }

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use cache_core::{CacheError, check_key};
 
+use super::events::RateLimiterEvent;
 use crate::clock::{SystemClock, WallClock};
+use crate::listener::{Listener, MaybeListener};
 use crate::refuse::refuse;
 
 /// The choices of a [`RateLimiter`](super::RateLimiter).
@@ -27,6 +29,7 @@ pub struct RateLimiterConfig {
     pub(super) denial_memory: Duration,
     pub(super) deadline: Duration,
     pub(super) clock: Arc<dyn WallClock>,
+    pub(super) listener: MaybeListener<RateLimiterEvent>,
 }
 
 /// What becomes of a call when the cache cannot say what was used.
@@ -50,6 +53,7 @@ impl Default for RateLimiterConfig {
             denial_memory: Duration::from_millis(10),
             deadline: Duration::from_millis(500),
             clock: Arc::new(SystemClock),
+            listener: MaybeListener::default(),
         }
     }
 }
@@ -102,6 +106,12 @@ impl RateLimiterConfigBuilder {
     /// Default: [`SystemClock`].
     pub fn clock(mut self, clock: Arc<dyn WallClock>) -> Self {
         self.config.clock = clock;
+        self
+    }
+
+    /// What receives [what is decided](RateLimiterEvent) about calls. Default: nothing.
+    pub fn listener(mut self, listener: Arc<dyn Listener<RateLimiterEvent>>) -> Self {
+        self.config.listener = MaybeListener::of(listener);
         self
     }
 

@@ -78,9 +78,9 @@
 //! ```
 
 mod config;
-mod counters;
 mod decision;
 mod denials;
+mod events;
 mod quota;
 mod server_clock;
 
@@ -90,15 +90,16 @@ use std::time::Duration;
 use cache_core::{CacheClient, CacheError, Ttl};
 
 pub use self::config::{OnError, RateLimiterConfig, RateLimiterConfigBuilder};
-pub use self::counters::RateLimiterStats;
 pub use self::decision::Decision;
+pub use self::events::{RateLimiterEvent, RateLimiterStats};
 pub use self::quota::Quota;
 
-use self::counters::{Counters, count};
 use self::denials::Denials;
+use self::events::Counters;
 use self::quota::{Frame, Used};
 use self::server_clock::ServerClock;
 use crate::beside::{beside, check_room};
+use crate::listener::MaybeListener;
 use crate::within::within;
 
 /// How often a call is tried whose window ended, or that others' costs on their way back got in the way of.
@@ -125,6 +126,7 @@ struct Core {
     clock: Arc<ServerClock>,
     denials: Denials,
     counters: Counters,
+    listener: MaybeListener<RateLimiterEvent>,
 }
 
 impl RateLimiter {
@@ -145,6 +147,7 @@ impl RateLimiter {
                 on_error: config.on_error,
                 denials: Denials::new(config.denial_memory),
                 counters: Counters::default(),
+                listener: config.listener,
             }),
         }
     }
@@ -198,18 +201,11 @@ impl RateLimiter {
     pub async fn check_cost(&self, subject: &str, quota: &Quota, cost: u64) -> Result<Decision, CacheError> {
         quota.check(cost)?;
         check_room(subject, ROOM)?;
-        let counters = &self.core.counters;
         match within(self.core.deadline, self.core.decide(subject, quota, cost)).await {
-            Ok(decision) => {
-                count(if decision.allowed {
-                    &counters.allowed
-                } else {
-                    &counters.denied
-                });
-                Ok(decision)
-            }
+            Ok(decision) => Ok(decision),
             Err(error) => {
-                count(&counters.uncounted);
+                let event = RateLimiterEvent::Uncounted { error: error.clone() };
+                self.core.note(&event);
                 match self.core.on_error {
                     OnError::Allow => Ok(Decision::uncounted(quota, true)),
                     OnError::Deny => Ok(Decision::uncounted(quota, false)),
@@ -221,6 +217,11 @@ impl RateLimiter {
 }
 
 impl Core {
+    fn note(&self, event: &RateLimiterEvent) {
+        self.counters.count(event);
+        self.listener.tell(event);
+    }
+
     async fn decide(&self, subject: &str, quota: &Quota, cost: u64) -> Result<Decision, CacheError> {
         let mut tries = TRIES;
         loop {
@@ -230,13 +231,14 @@ impl Core {
             if let Some(used) = self.denials.recall(&key)
                 && !frame.allows(with(used, cost))
             {
-                count(&self.counters.denied_near);
+                self.note(&RateLimiterEvent::Denied { from_memory: true });
                 return Ok(Decision::denied(&frame, quota, used, cost));
             }
             let used = self.charge(&key, subject, &frame, quota, cost).await?;
             let over = self.clock.still().map(|now| quota.frame(now));
             let over = over.is_some_and(|now| now.index != frame.index);
             if frame.allows(used) && (!over || tries == 0) {
+                self.note(&RateLimiterEvent::Allowed);
                 return Ok(Decision::allowed(&frame, quota, used));
             }
             let used = Used {
@@ -248,6 +250,7 @@ impl Core {
                 continue;
             }
             self.denials.remember(&key, used);
+            self.note(&RateLimiterEvent::Denied { from_memory: false });
             return Ok(Decision::denied(&frame, quota, used, cost));
         }
     }

@@ -152,7 +152,7 @@ impl<V: Payload> Core<V> {
                     let journey = Journey { core, flight, source }.load(budget);
                     tokio::spawn(journey.in_current_span());
                     let result = self.wait(seat, stale, patience, true).await;
-                    return result.unwrap_or(Err(ReadError::Aborted));
+                    return result.unwrap_or_else(|| self.instead(None, ReadError::Aborted));
                 }
                 Boarding::Joined(seat) => {
                     source.step_aside();
@@ -194,13 +194,16 @@ impl<V: Payload> Core<V> {
         led: bool,
     ) -> Option<Result<Answer<V>, ReadError>> {
         let Ok(_waiting) = Waiting::for_flight(seat.id) else {
-            return Some(Err(ReadError::Reentered));
+            return Some(self.instead(None, ReadError::Reentered));
         };
         loop {
             let progress = seat.progress.borrow_and_update().clone();
             stale = progress.stale.or(stale);
             match progress.outcome {
-                Some(Outcome::Answer(Ok(answer))) => return Some(Ok(answer)),
+                Some(Outcome::Answer(Ok(answer))) => {
+                    self.note(&ReadThroughEvent::Missed);
+                    return Some(Ok(answer));
+                }
                 Some(Outcome::Answer(Err(error))) => return Some(self.instead(stale, error)),
                 Some(Outcome::Own(error)) => return led.then(|| self.instead(stale, error)),
                 Some(Outcome::Hit(known)) => return Some(Ok(self.hit(&known))),
@@ -232,7 +235,10 @@ impl<V: Payload> Core<V> {
     pub(super) fn instead(&self, stale: Option<Known<V>>, error: ReadError) -> Result<Answer<V>, ReadError> {
         match stale.filter(|known| known.condition(&self.config) != Condition::Dead) {
             Some(known) => Ok(self.stale(&known)),
-            None => Err(error),
+            None => {
+                self.note(&ReadThroughEvent::Missed);
+                Err(error)
+            }
         }
     }
 }

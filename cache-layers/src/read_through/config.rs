@@ -6,7 +6,8 @@ use std::time::Duration;
 use cache_core::{CacheError, Ttl};
 
 use super::clock::{SystemClock, WallClock};
-use super::events::ReadThroughListener;
+use super::events::ReadThroughEvent;
+use crate::listener::{Listener, MaybeListener};
 use crate::refuse::refuse;
 
 /// The choices of a [`ReadThrough`](super::ReadThrough).
@@ -41,7 +42,7 @@ pub struct ReadThroughConfig {
     pub(super) abandoned: Abandoned,
     pub(super) max_payload: usize,
     pub(super) clock: Arc<dyn WallClock>,
-    pub(super) listener: Option<Arc<dyn ReadThroughListener>>,
+    pub(super) listener: MaybeListener<ReadThroughEvent>,
 }
 
 /// When a value that is still fresh is loaded anew in the background. Only an access starts it: a value
@@ -104,7 +105,7 @@ impl Default for ReadThroughConfig {
             abandoned: Abandoned::Finish,
             max_payload: 1024 * 1024,
             clock: Arc::new(SystemClock),
-            listener: None,
+            listener: MaybeListener::default(),
         }
     }
 }
@@ -244,8 +245,8 @@ impl ReadThroughConfigBuilder {
     }
 
     /// Who hears what the read-through does. Default: nobody.
-    pub fn listener(mut self, listener: Arc<dyn ReadThroughListener>) -> Self {
-        self.config.listener = Some(listener);
+    pub fn listener(mut self, listener: Arc<dyn Listener<ReadThroughEvent>>) -> Self {
+        self.config.listener = MaybeListener::of(listener);
         self
     }
 

@@ -19,7 +19,7 @@ use super::lease::{WORD, hold_key, lease_key};
 use super::loaded::Loaded;
 use super::near::{NearTier, Written};
 use crate::beside::check_room;
-use crate::near::{Boarding, Count, FarRead, Found as NearFound, Mark, Period};
+use crate::near::{Boarding, Count, FarRead, Found as NearFound, Mark, Period, kept_above};
 use crate::wakes::Wakes;
 
 /// What is handed around: bytes, or a value behind an `Arc`.
@@ -64,9 +64,7 @@ impl<V: Payload> Core<V> {
 
     pub(super) fn note(&self, event: &ReadThroughEvent) {
         self.counters.count(event);
-        if let Some(listener) = &self.config.listener {
-            listener.on_event(event);
-        }
+        self.config.listener.tell(event);
     }
 
     /// The result, with a failure of the cache noted; a miss is none.
@@ -102,7 +100,12 @@ impl<V: Payload> Core<V> {
     pub(super) async fn read_entry(&self, key: &str, budget: &mut Budget) -> Result<Found<V>, CacheError> {
         let near = self.open_near();
         let near = near.and_then(|(tier, period)| Some((tier, tier.near.begin(key, period)?)));
-        let entry = match self.noted(budget.spend(self.client.get_entry(key)).await) {
+        let read = self.client.get_entry(key);
+        let read = match &near {
+            Some(_) => budget.spend(kept_above(read)).await,
+            None => budget.spend(read).await,
+        };
+        let entry = match self.noted(read) {
             Ok(entry) => entry,
             Err(CacheError::Miss) => return Ok(Found::Nothing),
             Err(error) => return Err(error),
@@ -159,7 +162,7 @@ impl<V: Payload> Core<V> {
         let (core, tier) = (Arc::clone(self), Arc::clone(tier));
         Box::pin(async move {
             let key = mark.key();
-            let read = core.client.get_entry(&key).await;
+            let read = kept_above(core.client.get_entry(&key)).await;
             let (answer, keep) = match read.map(|entry| core.found(&key, entry)) {
                 Ok(Found::Value(stored, known)) => {
                     let keep = tier.keep(&key, &stored, &known);

@@ -2,7 +2,6 @@
 //!
 //! Not in here: metrics. Whoever makes them listens.
 
-use std::fmt::Debug;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -19,6 +18,9 @@ pub enum ReadThroughEvent {
     },
     /// A call was answered by an entry beyond its life.
     Stale,
+    /// A call that no entry could answer came to its end: with what was loaded for it, or with an error. Calls that end as
+    /// [`Hit`](Self::Hit), [`Stale`](Self::Stale) or `Missed` are all calls, but for those that their callers dropped.
+    Missed,
     /// A call found nothing fresh and waited for a load that was under way in this process.
     Joined,
     /// A loader was started for one key.
@@ -87,12 +89,6 @@ pub enum LoadOutcome {
     GivenUp,
 }
 
-/// Hears what a read-through does.
-pub trait ReadThroughListener: Debug + Send + Sync + 'static {
-    /// Called on the task that it happens on: it must be quick and must not block.
-    fn on_event(&self, event: &ReadThroughEvent);
-}
-
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)+) => {
         /// How often what happened, since the read-through was made.
@@ -125,6 +121,8 @@ counters! {
     negative_hits,
     /// Calls that an entry beyond its life answered.
     stale,
+    /// Calls that no entry could answer.
+    missed,
     /// Calls that waited for a load that was already under way in this process.
     joined,
     /// Keys for which a loader was started, refreshes not counted.
@@ -161,6 +159,7 @@ impl Counters {
                 &self.hits
             }
             ReadThroughEvent::Stale => &self.stale,
+            ReadThroughEvent::Missed => &self.missed,
             ReadThroughEvent::Joined => &self.joined,
             ReadThroughEvent::LoadStarted { refresh: false } => &self.loads,
             ReadThroughEvent::LoadStarted { refresh: true } => &self.refreshes,

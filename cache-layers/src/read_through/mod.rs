@@ -121,7 +121,7 @@ pub use self::codec::{Codec, Json};
 pub use self::config::{Abandoned, Coordination, ReadThroughConfig, ReadThroughConfigBuilder, RefreshAhead};
 pub use self::envelope::{EnvelopeHead, EnvelopeKind};
 pub use self::error::{LoadFailure, ReadError};
-pub use self::events::{LoadOutcome, ReadThroughEvent, ReadThroughListener, ReadThroughStats};
+pub use self::events::{LoadOutcome, ReadThroughEvent, ReadThroughStats};
 pub use self::load_error::LoadError;
 pub use self::loaded::{Answer, Freshness, Loaded};
 pub use self::typed::TypedReadThrough;

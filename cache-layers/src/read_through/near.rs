@@ -8,7 +8,7 @@ use cache_core::{CacheClient, InvalidationSource, Subscription};
 
 use super::core::Payload;
 use super::found::{Known, Stored};
-use crate::near::{Count, Found, Keep, Lives, Near, NearConfig, NearStatus};
+use crate::near::{Count, Found, Keep, Lives, Near, NearConfig, NearSource, NearStats, NearStatus};
 
 /// Decoded values, and the ear on the client that takes them away.
 pub(super) struct NearTier<V: Payload> {
@@ -73,6 +73,16 @@ impl<V: Payload> NearTier<V> {
     /// To be held while one of `keys` is written.
     pub(super) fn writing<'a>(&'a self, keys: &'a [&'a str]) -> Written<'a, V> {
         Written { tier: self, keys }
+    }
+}
+
+impl<V: Payload> NearSource for NearTier<V> {
+    fn stats(&self) -> NearStats {
+        self.near.stats()
+    }
+
+    fn status(&self) -> NearStatus {
+        self.status()
     }
 }
 

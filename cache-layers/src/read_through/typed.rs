@@ -17,7 +17,7 @@ use super::events::ReadThroughStats;
 use super::loaded::{Answer, Loaded};
 use super::many::answers;
 use super::near::NearTier;
-use crate::near::{NearConfig, NearStats, NearStatus};
+use crate::near::{NearConfig, NearSource, NearStats, NearStatus};
 
 /// A [`ReadThrough`](super::ReadThrough) of values of type `T`, with a near tier of its own: each entry is
 /// decoded once per process, and a hit is a look-up and the clone of an `Arc`.
@@ -34,7 +34,8 @@ use crate::near::{NearConfig, NearStats, NearStatus};
 /// - **What cannot be decoded is taken for foreign**: loaded anew and replaced by what was loaded, never
 ///   deleted beforehand.
 ///
-/// It takes the place of a near tier of bytes: with one below, each value would be kept twice.
+/// It takes the place of a near tier of bytes: one below it, as `CACHE_L1_MAX_BYTES` makes, keeps no copy of what this one
+/// reads, and goes on serving those who read its client themselves.
 /// [`get_or_load_many`](Self::get_or_load_many) reads what is not near key by key, all at once, since only
 /// such reads can be kept.
 ///
@@ -109,6 +110,10 @@ impl<T: Send + Sync + 'static> TypedReadThrough<T> {
     #[must_use]
     pub fn near_stats(&self) -> NearStats {
         self.near.near.stats()
+    }
+
+    pub(crate) fn near_source(&self) -> Arc<dyn NearSource> {
+        Arc::clone(&self.near) as Arc<dyn NearSource>
     }
 
     /// The value of `key`: near, from the cache, or from `load`.

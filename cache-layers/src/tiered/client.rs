@@ -10,7 +10,7 @@ use tokio::task::consume_budget;
 
 use super::{NearStatus, Tiered};
 use crate::each;
-use crate::near::{Boarding, Count, FarRead, Found, Keep, Lives, Mark, Near};
+use crate::near::{Boarding, Count, FarRead, Found, Keep, Lives, Mark, Near, is_kept_above};
 
 /// Takes the copies of keys away when it is dropped: when a write has answered, or is given up.
 struct Written<'a, 'k> {
@@ -207,6 +207,9 @@ impl CacheClient for Tiered {
         consume_budget().await;
         if let Some(found) = self.look(key)? {
             return lookup(found).into_entry();
+        }
+        if is_kept_above() {
+            return self.inner.get_entry(key).await;
         }
         match Box::pin(self.fetch(key)).await? {
             Some(found) => lookup(found).into_entry(),

@@ -96,7 +96,7 @@ use cache_core::{CacheClient, CacheError, InvalidationSource};
 pub use crate::near::{NearConfig, NearConfigBuilder, NearStats, NearStatus};
 
 use self::source::Source;
-use crate::near::{Lives, Near};
+use crate::near::{Lives, Near, NearSource};
 
 /// A near tier in front of a client; see the [module](self).
 pub struct Tiered {
@@ -160,5 +160,15 @@ impl Tiered {
 impl fmt::Debug for Tiered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Tiered({:?})", self.inner)
+    }
+}
+
+impl NearSource for Tiered {
+    fn stats(&self) -> NearStats {
+        self.stats()
+    }
+
+    fn status(&self) -> NearStatus {
+        self.status()
     }
 }

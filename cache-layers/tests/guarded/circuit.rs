@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cache_core::{CacheClient, CacheError, Ttl};
-use cache_layers::guarded::{BreakerState, GuardListener, OnFailure, StateChange};
+use cache_layers::Listener;
+use cache_layers::guarded::{BreakerState, OnFailure, StateChange};
 use cache_mock::{Fault, Operation};
 use tokio::task::JoinSet;
 
@@ -238,8 +239,8 @@ async fn without_a_breaker_every_call_is_tried() {
 #[derive(Debug, Default)]
 struct Heard(Mutex<Vec<StateChange>>);
 
-impl GuardListener for Heard {
-    fn on_change(&self, change: &StateChange) {
+impl Listener<StateChange> for Heard {
+    fn on_event(&self, change: &StateChange) {
         self.0.lock().unwrap().push(change.clone());
     }
 }

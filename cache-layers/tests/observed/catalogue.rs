@@ -6,12 +6,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cache_core::{CacheError, MemoryCache};
+use cache_layers::generations::GenerationsEvent;
+use cache_layers::idempotency::{Completion, IdempotencyEvent};
+use cache_layers::lock::{LockEvent, Loss};
 use cache_layers::metrics::catalog::{
     ATTRIBUTES, Attribute, BUCKETS, METRICS, markdown, markdown_of_attributes,
 };
 use cache_layers::observed::Tier;
+use cache_layers::rate_limiter::RateLimiterEvent;
 use cache_layers::read_through::{LoadOutcome, ReadThroughEvent};
-use cache_layers::{Guarded, GuardedConfig, Loaded, NearConfig, ReadThrough, ReadThroughConfig, Tiered};
+use cache_layers::{
+    Guarded, GuardedConfig, Listener, Loaded, NearConfig, ReadThrough, ReadThroughConfig, Tiered,
+};
 
 use crate::every_call::{call_everything, observed};
 use crate::rig::{Point, Rig};
@@ -23,6 +29,7 @@ async fn emit_everything(rig: &Rig) -> Vec<Point> {
         call_everything(&cache, &faults).await;
     }
     read_through(rig);
+    recipes(rig);
     let guard = Arc::new(Guarded::new(
         Arc::new(MemoryCache::default()),
         GuardedConfig::default(),
@@ -62,7 +69,7 @@ fn is_built(metric: &str) -> bool {
 }
 
 fn read_through(rig: &Rig) {
-    let listener = rig.metrics.read_through();
+    let listener: Arc<dyn Listener<ReadThroughEvent>> = rig.metrics.listener();
     let took = Duration::from_millis(7);
     let refreshes = [false, true];
     let outcomes = [
@@ -87,6 +94,7 @@ fn read_through(rig: &Rig) {
     let error = CacheError::Closed;
     for event in [
         ReadThroughEvent::Stale,
+        ReadThroughEvent::Missed,
         ReadThroughEvent::Joined,
         ReadThroughEvent::LeaseWait { took },
         ReadThroughEvent::WithoutLease,
@@ -103,6 +111,75 @@ fn read_through(rig: &Rig) {
     ] {
         listener.on_event(&event);
     }
+}
+
+fn tell<E>(listener: &impl Listener<E>, events: impl IntoIterator<Item = E>) {
+    events.into_iter().for_each(|event| listener.on_event(&event));
+}
+
+fn recipes(rig: &Rig) {
+    let listener = &*rig.metrics.listener();
+    let (waited, held, error) = (Duration::from_millis(7), Duration::from_secs(1), || {
+        CacheError::Closed
+    });
+    tell(
+        listener,
+        [
+            LockEvent::Acquired { waited },
+            LockEvent::Taken { waited },
+            LockEvent::Failed {
+                error: error(),
+                waited,
+            },
+            LockEvent::Released { held },
+            LockEvent::Lost {
+                loss: Loss::Expired,
+                held,
+            },
+            LockEvent::Lost {
+                loss: Loss::Gone,
+                held,
+            },
+        ],
+    );
+    let ends = [Completion::Stored, Completion::NotKept, Completion::Overtaken];
+    tell(
+        listener,
+        ends.map(|completion| IdempotencyEvent::Completed { completion }),
+    );
+    tell(
+        listener,
+        [
+            IdempotencyEvent::Run,
+            IdempotencyEvent::Unprotected { error: error() },
+            IdempotencyEvent::InProgress,
+            IdempotencyEvent::Replayed,
+            IdempotencyEvent::NotReplayable,
+            IdempotencyEvent::Mismatch,
+            IdempotencyEvent::Failed { error: error() },
+            IdempotencyEvent::Released,
+            IdempotencyEvent::NotStored { error: error() },
+        ],
+    );
+    tell(
+        listener,
+        [
+            RateLimiterEvent::Allowed,
+            RateLimiterEvent::Denied { from_memory: false },
+            RateLimiterEvent::Denied { from_memory: true },
+            RateLimiterEvent::Uncounted { error: error() },
+        ],
+    );
+    tell(
+        listener,
+        [
+            GenerationsEvent::Known,
+            GenerationsEvent::Read,
+            GenerationsEvent::Bumped,
+            GenerationsEvent::Begun,
+            GenerationsEvent::Failed { error: error() },
+        ],
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -185,7 +262,7 @@ fn the_page_holds_the_tables_that_the_catalogue_makes() {
 async fn a_read_through_tells_what_it_did() {
     let rig = Rig::new();
     let config = ReadThroughConfig::builder()
-        .listener(rig.metrics.read_through())
+        .listener(rig.metrics.listener())
         .build()
         .unwrap();
     let loads = ReadThrough::new(Arc::new(MemoryCache::default()), config);

@@ -15,6 +15,7 @@ mod layers;
 #[expect(dead_code, reason = "the tests of encryption count lines, too")]
 mod log;
 mod outcomes;
+mod recipes;
 mod rig;
 mod spans;
 #[cfg(feature = "encryption")]

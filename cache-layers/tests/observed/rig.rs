@@ -55,7 +55,7 @@ impl Rig {
     pub(crate) fn observe_with(&self, tier: Tier, timing: Timing, client: impl CacheClient) -> Observed {
         let mut config = ObservedConfig::builder().tier(tier).timing(timing);
         if tier == Tier::Far {
-            config = config.system("memory");
+            config = config.system("memory").server("cache.internal", 6379);
         }
         self.observe_as(config, client)
     }

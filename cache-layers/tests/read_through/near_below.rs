@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use cache_core::{CacheClient, clock};
-use cache_layers::read_through::RefreshAhead;
-use cache_layers::{NearConfig, ReadThrough, Tiered};
+use cache_core::{CacheClient, MemoryCache, Ttl, clock};
+use cache_layers::read_through::{Json, RefreshAhead};
+use cache_layers::{Loaded, NearConfig, ReadThrough, ReadThroughConfig, Tiered, TypedReadThrough};
 
 use crate::rig::{KEY, LIFE, Rig, ms, secs, text};
 use crate::wire::Wire;
@@ -70,4 +70,42 @@ async fn stale_copy_of_a_value_that_was_loaded_again_causes_no_second_load() {
     }
     assert!(clock::now() - begun < secs(1));
     assert_eq!(rig.upstream.loads(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_typed_read_through_keeps_is_not_kept_a_second_time_below() {
+    let memory = Arc::new(MemoryCache::default());
+    let below = Arc::new(Tiered::new(memory.clone(), NearConfig::default()));
+    let (config, near) = (ReadThroughConfig::default(), NearConfig::default());
+    let reads = TypedReadThrough::<String>::new(below.clone(), Json, config, near);
+    let get = async |keys: &[&str]| {
+        let load = |keys: Vec<String>| async {
+            Ok::<_, std::io::Error>(keys.into_iter().map(|key| Ok(Loaded::of(key))).collect())
+        };
+        let answers = reads.get_or_load_many(keys, load).await;
+        reads.settled().await;
+        let values = answers.into_iter().map(|answer| answer.unwrap().value.unwrap());
+        values.map(|value| String::clone(&value)).collect::<Vec<_>>()
+    };
+    let load = || async { Ok::<_, std::io::Error>(Loaded::of("value".to_owned())) };
+    for _ in 0..3 {
+        reads.get_or_load(KEY, load).await.unwrap();
+        assert_eq!(get(&["a", "b"]).await, ["a", "b"]);
+    }
+    assert_eq!(reads.near_stats().entries, 3);
+    assert!(reads.near_stats().hits > 0);
+    // What stands beside the keys, such as a lease, is no value.
+    let stats = below.stats();
+    assert_eq!((stats.hits, stats.entries), (0, 0), "{stats:?}");
+
+    // Those who read the client themselves are served from below as before.
+    memory.set("own", "value".into(), Ttl::Forever).await.unwrap();
+    for _ in 0..2 {
+        below.get("own").await.unwrap();
+    }
+    assert_eq!((below.stats().hits, below.stats().entries), (1, 1));
+
+    // A change made elsewhere takes the one copy away.
+    memory.del(&["a"]).await.unwrap();
+    assert_eq!(reads.near_stats().entries, 2);
 }

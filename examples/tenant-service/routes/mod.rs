@@ -32,7 +32,7 @@ pub(crate) fn router(app: App) -> Result<Router, CacheError> {
         .route("/cache", delete(cache::flush_own))
         .route("/admin/cache", delete(cache::flush_pattern))
         .method_not_allowed_fallback(not_with_this_method)
-        .layer(limits::idempotency(Arc::clone(cache), keys))
+        .layer(limits::idempotency(Arc::clone(cache), keys)?)
         .layer(limits::rate_limit(Arc::clone(cache), keys)?)
         .route_layer(from_fn_with_state(app.clone(), identify));
     Ok(Router::new()

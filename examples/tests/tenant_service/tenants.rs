@@ -23,6 +23,34 @@ async fn the_second_request_is_answered_by_the_cache() -> Result<()> {
 }
 
 #[tokio::test]
+async fn metrics_have_the_hit_ratio_that_callers_saw_and_what_the_recipes_decided() -> Result<()> {
+    let service = Service::start(&[]).await?;
+    for _ in 0..10 {
+        assert_eq!(service.ask(as_acme("/settings")).await.status, 200);
+    }
+    let metrics = service.ask(Request::get("/metrics")).await.body;
+    // Each request reads an API key and settings: the first two are loads.
+    for (sample, count) in [
+        (r#"cache_read_through_answers_total{cache_answer="hit""#, 18),
+        (r#"cache_read_through_answers_total{cache_answer="miss""#, 2),
+        (
+            r#"cache_rate_limiter_calls_total{cache_rate_limiter_decision="allowed""#,
+            10,
+        ),
+        ("cache_generations_beginnings_total", 1),
+    ] {
+        let found = metrics.lines().find(|line| line.starts_with(sample));
+        let value = found.and_then(|line| line.rsplit(' ').next()?.parse::<u64>().ok());
+        assert_eq!(value, Some(count), "{sample}: {metrics}");
+    }
+    let near_hits = metrics
+        .lines()
+        .find(|line| line.starts_with(r#"cache_near_lookups_total{cache_result="hit""#));
+    assert!(near_hits.is_some_and(|line| !line.ends_with(" 0")), "{metrics}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn an_update_is_seen_by_the_next_reader() -> Result<()> {
     let service = Service::start(&[]).await?;
     service.ask(as_acme("/settings")).await;

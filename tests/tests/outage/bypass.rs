@@ -6,7 +6,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use cache_core::config::Startup;
 use cache_core::{CacheClient as _, clock};
-use cache_layers::guarded::{BreakerState, GuardListener, OnFailure, StateChange};
+use cache_layers::Listener;
+use cache_layers::guarded::{BreakerState, OnFailure, StateChange};
 use cache_layers::{Guarded, GuardedConfig};
 use tests::until;
 
@@ -30,8 +31,8 @@ const RECOVERY: Duration = Duration::from_secs(2);
 #[derive(Debug, Default)]
 struct Changes(Mutex<Vec<StateChange>>);
 
-impl GuardListener for Changes {
-    fn on_change(&self, change: &StateChange) {
+impl Listener<StateChange> for Changes {
+    fn on_event(&self, change: &StateChange) {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
