@@ -1,7 +1,7 @@
-//! Decides when a connection is old enough to be replaced, and how often a replacement is tried.
+//! Decides when a connection is old enough to be replaced, and how often a replacement is attempted.
 //!
 //! Not in here: how a connection is replaced. That differs between a node's shared connections
-//! (`node/replace.rs`), the pool of the administration and the connection to a sentinel.
+//! (`node/replace.rs`), the admin pool and the connection to a sentinel.
 
 use std::time::Duration;
 
@@ -10,15 +10,14 @@ use rand::Rng;
 
 use crate::backoff::Backoff;
 
-/// The shortest time between two dials to one server that serve only to replace an old connection.
+/// The shortest time between two dials to one server that only replace an old connection.
 const SPACING: Duration = Duration::from_secs(1);
 
-/// The part of the maximum age that is drawn for each connection, so that the connections of a client, and
-/// the clients of a fleet, do not all dial again at once.
+/// The random part of the maximum age, so that the connections of a client, and the clients of a fleet, do
+/// not all reconnect at once.
 const JITTER: f64 = 0.1;
 
-/// When a connection that is opened now has to be replaced: between 90 % and 100 % of `maximum` from now.
-/// `None` if it may stay for good.
+/// When a connection opened now must be replaced: after 90 % to 100 % of `maximum`. `None` if it never must.
 pub(crate) fn retirement(maximum: Option<Duration>) -> Option<Instant> {
     let maximum = maximum?;
     let jitter = maximum.mul_f64(JITTER * rand::rng().random::<f64>());
@@ -26,7 +25,7 @@ pub(crate) fn retirement(maximum: Option<Duration>) -> Option<Instant> {
     clock::now().checked_add(maximum.saturating_sub(jitter))
 }
 
-/// Limits how often a replacement is tried: never more than once per second, and less often while it fails.
+/// Limits replacement attempts: at most one per second, and fewer while they fail.
 #[derive(Debug, Default)]
 pub(crate) struct Pace {
     failures: u32,
@@ -34,12 +33,12 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    /// Whether the next try may begin.
+    /// Whether the next attempt may begin.
     fn is_ready(&self) -> bool {
         self.not_before.is_none_or(|at| clock::now() >= at)
     }
 
-    /// Begins a try, if the next one may begin.
+    /// Begins an attempt if one may begin now.
     pub(crate) fn begin_if_ready(&mut self) -> bool {
         let is_ready = self.is_ready();
         if is_ready {
@@ -48,12 +47,12 @@ impl Pace {
         is_ready
     }
 
-    /// The try brought a connection.
+    /// Notes that the attempt opened a connection.
     pub(crate) const fn succeeded(&mut self) {
         self.failures = 0;
     }
 
-    /// The try brought none; whether it is the first in a row.
+    /// Notes that the attempt failed. Returns whether it is the first failure in a row.
     pub(crate) fn failed(&mut self) -> bool {
         let at = clock::now() + Backoff::REPLACE.delay(self.failures);
         self.not_before = Some(self.not_before.map_or(at, |before| before.max(at)));
@@ -82,7 +81,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn replacements_keep_a_second_between_them_and_back_off_while_they_fail() {
+    async fn replacements_are_a_second_apart_and_back_off_on_failure() {
         let mut pace = Pace::default();
         assert!(pace.is_ready());
         assert!(pace.begin_if_ready());

@@ -1,8 +1,8 @@
-//! A task in the background that belongs to no runtime for good.
+//! Runs a background task that can move from one runtime to another.
 //!
-//! A client outlives the runtime that connected it: one runtime per test, a runtime per thread. So whoever needs a task
-//! asks for it with every call ([`Background::ensure`]), and it is started again where the call runs: if its runtime
-//! is gone, and if its runtime exists but does not run, as that of a process that sleeps between calls.
+//! A client may outlive the runtime that connected it: tests use one runtime each, and some processes one per
+//! thread. So every call asks for the task ([`BackgroundTask::ensure`]), and the task starts again on the
+//! caller's runtime if its own runtime is gone or suspended, as in a process that sleeps between calls.
 //!
 //! Not in here: what the tasks do.
 
@@ -16,21 +16,21 @@ use cache_core::clock::{self, Instant};
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
-/// How often a task shows that it runs, while it has nothing else to do.
-const BEAT: Duration = Duration::from_millis(250);
+/// How often an idle task records that it is running.
+const HEARTBEAT: Duration = Duration::from_millis(250);
 
-/// For how long a task may show no sign of running before its runtime counts as suspended.
+/// How long a task may go without a heartbeat before its runtime counts as suspended.
 const SUSPENDED: Duration = Duration::from_secs(1);
 
-/// A task, and whether it runs.
-pub(crate) struct Background {
-    born: Instant,
-    /// When it was last seen to run, see [`Background::stamp`]; 0 while none runs.
-    seen: AtomicU64,
+/// A task and its heartbeat.
+pub(crate) struct BackgroundTask {
+    created: Instant,
+    /// When the task last recorded a heartbeat, see [`BackgroundTask::stamp`]; 0 while none runs.
+    last_active: AtomicU64,
     run: Mutex<Current>,
 }
 
-/// The run that counts.
+/// The latest run.
 #[derive(Debug, Default)]
 struct Current {
     number: u64,
@@ -38,45 +38,45 @@ struct Current {
     started: Option<Instant>,
 }
 
-/// Held by a task while it runs. When it is dropped, the next call may start another one.
+/// Held by a task while it runs. Dropping it lets the next call start another run.
 #[derive(Debug)]
 pub(crate) struct Run {
-    background: Arc<Background>,
+    background: Arc<BackgroundTask>,
     number: u64,
 }
 
-impl Background {
-    /// Nothing runs yet.
+impl BackgroundTask {
+    /// Creates a task that is not running yet.
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
-            born: clock::now(),
-            seen: AtomicU64::new(0),
+            created: clock::now(),
+            last_active: AtomicU64::new(0),
             run: Mutex::default(),
         })
     }
 
-    /// Whether it was started and has not ended. It may be suspended.
+    /// Whether the task was started and has not ended. It may be suspended.
     #[inline]
     pub(crate) fn is_running(&self) -> bool {
-        self.seen.load(Ordering::Acquire) != 0
+        self.last_active.load(Ordering::Acquire) != 0
     }
 
-    /// Whether it was seen to run a moment before `now`.
+    /// Whether the last heartbeat is recent at `now`.
     #[inline]
-    pub(crate) fn is_seen(&self, now: Instant) -> bool {
-        let seen = self.seen.load(Ordering::Acquire);
-        seen != 0 && self.stamp(now).saturating_sub(seen) <= micros(SUSPENDED)
+    pub(crate) fn is_alive_at(&self, now: Instant) -> bool {
+        let last_active = self.last_active.load(Ordering::Acquire);
+        last_active != 0 && self.stamp(now).saturating_sub(last_active) <= micros(SUSPENDED)
     }
 
-    /// Starts `task` on the current runtime unless one runs; whether it was started.
+    /// Starts `task` on the current runtime unless one runs. Returns whether it was started.
     ///
-    /// A task whose runtime is suspended is replaced: it ends when that runtime goes on.
+    /// A task whose runtime is suspended is replaced. It ends when that runtime resumes.
     pub(crate) fn ensure<T>(self: &Arc<Self>, task: impl FnOnce(Run) -> T) -> bool
     where
         T: Future<Output = ()> + Send + 'static,
     {
         let now = clock::now();
-        if self.is_seen(now) {
+        if self.is_alive_at(now) {
             return false;
         }
         let Ok(runtime) = Handle::try_current() else {
@@ -87,7 +87,7 @@ impl Background {
             let is_recent = |at: Instant| now.saturating_duration_since(at) <= SUSPENDED;
             let has_ended = run.task.as_ref().is_some_and(AbortHandle::is_finished);
             let is_starting = run.started.is_some_and(is_recent) && !has_ended;
-            if is_starting || self.is_seen(now) {
+            if is_starting || self.is_alive_at(now) {
                 return false;
             }
             if let Some(suspended) = run.task.take() {
@@ -101,7 +101,7 @@ impl Background {
             background: Arc::clone(self),
             number,
         };
-        // Not under the lock: a runtime that is shutting down drops the task at once.
+        // Not under the lock, because a runtime that is shutting down drops the task at once.
         let task = runtime.spawn(task(held)).abort_handle();
         let mut run = self.run();
         if run.number == number {
@@ -110,16 +110,16 @@ impl Background {
         true
     }
 
-    /// Ends the task.
+    /// Stops the task.
     pub(crate) fn stop(&self) {
         if let Some(task) = self.run().task.take() {
             task.abort();
         }
     }
 
-    /// Microseconds since the beginning, never 0.
+    /// Microseconds since creation, never 0.
     fn stamp(&self, now: Instant) -> u64 {
-        micros(now.saturating_duration_since(self.born)) + 1
+        micros(now.saturating_duration_since(self.created)) + 1
     }
 
     fn run(&self) -> MutexGuard<'_, Current> {
@@ -137,37 +137,37 @@ impl Run {
         self.background.run().number == self.number
     }
 
-    /// Whether the runtime did not run this task for so long that it counted as suspended, or has just begun to.
+    /// Whether the task was suspended, or has not recorded a heartbeat yet.
     pub(crate) fn was_suspended(&self) -> bool {
-        !self.background.is_seen(clock::now())
+        !self.background.is_alive_at(clock::now())
     }
 
-    /// Shows that it runs. To be called when whatever a suspension has made doubtful is settled.
+    /// Records a heartbeat. After a suspension, call this only once stale state has been checked.
     pub(crate) fn resume(&self) {
         let run = self.background.run();
         if run.number == self.number {
             let stamp = self.background.stamp(clock::now());
-            self.background.seen.store(stamp, Ordering::Release);
+            self.background.last_active.store(stamp, Ordering::Release);
         }
     }
 
-    /// From now on the next call may start another run.
+    /// Ends this run, so that the next call may start another one.
     pub(crate) fn end(&self) {
         let mut run = self.background.run();
         if run.number == self.number {
             (run.task, run.started) = (None, None);
-            self.background.seen.store(0, Ordering::Release);
+            self.background.last_active.store(0, Ordering::Release);
         }
     }
 
-    /// Does `work` and shows meanwhile that it runs, until it finds that it was suspended.
-    pub(crate) async fn attend<T>(&self, work: impl Future<Output = T>) -> T {
+    /// Runs `work` and records heartbeats until a suspension is detected.
+    pub(crate) async fn run_with_heartbeat<T>(&self, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
         loop {
             if !self.was_suspended() {
                 self.resume();
             }
-            if let Ok(done) = tokio::time::timeout(BEAT, work.as_mut()).await {
+            if let Ok(done) = tokio::time::timeout(HEARTBEAT, work.as_mut()).await {
                 return done;
             }
         }
@@ -180,9 +180,9 @@ impl Drop for Run {
     }
 }
 
-impl fmt::Debug for Background {
+impl fmt::Debug for BackgroundTask {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Background")
+        f.debug_struct("BackgroundTask")
             .field("is_running", &self.is_running())
             .finish_non_exhaustive()
     }
@@ -202,18 +202,18 @@ mod tests {
 
     async fn beating(run: Run) {
         run.resume();
-        run.attend(pending::<()>()).await;
+        run.run_with_heartbeat(pending::<()>()).await;
     }
 
-    async fn until_seen(background: &Background) {
-        while !background.is_seen(clock::now()) {
+    async fn until_seen(background: &BackgroundTask) {
+        while !background.is_alive_at(clock::now()) {
             tokio::task::yield_now().await;
         }
     }
 
     #[test]
-    fn a_task_whose_runtime_is_gone_is_started_again_where_the_call_runs() {
-        let background = Background::new();
+    fn task_restarts_on_the_callers_runtime_after_its_own_ended() {
+        let background = BackgroundTask::new();
         let first = runtime();
         first.block_on(async {
             assert!(background.ensure(beating));
@@ -229,13 +229,13 @@ mod tests {
     }
 
     #[test]
-    fn outside_of_a_runtime_nothing_is_started() {
-        assert!(!Background::new().ensure(beating));
+    fn nothing_starts_outside_of_a_runtime() {
+        assert!(!BackgroundTask::new().ensure(beating));
     }
 
     #[test]
-    fn a_task_whose_runtime_does_not_run_is_replaced_and_ends_when_it_does() {
-        let background = Background::new();
+    fn suspended_task_is_replaced_and_ends_when_resumed() {
+        let background = BackgroundTask::new();
         let (first, second) = (runtime(), runtime());
         let held = Arc::new(());
         let task = |run: Run| {
@@ -250,8 +250,8 @@ mod tests {
             until_seen(&background).await;
         });
         second.block_on(async {
-            while background.is_seen(clock::now()) {
-                tokio::time::sleep(BEAT).await;
+            while background.is_alive_at(clock::now()) {
+                tokio::time::sleep(HEARTBEAT).await;
             }
             assert!(background.is_running());
             assert!(background.ensure(task));
@@ -271,13 +271,13 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_task_that_waits_is_seen_all_the_time() {
-        let background = Background::new();
+    async fn waiting_task_keeps_its_heartbeat() {
+        let background = BackgroundTask::new();
         background.ensure(beating);
         until_seen(&background).await;
         for _ in 0..100 {
             tokio::time::sleep(Duration::from_millis(170)).await;
-            assert!(background.is_seen(clock::now()));
+            assert!(background.is_alive_at(clock::now()));
         }
     }
 }

@@ -1,6 +1,6 @@
-//! The client: its timeouts, and how its calls reach the servers.
+//! The Valkey client: its timeouts, and how its calls reach the servers.
 //!
-//! Which commands make up an operation of the contract is in `client/contract.rs`.
+//! Not in here: the commands that make up each operation of the contract, see `client/contract.rs`.
 
 mod builder;
 mod contract;
@@ -31,91 +31,93 @@ use crate::script::Script;
 use crate::stats::{ConnectionStats, Counts};
 use crate::tracking::Feed;
 
-/// The largest value, in bytes: what a server takes by default (`proto-max-bulk-len`), 512 MiB.
+/// The largest value, in bytes: the server's default limit (`proto-max-bulk-len`), 512 MiB.
 pub const MAX_VALUE_LEN: usize = 512 * 1024 * 1024;
 
-/// Keys of one command; a longer list becomes several commands of one pipeline, so that no single one
-/// holds the server up.
+/// The most keys in one command. A longer list becomes several commands in one pipeline, so that no single
+/// command blocks the server for long.
 const KEYS_PER_COMMAND: usize = 256;
 
-/// A client of a Valkey server, cluster, or primary behind sentinels.
+/// A client for a Valkey server, a cluster, or a primary behind sentinels.
 ///
-/// Callers share a few multiplexed connections per node and never queue for one, so one client serves a
-/// whole process; make one and hand out `Arc`s.
+/// Callers share a few multiplexed connections per node and never queue for one. One client serves a whole
+/// process: create one and share it as an `Arc`.
 ///
 /// # Deadlines
 ///
-/// A call ends within [`read_timeout`](ValkeyConfig::read_timeout) where it reads and within
-/// [`write_timeout`](ValkeyConfig::write_timeout) where it writes, retries included. While a server is
-/// known to be down, its calls fail at once; those that were sent before keep their deadlines, because it may only
+/// A read ends within [`read_timeout`](ValkeyConfig::read_timeout) and a write within
+/// [`write_timeout`](ValkeyConfig::write_timeout), retries included. While a server is known to be down, new
+/// calls to it fail at once. Calls that were already sent keep their deadlines, because the server may only
 /// have paused.
 ///
 /// # Memory
 ///
-/// At most 4 MiB per connection are encoded and not yet written. Calls beyond that wait in order, with their values by
-/// reference. Values of 64 KiB or more are never copied. A value that is read may share a buffer of up to 64 KiB with
-/// others: copy a small one that you keep for long.
+/// At most 4 MiB per connection are encoded and not yet written. Further calls wait in order and hold their
+/// values by reference. Values of 64 KiB or more are never copied. A value that is read may share a buffer of
+/// up to 64 KiB with other values: copy a small value that you keep for long.
 ///
 /// # Retries
 ///
-/// Up to [`max_retries`](ValkeyConfig::max_retries) times, with jittered back-off, after a connection was
-/// lost or a server said that it is not ready, and once more, at once, if the connection of the call turned out dead.
-/// `incr`, `incr_by` and conditional writes are not repeated while it is unknown whether they were carried out. What is lost
-/// of a batch is repeated as a batch; later writes of a key stay later.
+/// A call is retried up to [`max_retries`](ValkeyConfig::max_retries) times, with jittered back-off, after a
+/// lost connection or a reply that the server is not ready. It is retried once more, at once, if its
+/// connection turned out to be dead. `incr`, `incr_by` and conditional writes are not repeated while their
+/// outcome is unknown. The lost part of a batch is repeated as a batch; later writes of a key stay later.
 ///
 /// # Runtimes
 ///
-/// A client belongs to no runtime: connect on one, call on others. Connections are served by tasks of the runtime on which
-/// they were opened. If that runtime ends, they are lost, the next call opens new ones where it runs, and what the client
-/// does in the background (reconnecting, following failovers, renewing credentials) goes on there. The first such call
-/// waits for a look at the topology if the node that it knows is gone.
+/// A client is not tied to a runtime: connect on one and call on others. Connections are served by tasks on
+/// the runtime that opened them. If that runtime ends, its connections are lost. The next call then opens new
+/// ones on its own runtime and restarts the background work there (reconnecting, following failovers,
+/// renewing credentials). If the node that it knows is gone, that call first waits for a topology refresh.
 ///
-/// The same holds for a runtime that does not run for more than a second: one that runs only during calls, as in a
-/// process that is frozen between requests, or one that is kept while calls are made on others. The next call has the
-/// connections asked (`PING`) before it uses them, one round trip, and dead ones replaced; it waits for that at most a
-/// second, counted from the call. A call that is under way on another runtime when the one of its connection stops is
-/// repeated after about 1.3 s, or ends by its deadline.
+/// The same holds for a runtime that is suspended for more than a second, for example in a process that is
+/// frozen between requests. The next call sends a `PING` over each connection before it uses them, and dead
+/// connections are replaced. The call waits for that at most one second. A call on another runtime whose
+/// connection is suspended is repeated after about 1.3 s, or ends at its deadline.
 ///
 /// # Load on servers
 ///
-/// - The topology of a cluster is asked for every 30 to 60 s, and when a call meets a sign of change. However many calls
-///   fail, that is at most eight times in a row and then once per 1.25 s; while a primary stays dead, after 0.2 s and then
-///   half as often each time, down to once per 10 to 20 s. In between, one node at a time is asked for the cluster's epoch, at
-///   most five times per second at first and once per second later, so that a failover is followed as it happens. A
-///   deadline that passes is no sign of change. Sentinels are asked likewise.
-/// - Connections that more load has opened are closed after a minute without calls
-///   ([`Builder::idle_timeout`]), down to one per node.
-/// - A replica that answers `LOADING`, `MASTERDOWN`, `BUSY` or `CLUSTERDOWN` is left out of reads for two seconds, and for as
-///   long as it answers a `PING` so. With [`ReadFrom::Replica`](cache_core::config::ReadFrom::Replica) it is asked if there is no other.
+/// - The cluster topology is refreshed every 30 to 60 s, and when a call meets a sign of change. However many
+///   calls fail, there are at most eight refreshes in a row and then one per 1.25 s. While a primary stays
+///   down, refreshes start after 0.2 s and then halve in rate, down to one per 10 to 20 s. In between, one
+///   node at a time is asked for the cluster's epoch, at most five times per second at first and once per
+///   second later, so that a failover is noticed as it happens. A missed deadline is not a sign of change.
+///   Sentinels are asked at the same rate.
+/// - Connections that a load peak opened are closed after a minute without calls ([`Builder::idle_timeout`]),
+///   down to one per node.
+/// - A replica that answers `LOADING`, `MASTERDOWN`, `BUSY` or `CLUSTERDOWN` gets no reads for two seconds,
+///   and for as long as it answers `PING` that way. With
+///   [`ReadFrom::Replica`](cache_core::config::ReadFrom::Replica) it is still used if there is no other
+///   replica.
 ///
 /// # Identity
 ///
-/// An address is only where a server is reached today. Each new connection is checked before a call is sent over it: the
-/// kind of server against the configured topology (a contradiction is [`CacheError::Config`]), and in a cluster the id of the
-/// node against the one that the cluster gave for the address. A view of a cluster that shares less than half of its nodes
-/// with the known one is never believed, and configured addresses of several clusters are an error that names them. After a
-/// write that was refused with `READONLY`, or a redirection to the address that was just asked, the address is looked up
-/// again and another connection is opened, at most once per second. What servers do not say is no contradiction. The page
-/// `docs/identity.md` has all cases.
+/// An address only says where a server is reached today. Each new connection is checked before it is used:
+/// the kind of server must match the configured topology (otherwise [`CacheError::Config`]), and in a cluster
+/// the node's id must match the id that the cluster gave for the address. A view of a cluster that shares
+/// less than half of its nodes with the known one is never accepted, and configured addresses of several
+/// clusters are an error that names them. After a write refused with `READONLY`, or a redirection to the
+/// address that was just used, the client resolves the address again and opens another connection, at most
+/// once per second. If a server does not identify itself, that is not an error. `docs/identity.md` describes
+/// all cases.
 ///
 /// # Refusals
 ///
-/// A command that the user may not run is [`CacheError::Denied`]. The first refusal of each command and its end are
-/// logged, once per change, and [`ping`](cache_core::CacheClient::ping) fails with the refusal until a later call of that
-/// command is accepted: a health check sees that this cache is of no use.
+/// A command that the user may not run is [`CacheError::Denied`]. The first refusal of each command and its
+/// end are logged, once per change. [`ping`](cache_core::CacheClient::ping) fails with the refusal until a
+/// later call of that command is accepted, so that a health check sees an unusable cache.
 ///
 /// # Tracking
 ///
 /// [`invalidations`](cache_core::CacheClient::invalidations) reports changes of the keys that were read by
-/// [`get_entry`](cache_core::CacheClient::get_entry) while somebody listened, as [`Builder::tracking`] says. Such reads
-/// go to the primary, also where replicas answer others.
+/// [`get_entry`](cache_core::CacheClient::get_entry) while there was a listener, as [`Builder::tracking`]
+/// says. Such reads go to the primary, even if replicas serve other reads.
 ///
-/// While all is well a change is heard as soon as its message arrives. A connection that dies without a sign is given
-/// up ([`ConnectionLost`](cache_core::Invalidation::ConnectionLost)) within one second plus five times a third of the
-/// shorter timeout (that third being 100 ms at least and 5 s at most): 6 s with the default timeouts. A failover, or
-/// slots that move, are seen within about a second, four where the nodes are slow to agree, and within a minute where
-/// the user may not ask for `CLUSTER INFO`. Servers do not report
-/// `SWAPDB`.
+/// A change is reported as soon as its message arrives. A silently dead connection is given up
+/// ([`ConnectionLost`](cache_core::Invalidation::ConnectionLost)) within one second plus five times a third
+/// of the shorter timeout (that third is between 100 ms and 5 s): 6 s with the default timeouts. A failover
+/// or a moved slot is noticed within about a second, within four if the nodes are slow to agree, and within a
+/// minute if the user may not run `CLUSTER INFO`. Servers do not report `SWAPDB`.
 ///
 /// # Examples
 ///
@@ -143,14 +145,14 @@ pub struct ValkeyClient {
     closed: AtomicBool,
 }
 
-/// A command that newer servers have and older ones lack: the first version of Valkey that has it.
+/// The first version of Valkey that has a command.
 ///
-/// Older servers are not tried: their refusal of an unknown command repeats its arguments, which may be
-/// any bytes, and a reply that is no text ends the connection.
+/// Older servers are not sent the command: their refusal of an unknown command repeats its arguments, which
+/// may be any bytes, and a reply that is not text ends the connection.
 #[derive(Clone, Copy)]
-struct Since(u32, u32);
+struct AddedIn(u32, u32);
 
-impl Since {
+impl AddedIn {
     /// `SET ... IFEQ`.
     const SET_IF_EQUAL: Self = Self(8, 1);
     /// `DELIFEQ`.
@@ -158,40 +160,41 @@ impl Since {
 }
 
 impl ValkeyClient {
-    /// Connects as `config` says, and fails where the server cannot be reached.
+    /// Connects as `config` says. Fails if the server cannot be reached.
     ///
     /// # Errors
     ///
-    /// [`CacheError::Config`] for a configuration that does not hold ([`ValkeyConfig::validate`], whoever made it), for
-    /// certificates that cannot be read, and for IAM authentication, which needs
-    /// a [`CredentialsSource`](cache_core::credentials::CredentialsSource); [`CacheError::Unavailable`] and [`CacheError::Unauthorized`] for a server
-    /// that cannot be used.
+    /// [`CacheError::Config`] for an invalid configuration ([`ValkeyConfig::validate`]), for certificates
+    /// that cannot be read, and for IAM authentication, which needs a
+    /// [`CredentialsSource`](cache_core::credentials::CredentialsSource); [`CacheError::Unavailable`] and
+    /// [`CacheError::Unauthorized`] for a server that cannot be used.
     pub async fn connect(config: &ValkeyConfig) -> Result<Self, CacheError> {
         Self::builder(config).connect().await
     }
 
-    /// A client as `config` says, with more to choose.
+    /// Starts a [`Builder`], which has options beyond `config`.
     #[must_use]
     pub fn builder(config: &ValkeyConfig) -> Builder<'_> {
         Builder::new(config)
     }
 
-    /// What administration needs: the topology, and each primary by itself, over connections of its own.
+    /// The administration API: the topology, and each primary separately, over connections of its own.
     #[must_use]
     pub fn administration(&self) -> Administration {
         self.administration.clone()
     }
 
-    /// A command that the contract does not have, such as `HGETALL`: the way out of the contract.
+    /// Builds a command that the contract does not have, such as `HGETALL`.
     ///
-    /// It goes over the client's own connections, to the node that its keys belong to, with the same retries,
+    /// It is sent over the client's own connections to the node that serves its keys, with the same retries,
     /// redirections and deadline as any other call. See [`Request`] for keys, deadline and replies.
     ///
-    /// `effect` says what the command does, and so whether it may be repeated and where it may go: say it with care.
+    /// `effect` says what the command does. It decides whether the command may be repeated and which nodes
+    /// may answer, so choose it with care.
     ///
-    /// Nothing of the layers applies, because this is below them: no key prefix (`cache_stack::Stack::key_prefix` says
-    /// what to put before keys), no encryption, no circuit breaker, no metrics. A near cache hears of changes made this way as
-    /// of any other client's.
+    /// The layers do not apply to it: no key prefix (`cache_stack::Stack::key_prefix` gives the prefix to
+    /// add), no encryption, no circuit breaker, no metrics. A near cache learns of changes made this way as
+    /// it does of any other client's.
     ///
     /// # Examples
     ///
@@ -218,13 +221,14 @@ impl ValkeyClient {
         Request::command(self, name, effect)
     }
 
-    /// A Lua script, which a server runs as one step. All its keys have to be stated, as keys.
+    /// Builds a call of a Lua script, which a server runs as one step. Pass every key that it uses as a key.
     ///
-    /// Everything else is as for [`command`](Self::command). The script is sent by its digest, and with its text to a server that
-    /// does not know it yet. A server runs nothing else meanwhile: keep it short.
+    /// Everything else is as for [`command`](Self::command). The script is sent by its digest, and with its
+    /// text if the server does not know it yet. The server runs nothing else until the script ends: keep it
+    /// short.
     ///
-    /// A number that a script returns loses its fraction, and is exact up to 2^53 only: return text for larger ones.
-    /// A script that fails half way has done the half before.
+    /// A number returned by a script loses its fraction and is exact only up to 2^53: return text for larger
+    /// numbers. A script that fails half way is not rolled back.
     ///
     /// # Examples
     ///
@@ -248,29 +252,29 @@ impl ValkeyClient {
         Request::script(self, script, effect)
     }
 
-    /// The primaries in use, as this client knows them at the moment; none is asked.
+    /// The primaries in use, as this client knows them now. No I/O.
     #[must_use]
     pub fn primaries(&self) -> Vec<Address> {
         let primaries = self.router.primaries();
         primaries.iter().map(|node| node.address().clone()).collect()
     }
 
-    /// What it knows about its connections at the moment. No I/O.
+    /// Statistics of the client's connections. No I/O.
     #[must_use]
     pub fn stats(&self) -> ConnectionStats {
         self.counts
             .with(self.router.nodes().iter().map(|node| node.stats()))
     }
 
-    fn reading(&self) -> Result<Deadline, CacheError> {
-        self.open().map(|()| Deadline::after(self.read_timeout))
+    fn read_deadline(&self) -> Result<Deadline, CacheError> {
+        self.check_open().map(|()| Deadline::after(self.read_timeout))
     }
 
-    fn writing(&self) -> Result<Deadline, CacheError> {
-        self.open().map(|()| Deadline::after(self.write_timeout))
+    fn write_deadline(&self) -> Result<Deadline, CacheError> {
+        self.check_open().map(|()| Deadline::after(self.write_timeout))
     }
 
-    fn open(&self) -> Result<(), CacheError> {
+    fn check_open(&self) -> Result<(), CacheError> {
         if self.closed.load(Ordering::Acquire) {
             Err(CacheError::Closed)
         } else {
@@ -278,14 +282,14 @@ impl ValkeyClient {
         }
     }
 
-    /// Sends one command; its refusal is the call's error.
+    /// Sends one command. A refusal becomes the call's error.
     async fn call(&self, command: &Command<'_>, deadline: Deadline) -> Result<Reply, CacheError> {
         let reply = accept(self.router.send(command, deadline).await?, command.name());
         self.refusals.note(command.name(), &reply);
         reply
     }
 
-    /// Sends commands; the first refusal is the call's error.
+    /// Sends commands. The first refusal becomes the call's error.
     async fn call_all(&self, commands: &[Command<'_>], deadline: Deadline) -> Result<Vec<Reply>, CacheError> {
         let all = async {
             let replies = self.router.send_batch(commands, deadline).await?;
@@ -298,7 +302,7 @@ impl ValkeyClient {
                 })
                 .collect()
         };
-        // What one command failed with says nothing of what the others have written.
+        // One command's failure does not tell whether the others were applied.
         let writes = commands.len() > 1 && commands.iter().any(|command| !command.reads());
         let result: Result<Vec<Reply>, CacheError> = all.await;
         result.map_err(|error| {
@@ -310,7 +314,7 @@ impl ValkeyClient {
         })
     }
 
-    /// Runs a script by its digest, and by its text where the server does not know it yet.
+    /// Runs a script by its digest, or by its text if the server does not know it yet.
     async fn run(
         &self,
         script: &Script,
@@ -340,20 +344,21 @@ impl ValkeyClient {
     }
 
     /// Whether the server that serves `key` has the command.
-    fn has(&self, command: Since, key: &str) -> bool {
-        let Since(major, minor) = command;
+    fn supports(&self, command: AddedIn, key: &str) -> bool {
+        let AddedIn(major, minor) = command;
         self.router
-            .greeting(key.as_bytes())
+            .server_hello(key.as_bytes())
             .is_some_and(|server| server.is_valkey_from(major, minor))
     }
 
     /// Whether the server that serves `key` has `GETDEL` and `GETEX`.
     fn has_getdel(&self, key: &str) -> bool {
-        let greeting = self.router.greeting(key.as_bytes());
-        greeting.is_some_and(|server| server.is_valkey_from(0, 0) || server.is_redis_from(6, 2))
+        let server_hello = self.router.server_hello(key.as_bytes());
+        server_hello.is_some_and(|server| server.is_valkey_from(0, 0) || server.is_redis_from(6, 2))
     }
 
-    /// Counts over `keys` of any slots by `name`: as few commands as the topology allows.
+    /// Runs the counting command `name` over `keys` in any slots, with as few commands as the topology
+    /// allows.
     async fn count(
         &self,
         name: &str,
@@ -389,7 +394,7 @@ impl ValkeyClient {
 impl Drop for ValkeyClient {
     fn drop(&mut self) {
         self.feed.close();
-        // Administration may have outlived the client in somebody's hands; the connections go here.
+        // The caller may still hold an `Administration`, so its connections are closed here.
         self.router.close();
         self.administration.close();
     }
@@ -404,7 +409,7 @@ impl fmt::Debug for ValkeyClient {
             (Router::Cluster(_), [_]) => f.write_str("cluster, 1 primary")?,
             (Router::Cluster(_), primaries) => write!(f, "cluster, {} primaries", primaries.len())?,
             (Router::Single(_), []) => f.write_str("no primary known")?,
-            // A name may be long, and this is one short line.
+            // Truncated, because a host name may be long.
             (Router::Single(_), [primary, ..]) => write!(f, "{:.80}", primary.address().to_string())?,
         }
         f.write_str(")")

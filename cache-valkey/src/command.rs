@@ -1,7 +1,7 @@
-//! One command: its name, its arguments, the key that routes it, and what a retry may do with it.
+//! A command: its name, arguments, routing key, and whether it may be retried.
 //!
-//! Arguments are borrowed from the caller, so that a retry costs no copy. Not in here: which commands
-//! make up an operation; that is the client's and the scripts' business.
+//! Arguments are borrowed from the caller, so that a retry costs no copy. Not in here: which commands make up
+//! an operation, see the client and the scripts.
 
 use bytes::Bytes;
 
@@ -15,11 +15,11 @@ pub(crate) struct Command<'a> {
     key: Option<&'a [u8]>,
     effect: Effect,
     answer: ScriptAnswer,
-    /// Whether any reply may be its own: what a caller asks for by name has options that are not known here.
+    /// Whether any reply is accepted: the options of a command that the caller named are not known here.
     takes_any_reply: bool,
 }
 
-/// What the script answers that a command runs.
+/// The kind of reply of a script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ScriptAnswer {
     Int,
@@ -27,12 +27,12 @@ pub(crate) enum ScriptAnswer {
     Value,
 }
 
-/// The arguments of a command. A few of them need no allocation.
+/// The arguments of a command. Up to four need no allocation.
 #[derive(Clone)]
 struct Arguments<'a> {
     first: [Argument<'a>; 4],
     count: usize,
-    /// All of them, if there are more than fit.
+    /// All arguments, if there are more than four.
     all: Vec<Argument<'a>>,
 }
 
@@ -64,21 +64,21 @@ impl<'a> Arguments<'a> {
 #[derive(Clone, Copy)]
 pub(crate) enum Argument<'a> {
     Bytes(&'a [u8]),
-    /// A value of the caller's, which may be kept without a copy.
+    /// A caller's value, which may be shared without a copy.
     Value(&'a Bytes),
     Int(i64),
 }
 
-/// What a command does to the server, and so whether it may be sent twice.
-/// The order is that of care: the effect of a batch is the greatest of its commands.
+/// What a command does to the server, and so whether it may be sent twice. Ordered by strictness: the effect
+/// of a batch is the greatest effect of its commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Effect {
-    /// Reads only: a replica may answer, as `CACHE_READ_FROM` says, and a lost call is repeated.
+    /// Reads only. A replica may answer, as `CACHE_READ_FROM` says, and a lost call is repeated.
     Read,
-    /// Writes, and doing it twice is doing it once (`HSET`, `SADD`): a lost call is repeated.
+    /// Writes, and running it twice equals running it once (`HSET`, `SADD`). A lost call is repeated.
     Write,
-    /// Writes, and doing it twice is different (`LPUSH`, `HINCRBY`): never repeated while the outcome of a try is
-    /// unknown.
+    /// Writes, and running it twice differs from running it once (`LPUSH`, `HINCRBY`). Never repeated while
+    /// the outcome of an attempt is unknown.
     WriteOnce,
 }
 
@@ -93,7 +93,7 @@ impl<'a> Command<'a> {
         Self::new(name, Effect::Write)
     }
 
-    /// A command that writes, and must not be done twice.
+    /// A command that writes, and must not run twice.
     pub(crate) const fn write_once(name: &'a str) -> Self {
         Self::new(name, Effect::WriteOnce)
     }
@@ -110,13 +110,13 @@ impl<'a> Command<'a> {
         }
     }
 
-    /// Says what the script answers that it runs. Without this, an integer.
+    /// Sets the kind of reply of the script that it runs. Default: an integer.
     pub(crate) const fn answered_by(mut self, answer: ScriptAnswer) -> Self {
         self.answer = answer;
         self
     }
 
-    /// A command that a caller has named, with this effect: whatever answers it is its reply.
+    /// A command that the caller named, with this effect. Any reply is accepted.
     pub(crate) const fn named(name: &'a str, effect: Effect) -> Self {
         let mut command = Self::new(name, effect);
         command.takes_any_reply = true;
@@ -129,7 +129,7 @@ impl<'a> Command<'a> {
         self.arg(key)
     }
 
-    /// Is routed by `key`, unless a key that was appended does that. Appends nothing.
+    /// Routes the command by `key` unless it has a key already. Appends nothing.
     pub(crate) fn routed_by(mut self, key: &'a [u8]) -> Self {
         self.key.get_or_insert(key);
         self
@@ -153,14 +153,14 @@ impl<'a> Command<'a> {
         self
     }
 
-    /// Appends a life in milliseconds. A life is at most [`Ttl::MAX`](cache_core::Ttl::MAX), far within `i64`.
+    /// Appends a TTL in milliseconds. A TTL is at most [`Ttl::MAX`](cache_core::Ttl::MAX), far within `i64`.
     pub(crate) fn millis(self, millis: u64) -> Self {
         self.int(i64::try_from(millis).unwrap_or(i64::MAX))
     }
 
     /// Appends `PX millis`, or nothing for an entry that never expires.
-    pub(crate) fn px(self, life: Option<u64>) -> Self {
-        match life {
+    pub(crate) fn px(self, millis: Option<u64>) -> Self {
+        match millis {
             Some(millis) => self.arg("PX").millis(millis),
             None => self,
         }
@@ -187,8 +187,8 @@ impl<'a> Command<'a> {
         self.effect
     }
 
-    /// Whether `reply` may be this command's: a refusal always may, and of commands that answer in one
-    /// shape it must have that shape.
+    /// Whether `reply` may belong to this command. A refusal always may; a command with one kind of reply
+    /// must get that kind.
     pub(crate) fn is_answered_by(&self, reply: &Reply) -> bool {
         match (self.name, reply) {
             (_, Reply::Error(_)) => true,
@@ -208,7 +208,7 @@ impl<'a> Command<'a> {
         }
     }
 
-    /// Whether it has an effect on the command that comes next on the connection, and on no other.
+    /// Whether it affects only the next command on the connection.
     pub(crate) fn prepares_next(&self) -> bool {
         let is_caching = || matches!(self.arguments().first(), Some(Argument::Bytes(b"CACHING")));
         self.name == "ASKING" || (self.name == "CLIENT" && is_caching())
@@ -232,7 +232,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reply_of_another_shape_cannot_be_the_commands_own() {
+    fn reply_of_wrong_kind_does_not_answer_command() {
         let get = Command::read("GET");
         assert!(get.is_answered_by(&Reply::Nil) && get.is_answered_by(&Reply::Bulk("x".into())));
         assert!(!get.is_answered_by(&Reply::Status("OK".into())));
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_key_routes_and_nothing_of_the_arguments_is_shown() {
+    fn first_key_routes_and_debug_hides_arguments() {
         let command = Command::write("SET").key(b"first").arg("value").px(Some(5));
         assert_eq!(command.routing_key(), Some(&b"first"[..]));
         assert_eq!(command.arguments().len(), 4);

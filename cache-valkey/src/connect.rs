@@ -1,4 +1,4 @@
-//! From a configuration to a router that is ready.
+//! Connects as a configuration says and returns a ready router.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,8 +10,8 @@ use cache_core::{CacheError, ConfigError, Secret};
 use crate::cluster::Cluster;
 use crate::deadline::Deadline;
 use crate::dial::{Access, Announced, Dialer, Mode};
-use crate::follow::{Configured, Following, Guide, look};
 use crate::node::Node;
+use crate::primary_discovery::{ConfiguredAddresses, Discovery, RoleSource, discover};
 use crate::resolve::Resolve;
 use crate::router::Router;
 use crate::sentinel::Sentinels;
@@ -20,12 +20,12 @@ use crate::startup::tolerate;
 use crate::tracking::Feed;
 use crate::wire::Wire;
 
-/// How much longer a start waits than a try to connect may take: so that it ends with what the try found
-/// out, and not at the same moment with less to say.
-const VERDICT: Duration = Duration::from_millis(250);
+/// How much longer startup waits than one connection attempt may take, so that startup ends with the
+/// attempt's own error instead of a timeout at the same moment.
+const STARTUP_MARGIN: Duration = Duration::from_millis(250);
 
-/// What connections are made with, besides the configuration.
-pub(crate) struct Dialing {
+/// Connection options that are not part of the configuration.
+pub(crate) struct DialOptions {
     pub(crate) credentials: Arc<dyn CredentialsSource>,
     pub(crate) resolve: Arc<dyn Resolve>,
     pub(crate) feed: Arc<Feed>,
@@ -34,19 +34,19 @@ pub(crate) struct Dialing {
     pub(crate) idle: Duration,
 }
 
-/// Connects as `config` says; the dialer is for the data nodes.
+/// Connects as `config` says. The returned dialer connects to data nodes.
 pub(crate) async fn connect(
     config: &ValkeyConfig,
-    dialing: Dialing,
+    options: DialOptions,
     startup: Startup,
 ) -> Result<(Router, Arc<Dialer>), CacheError> {
-    let Dialing {
+    let DialOptions {
         credentials,
         resolve,
         feed,
         wire,
         idle,
-    } = dialing;
+    } = options;
     let announced = Arc::new(Announced::default());
     let dialer = Dialer::new(
         config,
@@ -63,7 +63,7 @@ pub(crate) async fn connect(
     let dialer = Arc::new(dialer.close_idle_after(idle));
     let router = match &config.topology {
         Topology::Single { addresses, .. } => {
-            Router::Single(single(config, addresses, &dialer, startup).await?)
+            Router::Single(connect_single(config, addresses, &dialer, startup).await?)
         }
         Topology::Cluster { seeds, .. } => {
             if seeds.is_empty() {
@@ -93,9 +93,9 @@ pub(crate) async fn connect(
                 credentials: from_password(username.clone(), password.as_ref(), file),
                 announced,
             };
-            let asking = Dialer::new(config, access, resolve, feed, wire)?.for_sentinels();
-            let sentinels = Sentinels::new(sentinels.clone(), master.clone(), asking);
-            Router::Single(watched(config, sentinels, &dialer, startup).await?)
+            let sentinel_dialer = Dialer::new(config, access, resolve, feed, wire)?.for_sentinels();
+            let sentinels = Sentinels::new(sentinels.clone(), master.clone(), sentinel_dialer);
+            Router::Single(connect_through_sentinels(config, sentinels, &dialer, startup).await?)
         }
         _ => {
             return Err(CacheError::Unsupported {
@@ -106,7 +106,7 @@ pub(crate) async fn connect(
     Ok((router, dialer))
 }
 
-/// The credentials that a configuration holds: a password, which may come from a file, or none.
+/// The credentials of a configuration: none, a password, or a password file.
 pub(crate) fn from_password(
     username: Option<String>,
     password: Option<&Secret>,
@@ -125,7 +125,7 @@ pub(crate) fn from_password(
     }
 }
 
-async fn single(
+async fn connect_single(
     config: &ValkeyConfig,
     addresses: &[Address],
     dialer: &Arc<Dialer>,
@@ -140,39 +140,39 @@ async fn single(
         Arc::clone(dialer.feed()),
     ));
     let connected = primary
-        .connect(Deadline::after(config.dial_timeout + VERDICT))
+        .connect(Deadline::after(config.dial_timeout + STARTUP_MARGIN))
         .await;
     if others.is_empty() {
         tolerate(startup, connected)?;
         if config.read_from == ReadFrom::Primary {
             return Ok(single);
         }
-        let found = look(
+        let found = discover(
             &single,
-            &Guide::Primary,
+            &RoleSource::Primary,
             dialer,
             Deadline::after(config.dial_timeout),
         )
         .await;
         tolerate(startup, found)?;
-        single.follow(Following::new(Guide::Primary, dialer));
+        single.start_discovery(Discovery::new(RoleSource::Primary, dialer));
     } else {
-        // What has to be corrected does not get better at the other addresses.
+        // An error that needs a correction would be the same at the other addresses.
         if let Err(error) = &connected
             && !error.is_transient()
         {
             return connected.map(|()| single);
         }
-        let guide = Guide::Addresses(Configured::new(addresses.to_vec()));
-        let found = look(&single, &guide, dialer, Deadline::after(config.dial_timeout)).await;
+        let source = RoleSource::Addresses(ConfiguredAddresses::new(addresses.to_vec()));
+        let found = discover(&single, &source, dialer, Deadline::after(config.dial_timeout)).await;
         let is_elsewhere = found.is_ok() && !Arc::ptr_eq(&single.primary()?, &primary);
         tolerate(startup, if is_elsewhere { Ok(()) } else { connected })?;
-        single.follow(Following::new(guide, dialer));
+        single.start_discovery(Discovery::new(source, dialer));
     }
     Ok(single)
 }
 
-async fn watched(
+async fn connect_through_sentinels(
     config: &ValkeyConfig,
     sentinels: Sentinels,
     dialer: &Arc<Dialer>,
@@ -184,12 +184,12 @@ async fn watched(
         config.max_retries,
         Arc::clone(dialer.feed()),
     ));
-    let guide = Guide::Sentinels(Box::new(sentinels));
+    let source = RoleSource::Sentinels(Box::new(sentinels));
     tolerate(
         startup,
-        look(&single, &guide, dialer, Deadline::after(config.dial_timeout)).await,
+        discover(&single, &source, dialer, Deadline::after(config.dial_timeout)).await,
     )?;
-    single.follow(Following::new(guide, dialer));
+    single.start_discovery(Discovery::new(source, dialer));
     Ok(single)
 }
 

@@ -1,14 +1,14 @@
-//! The instant by which a call must have ended, carried through every step of it.
+//! The deadline of a call, passed through all of its steps.
 
 use std::time::Duration;
 
 use cache_core::clock::{self, Instant};
 use cache_core::{CacheError, Stage};
 
-/// The longest time that a call can be given. Instants are exact for far longer, on every system.
+/// The longest time that a call can be given. Every system's clock can represent it.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// The instant by which a call must have ended.
+/// The instant by which a call must end.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Deadline {
     at: Instant,
@@ -16,7 +16,7 @@ pub(crate) struct Deadline {
 }
 
 impl Deadline {
-    /// `after` from now; at most a year.
+    /// The deadline `after` from now, at most a year.
     pub(crate) fn after(after: Duration) -> Self {
         let after = after.min(LONGEST);
         Self {
@@ -25,15 +25,15 @@ impl Deadline {
         }
     }
 
-    /// This one, or an earlier one by which a layer above wants the results.
-    pub(crate) fn or_wanted(self) -> Self {
+    /// This deadline, or the earlier one that a layer above has set.
+    pub(crate) fn or_caller_deadline(self) -> Self {
         match cache_core::deadline::current() {
             Some(wanted) if wanted < self.at => Self::until(wanted),
             _ => self,
         }
     }
 
-    /// `at`, for what begins now.
+    /// The deadline `at`, for work that begins now.
     pub(crate) fn until(at: Instant) -> Self {
         Self {
             at,
@@ -51,16 +51,16 @@ impl Deadline {
     }
 
     /// When the call began.
-    pub(crate) fn begun(&self) -> Instant {
+    pub(crate) fn started_at(&self) -> Instant {
         self.at - self.after
     }
 
-    /// What is left of it.
+    /// The time that is left.
     pub(crate) fn remaining(&self) -> Duration {
         self.at.saturating_duration_since(clock::now())
     }
 
-    /// The error of a call that it ended.
+    /// The error of a call that missed this deadline.
     pub(crate) const fn passed(&self, stage: Stage) -> CacheError {
         CacheError::Timeout {
             stage,

@@ -1,6 +1,6 @@
-//! The one table that turns a server's refusals into the contract's errors.
+//! Translates a server's refusals into the contract's errors.
 //!
-//! Failures of the transport are told apart where they happen: `dial.rs`, `tls.rs`, `wire`.
+//! Not in here: transport errors. They are classified where they happen: `dial`, `tls`, `wire`.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use cache_core::{CacheError, ConfigError, Outcome, Unavailability};
 
 use crate::reply::{Reply, ServerError};
 
-/// What a server's refusal means to the caller of `command`.
+/// Translates a server's refusal of `command`.
 ///
 /// | code | becomes |
 /// |---|---|
@@ -59,13 +59,14 @@ pub(crate) fn from_server(error: &ServerError, command: &str) -> CacheError {
         "NOPERM" => CacheError::Denied { command: command.to_owned().into(), detail: detail.into_owned().into() },
         "MOVED" | "ASK" => CacheError::Config(ConfigError::one(
             "CACHE_MODE",
-            "the server is part of a cluster and this key lives on another node; set CACHE_MODE=cluster",
+            "the server is part of a cluster and another node serves this key; set CACHE_MODE=cluster",
         )),
         code => CacheError::Rejected { code: code.to_owned().into(), detail: detail.into_owned().into() },
     }
 }
 
-/// What a proxy means that says why a server behind it did not answer: twemproxy in the system's words, Envoy in its own.
+/// Recognises the error of a proxy whose server did not answer: twemproxy uses the system's messages, Envoy
+/// its own.
 fn behind_proxy(error: &ServerError) -> Option<(Unavailability, Outcome)> {
     const NOT_SENT: [&str; 4] = [
         "ERR Connection refused",
@@ -95,11 +96,11 @@ fn behind_proxy(error: &ServerError) -> Option<(Unavailability, Outcome)> {
         .then_some((Unavailability::Lost, Outcome::Unknown))
 }
 
-/// What to check about a refused login if the source of the credentials does not know better.
+/// The default advice for a refused login.
 const CHECK_LOGIN: &str = "; check CACHE_USERNAME and CACHE_PASSWORD";
 
-/// What a server's refusal of a login (`HELLO` or `AUTH`) means: as [`from_server`], and some servers refuse
-/// credentials under the code `ERR`.
+/// Translates a server's refusal of a login (`HELLO` or `AUTH`): as [`from_server`], but some servers refuse
+/// credentials with the code `ERR`.
 pub(crate) fn from_login(error: &ServerError, command: &str) -> CacheError {
     let words = error.detail.to_ascii_lowercase();
     let refused = [
@@ -125,7 +126,7 @@ pub(crate) fn is_refused_login(error: &CacheError) -> bool {
     }
 }
 
-/// The error of a refused login, with what its source of credentials says to check.
+/// Adds the credentials source's advice to the error of a refused login.
 pub(crate) fn with_check(error: CacheError, check: &str) -> CacheError {
     let add = |detail: Cow<'static, str>| {
         let what = detail.strip_suffix(CHECK_LOGIN).unwrap_or(&detail);
@@ -144,7 +145,7 @@ pub(crate) fn with_check(error: CacheError, check: &str) -> CacheError {
     }
 }
 
-/// The reply, unless it is a refusal.
+/// Turns a refusal into an error.
 pub(crate) fn accept(reply: Reply, command: &str) -> Result<Reply, CacheError> {
     match reply {
         Reply::Error(error) => Err(from_server(&error, command)),
@@ -152,7 +153,7 @@ pub(crate) fn accept(reply: Reply, command: &str) -> Result<Reply, CacheError> {
     }
 }
 
-/// The server's words, in one line and without the caller's arguments, which some of its messages repeat.
+/// The server's message in one line, without the caller's arguments, which some messages repeat.
 fn words(detail: &str) -> Cow<'_, str> {
     let end = ["with args beginning with", "Use the "]
         .iter()
@@ -182,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_cannot_serve_now_is_unavailable_and_transient() {
+    fn not_ready_refusals_are_unavailable_and_transient() {
         for code in [
             "LOADING",
             "MASTERDOWN",
@@ -199,14 +200,14 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_of_connections_passes() {
+    fn connection_limit_is_transient() {
         let error = refusal("ERR", "max number of clients reached");
         assert!(error.is_transient());
         assert!(error.to_string().contains("max number of clients"), "{error}");
     }
 
     #[test]
-    fn what_a_proxy_says_of_its_servers_is_unavailable() {
+    fn proxy_errors_about_its_servers_are_unavailable() {
         for (code, detail, outcome) in [
             ("ERR", "Connection refused", Outcome::NotApplied),
             ("ERR", "Host is down", Outcome::NotApplied),
@@ -223,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn who_we_are_and_what_we_may_are_told_apart() {
+    fn unauthorized_and_denied_are_distinguished() {
         assert!(matches!(
             refusal("WRONGPASS", ""),
             CacheError::Unauthorized { .. }
@@ -237,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_login_that_is_refused_under_another_code_is_unauthorized() {
+    fn login_refused_with_code_err_is_unauthorized() {
         let login = |code: &str, detail: &str| {
             let error = ServerError {
                 code: code.into(),
@@ -265,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_source_says_to_check_replaces_the_general_advice() {
+    fn advice_of_the_source_replaces_the_default_advice() {
         let error = with_check(refusal("WRONGPASS", "invalid"), "check the region");
         let text = error.to_string();
         assert!(text.ends_with("(WRONGPASS); check the region"), "{text}");
@@ -274,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_server_rejects_keeps_its_code() {
+    fn rejected_command_keeps_the_servers_code() {
         let error = refusal("OOM", "command not allowed when used memory > 'maxmemory'.");
         assert_eq!(
             error.to_string(),
@@ -284,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn a_redirect_outside_of_cluster_mode_names_the_variable() {
+    fn redirect_outside_of_cluster_mode_names_the_variable() {
         assert!(
             refusal("MOVED", "3999 127.0.0.1:6381")
                 .to_string()
@@ -293,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn arguments_that_a_server_repeats_are_cut_off() {
+    fn repeated_arguments_are_cut_from_messages() {
         let error = refusal(
             "ERR",
             "unknown command 'FOO', with args beginning with: 'key' 'hunter2' ",

@@ -1,4 +1,4 @@
-//! What fuzz targets call: there is no other way to the wire from outside. Only built with `--cfg fuzzing`.
+//! Entry points for fuzz targets, which cannot reach the wire otherwise. Only built with `--cfg fuzzing`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,8 @@ use crate::deadline::Deadline;
 use crate::reply::Reply;
 use crate::wire::{Events, Handshake, Protocol, Stream, Wire};
 
-/// Reads `bytes` at once and cut into pieces of `piece` bytes: both are the same messages, or both are refused.
+/// Parses `bytes` as a whole and in pieces of `piece` bytes. Both must give the same messages, or both must
+/// fail.
 pub fn parse(bytes: &[u8], piece: usize) {
     let whole = crate::wire::own_messages(bytes.chunks(bytes.len().max(1)));
     let cut = crate::wire::own_messages(bytes.chunks(piece.max(1)));
@@ -23,8 +24,8 @@ impl Events for Quiet {
     fn on_closed(&self) {}
 }
 
-/// Speaks to a server that answers with `bytes`, in pieces of `piece` bytes, to `calls` calls, some of which are given
-/// up. Every call ends.
+/// Sends `calls` calls, of which some are cancelled, to a server that answers with `bytes` in pieces of
+/// `piece` bytes. Every call must end.
 pub async fn drive(bytes: &[u8], piece: usize, calls: u8) {
     let (near, mut far) = tokio::io::duplex(256);
     let deadline = Deadline::after(Duration::from_millis(5));

@@ -1,8 +1,8 @@
-//! Who a server is, apart from where it is reached: its kind, and its node id in a cluster.
+//! Decides whether a server is the expected one, by its kind and its node id in a cluster.
 //!
-//! Pure: what servers say in, a judgement out. An address is only where a server is reached today; another one may
-//! answer there tomorrow. Not in here: how a connection is asked (`dial/recognition.rs`), and which of several views of
-//! a cluster is believed (`cluster/belief.rs`).
+//! Pure: replies in, a decision out. An address only says where a server is reached today; tomorrow another
+//! server may answer there. Not in here: asking a connection (`dial/server_check.rs`), and choosing between
+//! views of a cluster (`cluster/known_cluster.rs`).
 
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use cache_core::config::Address;
 use cache_core::{CacheError, ConfigError, Outcome, Unavailability};
 
-/// The name that a node of a cluster gave itself, and keeps when its address changes.
+/// The id that a cluster node generated for itself, and keeps when its address changes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct NodeId(Arc<str>);
 
@@ -37,20 +37,20 @@ impl fmt::Display for NodeId {
     }
 }
 
-/// Whether two lists of nodes describe one cluster: they share at least half of the shorter one. `None` if one of them
-/// names no node.
+/// Whether two lists of nodes describe one cluster: they share at least half of the shorter list. `None` if a
+/// list is empty.
 ///
-/// One shared node is not enough: an operator may have moved it from one cluster to the other. All of them would be too
-/// much: nodes come and go.
+/// One shared node is not enough, because an operator may have moved it between clusters. All nodes would be
+/// too strict, because nodes come and go.
 pub(crate) fn are_same_cluster(one: &Ids, other: &Ids) -> Option<bool> {
     let shorter = one.len().min(other.len());
     (shorter > 0).then(|| one.intersection(other).count() * 2 >= shorter)
 }
 
-/// What kind of server this is, as its `HELLO` says.
+/// The kind of a server, as its `HELLO` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ServerKind {
-    /// A server by itself, which may have replicas.
+    /// A server outside of a cluster, which may have replicas.
     Single,
     /// A node of a cluster.
     Cluster,
@@ -59,7 +59,7 @@ pub(crate) enum ServerKind {
 }
 
 impl ServerKind {
-    /// The kind for the `mode` of a `HELLO`; `None` for one that is not known.
+    /// The kind for the `mode` in a reply to `HELLO`; `None` for an unknown mode.
     pub(crate) fn of_mode(mode: &str) -> Option<Self> {
         match mode {
             "standalone" => Some(Self::Single),
@@ -73,7 +73,7 @@ impl ServerKind {
     pub(crate) fn instead_of(self, wanted: Self, address: &Address) -> CacheError {
         let advice = match (self, wanted) {
             (Self::Single, Self::Sentinel) => {
-                "is no sentinel but a server that holds data; set CACHE_MODE=single, or name the sentinels in CACHE_ADDRS"
+                "is not a sentinel but a server that holds data; set CACHE_MODE=single, or name the sentinels in CACHE_ADDRS"
             }
             (Self::Single, _) => "is not part of a cluster; set CACHE_MODE=single",
             (Self::Cluster, _) => "is a node of a cluster; set CACHE_MODE=cluster",
@@ -96,12 +96,12 @@ impl fmt::Display for ServerKind {
     }
 }
 
-/// Which server has to answer at an address.
+/// Which server must answer at an address.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) enum Expected {
     /// Any server of the right kind: the address is a configured one.
     #[default]
-    Anyone,
+    AnyServer,
     /// A node of the known cluster: another node of it named the address.
     Member,
     /// This node.
@@ -109,34 +109,34 @@ pub(crate) enum Expected {
 }
 
 impl Expected {
-    /// The node with this id; any of the known cluster if it has none.
+    /// Expects the node with this id, or any node of the known cluster without an id.
     pub(crate) fn node(id: Option<&NodeId>) -> Self {
         id.map_or(Self::Member, |id| Self::Node(id.clone()))
     }
 
-    /// Whether this asks for more than `other` does, and for nothing else.
+    /// Whether this is a stricter form of `other`.
     pub(crate) fn is_stricter_than(&self, other: &Self) -> bool {
         matches!(
             (self, other),
-            (Self::Member | Self::Node(_), Self::Anyone) | (Self::Node(_), Self::Member)
+            (Self::Member | Self::Node(_), Self::AnyServer) | (Self::Node(_), Self::Member)
         )
     }
 
-    /// Whether `own`, the node's own id, is enough to know that it is the right one among the nodes of the `known`
-    /// cluster. If it is not, the node's view of its cluster [decides](Self::check_view).
+    /// Whether `own`, the node's own id, identifies it as the right one among the nodes of the `known`
+    /// cluster. If not, the node's view of its cluster [decides](Self::check_view).
     pub(crate) fn is_met_by(&self, own: Option<&NodeId>, known: &Ids) -> bool {
         match self {
-            Self::Anyone => true,
+            Self::AnyServer => true,
             Self::Member => known.is_empty() || own.is_some_and(|own| known.contains(own)),
             Self::Node(id) => own == Some(id),
         }
     }
 
-    /// Whether the node is the right one, by its view of its cluster: all nodes that it knows of, itself included. `view`
-    /// is `None` if it shows none.
+    /// Checks the node by its view of its cluster: all nodes that it knows, itself included. `view` is `None`
+    /// if it shows none.
     ///
-    /// What cannot be known is no contradiction: a user may not be allowed to ask for the node's id, and a proxy may
-    /// show a cluster whose nodes it does not know.
+    /// Missing information is not an error: the user may not be allowed to ask for the node's id, and a proxy
+    /// may show a cluster whose nodes it does not know.
     pub(crate) fn check_view(
         &self,
         own: Option<&NodeId>,
@@ -148,7 +148,7 @@ impl Expected {
             (_, own) => own.is_none(),
         };
         let is_met = match self {
-            Self::Anyone => true,
+            Self::AnyServer => true,
             Self::Member => is_same_cluster,
             Self::Node(id) => {
                 let is_listed = |id: &NodeId| view.is_some_and(|view| view.contains(id));
@@ -177,7 +177,7 @@ impl Expected {
     }
 }
 
-/// Another server answers at an address than the one that is known to be there.
+/// The error if another server than the expected one answers at an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct WrongServer {
     pub(crate) found: String,
@@ -193,7 +193,7 @@ impl fmt::Display for WrongServer {
 impl Error for WrongServer {}
 
 impl WrongServer {
-    /// The error of a connection to `address`, which was given up before it was used.
+    /// The error of a connection to `address`, which was closed before it was used.
     pub(crate) fn at(self, address: &Address) -> CacheError {
         CacheError::Unavailable {
             reason: Unavailability::NotReady,
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_that_share_half_of_the_shorter_one_describe_one_cluster() {
+    fn lists_sharing_half_of_the_shorter_are_one_cluster() {
         let a = ids(&["a0", "a1", "a2"]);
         assert_eq!(are_same_cluster(&a, &a), Some(true));
         assert_eq!(are_same_cluster(&a, &ids(&["b0", "b1", "b2"])), Some(false));
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_is_known_by_its_id() {
+    fn node_is_recognised_by_its_id() {
         let known = ids(&["a0", "a1", "a2"]);
         let expected = Expected::Node(id("a2"));
         assert!(expected.is_met_by(Some(&id("a2")), &known));
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_joined_unseen_is_known_by_its_view() {
+    fn newly_joined_node_is_recognised_by_its_view() {
         let known = ids(&["a0", "a1", "a2"]);
         let grown = ids(&["a0", "a1", "a2", "new"]);
         let new = id("new");
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_known_is_no_contradiction() {
+    fn missing_information_is_no_contradiction() {
         let known = ids(&["a0", "a1", "a2"]);
         for expected in [Expected::Member, Expected::Node(id("a0"))] {
             // The user may ask for the slots alone, or the servers name no ids.
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kind_that_contradicts_the_mode_names_the_variable_and_the_right_value() {
+    fn wrong_server_kind_names_variable_and_right_value() {
         use ServerKind::{Cluster, Sentinel, Single};
         let address = Address::new("a", 1);
         for (found, wanted, advice) in [
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_says_which_server_answers_and_is_told_from_others() {
+    fn wrong_server_error_names_both_servers() {
         let wrong = WrongServer {
             found: "node b0".to_owned(),
             expected: "node a0".to_owned(),

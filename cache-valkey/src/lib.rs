@@ -1,9 +1,9 @@
 //! The Valkey client behind the cache contract. It works with any server of the Redis protocol, from Redis 6 on.
 //!
-//! [`ValkeyClient`] speaks to a single server, to a cluster, or to a primary that sentinels watch, as the
-//! [`ValkeyConfig`](cache_core::config::ValkeyConfig) says. [`admin`] is the entry point for tools that work on each
-//! primary separately. [`Tracking`] chooses how the client learns of changed keys. No type of the `redis` crate
-//! appears in this API.
+//! [`ValkeyClient`] connects to a single server, a cluster, or a primary behind sentinels, as
+//! [`ValkeyConfig`](cache_core::config::ValkeyConfig) says. [`admin`] is the entry point for tools that work
+//! on each primary separately. [`Tracking`] chooses how the client learns about changed keys. No type of the
+//! `redis` crate appears in this API.
 
 pub mod admin;
 mod aging;
@@ -16,13 +16,14 @@ mod connect;
 mod deadline;
 mod dial;
 mod error;
-mod follow;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 #[expect(clippy::missing_panics_doc, reason = "for fuzz targets only")]
 pub mod fuzzing;
 mod identity;
 mod node;
+mod primary_discovery;
+mod refresher;
 mod refusals;
 mod reply;
 mod resolve;
@@ -36,7 +37,6 @@ mod startup;
 mod stats;
 mod tls;
 mod tracking;
-mod upkeep;
 mod wire;
 
 pub use client::{Builder, MAX_VALUE_LEN, Request, ValkeyClient};

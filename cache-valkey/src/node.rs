@@ -1,22 +1,22 @@
-//! One server: its connections, and whether it can be used at the moment.
+//! One server: its connections, and whether it can be used now.
 //!
-//! Callers share a few multiplexed connections and never queue for one. A keeper task in the background
-//! does everything that takes time: it connects, grows the number of connections under load, replaces
-//! what went silent or got old, renews credentials, and backs off while the server is down. Callers only look at
-//! what it found: a server that is known to be down fails them at once.
+//! Callers share a few multiplexed connections and never queue for one. A background supervisor does
+//! everything that takes time: it connects, opens more connections under load, replaces silent and old ones,
+//! renews credentials, and backs off while the server is down. Callers only read its findings: calls to a
+//! server that is known to be down fail at once.
 //!
-//! Not in here: which server a command belongs to, and whether to try again.
+//! Not in here: which server a command goes to, and whether to retry.
 
+mod cooldown;
 mod identity;
 mod idle;
-mod keeper;
 mod link;
 mod pick;
 mod renew;
 mod replace;
-mod rest;
+mod resume;
+mod supervisor;
 mod tracked;
-mod wake;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,48 +28,48 @@ use cache_core::config::Address;
 use cache_core::{CacheError, Outcome, Unavailability};
 use tokio::sync::{Notify, watch};
 
-use crate::background::Background;
+use crate::background::BackgroundTask;
 use crate::command::Command;
 use crate::deadline::Deadline;
-use crate::dial::{Dialed, Dialer, Greeting, Mode};
+use crate::dial::{Dialed, Dialer, Mode, ServerHello};
 use crate::identity::Expected;
 use crate::reply::Reply;
 use crate::stats::NodeStats;
-use crate::tracking::{Member, Witness};
+use crate::tracking::{ConnectionTracking, NodeStatus};
+use cooldown::Cooldown;
 pub(crate) use link::Link;
 use link::LinkEvents;
 use replace::Retired;
-use rest::Rest;
 
 /// One server.
 pub(crate) struct Node {
     address: Address,
     mode: Mode,
-    /// Which server has to answer.
+    /// The server that must answer.
     expected: ArcSwap<Expected>,
-    /// Whether a refused call makes it doubtful that the right server answers.
+    /// Whether a refused call suggests that the wrong server answers.
     suspected: AtomicBool,
     dialer: Arc<Dialer>,
     links: ArcSwap<Vec<Arc<Link>>>,
-    /// Connections that get no more calls and are closed when those in flight have ended.
+    /// Connections that get no more calls and are closed once their calls in flight have ended.
     retired: Mutex<Vec<Retired>>,
     health: watch::Sender<Health>,
-    greeting: ArcSwap<Greeting>,
-    /// Wakes the keeper; shared with it so that it can wait without keeping the node alive.
+    server_hello: ArcSwap<ServerHello>,
+    /// Wakes the supervisor; shared with it so that it can wait without keeping the node alive.
     work: Arc<Notify>,
-    keeper: Arc<Background>,
-    /// Whether there has been a connection.
+    supervisor: Arc<BackgroundTask>,
+    /// Whether there has been any connection.
     has_connected: AtomicBool,
     wants_more: AtomicBool,
-    /// Whether further connections cannot be opened at the moment.
+    /// Whether opening more connections fails now.
     cannot_grow: AtomicBool,
-    /// Its say in whether changes are reported, and whether it has one.
-    tracking: Member,
-    counts: AtomicBool,
-    rest: Rest,
+    /// This node's tracking status, as listeners see it.
+    tracking: NodeStatus,
+    counts_for_tracking: AtomicBool,
+    cooldown: Cooldown,
 }
 
-/// What a connection to a node is made from, without holding the node.
+/// What opening a connection to a node needs, without holding the node.
 struct Blueprint {
     node: Weak<Node>,
     address: Address,
@@ -79,12 +79,12 @@ struct Blueprint {
 }
 
 impl Blueprint {
-    /// Opens a connection; what the server said of itself comes with it.
-    async fn open(&self) -> Result<(Link, Greeting), CacheError> {
-        let witness = Witness::new(Arc::clone(self.dialer.feed()));
+    /// Opens a connection, and returns it with the server's `HELLO`.
+    async fn open(&self) -> Result<(Link, ServerHello), CacheError> {
+        let connection_tracking = ConnectionTracking::new(Arc::clone(self.dialer.feed()));
         let events = Arc::new(LinkEvents {
             node: self.node.clone(),
-            witness: Arc::clone(&witness),
+            connection_tracking: Arc::clone(&connection_tracking),
         });
         let dialed = self
             .dialer
@@ -92,7 +92,7 @@ impl Blueprint {
             .await;
         let Dialed {
             connection,
-            greeting,
+            server_hello,
             valid_for,
             tracking,
             ..
@@ -100,62 +100,62 @@ impl Blueprint {
         if let Some(node) = self.node.upgrade() {
             node.count_connection();
         }
-        witness.agreed(tracking, greeting.replica);
+        connection_tracking.set_response(tracking, server_hello.replica);
         let max_age = self.dialer.limits().max_age;
         let node = self.node.clone();
-        let link = Link::new(node, connection, valid_for, max_age, witness);
-        Ok((link.leading_to(greeting.id.clone()), greeting))
+        let link = Link::new(node, connection, valid_for, max_age, connection_tracking);
+        Ok((link.leading_to(server_hello.id.clone()), server_hello))
     }
 }
 
 /// Whether a server can be used.
 #[derive(Clone, Debug)]
 enum Health {
-    /// Never used so far.
+    /// Not used yet.
     Idle,
-    /// The first try to connect since it was last used is under way.
+    /// The first connection attempt since the last use is under way.
     Connecting {
-        /// Whether it takes so long that calls do not wait for it.
+        /// Whether it takes so long that calls no longer wait for it.
         is_slow: bool,
     },
     /// There is a connection.
     Up,
-    /// The last try failed; the next one is on its way.
+    /// The last attempt failed, and the supervisor keeps retrying.
     Down(CacheError),
-    /// We are done with it.
+    /// The node is closed for good.
     Closed,
 }
 
 impl Node {
-    /// Notes that this server announces `addresses`, so that errors can say who named them.
+    /// Records that this server announces `addresses`, so that errors can name it.
     pub(crate) fn announces<'a>(&self, addresses: impl IntoIterator<Item = &'a Address>) {
         self.dialer.announced().note(&self.address, addresses);
     }
 
-    /// The server at `address`. Nothing is connected before the first use.
+    /// Creates the node for `address`. It connects at the first use.
     pub(crate) fn new(address: Address, mode: Mode, dialer: Arc<Dialer>) -> Arc<Self> {
         Arc::new(Self {
             address,
             mode,
             expected: ArcSwap::default(),
             suspected: AtomicBool::new(false),
-            tracking: dialer.feed().member(),
-            counts: AtomicBool::new(mode == Mode::Primary),
+            tracking: dialer.feed().register_node(),
+            counts_for_tracking: AtomicBool::new(mode == Mode::Primary),
             dialer,
             links: ArcSwap::default(),
             retired: Mutex::default(),
             health: watch::Sender::new(Health::Idle),
-            greeting: ArcSwap::default(),
+            server_hello: ArcSwap::default(),
             work: Arc::new(Notify::new()),
-            keeper: Background::new(),
+            supervisor: BackgroundTask::new(),
             has_connected: AtomicBool::new(false),
             wants_more: AtomicBool::new(false),
             cannot_grow: AtomicBool::new(false),
-            rest: Rest::new(),
+            cooldown: Cooldown::new(),
         })
     }
 
-    /// Sends one command. Errors are of the transport; a refusal is [`Reply::Error`].
+    /// Sends one command. Errors are transport errors; a refusal is [`Reply::Error`].
     pub(crate) async fn send(
         self: &Arc<Self>,
         command: &Command<'_>,
@@ -176,7 +176,7 @@ impl Node {
         self.judge(link, command, result)
     }
 
-    /// What the outcome of `command` on a connection of this node means.
+    /// Checks the outcome of `command` on a connection of this node.
     pub(crate) fn judge(
         &self,
         link: &Link,
@@ -186,7 +186,7 @@ impl Node {
         match result {
             Ok(reply) if command.is_answered_by(&reply) => {
                 self.note_refusal(&reply);
-                self.rest_if_unfit(&reply);
+                self.cool_down_if_unready(&reply);
                 Ok(reply)
             }
             Ok(reply) => Err(self.give_up(link, command, &reply)),
@@ -194,8 +194,7 @@ impl Node {
         }
     }
 
-    /// Sends commands as one pipeline on one connection; a reply for each, in order, refusals in their
-    /// places.
+    /// Sends commands as one pipeline on one connection. Returns the replies in order, refusals included.
     pub(crate) async fn send_batch(
         self: &Arc<Self>,
         commands: &[&Command<'_>],
@@ -205,8 +204,8 @@ impl Node {
         self.exchange(&link, commands, deadline).await
     }
 
-    /// As [`send_batch`](Self::send_batch), once more if the connection turned out dead. For questions only, which may
-    /// be asked twice.
+    /// As [`send_batch`](Self::send_batch), and once more if the connection turned out to be dead. Only for
+    /// commands that may run twice.
     pub(crate) async fn ask(
         self: &Arc<Self>,
         questions: &[&Command<'_>],
@@ -230,21 +229,21 @@ impl Node {
         let replies = link.connection.send_batch(commands, deadline).await;
         let replies = replies.map_err(|error| self.name(error, link))?;
         if self.mode == Mode::Replica {
-            replies.iter().for_each(|reply| self.rest_if_unfit(reply));
+            replies.iter().for_each(|reply| self.cool_down_if_unready(reply));
         }
-        let stray = commands
+        let mismatch = commands
             .iter()
             .zip(&replies)
             .find(|(command, reply)| !command.is_answered_by(reply));
         replies.iter().for_each(|reply| self.note_refusal(reply));
-        match stray {
+        match mismatch {
             Some((command, reply)) => Err(self.give_up(link, command, reply)),
             None => Ok(replies),
         }
     }
 
-    /// As [`send_batch`](Self::send_batch), with a result for each command: what the server answered stays where the
-    /// rest of the pipeline was lost.
+    /// As [`send_batch`](Self::send_batch), with a result for each command: replies are kept even if the rest
+    /// of the pipeline was lost.
     pub(crate) async fn send_each(
         self: &Arc<Self>,
         commands: &[&Command<'_>],
@@ -269,21 +268,21 @@ impl Node {
             results
                 .iter()
                 .flatten()
-                .for_each(|reply| self.rest_if_unfit(reply));
+                .for_each(|reply| self.cool_down_if_unready(reply));
         }
         results
             .iter()
             .flatten()
             .for_each(|reply| self.note_refusal(reply));
-        let stray = commands
+        let mismatch = commands
             .iter()
             .zip(&results)
             .find_map(|(command, result)| match result {
                 Ok(reply) if !command.is_answered_by(reply) => Some((command, reply)),
                 _ => None,
             });
-        if let Some((command, reply)) = stray {
-            // All of them: the replies may have shifted before the first that shows it.
+        if let Some((command, reply)) = mismatch {
+            // All commands fail, because the replies may have shifted before the first visible mismatch.
             let error = self.give_up(link, command, reply);
             return std::iter::repeat_n(error, commands.len()).map(Err).collect();
         }
@@ -291,8 +290,8 @@ impl Node {
         results.into_iter().map(named).collect()
     }
 
-    /// Ends a connection on which a command got a reply that cannot be its own: if replies have shifted,
-    /// the next one might look right and be another call's.
+    /// Closes a connection after a reply that cannot belong to its command: the replies may have shifted, so
+    /// the next one might look right and belong to another call.
     fn give_up(&self, link: &Link, command: &Command<'_>, reply: &Reply) -> CacheError {
         tracing::warn!(
             node = %self.address,
@@ -312,17 +311,19 @@ impl Node {
         }
     }
 
-    /// Whether it is known that the server cannot be used: calls fail at once.
+    /// Whether the server is known to be down, so that calls fail at once.
     pub(crate) fn is_down(&self) -> bool {
         match &*self.health.borrow() {
             Health::Closed => true,
-            // What a keeper found out that does not run any more says nothing of now.
-            Health::Down(_) | Health::Connecting { is_slow: true } => self.keeper.is_seen(clock::now()),
+            // The findings of a supervisor that no longer runs are outdated.
+            Health::Down(_) | Health::Connecting { is_slow: true } => {
+                self.supervisor.is_alive_at(clock::now())
+            }
             Health::Up | Health::Idle | Health::Connecting { is_slow: false } => false,
         }
     }
 
-    /// Counts a connection that was opened, before it is in use.
+    /// Counts an opened connection, before it is used.
     fn count_connection(&self) {
         let is_first = !self.has_connected.swap(true, Ordering::Relaxed);
         let has_other = || self.links.load().iter().any(|link| !link.connection.is_closed());
@@ -331,7 +332,7 @@ impl Node {
         }
     }
 
-    /// What is known of the connections that calls go over.
+    /// Statistics of the connections that calls use.
     pub(crate) fn stats(&self) -> NodeStats {
         let mut stats = NodeStats::new(self.address.clone());
         for link in self.links.load().iter() {
@@ -349,19 +350,19 @@ impl Node {
         &self.address
     }
 
-    /// What the server said of itself when it was last connected to.
-    pub(crate) fn greeting(&self) -> Arc<Greeting> {
-        self.greeting.load_full()
+    /// What the server said about itself in the last handshake.
+    pub(crate) fn server_hello(&self) -> Arc<ServerHello> {
+        self.server_hello.load_full()
     }
 
-    /// Gives up all connections; calls in flight fail, later ones are [`CacheError::Closed`].
+    /// Closes all connections. Calls in flight fail; later ones are [`CacheError::Closed`].
     pub(crate) fn close(&self) {
         self.health.send_replace(Health::Closed);
         for link in self.links.swap(Arc::default()).iter() {
             link.close();
         }
         self.drop_retired();
-        self.tracking.say(None);
+        self.tracking.set(None);
         self.work.notify_one();
     }
 
@@ -384,7 +385,7 @@ impl Node {
                 source,
                 ..
             } => {
-                // `Closed` says that nothing was done.
+                // `Closed` means that nothing was applied.
                 if outcome == Outcome::NotApplied && matches!(&*self.health.borrow(), Health::Closed) {
                     return CacheError::Closed;
                 }

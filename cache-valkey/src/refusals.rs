@@ -1,7 +1,8 @@
-//! Whether servers refuse what this client asks because its user may not run it.
+//! Tracks which commands the servers refuse because the user may not run them.
 //!
-//! Such a cache answers quickly and is of no use, and callers that load on any error hide it. So the first refusal of a
-//! command, and its end, are logged once, and `ping` fails while there is one. Not in here: what a refusal is (`error`).
+//! A cache that refuses calls is useless, but callers that load on any error hide that. So the first refusal
+//! of a command, and its end, are logged once, and `ping` fails in between. Not in here: which replies are
+//! refusals, see `error.rs`.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,14 +12,14 @@ use cache_core::CacheError;
 use cache_core::clock::{self, Instant};
 use parking_lot::Mutex;
 
-/// For how long a command that is refused for some keys, and not for others, is not warned about again.
+/// How long a command that is refused for some keys only is not warned about again.
 const QUIET: Duration = Duration::from_secs(60);
 
-/// The commands that are refused at present.
+/// The commands that are refused now.
 #[derive(Debug, Default)]
 pub(crate) struct Refusals {
     by_command: Mutex<BTreeMap<String, Refusal>>,
-    /// Whether there is any, to be read without a lock.
+    /// Whether any command is refused, readable without a lock.
     is_any: AtomicBool,
 }
 
@@ -30,7 +31,7 @@ struct Refusal {
 }
 
 impl Refusals {
-    /// Notes the outcome of a call of `command`.
+    /// Records the outcome of a call of `command`.
     pub(crate) fn note<T>(&self, command: &str, outcome: &Result<T, CacheError>) {
         match outcome {
             Err(error @ CacheError::Denied { .. }) if self.is_news(command, error, clock::now()) => {
@@ -48,7 +49,7 @@ impl Refusals {
         }
     }
 
-    /// Fails with the refusal of a command, if one is refused.
+    /// Fails with the first current refusal, if there is one.
     pub(crate) fn check(&self) -> Result<(), CacheError> {
         if !self.is_any.load(Ordering::Relaxed) {
             return Ok(());
@@ -60,7 +61,7 @@ impl Refusals {
             .map_or(Ok(()), Err)
     }
 
-    /// Whether a refusal is worth a warning.
+    /// Records a refusal. Returns whether it deserves a warning.
     fn is_news(&self, command: &str, error: &CacheError, now: Instant) -> bool {
         let mut known = self.by_command.lock();
         self.is_any.store(true, Ordering::Relaxed);
@@ -88,7 +89,7 @@ impl Refusals {
         }
     }
 
-    /// Whether `command` was refused until now.
+    /// Ends the refusal of `command`. Returns whether there was one.
     fn has_ended(&self, command: &str) -> bool {
         let mut known = self.by_command.lock();
         let ended = known
@@ -112,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn each_change_of_a_command_is_news_once() {
+    fn each_change_of_a_command_is_logged_once() {
         let refusals = Refusals::default();
         let start = clock::now();
         assert!(refusals.check().is_ok());
@@ -127,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_that_is_refused_for_some_keys_only_does_not_fill_the_log() {
+    fn command_refused_for_some_keys_does_not_flood_the_log() {
         let refusals = Refusals::default();
         let start = clock::now();
         let second = Duration::from_secs(1);

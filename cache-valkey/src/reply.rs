@@ -1,4 +1,4 @@
-//! What a server answers, free of any wire crate.
+//! The replies of a server, independent of any wire crate.
 
 #[cfg(test)]
 pub(crate) mod foreign;
@@ -14,18 +14,18 @@ pub use refusal::ServerError;
 
 /// One reply of a server.
 ///
-/// Servers that speak the older protocol (RESP2) have fewer kinds: a map comes as a flat array, a boolean as an
-/// integer, a double as bytes. The methods that read a reply take both.
+/// RESP2 servers have fewer kinds: a map comes as a flat array, a boolean as an integer, a double as bytes.
+/// The methods that read a reply accept both.
 ///
 /// `Debug` shows the kind of a reply and its size, never its content.
 #[derive(Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Reply {
-    /// There is nothing.
+    /// No value.
     Nil,
     /// An integer.
     Int(i64),
-    /// Bytes. They may share a buffer of up to 64 KiB with other replies: copy what you keep for long.
+    /// Bytes. They may share a buffer of up to 64 KiB with other replies: copy bytes that you keep for long.
     Bulk(Bytes),
     /// A status such as `OK`.
     Status(Cow<'static, str>),
@@ -35,19 +35,19 @@ pub enum Reply {
     Double(f64),
     /// An array, a set, or a push.
     Array(Vec<Reply>),
-    /// A map, in the order of the server.
+    /// A map, in the server's order.
     Map(Vec<(Reply, Reply)>),
-    /// A refusal. [`ValkeyClient::command`](crate::ValkeyClient::command) answers a refusal of the whole command as an
-    /// error; this is one inside an array, as scripts may answer.
+    /// A refusal. [`ValkeyClient::command`](crate::ValkeyClient::command) returns a refusal of the whole
+    /// command as an error; this is one inside an array, as scripts may return.
     Error(Box<ServerError>),
 }
 
 impl Reply {
-    /// The bytes, or nothing if the reply is nil.
+    /// The bytes, or `None` if the reply is nil.
     ///
     /// # Errors
     ///
-    /// [`CacheError::Corrupt`] if the reply is of another kind. The text names the kind, not the content.
+    /// [`CacheError::Corrupt`] if the reply has another kind. The text names the kind, not the content.
     pub fn into_value(self) -> Result<Option<Bytes>, CacheError> {
         match self {
             Self::Bulk(bytes) => Ok(Some(bytes)),
@@ -70,7 +70,7 @@ impl Reply {
         }
     }
 
-    /// The number, exact over all of `i64`: an integer, or bytes that are one.
+    /// The number, exact over all of `i64`: an integer, or its digits.
     pub(crate) fn into_exact_int(self) -> Result<i64, CacheError> {
         match &self {
             Self::Bulk(digits) => integer::parse(digits).ok_or_else(|| self.unexpected("an integer")),
@@ -84,7 +84,7 @@ impl Reply {
         u64::try_from(value).map_err(|_| Self::Int(value).unexpected("a count"))
     }
 
-    /// The boolean; of the older protocol the integers 0 and 1.
+    /// The boolean; in RESP2 the integers 0 and 1.
     ///
     /// # Errors
     ///
@@ -97,7 +97,7 @@ impl Reply {
         }
     }
 
-    /// The floating-point number; of the older protocol its text. `None` if the reply is nil.
+    /// The floating-point number; in RESP2 its text. `None` if the reply is nil.
     ///
     /// # Errors
     ///
@@ -202,7 +202,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reply_of_another_shape_is_corrupt_and_shows_no_bytes() {
+    fn reply_of_wrong_kind_is_corrupt_and_shows_no_bytes() {
         let error = Reply::Bulk("hunter2".into()).into_int().unwrap_err();
         assert_eq!(
             error.to_string(),
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn both_protocols_are_read_alike() {
+    fn resp2_and_resp3_replies_read_the_same() {
         let pair = || (Reply::Bulk("a".into()), Reply::Int(1));
         let (key, value) = pair();
         assert_eq!(Reply::Map(vec![pair()]).into_map().unwrap(), [pair()]);
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_is_found_in_a_map_and_in_a_flat_array() {
+    fn field_is_found_in_map_and_flat_array() {
         let pair = || (Reply::Bulk("version".into()), Reply::Bulk("9.1.0".into()));
         let (name, value) = pair();
         for reply in [Reply::Map(vec![pair()]), Reply::Array(vec![name, value])] {

@@ -1,4 +1,4 @@
-//! Turns host names into addresses. Asked for every connection, so that a changed name is noticed.
+//! Resolves host names, for every connection, so that changes are noticed.
 
 use std::fmt::Debug;
 use std::io;
@@ -6,16 +6,16 @@ use std::net::SocketAddr;
 
 use async_trait::async_trait;
 
-/// Turns a host name into its addresses, in the order in which they are tried.
+/// Resolves a host name into its addresses, in the order in which they are tried.
 ///
-/// The system's resolver is the default; another one is for tests and for service registries.
+/// The system's resolver is the default. Implement this trait for tests or service registries.
 #[async_trait]
 pub trait Resolve: Debug + Send + Sync + 'static {
-    /// The addresses of `host`, each with `port`. `host` may be an address itself.
+    /// Returns the addresses of `host`, each with `port`. `host` may be an IP address.
     ///
     /// # Errors
     ///
-    /// Whatever the lookup failed with.
+    /// The error of the lookup.
     async fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>>;
 }
 
@@ -26,7 +26,7 @@ pub(crate) struct SystemResolver;
 #[async_trait]
 impl Resolve for SystemResolver {
     async fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-        // An address needs no lookup, and the lookup would cost a thread.
+        // An IP address needs no lookup, which would cost a thread.
         if let Ok(ip) = host.parse() {
             return Ok(vec![SocketAddr::new(ip, port)]);
         }

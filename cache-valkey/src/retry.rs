@@ -1,4 +1,4 @@
-//! Which failed command may be sent again.
+//! Decides which failed commands are sent again outside of a cluster.
 
 use std::time::Duration;
 
@@ -7,19 +7,19 @@ use cache_core::{CacheError, Outcome, Unavailability};
 use crate::backoff::Backoff;
 use crate::command::Effect;
 
-/// The tries of one call, and what is known of them.
+/// The attempts of one call so far.
 #[derive(Debug, Default)]
-pub(crate) struct Tries {
+pub(crate) struct Attempts {
     repeated: u32,
-    /// Whether the call was repeated because its connection turned out dead, which does not count as a retry.
+    /// Whether the call was resent after a dead connection, which does not count as a retry.
     is_resent: bool,
-    /// Whether one of them may have been carried out although it has no result.
+    /// Whether an attempt may have been applied although it has no result.
     may_be_done: bool,
 }
 
-impl Tries {
-    /// How long to wait before the next try after one that failed with `error`; or the error that ends
-    /// the call. Where there is a choice, another node may answer what one that is down cannot.
+impl Attempts {
+    /// Returns how long to wait before the next attempt after one that failed with `error`, or the error that
+    /// ends the call. With a choice, another node may answer if this one is down.
     pub(crate) fn next(
         &mut self,
         effect: Effect,
@@ -45,7 +45,7 @@ impl Tries {
         let error = self.end(error);
         self.may_be_done |= error.outcome() == Outcome::Unknown;
         let may_repeat = may_repeat(effect, &error) || (has_choice && unreachable);
-        // A connection may have died while nobody used it, and a call is the first to notice.
+        // An idle connection may have died, and a call is the first to notice.
         if may_repeat && is_lost && !self.is_resent && !time_left.is_zero() {
             self.is_resent = true;
             return Ok(Duration::ZERO);
@@ -58,8 +58,7 @@ impl Tries {
         Ok(delay)
     }
 
-    /// What `error` is as the end of the call: an earlier try that may have been carried out is not
-    /// undone by a later one that was not.
+    /// The final error of the call: its outcome is unknown if an earlier attempt may have been applied.
     pub(crate) fn end(&self, error: CacheError) -> CacheError {
         if self.may_be_done {
             error.with_unknown_outcome()
@@ -68,7 +67,7 @@ impl Tries {
         }
     }
 
-    /// Whether a try was repeated, which is when a read that prefers replicas turns to the primary.
+    /// Whether the call was retried. A read that prefers replicas then goes to the primary.
     pub(crate) const fn was_repeated(&self) -> bool {
         self.repeated > 0 || self.is_resent
     }
@@ -76,9 +75,9 @@ impl Tries {
 
 /// Whether a command that failed with `error` may be sent again.
 ///
-/// Only what may have passed by the next try: a connection that was lost under it, a server that is not
-/// ready. A server that is known to be down is no reason to wait, and a passed deadline leaves no time.
-/// What must not be done twice is sent again only where it certainly was not done.
+/// Only temporary failures are retried: a lost connection or a server that is not ready. A server that is
+/// known to be down fails at once, and a missed deadline leaves no time. A command that must not run twice is
+/// sent again only if it certainly was not applied.
 fn may_repeat(effect: Effect, error: &CacheError) -> bool {
     let passing = matches!(
         error,
@@ -106,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn what_must_not_be_done_twice_is_not_repeated_while_the_outcome_is_unknown() {
+    fn write_once_is_not_repeated_while_outcome_is_unknown() {
         let unknown = unavailable(Unavailability::Lost, Outcome::Unknown);
         assert!(!may_repeat(Effect::WriteOnce, &unknown));
         assert!(may_repeat(Effect::Write, &unknown));
@@ -118,11 +117,11 @@ mod tests {
     }
 
     #[test]
-    fn a_call_whose_connection_turned_out_dead_is_repeated_once_even_without_retries() {
+    fn dead_connection_is_retried_once_even_without_retries() {
         let second = Duration::from_secs(1);
         let lost = || unavailable(Unavailability::Lost, Outcome::Unknown);
         for effect in [Effect::Read, Effect::Write] {
-            let mut tries = Tries::default();
+            let mut tries = Attempts::default();
             assert_eq!(
                 tries.next(effect, false, lost(), 0, second).unwrap(),
                 Duration::ZERO
@@ -130,55 +129,55 @@ mod tests {
             assert!(tries.was_repeated());
             assert!(tries.next(effect, false, lost(), 0, second).is_err());
         }
-        let once = Tries::default().next(Effect::WriteOnce, false, lost(), 0, second);
+        let once = Attempts::default().next(Effect::WriteOnce, false, lost(), 0, second);
         assert!(once.is_err());
     }
 
     #[test]
-    fn a_node_that_is_down_is_a_reason_to_ask_another_one() {
+    fn node_that_is_down_is_retried_elsewhere() {
         let second = Duration::from_secs(1);
         let down = || unavailable(Unavailability::Connect, Outcome::NotApplied);
         assert!(
-            Tries::default()
+            Attempts::default()
                 .next(Effect::Read, false, down(), 3, second)
                 .is_err()
         );
-        let mut tries = Tries::default();
+        let mut tries = Attempts::default();
         assert!(tries.next(Effect::Read, true, down(), 3, second).is_ok());
         assert!(tries.was_repeated());
     }
 
     #[test]
-    fn what_may_have_been_done_stays_open_although_the_next_try_was_not_even_sent() {
+    fn unknown_outcome_survives_an_unsent_retry() {
         let second = Duration::from_secs(1);
-        let mut tries = Tries::default();
+        let mut tries = Attempts::default();
         let lost = unavailable(Unavailability::Lost, Outcome::Unknown);
         assert!(tries.next(Effect::Write, false, lost, 3, second).is_ok());
         let down = || unavailable(Unavailability::Connect, Outcome::NotApplied);
         assert_eq!(tries.end(down()).outcome(), Outcome::Unknown);
         let error = tries.next(Effect::Write, false, down(), 3, second).unwrap_err();
         assert_eq!(error.outcome(), Outcome::Unknown);
-        assert_eq!(Tries::default().end(down()).outcome(), Outcome::NotApplied);
+        assert_eq!(Attempts::default().end(down()).outcome(), Outcome::NotApplied);
     }
 
     #[test]
-    fn tries_end_with_their_number_and_with_the_time() {
+    fn attempts_are_limited_by_number_and_time() {
         let second = Duration::from_secs(1);
         let passing = || unavailable(Unavailability::NotReady, Outcome::NotApplied);
-        let mut tries = Tries::default();
+        let mut tries = Attempts::default();
         for _ in 0..3 {
             assert!(tries.next(Effect::Read, false, passing(), 3, second).is_ok());
         }
         assert!(tries.next(Effect::Read, false, passing(), 3, second).is_err());
         assert!(
-            Tries::default()
+            Attempts::default()
                 .next(Effect::Read, false, passing(), 3, Duration::ZERO)
                 .is_err()
         );
     }
 
     #[test]
-    fn a_server_that_is_down_and_a_passed_deadline_end_the_call() {
+    fn down_server_and_missed_deadline_end_the_call() {
         for reason in [
             Unavailability::Connect,
             Unavailability::Resolve,

@@ -1,4 +1,4 @@
-//! The one door from the client to the servers, whatever stands behind it.
+//! Routes commands from the client to a single server or a cluster.
 
 use std::sync::Arc;
 
@@ -9,28 +9,28 @@ use cache_core::config::ReadFrom;
 use crate::cluster::Cluster;
 use crate::command::Command;
 use crate::deadline::Deadline;
-use crate::dial::Greeting;
+use crate::dial::ServerHello;
 use crate::node::{Link, Node};
 use crate::reply::Reply;
 use crate::single::Single;
 use crate::tracking::Answers;
 
-/// Where commands go.
+/// The topology that commands are routed by.
 #[derive(Clone, Debug)]
 pub(crate) enum Router {
-    /// One primary, fixed or watched by sentinels.
+    /// One primary, fixed or behind sentinels.
     Single(Arc<Single>),
     /// A cluster.
     Cluster(Arc<Cluster>),
 }
 
 impl Router {
-    /// Sends one command to where its key belongs. A refusal that is final stays a [`Reply::Error`].
+    /// Sends one command to the node that serves its key. A final refusal stays a [`Reply::Error`].
     ///
-    /// Nearly every call finds a connection at once and is answered on it. So this takes few steps and has a small
-    /// future; everything else is on the heap.
+    /// Nearly every call finds a ready connection and is answered on it. So this path has few steps and a
+    /// small future; everything else is on the heap.
     pub(crate) async fn send(&self, command: &Command<'_>, deadline: Deadline) -> Result<Reply, CacheError> {
-        let first = match self.ready_connection(command, deadline.begun()) {
+        let first = match self.ready_connection(command, deadline.started_at()) {
             None => None,
             Some(link) => match link.connection.send(command, deadline).await {
                 Ok(reply) if command.is_answered_by(&reply) && !matches!(reply, Reply::Error(_)) => {
@@ -41,15 +41,15 @@ impl Router {
                         let result = node.judge(&link, command, result);
                         Some((node, result))
                     }
-                    // Nodes outlive the calls on them, but a call must never be sent twice because one did not.
+                    // If the node is gone, the call is not sent again.
                     None => return result,
                 },
             },
         };
-        Box::pin(self.see_through(command, deadline, first)).await
+        Box::pin(self.send_or_retry(command, deadline, first)).await
     }
 
-    /// A connection to the node that a command goes to, if there is no need to wait for either.
+    /// A ready connection to the node that a command goes to, if there is one.
     fn ready_connection(&self, command: &Command<'_>, now: Instant) -> Option<Arc<Link>> {
         match self {
             Self::Single(single) => single.ready_connection(command.effect(), now),
@@ -57,8 +57,8 @@ impl Router {
         }
     }
 
-    /// Sees a command through that has not been sent, or whose first try had no good reply.
-    async fn see_through(
+    /// Sends a command that has not been sent, or retries it after a failed first attempt.
+    async fn send_or_retry(
         &self,
         command: &Command<'_>,
         deadline: Deadline,
@@ -74,19 +74,19 @@ impl Router {
         }
     }
 
-    /// A number for the primary that `key` belongs to now.
+    /// A number for the primary that serves `key` now.
     pub(crate) fn part_of(&self, key: &[u8]) -> u64 {
         match self {
             Self::Single(_) => 0,
-            // An address is a number of its own for as long as the node is there.
+            // The node's memory address is unique while the node exists.
             Self::Cluster(cluster) => cluster
                 .owner(key)
                 .map_or(0, |node| u64::try_from(Arc::as_ptr(&node).addr()).unwrap_or(1)),
         }
     }
 
-    /// Sends commands, each to where its key belongs: one pipeline per node, all nodes at once; replies
-    /// in the order of the commands, refusals in their places.
+    /// Sends each command to the node that serves its key: one pipeline per node, all nodes in parallel.
+    /// Returns the replies in order, refusals included.
     pub(crate) async fn send_batch(
         &self,
         commands: &[Command<'_>],
@@ -98,10 +98,10 @@ impl Router {
         }
     }
 
-    /// As [`send_batch`](Self::send_batch), with a result for each command: what goes wrong concerns the commands only
-    /// that it happens to.
+    /// As [`send_batch`](Self::send_batch), with a result for each command: a failure affects only its own
+    /// commands.
     ///
-    /// Commands may be repeated alone, so no two of them may write the same key.
+    /// Commands may be repeated separately, so no two of them may write the same key.
     pub(crate) async fn send_each(
         &self,
         commands: &[Command<'_>],
@@ -115,7 +115,7 @@ impl Router {
 
     /// Sends reads of one key as one pipeline to its primary, so that a change of the key is reported.
     ///
-    /// Where replicas may answer reads and the primary cannot, they do, and nothing is tracked.
+    /// If the primary cannot answer and replicas may, a replica answers and nothing is tracked.
     pub(crate) async fn send_tracked(
         &self,
         reads: &[Command<'_>],
@@ -134,7 +134,7 @@ impl Router {
         }
     }
 
-    /// The positions of `keys` by the primary that serves them, if one is known.
+    /// Groups the positions of `keys` by the primary that serves them, if it is known.
     pub(crate) fn by_primary(
         &self,
         keys: &[&str],
@@ -142,11 +142,11 @@ impl Router {
     ) -> Vec<(Option<Arc<Node>>, Vec<usize>)> {
         match self {
             Self::Single(single) => {
-                single.revive(deadline.begun());
+                single.ensure_refreshing(deadline.started_at());
                 vec![(single.primary().ok(), (0..keys.len()).collect())]
             }
             Self::Cluster(cluster) => {
-                cluster.revive(deadline.begun());
+                cluster.ensure_refreshing(deadline.started_at());
                 cluster.by_primary(keys)
             }
         }
@@ -161,15 +161,15 @@ impl Router {
         primary.is_some_and(|primary| Arc::ptr_eq(&primary, node))
     }
 
-    /// What the server that serves `key` said of itself, where it has been connected to.
-    pub(crate) fn greeting(&self, key: &[u8]) -> Option<Arc<Greeting>> {
+    /// The `HELLO` of the server that serves `key`, if it has been connected to.
+    pub(crate) fn server_hello(&self, key: &[u8]) -> Option<Arc<ServerHello>> {
         match self {
-            Self::Single(single) => single.primary().ok().map(|node| node.greeting()),
-            Self::Cluster(cluster) => cluster.owner(key).map(|node| node.greeting()),
+            Self::Single(single) => single.primary().ok().map(|node| node.server_hello()),
+            Self::Cluster(cluster) => cluster.owner(key).map(|node| node.server_hello()),
         }
     }
 
-    /// The primaries in use, as known at the moment.
+    /// The primaries in use, as known now.
     pub(crate) fn primaries(&self) -> Vec<Arc<Node>> {
         match self {
             Self::Single(single) => single.primary().into_iter().collect(),
@@ -177,7 +177,7 @@ impl Router {
         }
     }
 
-    /// Every node that is known, replicas included.
+    /// All known nodes, replicas included.
     pub(crate) fn nodes(&self) -> Vec<Arc<Node>> {
         match self {
             Self::Single(single) => {
@@ -188,15 +188,15 @@ impl Router {
         }
     }
 
-    /// Whether one command may name many keys, of any slots.
+    /// Whether one command may name keys in different slots.
     ///
-    /// A server that said nothing of itself may be a proxy that shards keys: twemproxy sends `EXISTS` with many keys to the
-    /// server of the first one, and hands its wrong count on.
+    /// A server without a `HELLO` may be a proxy that shards keys: twemproxy sends `EXISTS` with many keys to
+    /// the server of the first key, and returns a wrong count.
     pub(crate) fn takes_keys_together(&self) -> bool {
         match self {
             Self::Single(single) => single
                 .primary()
-                .is_ok_and(|node| !node.greeting().server.is_empty()),
+                .is_ok_and(|node| !node.server_hello().server.is_empty()),
             Self::Cluster(_) => false,
         }
     }
@@ -205,7 +205,7 @@ impl Router {
         matches!(self, Self::Cluster(_))
     }
 
-    /// One round trip to every primary in use.
+    /// Pings every primary in use.
     pub(crate) async fn ping(&self, deadline: Deadline) -> Result<(), CacheError> {
         match self {
             Self::Single(single) => single.ping(deadline).await,

@@ -1,7 +1,7 @@
-//! Lua scripts: the text and the digest of one, and those for what the server has no command for.
+//! Lua scripts: their text and digest, and the scripts for operations without a server command.
 //!
-//! A script is sent by its digest. A server that does not know it says so (`NOSCRIPT`) without having run anything,
-//! and gets the text, which it keeps.
+//! A script is sent by its digest. A server that does not know it answers `NOSCRIPT` without running
+//! anything. Then it gets the text, which it keeps.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,8 +13,8 @@ use crate::command::ScriptAnswer;
 
 /// A Lua script, for [`ValkeyClient::script`](crate::ValkeyClient::script).
 ///
-/// Make one and keep it, best in a `static`: its digest is computed once. Each server gets the text once, and again
-/// after it has lost it (a restart, a failover, `SCRIPT FLUSH`).
+/// Create it once, best in a `static`, because its digest is computed once. Each server gets the text once,
+/// and again after losing it (restart, failover, `SCRIPT FLUSH`).
 ///
 /// ```
 /// use cache_valkey::Script;
@@ -33,13 +33,13 @@ pub struct Script {
 }
 
 impl Script {
-    /// The script with this text.
+    /// Creates a script from its text.
     #[must_use]
     pub const fn new(text: &'static str) -> Self {
         Self::answering(text, ScriptAnswer::Int)
     }
 
-    /// A script of ours, and what it answers.
+    /// One of this crate's scripts, with its kind of reply.
     const fn answering(text: &'static str, answer: ScriptAnswer) -> Self {
         Self {
             text: Cow::Borrowed(text),
@@ -58,7 +58,7 @@ impl Script {
         &self.text
     }
 
-    /// The digest by which servers know it: SHA-1, in hexadecimal. Nothing depends on its strength.
+    /// The digest by which servers know it: SHA-1, in hexadecimal. Security does not depend on it.
     pub fn digest(&self) -> &str {
         self.digest.get_or_init(|| {
             let digest = digest(&SHA1_FOR_LEGACY_USE_ONLY, self.text.as_bytes());
@@ -68,8 +68,8 @@ impl Script {
 }
 
 impl From<String> for Script {
-    /// The script with a text that is made at run time. Pass data as arguments, not in the text: servers keep every
-    /// text that they have seen.
+    /// Creates a script from a text made at run time. Pass data as arguments, not in the text, because
+    /// servers keep every text that they have seen.
     fn from(text: String) -> Self {
         Self {
             text: text.into(),
@@ -85,7 +85,7 @@ impl fmt::Debug for Script {
     }
 }
 
-/// Replaces a value that equals `ARGV[1]` by `ARGV[2]`, with the TTL `ARGV[3]` in ms (0: no expiry).
+/// Replaces a value equal to `ARGV[1]` by `ARGV[2]`, with the TTL `ARGV[3]` in ms (0: no expiry).
 pub(crate) static COMPARE_AND_SET: Script = Script::new(
     "\
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
@@ -94,7 +94,7 @@ else redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) end
 return 1",
 );
 
-/// Deletes a value that equals `ARGV[1]`.
+/// Deletes a value equal to `ARGV[1]`.
 pub(crate) static COMPARE_AND_DELETE: Script = Script::new(
     "\
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
@@ -104,8 +104,8 @@ return 1",
 
 /// Adds `ARGV[1]`, and gives a key without a TTL the TTL `ARGV[2]` in ms.
 ///
-/// What `INCRBY` answers is a double in Lua, and so wrong beyond 2^53. The text of the number is exact.
-pub(crate) static INCREMENT_WITH_LIFE: Script = Script::answering(
+/// The reply to `INCRBY` is a double in Lua, which is inexact beyond 2^53. The text of the number is exact.
+pub(crate) static INCREMENT_WITH_TTL: Script = Script::answering(
     "\
 redis.call('INCRBY', KEYS[1], ARGV[1])
 if redis.call('PTTL', KEYS[1]) == -1 then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
@@ -113,7 +113,7 @@ return redis.call('GET', KEYS[1])",
     ScriptAnswer::Value,
 );
 
-/// Takes the TTL of a key away; whether the key exists.
+/// Removes the TTL of a key. Returns whether the key exists.
 pub(crate) static PERSIST: Script = Script::new(
     "\
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
@@ -146,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_digest_is_what_the_server_computes() {
+    fn digest_equals_the_servers() {
         // SHA-1 of "return 1", as SCRIPT LOAD answers it.
         let digest = "e0e1f9fabfc9d4800c877a703b823ac0578ff8db";
         assert_eq!(Script::new("return 1").digest(), digest);

@@ -1,7 +1,7 @@
-//! Asks sentinels who the primary is, and hears from them when that changes.
+//! Asks sentinels for the primary, and subscribes to its changes.
 //!
-//! As the sentinel client guidelines ask: any sentinel that answers will do, the others are tried in
-//! turn, and what they name is checked before it is used (`follow.rs`).
+//! Follows the sentinel client guidelines: any sentinel may answer, the others are tried in turn, and the
+//! named primary is checked before it is used (`primary_discovery.rs`).
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,12 +21,12 @@ use crate::identity::Expected;
 use crate::reply::Reply;
 use crate::wire::{Connection, Events};
 
-/// How long one sentinel may take before the next one is asked.
+/// How long to wait for one sentinel before asking the next one.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// What a sentinel announces when another server is the primary. The first comes when it has told all
-/// replicas, and the sentinel that conducts the failover names the new primary from the second on, up to a
-/// second earlier: until then writes go to the old one, and are lost.
+/// The channels on which sentinels announce a new primary. `+switch-master` comes once all replicas are
+/// reconfigured. `+promoted-slave` comes from the sentinel that conducts the failover, up to a second
+/// earlier; writes to the old primary in between are lost.
 const ANNOUNCEMENTS: [&str; 2] = ["+switch-master", "+promoted-slave"];
 
 /// Sentinels that watch one primary.
@@ -35,12 +35,12 @@ pub(crate) struct Sentinels {
     addresses: Vec<Address>,
     master: String,
     dialer: Dialer,
-    /// The connection to the sentinel that answered last; it is subscribed to switches.
+    /// The connection to the sentinel that answered last, subscribed to announcements.
     current: Mutex<Option<Current>>,
-    /// How often the connection is replaced because of its age.
+    /// Limits replacements of the connection because of its age.
     pace: Mutex<Pace>,
     first: AtomicUsize,
-    news: Arc<News>,
+    switch_signal: Arc<SwitchSignal>,
     closed: AtomicBool,
 }
 
@@ -48,29 +48,29 @@ pub(crate) struct Sentinels {
 #[derive(Clone, Debug)]
 struct Current {
     connection: Arc<Connection>,
-    /// Whether the sentinel announces switches over it.
+    /// Whether it is subscribed to announcements.
     has_announcements: bool,
-    /// When it has to be replaced.
+    /// When it must be replaced.
     retire_at: Option<Instant>,
 }
 
-/// What sentinels announced.
+/// Announcements of sentinels.
 #[derive(Debug, Default)]
-struct News {
+struct SwitchSignal {
     switching: AtomicBool,
     arrived: Notify,
 }
 
-/// Who is who, as a sentinel says.
+/// The primary and its replicas, as a sentinel names them.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Found {
+pub(crate) struct SentinelView {
     pub(crate) primary: Address,
     pub(crate) replicas: Vec<Address>,
 }
 
 impl Sentinels {
     pub(crate) fn new(addresses: Vec<Address>, master: String, dialer: Dialer) -> Self {
-        let news = Arc::new(News::default());
+        let switch_signal = Arc::new(SwitchSignal::default());
         Self {
             addresses,
             master,
@@ -78,14 +78,14 @@ impl Sentinels {
             current: Mutex::new(None),
             pace: Mutex::default(),
             first: AtomicUsize::new(0),
-            news,
+            switch_signal,
             closed: AtomicBool::new(false),
         }
     }
 
-    /// Waits until a sentinel announces another primary, or the connection to it is lost.
+    /// Waits until a sentinel announces another primary, or the connection is lost.
     pub(crate) async fn switched(&self) {
-        self.news.arrived.notified().await;
+        self.switch_signal.arrived.notified().await;
     }
 
     /// Whether a sentinel would announce a switch.
@@ -94,17 +94,17 @@ impl Sentinels {
             .is_some_and(|current| current.has_announcements)
     }
 
-    /// Whether a switch was announced that has not been followed yet.
+    /// Whether an announced switch has not been applied yet.
     pub(crate) fn is_switching(&self) -> bool {
-        self.news.switching.load(Ordering::Acquire)
+        self.switch_signal.switching.load(Ordering::Acquire)
     }
 
-    /// Notes that the announced switch has been followed.
-    pub(crate) fn settled(&self) {
-        self.news.switching.store(false, Ordering::Release);
+    /// Records that the announced switch has been applied.
+    pub(crate) fn mark_switch_done(&self) {
+        self.switch_signal.switching.store(false, Ordering::Release);
     }
 
-    /// The error for a primary that does not say it is one yet.
+    /// The error if the named primary still says that it is a replica.
     pub(crate) fn not_yet(address: &Address) -> CacheError {
         CacheError::Unavailable {
             reason: Unavailability::NotReady,
@@ -114,8 +114,12 @@ impl Sentinels {
         }
     }
 
-    /// Asks for the primary, and for the replicas where they are wanted; the first answer counts.
-    pub(crate) async fn locate(&self, with_replicas: bool, deadline: Deadline) -> Result<Found, CacheError> {
+    /// Asks for the primary, and for the replicas if wanted. The first sentinel that answers decides.
+    pub(crate) async fn locate(
+        &self,
+        with_replicas: bool,
+        deadline: Deadline,
+    ) -> Result<SentinelView, CacheError> {
         let mut old = self.open_connection();
         if let Some(current) = &old
             && (!is_worn(current) || !self.pace().begin_if_ready())
@@ -140,7 +144,7 @@ impl Sentinels {
                     self.pace().succeeded();
                     return Ok(found);
                 }
-                // What somebody has to act on says more than that a sentinel is away.
+                // A permanent error is more useful than an unreachable sentinel.
                 Ok(Err(error)) if last.as_ref().is_none_or(CacheError::is_transient) => last = Some(error),
                 Ok(Err(_)) => {}
                 Err(_) => {
@@ -176,27 +180,27 @@ impl Sentinels {
         connection: &Connection,
         with_replicas: bool,
         deadline: Deadline,
-    ) -> Option<Found> {
+    ) -> Option<SentinelView> {
         let limit = PATIENCE.min(deadline.remaining());
         let asked = tokio::time::timeout(limit, self.ask(connection, with_replicas)).await;
         asked.ok()?.ok()
     }
 
-    async fn try_one(&self, address: &Address, with_replicas: bool) -> Result<Found, CacheError> {
+    async fn try_one(&self, address: &Address, with_replicas: bool) -> Result<SentinelView, CacheError> {
         let events = Arc::new(Announcements {
             master: self.master.clone(),
-            news: Arc::clone(&self.news),
+            switch_signal: Arc::clone(&self.switch_signal),
         });
         let dialed = self
             .dialer
-            .dial(address, Mode::Aside, &Expected::Anyone, events)
+            .dial(address, Mode::Auxiliary, &Expected::AnyServer, events)
             .await;
         let dialed = dialed.map_err(of_the_sentinel)?;
         let (connection, has_pushes) = (dialed.connection, dialed.has_pushes);
         let found = self.ask(&connection, with_replicas).await?;
         let names = std::iter::once(&found.primary).chain(&found.replicas);
         self.dialer.announced().note(address, names);
-        // Announcements only shorten the wait. A sentinel that does not send them is asked again and again.
+        // Announcements only shorten the wait. Without them, the sentinel is asked repeatedly.
         let mut has_announcements = has_pushes;
         for channel in ANNOUNCEMENTS.iter().filter(|_| has_pushes) {
             let subscribe = Command::read("SUBSCRIBE").arg(*channel);
@@ -214,7 +218,7 @@ impl Sentinels {
         Ok(found)
     }
 
-    async fn ask(&self, connection: &Connection, with_replicas: bool) -> Result<Found, CacheError> {
+    async fn ask(&self, connection: &Connection, with_replicas: bool) -> Result<SentinelView, CacheError> {
         let primary = Command::read("SENTINEL")
             .arg("GET-MASTER-ADDR-BY-NAME")
             .arg(&self.master);
@@ -231,17 +235,17 @@ impl Sentinels {
         let primary = read_address(&primary).ok_or_else(|| {
             CacheError::Config(ConfigError::one(
                 "CACHE_SENTINEL_MASTER",
-                format!("the sentinels watch no primary of the name {}", self.master),
+                format!("the sentinels watch no primary named {}", self.master),
             ))
         })?;
         let replicas = match replies.next() {
             Some(reply) => read_replicas(&accept(reply, "SENTINEL")?),
             None => Vec::new(),
         };
-        Ok(Found { primary, replicas })
+        Ok(SentinelView { primary, replicas })
     }
 
-    /// Ends the connection, also one that is being made.
+    /// Closes the connection, including one that is being opened.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Release);
         self.keep(None);
@@ -261,10 +265,10 @@ fn is_worn(current: &Current) -> bool {
     current.retire_at.is_some_and(|at| clock::now() >= at)
 }
 
-/// Hears announcements of one sentinel.
+/// Receives the announcements of one sentinel.
 struct Announcements {
     master: String,
-    news: Arc<News>,
+    switch_signal: Arc<SwitchSignal>,
 }
 
 impl Events for Announcements {
@@ -274,13 +278,13 @@ impl Events for Announcements {
         let text = data.last().and_then(Reply::as_text).unwrap_or_default();
         let master = text.split_once(" @ ").map_or(text, |(_, master)| master);
         if kind == "message" && master.split(' ').next() == Some(&self.master) {
-            self.news.switching.store(true, Ordering::Release);
-            self.news.arrived.notify_one();
+            self.switch_signal.switching.store(true, Ordering::Release);
+            self.switch_signal.arrived.notify_one();
         }
     }
 
     fn on_closed(&self) {
-        self.news.arrived.notify_one();
+        self.switch_signal.arrived.notify_one();
     }
 }
 
@@ -292,7 +296,7 @@ fn read_address(reply: &Reply) -> Option<Address> {
     ))
 }
 
-/// The replicas that are up, of a sentinel's list.
+/// The replicas in a sentinel's list that are up.
 fn read_replicas(reply: &Reply) -> Vec<Address> {
     let Reply::Array(replicas) = reply else {
         return Vec::new();
@@ -316,7 +320,7 @@ fn read_replicas(reply: &Reply) -> Vec<Address> {
         .collect()
 }
 
-/// A sentinel has users and passwords that are not those of the data nodes; say which variables carry them.
+/// Sentinels have their own users and passwords, so the error names their variables.
 fn of_the_sentinel(error: CacheError) -> CacheError {
     match error {
         CacheError::Unauthorized { source, .. } => CacheError::Unauthorized {
@@ -363,26 +367,26 @@ mod tests {
     }
 
     #[test]
-    fn only_a_switch_of_our_primary_is_news() {
-        let news = Arc::new(News::default());
+    fn only_a_switch_of_the_watched_primary_is_signalled() {
+        let switch_signal = Arc::new(SwitchSignal::default());
         let announcements = Announcements {
             master: "cache".into(),
-            news: Arc::clone(&news),
+            switch_signal: Arc::clone(&switch_signal),
         };
         let say = |line: &str| announcements.on_push("message", vec![text("+switch-master"), text(line)]);
         say("other 10.0.0.1 1 10.0.0.2 2");
-        assert!(!news.switching.load(Ordering::Acquire));
+        assert!(!switch_signal.switching.load(Ordering::Acquire));
         say("cache 10.0.0.1 1 10.0.0.2 2");
-        assert!(news.switching.swap(false, Ordering::AcqRel));
+        assert!(switch_signal.switching.swap(false, Ordering::AcqRel));
         say("slave 10.0.0.2:2 10.0.0.2 2 @ other 10.0.0.1 1");
-        assert!(!news.switching.load(Ordering::Acquire));
+        assert!(!switch_signal.switching.load(Ordering::Acquire));
         say("slave 10.0.0.2:2 10.0.0.2 2 @ cache 10.0.0.1 1");
-        assert!(news.switching.load(Ordering::Acquire));
+        assert!(switch_signal.switching.load(Ordering::Acquire));
     }
 
     proptest::proptest! {
         #[test]
-        fn whatever_a_sentinel_answers_is_an_address_or_none(
+        fn arbitrary_sentinel_reply_yields_address_or_none(
             reply in crate::reply::foreign::reply(&["ip", "port", "flags", "slave", "6379", "10.0.0.1"]),
         ) {
             let _whatever = read_address(&reply);

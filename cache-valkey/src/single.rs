@@ -1,6 +1,6 @@
-//! One primary and its replicas: where a command goes, and whether it goes again.
+//! Routes commands to one primary and its replicas, with retries.
 //!
-//! Who the primary is may be fixed or may change (sentinels); `follow.rs` finds out and puts it in here.
+//! The primary may be fixed or may change (sentinels). Not in here: finding it, see `primary_discovery.rs`.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
@@ -14,12 +14,12 @@ use cache_core::{CacheError, Outcome, Unavailability};
 use crate::command::{Command, Effect};
 use crate::deadline::Deadline;
 use crate::error::from_server;
-use crate::follow::Following;
 use crate::node::{Link, Node};
+use crate::primary_discovery::Discovery;
+use crate::refresher::{Hint, Refresher};
 use crate::reply::Reply;
-use crate::retry::Tries;
+use crate::retry::Attempts;
 use crate::tracking::{Answers, Feed};
-use crate::upkeep::{Hint, Upkeep};
 
 /// One primary and its replicas.
 #[derive(Debug)]
@@ -31,9 +31,9 @@ pub(crate) struct Single {
     turn: AtomicUsize,
     closed: AtomicBool,
     feed: Arc<Feed>,
-    /// The task that looks who is who, and what starts it, where the servers may change.
-    upkeep: Arc<Upkeep>,
-    following: OnceLock<(Weak<Self>, Following)>,
+    /// The discovery task, and what starts it, if the servers may change.
+    refresher: Arc<Refresher>,
+    discovery: OnceLock<(Weak<Self>, Discovery)>,
 }
 
 impl Single {
@@ -51,51 +51,52 @@ impl Single {
             turn: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
             feed,
-            upkeep: Upkeep::new(),
-            following: OnceLock::new(),
+            refresher: Refresher::new(),
+            discovery: OnceLock::new(),
         }
     }
 
-    /// Looks again and again who is who, from now on; the first look was a moment ago.
-    pub(crate) fn follow(self: &Arc<Self>, following: Following) {
-        let _ = self.following.set((Arc::downgrade(self), following));
-        self.revive(clock::now());
+    /// Starts repeated discovery; the first one was a moment ago.
+    pub(crate) fn start_discovery(self: &Arc<Self>, discovery: Discovery) {
+        let _ = self.discovery.set((Arc::downgrade(self), discovery));
+        self.ensure_refreshing(clock::now());
     }
 
-    /// Starts the task that looks where it does not run, as after the end of the runtime that it ran on.
-    pub(crate) fn revive(&self, now: Instant) {
-        if let Some((me, following)) = self.following.get()
+    /// Starts the discovery task unless it runs, for example after the end of its runtime.
+    pub(crate) fn ensure_refreshing(&self, now: Instant) {
+        if let Some((me, discovery)) = self.discovery.get()
             && !self.is_closed()
         {
-            self.upkeep
-                .ensure(|run| following.follow(me, &self.upkeep, run), now);
+            self.refresher
+                .ensure(|run| discovery.run(me, &self.refresher, run), now);
         }
     }
 
-    fn is_followed(&self) -> bool {
-        self.following.get().is_none() || self.upkeep.is_running()
+    fn is_discovery_running(&self) -> bool {
+        self.discovery.get().is_none() || self.refresher.is_running()
     }
 
-    /// Notes what a failed call tells of the servers. A deadline that passed tells nothing: the server may have been slow.
-    fn take_note(&self, error: &CacheError) {
+    /// Records a failed call as a hint at a change. A missed deadline is no hint, because the server may have
+    /// been slow.
+    fn note_failure(&self, error: &CacheError) {
         if let CacheError::Unavailable { reason, .. } = error {
-            self.upkeep.hint(match reason {
-                Unavailability::Lost | Unavailability::NotReady => Hint::News,
+            self.refresher.hint(match reason {
+                Unavailability::Lost | Unavailability::NotReady => Hint::Change,
                 _ => Hint::Outage,
             });
         }
     }
 
-    /// Sends a command to where it belongs, again where that is allowed. A refusal that is final stays a
-    /// [`Reply::Error`]. `first` is what came of the first try, if there was one.
+    /// Sends a command, with retries. A final refusal stays a [`Reply::Error`]. `first` is the outcome of the
+    /// first attempt, if there was one.
     pub(crate) async fn send(
         &self,
         command: &Command<'_>,
         deadline: Deadline,
         mut first: Option<Result<Reply, CacheError>>,
     ) -> Result<Reply, CacheError> {
-        self.revive(deadline.begun());
-        let mut tries = Tries::default();
+        self.ensure_refreshing(deadline.started_at());
+        let mut tries = Attempts::default();
         loop {
             let result = match first.take() {
                 Some(result) => result,
@@ -120,17 +121,17 @@ impl Single {
         }
     }
 
-    /// Sends commands as one pipeline. Refusals stay in their places; a pipeline that was lost goes again
-    /// where every command of it may.
+    /// Sends commands as one pipeline. Refusals stay among the replies. A lost pipeline is sent again if all
+    /// of its commands may be.
     pub(crate) async fn send_batch(
         &self,
         commands: &[Command<'_>],
         deadline: Deadline,
     ) -> Result<Vec<Reply>, CacheError> {
-        self.revive(deadline.begun());
+        self.ensure_refreshing(deadline.started_at());
         let effect = commands.iter().map(Command::effect).max().unwrap_or(Effect::Read);
         let borrowed: Vec<_> = commands.iter().collect();
-        let mut tries = Tries::default();
+        let mut tries = Attempts::default();
         loop {
             let node = self.node_for(effect, &tries, deadline).await?;
             let error = match node.send_batch(&borrowed, deadline).await {
@@ -145,17 +146,17 @@ impl Single {
         }
     }
 
-    /// Sends commands as one pipeline; a result for each. Those that were lost or refused for now go again together, each
-    /// as often as it may.
+    /// Sends commands as one pipeline, with a result for each. Commands that were lost or temporarily refused
+    /// are sent again together, each as often as allowed.
     pub(crate) async fn send_each(
         &self,
         commands: &[Command<'_>],
         deadline: Deadline,
     ) -> Vec<Result<Reply, CacheError>> {
-        self.revive(deadline.begun());
+        self.ensure_refreshing(deadline.started_at());
         let mut results: Vec<Result<Reply, CacheError>> = vec![Ok(Reply::Nil); commands.len()];
-        let mut pending: Vec<(usize, Tries)> = (0..commands.len())
-            .map(|place| (place, Tries::default()))
+        let mut pending: Vec<(usize, Attempts)> = (0..commands.len())
+            .map(|place| (place, Attempts::default()))
             .collect();
         while let Some((first, tries)) = pending.first() {
             let sent: Vec<&Command<'_>> = pending.iter().map(|(place, _)| &commands[*place]).collect();
@@ -181,7 +182,7 @@ impl Single {
                     }
                     Err(error) => error,
                 };
-                self.take_note(&error);
+                self.note_failure(&error);
                 let has_choice = command.reads() && self.read_from != ReadFrom::Primary;
                 match tries.next(
                     command.effect(),
@@ -205,15 +206,15 @@ impl Single {
         results
     }
 
-    /// Sends reads as one pipeline to the primary, so that a change of their key is reported.
+    /// Sends reads of one key as one pipeline to the primary, so that a change of the key is reported.
     pub(crate) async fn send_tracked(
         &self,
         reads: &[Command<'_>],
         deadline: Deadline,
     ) -> Result<Answers, CacheError> {
-        self.revive(deadline.begun());
+        self.ensure_refreshing(deadline.started_at());
         let borrowed: Vec<_> = reads.iter().collect();
-        let mut tries = Tries::default();
+        let mut tries = Attempts::default();
         loop {
             let primary = self.known(deadline, || self.primary()).await;
             let node = primary.map_err(|error| tries.end(error))?;
@@ -221,7 +222,7 @@ impl Single {
                 Ok(mut answers) => match first_transient(&answers.replies, &borrowed) {
                     Some(error) => error,
                     None => {
-                        // What was read from a primary that has been replaced meanwhile is nobody's to report.
+                        // A primary that was replaced in the meantime does not report changes.
                         let replaced = |primary: Arc<Node>| !Arc::ptr_eq(&primary, &node);
                         if self.primary().is_ok_and(replaced) {
                             answers.vouch = None;
@@ -237,12 +238,12 @@ impl Single {
         }
     }
 
-    /// Waits before the next try, or ends the call with `error`.
+    /// Waits before the next attempt, or ends the call with `error`.
     async fn pause_before_repeating(
         &self,
         effect: Effect,
         error: CacheError,
-        tries: &mut Tries,
+        tries: &mut Attempts,
         deadline: Deadline,
     ) -> Result<(), CacheError> {
         let has_choice = effect == Effect::Read && self.read_from != ReadFrom::Primary;
@@ -254,10 +255,10 @@ impl Single {
         effect: Effect,
         has_choice: bool,
         error: CacheError,
-        tries: &mut Tries,
+        tries: &mut Attempts,
         deadline: Deadline,
     ) -> Result<(), CacheError> {
-        self.take_note(&error);
+        self.note_failure(&error);
         let is_unreachable = matches!(
             error,
             CacheError::Unavailable {
@@ -265,8 +266,8 @@ impl Single {
                 ..
             }
         );
-        // Nobody looked for as long as no runtime ran the task that does: the primary may be another one by now.
-        if is_unreachable && self.upkeep.catch_up(deadline).await {
+        // If the discovery task was suspended, the primary may have changed.
+        if is_unreachable && self.refresher.wait_if_outdated(deadline).await {
             return Ok(());
         }
         let delay = tries.next(effect, has_choice, error, self.max_retries, deadline.remaining())?;
@@ -276,9 +277,9 @@ impl Single {
         Ok(())
     }
 
-    /// A connection for the first try of a command, if there is no need to wait for one.
+    /// A ready connection for the first attempt of a command, if there is one.
     pub(crate) fn ready_connection(&self, effect: Effect, now: Instant) -> Option<Arc<Link>> {
-        if !self.is_followed() {
+        if !self.is_discovery_running() {
             return None;
         }
         if effect == Effect::Read && self.read_from != ReadFrom::Primary {
@@ -290,7 +291,7 @@ impl Single {
     async fn node_for(
         &self,
         effect: Effect,
-        tries: &Tries,
+        tries: &Attempts,
         deadline: Deadline,
     ) -> Result<Arc<Node>, CacheError> {
         let find = || match (effect, self.read_from) {
@@ -303,7 +304,8 @@ impl Single {
         self.known(deadline, find).await.map_err(|error| tries.end(error))
     }
 
-    /// What `find` finds; after the next look if it finds nothing now and nobody has looked for a while.
+    /// The result of `find`, repeated after the pending discovery if it fails and the discovery task was
+    /// suspended.
     async fn known(
         &self,
         deadline: Deadline,
@@ -311,8 +313,8 @@ impl Single {
     ) -> Result<Arc<Node>, CacheError> {
         match find() {
             Err(error) => {
-                self.upkeep.hint(Hint::Outage);
-                if self.upkeep.catch_up(deadline).await {
+                self.refresher.hint(Hint::Outage);
+                if self.refresher.wait_if_outdated(deadline).await {
                     find()
                 } else {
                     Err(error)
@@ -322,47 +324,47 @@ impl Single {
         }
     }
 
-    /// The primary, as far as is known.
+    /// The primary, if known.
     pub(crate) fn primary(&self) -> Result<Arc<Node>, CacheError> {
         self.primary.load_full().ok_or_else(no_primary)
     }
 
-    /// The replicas, as far as is known.
+    /// The known replicas.
     pub(crate) fn replicas(&self) -> Arc<Vec<Arc<Node>>> {
         self.replicas.load_full()
     }
 
-    /// The next replica that can answer reads. If reads must go to one, it may be one that has just said that it cannot.
+    /// The next replica that can answer reads. If reads must go to a replica, one in cooldown may be used.
     fn replica(&self) -> Option<Arc<Node>> {
         let replicas = self.replicas.load();
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let in_turn = || (0..replicas.len()).map(|step| &replicas[turn.wrapping_add(step) % replicas.len()]);
-        let fit = in_turn().find(|node| node.is_fit());
+        let fit = in_turn().find(|node| node.can_answer_reads());
         let any = || in_turn().find(|node| self.read_from == ReadFrom::Replica && !node.is_down());
         fit.or_else(any).map(Arc::clone)
     }
 
-    /// Puts another primary in place. Calls in flight on the old one end as they end.
+    /// Sets another primary. Calls in flight on the old one continue.
     pub(crate) fn set_primary(&self, node: Arc<Node>) {
         let replaces = self.primary.load().is_some();
         if replaces {
-            self.feed.everything();
+            self.feed.invalidate_everything();
         }
         self.primary.store(Some(node));
         if replaces {
-            // Again, for what was read from the old one between the two.
-            self.feed.everything();
+            // Again, for reads from the old primary in between.
+            self.feed.invalidate_everything();
         }
     }
 
-    /// Puts other replicas in place.
+    /// Sets other replicas.
     pub(crate) fn set_replicas(&self, nodes: Vec<Arc<Node>>) {
         self.replicas.store(Arc::new(nodes));
     }
 
-    /// One round trip to the primary; fails if a replica answers in its place.
+    /// Pings the primary. Fails if a replica answers instead.
     pub(crate) async fn ping(&self, deadline: Deadline) -> Result<(), CacheError> {
-        self.revive(deadline.begun());
+        self.ensure_refreshing(deadline.started_at());
         let ping = Command::read("PING");
         let primary = self.known(deadline, || self.primary()).await?;
         let answered = match primary.ask(&[&ping], deadline).await {
@@ -372,8 +374,8 @@ impl Single {
             }
             answered => answered,
         };
-        // Somebody who only asks whether the primary is there helps to find the next one, too.
-        let replies = answered.inspect_err(|error| self.take_note(error))?;
+        // A failed ping also hints at a change.
+        let replies = answered.inspect_err(|error| self.note_failure(error))?;
         let mut replies = replies.into_iter();
         replies.try_for_each(|reply| crate::error::accept(reply, ping.name()).map(drop))
     }
@@ -390,9 +392,9 @@ impl Single {
         for replica in self.replicas.load().iter() {
             replica.close();
         }
-        self.upkeep.stop();
-        if let Some((_, following)) = self.following.get() {
-            following.close();
+        self.refresher.stop();
+        if let Some((_, discovery)) = self.discovery.get() {
+            discovery.close();
         }
     }
 
@@ -422,7 +424,7 @@ fn no_primary() -> CacheError {
     }
 }
 
-/// The error if a replica answers at the address of the primary.
+/// The error if a replica answers at the primary's address.
 pub(crate) fn only_a_replica(address: &Address) -> CacheError {
     CacheError::Unavailable {
         reason: Unavailability::NotReady,

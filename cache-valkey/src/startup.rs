@@ -1,10 +1,9 @@
-//! Starting while the servers are not there.
+//! Starts a client while the servers are unreachable.
 
 use cache_core::CacheError;
 use cache_core::config::Startup;
 
-/// What `degrade` lets pass: a server that is not there yet. Anything that waiting does not mend is an
-/// error all the same.
+/// With `degrade`, tolerates a server that cannot be reached yet. Permanent errors are still errors.
 pub(crate) fn tolerate(startup: Startup, result: Result<(), CacheError>) -> Result<(), CacheError> {
     match result {
         Err(error) if startup == Startup::Degrade && error.is_transient() => {

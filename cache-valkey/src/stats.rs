@@ -1,24 +1,24 @@
-//! What a client counts about its connections.
+//! Counts connections, reconnects and refreshes of a client.
 //!
-//! Not in here: metrics. `cache-stack` makes them of this.
+//! Not in here: metrics, which `cache-stack` derives from these counts.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use cache_core::config::Address;
 
-/// What a client knows about its connections; [`ValkeyClient::stats`](crate::ValkeyClient::stats) takes it.
+/// Statistics of a client's connections, returned by [`ValkeyClient::stats`](crate::ValkeyClient::stats).
 ///
-/// The counts are since the client was made. Connections of administration and to sentinels are not in here.
+/// Counts start when the client is created. Connections of administration and to sentinels are not included.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConnectionStats {
-    /// Each node that the client keeps connections to, or has kept a moment ago, by address.
+    /// The nodes that the client has connections to, or had a moment ago, by address.
     pub nodes: Vec<NodeStats>,
-    /// Connections that were opened to a node whose last one had been lost.
+    /// Connections opened to a node that had lost its last one.
     pub reconnects: u64,
-    /// Tries to open a connection that failed: name, TCP, TLS, login.
+    /// Attempts Failed attempts to open a connection: name, TCP, TLS, login.
     pub dial_failures: u64,
-    /// How often the servers were asked who serves what: cluster topology, sentinels, replicas of a primary.
+    /// Topology refreshes: of a cluster, from sentinels, or of a primary's replicas.
     pub refreshes: u64,
 }
 
@@ -30,17 +30,17 @@ impl ConnectionStats {
     }
 }
 
-/// What a client knows about its connections to one node.
+/// Statistics of a client's connections to one node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NodeStats {
-    /// Where it is.
+    /// The node's address.
     pub address: Address,
     /// Open connections.
     pub connections: usize,
-    /// Calls that wait for their reply.
+    /// Calls that wait for a reply.
     pub calls_in_flight: u64,
-    /// Bytes of requests that are encoded and not yet written to the socket.
+    /// Bytes of requests that are encoded but not yet written to the socket.
     pub bytes_in_flight: u64,
 }
 
@@ -55,7 +55,7 @@ impl NodeStats {
     }
 }
 
-/// What is counted as it happens.
+/// Counters that are updated as events happen.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     reconnects: AtomicU64,
@@ -76,7 +76,7 @@ impl Counts {
         self.refreshes.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The counts, with what is known of `nodes`. Two entries for one address become one.
+    /// The counts, with the statistics of `nodes`. Two entries for one address are merged.
     pub(crate) fn with(&self, nodes: impl IntoIterator<Item = NodeStats>) -> ConnectionStats {
         let mut nodes: Vec<NodeStats> = nodes.into_iter().collect();
         nodes.sort_by_cached_key(|node| node.address.to_string());
@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_address_is_one_entry() {
+    fn stats_merge_entries_of_one_address() {
         let node = |port, connections| NodeStats {
             connections,
             ..NodeStats::new(Address::new("a", port))

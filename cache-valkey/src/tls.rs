@@ -1,9 +1,8 @@
-//! TLS by `rustls`: which authorities are trusted, what the client shows, and files of both that are read again.
+//! TLS with `rustls`: trusted authorities, the client certificate, and reloading of their files.
 //!
-//! Host names are always verified; there is no switch. TLS 1.2 is the least. Not in here: what went wrong in words
-//! (`words`).
+//! Host names are always verified, and TLS 1.2 is the minimum. Not in here: error texts, see `explain`.
 
-mod words;
+mod explain;
 
 use std::error::Error;
 use std::io;
@@ -21,27 +20,27 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-/// Secures streams as a [`TlsConfig`] says. If it names files, they are read again for each stream.
+/// Secures streams as a [`TlsConfig`] says. Certificate files are read again for each stream.
 #[derive(Clone)]
 pub(crate) struct Tls {
     current: Arc<ArcSwap<Material>>,
-    /// Why the files could not be used the last time.
+    /// Why the files could not be used last time.
     trouble: Arc<Mutex<Option<String>>>,
 }
 
-/// What was read, and what was made of it.
+/// A configuration and the connector built from it.
 struct Material {
     config: TlsConfig,
     connector: TlsConnector,
 }
 
 impl Tls {
-    /// Reads the certificates. Errors name the variable that carries them.
+    /// Reads the certificates. Errors name the variable that holds them.
     pub(crate) fn new(config: &TlsConfig) -> Result<Self, CacheError> {
         Material::new(with_files(config)?).map(Self::of)
     }
 
-    /// As [`new`](Self::new), and `verifier` decides whether a server is what it says.
+    /// As [`new`](Self::new), with `verifier` to verify server certificates.
     pub(crate) fn with_verifier(
         config: &TlsConfig,
         verifier: Arc<dyn ServerCertVerifier>,
@@ -58,15 +57,15 @@ impl Tls {
         }
     }
 
-    /// Reads the files again; whether there is anything new. What cannot be read, or does not fit together because
-    /// only a part has been replaced so far, leaves in use what was read before.
+    /// Reads the files again. Returns whether they changed. If they cannot be read, or do not match because
+    /// only some have been replaced so far, the previous ones stay in use.
     pub(crate) async fn reread(&self) -> bool {
         let known = self.current.load_full();
         if known.config.files.is_empty() {
             return false;
         }
         let config = known.config.clone();
-        // A file may be on a network, and must not hold up a thread that serves others.
+        // A file may be on a network, so reading must not block an async thread.
         let read = tokio::task::spawn_blocking(move || {
             let new = config.read_again()?;
             if new == config {
@@ -97,7 +96,7 @@ impl Tls {
         false
     }
 
-    /// Secures `stream`, whose peer must prove to be `host`, unless another name is configured.
+    /// Secures `stream`. The peer must prove to be `host`, or the configured server name.
     pub(crate) async fn secure(
         &self,
         host: &str,
@@ -109,29 +108,29 @@ impl Tls {
             Some(name) => ("CACHE_TLS_SERVER_NAME", name.as_str()),
             None => ("CACHE_ADDRS", host),
         };
-        // Brackets are how addresses are written beside a port.
+        // IPv6 addresses with a port are written in brackets.
         let bare = name.trim_start_matches('[').trim_end_matches(']').to_owned();
         let name = ServerName::try_from(bare).map_err(|_| {
             wrong(
                 variable,
-                &format!("{name} is no host name that a certificate could carry"),
+                &format!("{name} is not a host name that a certificate could carry"),
             )
         })?;
         let secured = current.connector.connect(name, stream).await;
         secured.map_err(|error| self.failed(host, error))
     }
 
-    /// What a failed handshake, or an alert after it, means; `None` where TLS is not what failed.
+    /// Explains a failed handshake, or an alert after it; `None` if the failure was not in TLS.
     pub(crate) fn explain(&self, error: &(dyn Error + 'static), host: &str) -> Option<String> {
         let current = self.current.load();
         let config = &current.config;
-        let context = words::Context {
+        let context = explain::Context {
             name: config.server_name.as_deref().unwrap_or(host),
             is_own_name: config.server_name.is_some(),
             own_roots: config.ca_pem.is_some(),
             shows_certificate: config.identity.is_some(),
         };
-        find(error).map(|error| words::of(error, host, context))
+        find(error).map(|error| explain::explain(error, host, context))
     }
 
     fn trouble(&self) -> MutexGuard<'_, Option<String>> {
@@ -184,7 +183,7 @@ impl Material {
                     };
                     wrong(
                         "CACHE_CLIENT_CERT_BASE64",
-                        &format!("does not go with CACHE_CLIENT_KEY_BASE64: {why}"),
+                        &format!("does not match CACHE_CLIENT_KEY_BASE64: {why}"),
                     )
                 })?
             }
@@ -196,7 +195,7 @@ impl Material {
     }
 }
 
-/// `config` with what is in its files now. What was read before does if that fails.
+/// `config` with the current contents of its files, or the previous contents if reading fails.
 pub(crate) fn with_files(config: &TlsConfig) -> Result<TlsConfig, CacheError> {
     let files = &config.files;
     if files.is_empty() {
@@ -222,7 +221,7 @@ fn builder() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, CacheError> {
         .map_err(|error| wrong("CACHE_TLS_ENABLED", &error.to_string()))
 }
 
-/// The same decision as in [`Tls::new`], for whoever wants to look on: chain, dates and host name, by the authorities of `config`.
+/// The verifier that [`Tls::new`] uses: chain, dates and host name, by the authorities of `config`.
 pub(crate) fn verifier(config: &TlsConfig) -> Result<Arc<WebPkiServerVerifier>, CacheError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     WebPkiServerVerifier::builder_with_provider(Arc::new(roots(config)?), provider)
@@ -230,14 +229,14 @@ pub(crate) fn verifier(config: &TlsConfig) -> Result<Arc<WebPkiServerVerifier>, 
         .map_err(|error| wrong("CACHE_CA_CERT_BASE64", &error.to_string()))
 }
 
-/// The error of TLS among an error and its causes.
+/// Finds the TLS error among an error and its causes.
 fn find<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
     let mut cause = Some(error);
     while let Some(error) = cause {
         if let Some(tls) = error.downcast_ref::<rustls::Error>() {
             return Some(tls);
         }
-        // Two kinds of box that name as their source not what is in them but the source of that.
+        // Two wrappers whose `source` skips the wrapped error itself.
         let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         let shared = error.downcast_ref::<ErrorSource>();
         cause = match (inner, shared) {
@@ -249,7 +248,7 @@ fn find<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
     None
 }
 
-/// The error of a connection that could not be secured, or was refused over it.
+/// The error of a connection that failed in TLS.
 pub(crate) fn insecure(detail: String, source: Option<ErrorSource>) -> CacheError {
     CacheError::Unavailable {
         reason: Unavailability::Tls,

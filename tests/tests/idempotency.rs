@@ -156,7 +156,7 @@ fn a_process_that_dies_keeps_its_key_no_longer_than_a_claim_lives() -> Result<()
             other => anyhow::bail!("{other:?}"),
         }
     })?;
-    // With it go the keeper and the connection; nothing is given back.
+    // With it go the supervisor and the connection; nothing is given back.
     dies.shutdown_timeout(Duration::from_secs(5));
     drop(claim);
     survivor.block_on(async {

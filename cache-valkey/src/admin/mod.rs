@@ -152,15 +152,15 @@ async fn single_view(single: &Single, deadline: Deadline) -> Result<TopologyView
     let ping = Command::read("PING");
     let view_of = async |node: &Arc<Node>, role, of| {
         let trouble = node.send(&ping, deadline).await.err();
-        let greeting = node.greeting();
+        let server_hello = node.server_hello();
         NodeView {
             id: None,
             address: node.address().clone(),
             role,
             slots: Vec::new(),
             primary: of,
-            server: greeting.server.clone(),
-            version: greeting.version.clone(),
+            server: server_hello.server.clone(),
+            version: server_hello.version.clone(),
             reachable: trouble.is_none(),
             trouble: trouble.map(|error| error.to_string()),
         }

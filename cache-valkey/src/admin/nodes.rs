@@ -8,7 +8,7 @@ use super::cluster_nodes::NodeLine;
 use super::{Administration, Member, NodeView, Role, TopologyView};
 use crate::command::Command;
 use crate::error::accept;
-use crate::follow::read_role;
+use crate::primary_discovery::read_role;
 use crate::reply::Reply;
 
 impl Administration {

@@ -221,7 +221,7 @@ impl managed::Manager for Manager {
         // Boxed: a dial carries a TLS handshake, and would make every future around it as large.
         let dialing = self
             .dialer
-            .dial(&self.address, Mode::Aside, &self.expected, events);
+            .dial(&self.address, Mode::Auxiliary, &self.expected, events);
         let dialed = Box::pin(dialing)
             .await
             .inspect_err(|error| self.note_refusal(error))?;

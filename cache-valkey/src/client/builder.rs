@@ -1,4 +1,4 @@
-//! Makes a client: what may be chosen beside the configuration.
+//! Builds a client with options beyond the configuration.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -10,7 +10,7 @@ use cache_core::{CacheError, ConfigError};
 
 use super::ValkeyClient;
 use crate::admin::Administration;
-use crate::connect::{Dialing, connect, from_password};
+use crate::connect::{DialOptions, connect, from_password};
 use crate::dial::{Dialer, IDLE};
 use crate::refusals::Refusals;
 use crate::resolve::{Resolve, SystemResolver};
@@ -18,7 +18,7 @@ use crate::router::Router;
 use crate::tracking::{Feed, Tracking};
 use crate::wire::Wire;
 
-/// Chooses more than a [`ValkeyConfig`] says.
+/// Builds a [`ValkeyClient`] with options beyond a [`ValkeyConfig`].
 #[derive(Debug)]
 pub struct Builder<'a> {
     config: &'a ValkeyConfig,
@@ -43,45 +43,45 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// What to do when the server cannot be reached at start. Default: [`Startup::Fail`].
+    /// What to do if the server cannot be reached at start. Default: [`Startup::Fail`].
     #[must_use]
     pub fn startup(mut self, startup: Startup) -> Self {
         self.startup = startup;
         self
     }
 
-    /// Where user names and passwords come from. Default: what the configuration holds.
+    /// Where user names and passwords come from. Default: the configuration.
     #[must_use]
     pub fn credentials(mut self, source: Arc<dyn CredentialsSource>) -> Self {
         self.credentials = Some(source);
         self
     }
 
-    /// Who turns host names into addresses. Default: the system.
+    /// Resolves host names. Default: the system's resolver.
     #[must_use]
     pub fn resolver(mut self, resolve: Arc<dyn Resolve>) -> Self {
         self.resolve = resolve;
         self
     }
 
-    /// Whether, and how, servers report changes of keys. A server that refuses is found out at the first
-    /// connection, and the client works without. Default: [`Tracking::OptIn`].
+    /// Whether, and how, servers report changes of keys. If a server refuses, the client notices at the first
+    /// connection and works without tracking. Default: [`Tracking::OptIn`].
     #[must_use]
     pub fn tracking(mut self, tracking: Tracking) -> Self {
         self.tracking = tracking;
         self
     }
 
-    /// Which implementation of the protocol to use. Default: [`Wire::Own`].
+    /// Which protocol implementation to use. Default: [`Wire::Own`].
     #[must_use]
     pub const fn wire(mut self, wire: Wire) -> Self {
         self.wire = wire;
         self
     }
 
-    /// How long a connection that more load has opened may be unused before it is closed. Each node keeps one. One over
-    /// which keys were read that somebody keeps near stays ten times as long: closing it gives up what is kept.
-    /// Default: one minute.
+    /// How long a connection that a load peak opened may be idle before it is closed. Each node keeps one
+    /// connection. A connection that serves tracked reads for a near cache stays ten times as long, because
+    /// closing it drops those entries. Default: one minute.
     #[must_use]
     pub const fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.idle_timeout = timeout;
@@ -92,10 +92,11 @@ impl<'a> Builder<'a> {
     ///
     /// # Errors
     ///
-    /// [`CacheError::InvalidInput`] for a [`Tracking::Broadcast`] whose prefixes do not limit it; else as
-    /// [`ValkeyClient::connect`]; with [`Startup::Degrade`] a server that cannot be reached is none.
+    /// [`CacheError::InvalidInput`] for a [`Tracking::Broadcast`] with missing or overlapping prefixes;
+    /// otherwise as [`ValkeyClient::connect`]. With [`Startup::Degrade`] a server that cannot be reached is
+    /// not an error.
     pub async fn connect(self) -> Result<ValkeyClient, CacheError> {
-        // Its fields are public, so it need not have come from where configurations are checked.
+        // Its fields are public, so it may not have been validated yet.
         self.config.validate()?;
         self.tracking.check()?;
         let feed = Feed::new(self.tracking);
@@ -104,14 +105,14 @@ impl<'a> Builder<'a> {
             None => from_config(self.config)?,
         };
         let (config, startup) = (self.config, self.startup);
-        let dialing = Dialing {
+        let options = DialOptions {
             credentials,
             resolve: self.resolve,
             feed,
             wire: self.wire,
             idle: self.idle_timeout,
         };
-        let (router, dialer) = connect(config, dialing, startup).await?;
+        let (router, dialer) = connect(config, options, startup).await?;
         Ok(ValkeyClient::new(config, router, &dialer))
     }
 }
@@ -160,7 +161,7 @@ mod tests {
     type Change = fn(&mut ValkeyConfig);
 
     #[tokio::test]
-    async fn a_configuration_made_by_hand_is_checked_before_anything_is_opened() {
+    async fn handmade_config_is_validated_before_connecting() {
         let cases: [(&str, Change); 15] = [
             ("CACHE_READ_TIMEOUT", |config| config.read_timeout = Duration::MAX),
             ("CACHE_READ_TIMEOUT", |config| {
@@ -200,7 +201,7 @@ mod tests {
             }),
         ];
         for (variable, change) in cases {
-            // Nothing listens there, and with this nobody would notice.
+            // Nothing listens there, and `Degrade` would hide it.
             let mut config = ValkeyConfig::new(Topology::single(Address::new("127.0.0.1", 1)));
             change(&mut config);
             let result = ValkeyClient::builder(&config)

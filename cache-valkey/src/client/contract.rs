@@ -1,4 +1,4 @@
-//! The contract, by commands of the server.
+//! Implements the `CacheClient` contract with server commands.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -7,11 +7,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use cache_core::{CacheClient, CacheError, Entry, InvalidationSource, Lookup, Ttl, check_key};
 
-use super::{MAX_VALUE_LEN, Since, ValkeyClient};
+use super::{AddedIn, MAX_VALUE_LEN, ValkeyClient};
 use crate::command::{Command, Effect};
 use crate::reply::Reply;
 use crate::script::{
-    COMPARE_AND_DELETE, COMPARE_AND_SET, GET_AND_DELETE, GET_AND_EXPIRE, INCREMENT_WITH_LIFE, PERSIST,
+    COMPARE_AND_DELETE, COMPARE_AND_SET, GET_AND_DELETE, GET_AND_EXPIRE, INCREMENT_WITH_TTL, PERSIST,
 };
 use crate::tracking::{Source, Tracking};
 
@@ -21,7 +21,7 @@ impl CacheClient for ValkeyClient {
     async fn get(&self, key: &str) -> Result<Bytes, CacheError> {
         check_key(key)?;
         let command = Command::read("GET").key(key.as_bytes());
-        self.call(&command, self.reading()?)
+        self.call(&command, self.read_deadline()?)
             .await?
             .into_value()?
             .ok_or(CacheError::Miss)
@@ -29,17 +29,17 @@ impl CacheClient for ValkeyClient {
 
     async fn get_entry(&self, key: &str) -> Result<Entry, CacheError> {
         check_key(key)?;
-        let deadline = self.reading()?;
+        let deadline = self.read_deadline()?;
         self.lookup(key, deadline).await?.into_entry()
     }
 
     async fn get_many<'a>(&self, keys: &[&'a str]) -> Result<Vec<Option<Bytes>>, CacheError> {
         check_keys(keys)?;
-        let deadline = self.reading()?;
+        let deadline = self.read_deadline()?;
         if keys.is_empty() {
             return Ok(Vec::new());
         }
-        // No MGET: it answers a key of another type as a miss, which `get` does not.
+        // Not MGET, which reports a key of another type as a miss; `get` does not.
         let commands: Vec<_> = keys
             .iter()
             .map(|key| Command::read("GET").key(key.as_bytes()))
@@ -63,7 +63,7 @@ impl CacheClient for ValkeyClient {
             .key(key.as_bytes())
             .value(&value)
             .px(ttl.as_millis()?);
-        self.call(&command, self.writing()?).await.map(drop)
+        self.call(&command, self.write_deadline()?).await.map(drop)
     }
 
     async fn set_many<'a>(&self, entries: &[(&'a str, Bytes)], ttl: Ttl) -> Result<(), CacheError> {
@@ -71,14 +71,19 @@ impl CacheClient for ValkeyClient {
             check_key(key)?;
             check_value(value)?;
         }
-        let life = ttl.as_millis()?;
-        let deadline = self.writing()?;
+        let ttl_millis = ttl.as_millis()?;
+        let deadline = self.write_deadline()?;
         if entries.is_empty() {
             return Ok(());
         }
         let commands: Vec<_> = entries
             .iter()
-            .map(|(key, value)| Command::write("SET").key(key.as_bytes()).value(value).px(life))
+            .map(|(key, value)| {
+                Command::write("SET")
+                    .key(key.as_bytes())
+                    .value(value)
+                    .px(ttl_millis)
+            })
             .collect();
         self.call_all(&commands, deadline).await.map(drop)
     }
@@ -95,7 +100,7 @@ impl CacheClient for ValkeyClient {
             .value(&value)
             .arg("NX")
             .px(ttl.as_millis()?);
-        Ok(self.call(&command, self.writing()?).await? != Reply::Nil)
+        Ok(self.call(&command, self.write_deadline()?).await? != Reply::Nil)
     }
 
     async fn compare_and_set(
@@ -107,19 +112,19 @@ impl CacheClient for ValkeyClient {
     ) -> Result<bool, CacheError> {
         check_key(key)?;
         check_value(&value)?;
-        let life = ttl.as_millis()?;
-        let deadline = self.writing()?;
-        if self.has(Since::SET_IF_EQUAL, key) {
+        let ttl_millis = ttl.as_millis()?;
+        let deadline = self.write_deadline()?;
+        if self.supports(AddedIn::SET_IF_EQUAL, key) {
             let command = Command::write_once("SET")
                 .key(key.as_bytes())
                 .value(&value)
                 .arg("IFEQ")
                 .arg(expected)
-                .px(life);
+                .px(ttl_millis);
             return Ok(self.call(&command, deadline).await? != Reply::Nil);
         }
-        let life = life.unwrap_or(0).to_string();
-        let arguments: [&[u8]; 3] = [expected, &value, life.as_bytes()];
+        let ttl_millis = ttl_millis.unwrap_or(0).to_string();
+        let arguments: [&[u8]; 3] = [expected, &value, ttl_millis.as_bytes()];
         Ok(self
             .run(&COMPARE_AND_SET, key, &arguments, Effect::WriteOnce, deadline)
             .await?
@@ -129,8 +134,8 @@ impl CacheClient for ValkeyClient {
 
     async fn compare_and_delete(&self, key: &str, expected: &[u8]) -> Result<bool, CacheError> {
         check_key(key)?;
-        let deadline = self.writing()?;
-        let reply = if self.has(Since::DELETE_IF_EQUAL, key) {
+        let deadline = self.write_deadline()?;
+        let reply = if self.supports(AddedIn::DELETE_IF_EQUAL, key) {
             let command = Command::write_once("DELIFEQ").key(key.as_bytes()).arg(expected);
             self.call(&command, deadline).await?
         } else {
@@ -142,7 +147,7 @@ impl CacheClient for ValkeyClient {
 
     async fn get_and_delete(&self, key: &str) -> Result<Bytes, CacheError> {
         check_key(key)?;
-        let deadline = self.writing()?;
+        let deadline = self.write_deadline()?;
         let reply = if self.has_getdel(key) {
             let command = Command::write_once("GETDEL").key(key.as_bytes());
             self.call(&command, deadline).await?
@@ -155,63 +160,71 @@ impl CacheClient for ValkeyClient {
 
     async fn get_and_expire(&self, key: &str, ttl: Ttl) -> Result<Bytes, CacheError> {
         check_key(key)?;
-        let life = ttl.as_millis()?;
-        let deadline = self.writing()?;
+        let ttl_millis = ttl.as_millis()?;
+        let deadline = self.write_deadline()?;
         let reply = if self.has_getdel(key) {
             let command = Command::write("GETEX").key(key.as_bytes());
-            let command = match life {
-                Some(_) => command.px(life),
+            let command = match ttl_millis {
+                Some(_) => command.px(ttl_millis),
                 None => command.arg("PERSIST"),
             };
             self.call(&command, deadline).await?
         } else {
-            let life = life.unwrap_or(0).to_string();
-            self.run(&GET_AND_EXPIRE, key, &[life.as_bytes()], Effect::Write, deadline)
-                .await?
+            let ttl_millis = ttl_millis.unwrap_or(0).to_string();
+            self.run(
+                &GET_AND_EXPIRE,
+                key,
+                &[ttl_millis.as_bytes()],
+                Effect::Write,
+                deadline,
+            )
+            .await?
         };
         reply.into_value()?.ok_or(CacheError::Miss)
     }
 
     async fn del<'a>(&self, keys: &[&'a str]) -> Result<u64, CacheError> {
         check_keys(keys)?;
-        // UNLINK is DEL that frees the memory in the background, on every version.
-        self.count("UNLINK", Effect::Write, keys, self.writing()?).await
+        // UNLINK is DEL that frees memory in the background. Every supported version has it.
+        self.count("UNLINK", Effect::Write, keys, self.write_deadline()?)
+            .await
     }
 
     async fn exists<'a>(&self, keys: &[&'a str]) -> Result<u64, CacheError> {
         check_keys(keys)?;
-        self.count("EXISTS", Effect::Read, keys, self.reading()?).await
+        self.count("EXISTS", Effect::Read, keys, self.read_deadline()?)
+            .await
     }
 
     async fn incr(&self, key: &str) -> Result<i64, CacheError> {
         check_key(key)?;
         let command = Command::write_once("INCR").key(key.as_bytes());
-        self.call(&command, self.writing()?).await?.into_int()
+        self.call(&command, self.write_deadline()?).await?.into_int()
     }
 
     async fn incr_by(&self, key: &str, delta: i64, ttl: Ttl) -> Result<i64, CacheError> {
         check_key(key)?;
-        let life = ttl.as_millis()?;
-        let deadline = self.writing()?;
-        let Some(life) = life else {
+        let ttl_millis = ttl.as_millis()?;
+        let deadline = self.write_deadline()?;
+        let Some(ttl_millis) = ttl_millis else {
             let command = Command::write_once("INCRBY").key(key.as_bytes()).int(delta);
             return self.call(&command, deadline).await?.into_int();
         };
-        let (delta, life) = (delta.to_string(), life.to_string());
-        let arguments = [delta.as_bytes(), life.as_bytes()];
-        self.run(&INCREMENT_WITH_LIFE, key, &arguments, Effect::WriteOnce, deadline)
+        let (delta, ttl_millis) = (delta.to_string(), ttl_millis.to_string());
+        let arguments = [delta.as_bytes(), ttl_millis.as_bytes()];
+        self.run(&INCREMENT_WITH_TTL, key, &arguments, Effect::WriteOnce, deadline)
             .await?
             .into_exact_int()
     }
 
     async fn expire(&self, key: &str, ttl: Ttl) -> Result<bool, CacheError> {
         check_key(key)?;
-        let life = ttl.as_millis()?;
-        let deadline = self.writing()?;
-        let reply = match life {
-            Some(life) => {
+        let ttl_millis = ttl.as_millis()?;
+        let deadline = self.write_deadline()?;
+        let reply = match ttl_millis {
+            Some(ttl_millis) => {
                 self.call(
-                    &Command::write("PEXPIRE").key(key.as_bytes()).millis(life),
+                    &Command::write("PEXPIRE").key(key.as_bytes()).millis(ttl_millis),
                     deadline,
                 )
                 .await?
@@ -224,7 +237,7 @@ impl CacheClient for ValkeyClient {
     async fn ttl(&self, key: &str) -> Result<Ttl, CacheError> {
         check_key(key)?;
         let command = Command::read("PTTL").key(key.as_bytes());
-        read_life(self.call(&command, self.reading()?).await?.into_int()?)
+        parse_pttl(self.call(&command, self.read_deadline()?).await?.into_int()?)
     }
 
     fn invalidations(&self) -> Option<Arc<dyn InvalidationSource>> {
@@ -235,7 +248,7 @@ impl CacheClient for ValkeyClient {
     }
 
     async fn ping(&self) -> Result<(), CacheError> {
-        self.router.ping(self.reading()?).await?;
+        self.router.ping(self.read_deadline()?).await?;
         self.refusals.check()
     }
 
@@ -267,12 +280,12 @@ pub(super) fn check_value(value: &Bytes) -> Result<(), CacheError> {
     })
 }
 
-/// What PTTL says: -2 is no such key, -1 no expiry.
-pub(super) fn read_life(millis: i64) -> Result<Ttl, CacheError> {
+/// Reads a reply to PTTL: -2 means no such key, -1 no expiry.
+pub(super) fn parse_pttl(millis: i64) -> Result<Ttl, CacheError> {
     match millis {
         -2 => Err(CacheError::Miss),
         ..0 => Ok(Ttl::Forever),
-        // In its last millisecond a key is still there.
+        // 0 means less than a millisecond is left, and the key still exists.
         left => Ok(Ttl::millis(left.unsigned_abs().max(1))),
     }
 }
@@ -282,10 +295,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_life_is_read_as_the_server_means_it() {
-        assert!(matches!(read_life(-2), Err(CacheError::Miss)));
-        assert_eq!(read_life(-1).unwrap(), Ttl::Forever);
-        assert_eq!(read_life(0).unwrap(), Ttl::millis(1));
-        assert_eq!(read_life(1_500).unwrap(), Ttl::millis(1_500));
+    fn pttl_reply_is_read_as_ttl() {
+        assert!(matches!(parse_pttl(-2), Err(CacheError::Miss)));
+        assert_eq!(parse_pttl(-1).unwrap(), Ttl::Forever);
+        assert_eq!(parse_pttl(0).unwrap(), Ttl::millis(1));
+        assert_eq!(parse_pttl(1_500).unwrap(), Ttl::millis(1_500));
     }
 }

@@ -1,4 +1,4 @@
-//! Calls that answer each key on its own.
+//! Reads and writes with one result per key.
 
 use std::collections::HashMap;
 
@@ -11,51 +11,82 @@ use crate::command::Command;
 use crate::deadline::Deadline;
 use crate::error::accept;
 
+/// The keys of a read with one result per key, checked before anything is sent.
+pub(super) struct CheckedKeys<T> {
+    /// A result for each key: the error of an invalid one, and a placeholder for a valid one.
+    pub(super) results: Vec<Result<T, CacheError>>,
+    /// The positions of the valid keys.
+    pub(super) valid: Vec<usize>,
+    pub(super) deadline: Deadline,
+}
+
 impl ValkeyClient {
-    pub(super) async fn read_each(&self, keys: &[&str]) -> Vec<Result<Bytes, CacheError>> {
-        let deadline = self.reading().map(Deadline::or_wanted);
-        let mut results: Vec<Result<Bytes, CacheError>> = Vec::with_capacity(keys.len());
-        let (mut commands, mut places) = (Vec::with_capacity(keys.len()), Vec::with_capacity(keys.len()));
-        for (place, key) in keys.iter().enumerate() {
+    /// Checks the keys of a read. `placeholder` is the result of a valid key until there is a reply. `Err` has the
+    /// final results if there is nothing to send.
+    pub(super) fn check_each<T>(
+        &self,
+        keys: &[&str],
+        placeholder: impl Fn() -> Result<T, CacheError>,
+    ) -> Result<CheckedKeys<T>, Vec<Result<T, CacheError>>> {
+        let deadline = self.read_deadline().map(Deadline::or_caller_deadline);
+        let mut results = Vec::with_capacity(keys.len());
+        let mut valid = Vec::with_capacity(keys.len());
+        for (position, key) in keys.iter().enumerate() {
             let checked = check_key(key).and_then(|()| deadline.clone());
-            results.push(checked.and(Err(CacheError::Miss)));
-            if matches!(results[place], Err(CacheError::Miss)) {
-                // One by one and not MGET, which takes a value of another type for a miss.
-                commands.push(Command::read("GET").key(key.as_bytes()));
-                places.push(place);
+            if checked.is_ok() {
+                valid.push(position);
             }
+            results.push(checked.and_then(|_| placeholder()));
         }
-        let Ok(deadline) = deadline else {
-            return results;
+        match deadline {
+            Ok(deadline) if !valid.is_empty() => Ok(CheckedKeys {
+                results,
+                valid,
+                deadline,
+            }),
+            _ => Err(results),
+        }
+    }
+
+    pub(super) async fn read_each(&self, keys: &[&str]) -> Vec<Result<Bytes, CacheError>> {
+        let CheckedKeys {
+            mut results,
+            valid,
+            deadline,
+        } = match self.check_each(keys, || Err(CacheError::Miss)) {
+            Ok(checked) => checked,
+            Err(results) => return results,
         };
-        if commands.is_empty() {
-            return results;
-        }
+        // One GET per key instead of MGET, which reports a value of another type as a miss.
+        let commands: Vec<_> = valid
+            .iter()
+            .map(|position| Command::read("GET").key(keys[*position].as_bytes()))
+            .collect();
         let replies = self.router.send_each(&commands, deadline).await;
-        for ((place, command), reply) in places.into_iter().zip(&commands).zip(replies) {
+        for ((position, command), reply) in valid.into_iter().zip(&commands).zip(replies) {
             let value = reply
                 .and_then(|reply| accept(reply, command.name()))
                 .and_then(|reply| reply.into_value());
-            results[place] = value.and_then(|value| value.ok_or(CacheError::Miss));
+            results[position] = value.and_then(|value| value.ok_or(CacheError::Miss));
         }
         results
     }
 
     pub(super) async fn store_each(&self, entries: &[(&str, Bytes, Ttl)]) -> Vec<Result<(), CacheError>> {
-        let deadline = self.writing().map(Deadline::or_wanted);
+        let deadline = self.write_deadline().map(Deadline::or_caller_deadline);
         let check = |key: &str, value: &Bytes, ttl: Ttl| {
             check_key(key)?;
             check_value(value)?;
             let millis = ttl.as_millis()?;
             deadline.clone().map(|_| millis)
         };
-        // The last entry of a key is the one that counts: so there is no order among commands that may be repeated alone.
+        // Only the last entry of a key is sent, because commands that are retried separately have no order.
         let mut last: HashMap<&str, usize> = HashMap::with_capacity(entries.len());
         let mut ttls = Vec::with_capacity(entries.len());
-        for (place, (key, value, ttl)) in entries.iter().enumerate() {
+        for (position, (key, value, ttl)) in entries.iter().enumerate() {
             let checked = check(key, value, *ttl);
             if checked.is_ok() {
-                last.insert(key, place);
+                last.insert(key, position);
             }
             ttls.push(checked);
         }
@@ -64,9 +95,9 @@ impl ValkeyClient {
         };
         let (mut commands, mut command_of) =
             (Vec::with_capacity(last.len()), HashMap::with_capacity(last.len()));
-        for (place, ((key, value, _), ttl)) in entries.iter().zip(&ttls).enumerate() {
+        for (position, ((key, value, _), ttl)) in entries.iter().zip(&ttls).enumerate() {
             if let Ok(ttl) = ttl
-                && last.get(key) == Some(&place)
+                && last.get(key) == Some(&position)
             {
                 command_of.insert(*key, commands.len());
                 commands.push(Command::write("SET").key(key.as_bytes()).value(value).px(*ttl));

@@ -1,12 +1,13 @@
-//! Reads of keys with their TTLs, tracked while somebody listens to invalidations.
+//! Reads keys with their TTLs, tracked while there is an invalidation listener.
 
 use std::sync::Arc;
 
-use cache_core::{CacheError, Entry, Lookup, Vouch, check_key};
+use cache_core::{CacheError, Entry, Lookup, Vouch};
 use futures::future::join_all;
 
 use super::ValkeyClient;
-use super::contract::read_life;
+use super::contract::parse_pttl;
+use super::each::CheckedKeys;
 use crate::command::Command;
 use crate::deadline::Deadline;
 use crate::error::accept;
@@ -14,15 +15,16 @@ use crate::node::Node;
 use crate::reply::Reply;
 
 impl ValkeyClient {
-    /// Reads one key. `key` is legal.
+    /// Reads one key, which must be valid.
     pub(super) async fn lookup(&self, key: &str, deadline: Deadline) -> Result<Lookup, CacheError> {
-        // One pipeline. Another writer may come between the two commands. Then the TTL is that of the newer value, and
-        // whoever keeps the older one is told, or keeps it for a short time only.
+        // One pipeline. Another client may write between the two commands. Then the TTL belongs to the newer
+        // value, and a near cache that keeps the older value is either told of the change or keeps it only
+        // for a short time.
         let commands = [
             Command::read("GET").key(key.as_bytes()),
             Command::read("PTTL").key(key.as_bytes()),
         ];
-        let (replies, vouch) = if self.feed.is_heard() {
+        let (replies, vouch) = if self.feed.has_listeners() {
             let answers = self.router.send_tracked(&commands, deadline).await?;
             let replies = answers.replies.into_iter().zip(&commands);
             let replies = replies.map(|(reply, command)| {
@@ -41,25 +43,19 @@ impl ValkeyClient {
 
     /// Reads many keys, with one result per key.
     pub(super) async fn lookup_each(&self, keys: &[&str]) -> Vec<Result<Lookup, CacheError>> {
-        let deadline = self.reading().map(Deadline::or_wanted);
-        let mut results: Vec<Result<Lookup, CacheError>> = Vec::with_capacity(keys.len());
-        let mut legal = Vec::with_capacity(keys.len());
-        for (position, key) in keys.iter().enumerate() {
-            let checked = check_key(key).and_then(|()| deadline.clone().map(drop));
-            if checked.is_ok() {
-                legal.push(position);
-            }
-            results.push(checked.map(|()| Lookup::untracked_absence()));
-        }
-        let Ok(deadline) = deadline else {
-            return results;
+        let CheckedKeys {
+            mut results,
+            valid,
+            deadline,
+        } = match self.check_each(keys, || Ok(Lookup::untracked_absence())) {
+            Ok(checked) => checked,
+            Err(results) => return results,
         };
-        match legal[..] {
-            [] => {}
+        match valid[..] {
             [position] => results[position] = self.lookup(keys[position], deadline).await,
             _ => {
-                let asked: Vec<&str> = legal.iter().map(|position| keys[*position]).collect();
-                for (position, result) in legal.into_iter().zip(self.lookup_all(&asked, deadline).await) {
+                let asked: Vec<&str> = valid.iter().map(|position| keys[*position]).collect();
+                for (position, result) in valid.into_iter().zip(self.lookup_all(&asked, deadline).await) {
                     results[position] = result;
                 }
             }
@@ -67,9 +63,9 @@ impl ValkeyClient {
         results
     }
 
-    /// Reads legal keys: those of one primary together, and of all primaries at once.
+    /// Reads valid keys: one pipeline per primary, all primaries in parallel.
     async fn lookup_all(&self, keys: &[&str], deadline: Deadline) -> Vec<Result<Lookup, CacheError>> {
-        if !self.feed.is_heard() {
+        if !self.feed.has_listeners() {
             return self.lookup_untracked(keys, deadline).await;
         }
         let groups = self.router.by_primary(keys, deadline);
@@ -90,8 +86,8 @@ impl ValkeyClient {
         results
     }
 
-    /// Reads keys of one primary. Those that it does not answer, because it is gone or a slot has moved, are read
-    /// again without tracking, by the rules of every other read.
+    /// Reads keys of one primary. Keys that it does not answer, because it is gone or a slot has moved, are
+    /// read again without tracking, like any other read.
     async fn lookup_at(
         &self,
         primary: &Arc<Node>,
@@ -106,7 +102,7 @@ impl ValkeyClient {
                 results.push(Ok(Lookup::untracked_absence()));
                 continue;
             };
-            // A node that is not the key's primary any longer reports nothing.
+            // A node that is no longer the key's primary reports no changes.
             let vouch = tracked.vouch.filter(|_| self.router.is_primary_of(primary, key));
             results.push(read(tracked.value, tracked.remaining, vouch));
         }
@@ -142,13 +138,13 @@ impl ValkeyClient {
     }
 }
 
-/// The result for a key, by the replies to `GET` and `PTTL`.
+/// Turns the replies to `GET` and `PTTL` into the result for a key.
 fn read(value: Reply, ttl: Reply, vouch: Option<Vouch>) -> Result<Lookup, CacheError> {
     let lookup = match value.into_value()? {
         None => Lookup::untracked_absence(),
-        Some(value) => match read_life(ttl.into_int()?) {
+        Some(value) => match parse_pttl(ttl.into_int()?) {
             Ok(remaining) => Lookup::Found(Entry::untracked(value, remaining)),
-            // It expired between the two.
+            // It expired between the two commands.
             Err(CacheError::Miss) => Lookup::untracked_absence(),
             Err(error) => return Err(error),
         },

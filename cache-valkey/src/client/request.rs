@@ -1,6 +1,6 @@
-//! A command or a script of the caller's choice: its arguments, its keys, where it goes, its deadline.
+//! Builds and sends a command or script of the caller's choice: its arguments, keys, routing and deadline.
 //!
-//! Not in here: what is refused because connections are shared, see `refused.rs`.
+//! Not in here: the commands that shared connections must not carry, see `refused.rs`.
 
 mod refused;
 
@@ -18,34 +18,36 @@ use crate::error::accept;
 use crate::reply::Reply;
 use crate::script::Script;
 
-/// A command or a script that is about to be sent; made by [`ValkeyClient::command`] and [`ValkeyClient::script`].
+/// A command or a script that is about to be sent, created by [`ValkeyClient::command`] and
+/// [`ValkeyClient::script`].
 ///
 /// # Keys
 ///
-/// Keys decide where a call goes, so pass each of them by [`key`](Self::key) and nothing else. On a cluster all keys of
-/// a call have to be in one slot: a hash tag puts them there (`{user:7}:name`, `{user:7}:mail`). A call without keys goes to
-/// the primary, on a cluster to any primary, picked by chance; [`routed_by`](Self::routed_by) picks it by a key. For
-/// something on every primary, such as `SCRIPT FLUSH`, there is [`ValkeyClient::administration`].
+/// Keys decide where a call goes, so pass every key with [`key`](Self::key), and only keys. On a cluster all
+/// keys of a call must be in one slot; a hash tag ensures that (`{user:7}:name`, `{user:7}:mail`). A call
+/// without keys goes to the primary, on a cluster to a random primary; [`routed_by`](Self::routed_by) picks
+/// the primary of a key. To run a command on every primary, such as `SCRIPT FLUSH`, use
+/// [`ValkeyClient::administration`].
 ///
 /// # Refused
 ///
-/// Connections are shared by all calls. So what would block one, change its state or turn it into a subscriber is refused
-/// before anything is sent: `BLPOP` and its kin, `XREAD` with `BLOCK`, `MULTI`, `WATCH`, `SUBSCRIBE`, `MONITOR`, `SELECT`, `AUTH`,
-/// `HELLO`, `RESET`, `QUIT`, `CLIENT REPLY` and the like. A script does what a transaction does; for the others take a
-/// connection of your own.
+/// Connections are shared by all calls. Commands that would block a connection, change its state or subscribe
+/// are refused before anything is sent: `BLPOP` and similar, `XREAD` with `BLOCK`, `MULTI`, `WATCH`,
+/// `SUBSCRIBE`, `MONITOR`, `SELECT`, `AUTH`, `HELLO`, `RESET`, `QUIT`, `CLIENT REPLY` and others. Use a
+/// script instead of a transaction; for the others, open a connection of your own.
 ///
 /// # Many at once
 ///
-/// Calls that are awaited together (`futures::future::join_all`) travel together: a pipeline needs nothing else.
+/// Calls that are awaited together (`futures::future::join_all`) are sent together, as a pipeline.
 ///
-/// `Debug` shows the name and the number of arguments, never their content.
+/// `Debug` shows the name and the number of arguments, never their contents.
 #[must_use = "nothing is sent before `send`"]
 pub struct Request<'a> {
     client: &'a ValkeyClient,
     what: What<'a>,
     effect: Effect,
     keys: Vec<&'a [u8]>,
-    /// Of a command with its keys, in order; of a script without.
+    /// A command's arguments include its keys, in order; a script's do not.
     arguments: Vec<Argument<'a>>,
     routed_by: Option<&'a [u8]>,
     deadline: Option<Duration>,
@@ -87,7 +89,7 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Appends a key. Of a script it is one of `KEYS`, wherever among the arguments it is appended.
+    /// Appends a key. For a script it becomes one of `KEYS`, independent of its position among the arguments.
     pub fn key(mut self, key: &'a (impl AsRef<[u8]> + ?Sized)) -> Self {
         let key = key.as_ref();
         self.keys.push(key);
@@ -102,18 +104,18 @@ impl<'a> Request<'a> {
         keys.into_iter().fold(self, Self::key)
     }
 
-    /// Appends an argument that is no key.
+    /// Appends an argument that is not a key.
     pub fn arg(mut self, argument: &'a (impl AsRef<[u8]> + ?Sized)) -> Self {
         self.arguments.push(Argument::Bytes(argument.as_ref()));
         self
     }
 
-    /// Appends arguments that are no keys.
+    /// Appends arguments that are not keys.
     pub fn args(self, arguments: impl IntoIterator<Item = &'a (impl AsRef<[u8]> + ?Sized + 'a)>) -> Self {
         arguments.into_iter().fold(self, Self::arg)
     }
 
-    /// Appends an argument that may be large: from 64 KiB on it is not copied.
+    /// Appends an argument that may be large. It is not copied if it has 64 KiB or more.
     pub fn value(mut self, value: &'a Bytes) -> Self {
         self.arguments.push(Argument::Value(value));
         self
@@ -125,35 +127,38 @@ impl<'a> Request<'a> {
         self
     }
 
-    /// Goes to the node that serves `key`, which is no argument. Default: to any primary. Without effect if there is a
-    /// [`key`](Self::key).
+    /// Routes the call to the node that serves `key`, which is not sent as an argument. Has no effect if
+    /// there is a [`key`](Self::key). Default: any primary.
     pub fn routed_by(mut self, key: &'a (impl AsRef<[u8]> + ?Sized)) -> Self {
         self.routed_by = Some(key.as_ref());
         self
     }
 
-    /// How long the call may take, retries included: 1 ms or more. Default: the client's read timeout for [`Effect::Read`],
-    /// else its write timeout.
+    /// How long the call may take, retries included: 1 ms or more. Default: the client's read timeout for
+    /// [`Effect::Read`], otherwise its write timeout.
     ///
-    /// A server that answers nothing at all for longer than the client's timeouts loses its connection, and the call with it.
+    /// If a server answers nothing at all for longer than the client's timeouts, its connection is closed and
+    /// the call fails.
     pub const fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = Some(deadline);
         self
     }
 
-    /// Sends it and waits for the reply.
+    /// Sends the request and waits for the reply.
     ///
     /// # Errors
     ///
-    /// [`CacheError::InvalidInput`] for a command that is refused because connections are shared, for an empty or overlong
-    /// key, for keys of several slots on a cluster and for a deadline below 1 ms; then nothing was sent. What the server
-    /// refuses is translated as for every call ([`CacheError::Rejected`] with its code, and so on), so it is never a
-    /// [`Reply::Error`]. [`CacheError::Timeout`] and [`CacheError::Unavailable`] say by their
-    /// [`outcome`](CacheError::outcome) whether it may have been carried out.
+    /// [`CacheError::InvalidInput`] for a command that shared connections must not carry, for an empty or
+    /// overlong key, for keys in several slots on a cluster and for a deadline below 1 ms; nothing was sent
+    /// then. A refusal by the server is translated as for every call ([`CacheError::Rejected`] with its code,
+    /// and so on), so it is never a [`Reply::Error`]. For [`CacheError::Timeout`] and
+    /// [`CacheError::Unavailable`], [`outcome`](CacheError::outcome) says whether the command may have been
+    /// applied.
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe: a call that is dropped leaves the connection in order. It may or may not have been carried out.
+    /// Cancel safe: dropping the call leaves the connection usable. The command may or may not have been
+    /// applied.
     pub async fn send(self) -> Result<Reply, CacheError> {
         let deadline = self.check()?;
         match self.what {
@@ -200,7 +205,7 @@ impl<'a> Request<'a> {
         if self.client.router.is_cluster() {
             one_slot(&self.keys)?;
         }
-        self.client.open()?;
+        self.client.check_open()?;
         let usual = match self.effect {
             Effect::Read => self.client.read_timeout,
             Effect::Write | Effect::WriteOnce => self.client.write_timeout,
@@ -241,7 +246,7 @@ fn append<'a>(command: Command<'a>, argument: Argument<'a>) -> Command<'a> {
     }
 }
 
-/// As [`check_key`], for a key that need not be text.
+/// As [`check_key`], for a key that may be any bytes.
 fn check_bytes(key: &[u8]) -> Result<(), CacheError> {
     match key.len() {
         0 => check_key(""),
@@ -301,7 +306,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_of_one_call_are_in_one_slot() {
+    fn keys_of_one_call_must_be_in_one_slot() {
         assert!(one_slot(&[]).is_ok());
         assert!(one_slot(&[b"a"]).is_ok());
         assert!(one_slot(&[b"{a}1", b"{a}2", b"{a}3"]).is_ok());
@@ -313,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_any_bytes_within_the_limit() {
+    fn key_may_be_any_bytes_within_the_limit() {
         assert!(check_bytes(b"\xff").is_ok());
         assert!(check_bytes(b"").is_err());
         assert!(check_bytes(&[b'k'; cache_core::MAX_KEY_LEN + 1]).is_err());

@@ -1,4 +1,4 @@
-//! Many commands at once, each with a result: what goes wrong at one node concerns the commands of that node only.
+//! Sends many commands with one result each, so that a failing node affects only its own commands.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,44 +14,44 @@ use crate::deadline::Deadline;
 use crate::node::Node;
 use crate::reply::Reply;
 
-/// Commands by the node that they go to, and those that have none at the moment.
+/// Commands grouped by node, and the commands that have no node now.
 struct Routed {
     groups: Vec<Group>,
-    astray: Vec<usize>,
+    unrouted: Vec<usize>,
 }
 
 impl Cluster {
-    /// Sends commands, each to the node that serves its key: a pipeline per node, all at once. A result for each, in
-    /// order, refusals in their places.
+    /// Sends each command to the node that serves its key: one pipeline per node, all nodes in parallel.
+    /// Returns a result for each, in order, refusals included.
     ///
-    /// The command of a key that no node serves waits for one as a single command does. No two commands may write the
-    /// same key: their order is not kept.
+    /// If no node serves a key, its command waits for one like a single command. No two commands may write
+    /// the same key, because their order is not kept.
     pub(crate) async fn send_each(
         &self,
         commands: &[Command<'_>],
         deadline: Deadline,
     ) -> Vec<Result<Reply, CacheError>> {
-        self.revive(deadline.begun());
-        let Routed { groups, astray } = self.route_each(commands);
+        self.ensure_refreshing(deadline.started_at());
+        let Routed { groups, unrouted } = self.route_each(commands);
         let sent = join_all(
             groups
                 .iter()
                 .map(|group| self.send_group(commands, group, deadline)),
         );
         let alone = join_all(
-            astray
+            unrouted
                 .iter()
-                .map(|place| Box::pin(self.send(&commands[*place], deadline, None))),
+                .map(|position| Box::pin(self.send(&commands[*position], deadline, None))),
         );
         let (sent, alone) = join(sent, alone).await;
         let mut results = vec![Ok(Reply::Nil); commands.len()];
         for (group, part) in groups.iter().zip(sent) {
-            for (place, result) in group.places.iter().zip(part) {
-                results[*place] = result;
+            for (position, result) in group.positions.iter().zip(part) {
+                results[*position] = result;
             }
         }
-        for (place, result) in astray.into_iter().zip(alone) {
-            results[place] = result;
+        for (position, result) in unrouted.into_iter().zip(alone) {
+            results[position] = result;
         }
         results
     }
@@ -60,11 +60,11 @@ impl Cluster {
         let table = self.table.load();
         let mut routed = Routed {
             groups: Vec::new(),
-            astray: Vec::new(),
+            unrouted: Vec::new(),
         };
-        // By shard, so that the commands of one shard are one pipeline although its replicas take turns.
+        // By shard, so that the commands of one shard form one pipeline although its replicas take turns.
         let mut of_shard: HashMap<usize, Option<usize>> = HashMap::new();
-        for (place, command) in commands.iter().enumerate() {
+        for (position, command) in commands.iter().enumerate() {
             let slot = command.routing_key().map_or(0, slot_of);
             let group = match table.shard(slot) {
                 None => None,
@@ -74,8 +74,8 @@ impl Cluster {
                 }),
             };
             match group {
-                Some(group) => routed.groups[group].places.push(place),
-                None => routed.astray.push(place),
+                Some(group) => routed.groups[group].positions.push(position),
+                None => routed.unrouted.push(position),
             }
         }
         routed
@@ -83,15 +83,15 @@ impl Cluster {
 }
 
 impl Routed {
-    /// The number of the group of `node`.
+    /// The index of the group of `node`.
     fn group_of(&mut self, node: Arc<Node>) -> usize {
         let known = self
             .groups
             .iter()
             .position(|group| Arc::ptr_eq(&group.node, &node));
         known.unwrap_or_else(|| {
-            let places = Vec::new();
-            self.groups.push(Group { node, places });
+            let positions = Vec::new();
+            self.groups.push(Group { node, positions });
             self.groups.len() - 1
         })
     }

@@ -1,26 +1,26 @@
-//! When a change of the cluster's epoch has a survey repeated, and how often the epoch is asked for.
+//! Decides when a new cluster epoch triggers another discovery.
 //!
-//! Pure: the time is an argument. The epoch is the cluster's own count of its changes. It costs one node a short answer, so
-//! it can be asked for often where the topology itself, which is long, is not.
+//! Pure: the time is an argument. The epoch counts the cluster's changes. Asking for it is cheap, so it can
+//! be asked for far more often than the topology.
 
 use std::time::Duration;
 
 use cache_core::clock::Instant;
 
-/// How long after a new epoch was found the survey is repeated.
+/// How long after a new epoch the discovery is repeated.
 const CONFIRMATION: Duration = Duration::from_secs(2);
 
-/// Has the survey that found a new epoch repeated, once: nodes may hear of an epoch before they hear of what
-/// it changed, and a redirection that was right a moment ago is believed more than a survey.
+/// Repeats the discovery that found a new epoch, once. Nodes may learn an epoch before they learn what it
+/// changed, and a redirection that was right a moment ago takes precedence over a discovery.
 #[derive(Debug, Default)]
 pub(super) struct EpochWatch {
     epoch: u64,
-    /// Since when it is known, until it is confirmed.
+    /// When it was first seen, until it is confirmed.
     since: Option<Instant>,
 }
 
 impl EpochWatch {
-    /// Whether the survey is to be repeated by now, `epoch` being what is known.
+    /// Whether to repeat the discovery now; `epoch` is the known epoch.
     pub(super) fn is_to_confirm(&mut self, epoch: u64, now: Instant) -> bool {
         if epoch != self.epoch {
             self.epoch = epoch;
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_new_epoch_is_surveyed_once_more_when_it_has_settled() {
+    fn new_epoch_is_confirmed_by_one_more_discovery() {
         let mut watch = EpochWatch::default();
         let start = clock::now();
         assert!(!watch.is_to_confirm(5, start));

@@ -1,8 +1,8 @@
-//! The nodes of a cluster that are in use, one for each address and role, over all changes of topology.
+//! Holds the nodes of a cluster that are in use, one per address and role, across topology changes.
 //!
-//! A node that stays keeps its connections; one that leaves is kept for a grace, so that calls in flight
-//! finish and a node that comes back finds its connections. If an address leads to another node than before, it gets
-//! another member: connections are never shared between two nodes.
+//! A node that stays keeps its connections. A node that leaves is kept for a grace period, so that calls in
+//! flight finish and a node that returns still has its connections. If an address leads to another node than
+//! before, that node becomes a separate member: connections are never shared between two nodes.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -12,31 +12,31 @@ use cache_core::config::Address;
 
 use crate::identity::Expected;
 
-/// The nodes in use. `N` is what a call is sent to.
+/// The nodes in use. `N` is the type that calls are sent to.
 pub(super) struct Members<N> {
     make: Make<N>,
     expect: Expect<N>,
     known: HashMap<(Address, bool), Member<N>>,
-    /// Those whose address leads to another node by now.
+    /// Nodes whose address leads to another node by now.
     former: Vec<Member<N>>,
 }
 
-/// Makes a member for an address; the second argument says whether it only reads.
+/// Creates a node for an address; the second argument says whether it only reads.
 type Make<N> = Box<dyn Fn(&Address, bool) -> N + Send>;
 
-/// Makes a member connect to the expected node only.
+/// Restricts a node to connections to the expected server.
 type Expect<N> = Box<dyn Fn(&N, &Expected) + Send>;
 
 struct Member<N> {
     node: N,
     expected: Expected,
-    /// Since when no table names it.
+    /// When the tables stopped naming it.
     unused_since: Option<Instant>,
 }
 
 impl<N: Clone> Members<N> {
-    /// No nodes. `make` makes one for an address that takes whoever answers there; its second argument says whether the
-    /// node only reads. `expect` makes it connect to the expected node only.
+    /// Creates an empty set. `make` creates a node for an address, without restrictions; its second argument
+    /// says whether the node only reads. `expect` restricts a node to the expected server.
     pub(super) fn new(
         make: impl Fn(&Address, bool) -> N + Send + 'static,
         expect: impl Fn(&N, &Expected) + Send + 'static,
@@ -49,8 +49,8 @@ impl<N: Clone> Members<N> {
         }
     }
 
-    /// The node at `address`, made if it is not there yet. It connects to the `expected` node only, or to the one that
-    /// was expected before if that is known better.
+    /// Returns the node at `address`, and creates it if needed. It connects only to the `expected` server, or
+    /// to the one expected before if that was more specific.
     pub(super) fn get(&mut self, address: &Address, reads_only: bool, expected: &Expected) -> N {
         let place = (address.clone(), reads_only);
         if let Some(member) = self.known.get_mut(&place) {
@@ -78,7 +78,7 @@ impl<N: Clone> Members<N> {
         self.known.values().chain(&self.former).map(|member| &member.node)
     }
 
-    /// Notes that from now on only what `is_used` says is used.
+    /// Marks the nodes that `is_used` rejects as unused.
     pub(super) fn keep(&mut self, is_used: impl Fn(&Address, bool) -> bool, now: Instant) {
         for ((address, reads_only), member) in &mut self.known {
             if is_used(address, *reads_only) {
@@ -92,7 +92,7 @@ impl<N: Clone> Members<N> {
         }
     }
 
-    /// Takes out the nodes that have been unused for longer than `grace`.
+    /// Removes and returns the nodes that have been unused for longer than `grace`.
     pub(super) fn take_unused(&mut self, grace: Duration, now: Instant) -> Vec<N> {
         let is_over = |member: &Member<N>| {
             member
@@ -106,7 +106,7 @@ impl<N: Clone> Members<N> {
         over
     }
 
-    /// Takes out all of them.
+    /// Removes and returns all nodes.
     pub(super) fn take_all(&mut self) -> Vec<N> {
         let known = self.known.drain().map(|(_, member)| member);
         known
@@ -130,20 +130,20 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_stays_is_the_same_one_and_a_role_is_a_node_of_its_own() {
+    fn node_is_reused_per_address_and_role() {
         let mut members = members();
         let address = Address::new("a", 1);
-        let node = members.get(&address, false, &Expected::Anyone);
-        assert_eq!(members.get(&address, false, &Expected::Anyone), node);
-        assert_ne!(members.get(&address, true, &Expected::Anyone), node);
+        let node = members.get(&address, false, &Expected::AnyServer);
+        assert_eq!(members.get(&address, false, &Expected::AnyServer), node);
+        assert_ne!(members.get(&address, true, &Expected::AnyServer), node);
     }
 
     #[test]
-    fn another_node_at_an_address_is_another_member_and_the_former_one_is_given_up() {
+    fn new_node_at_an_address_is_a_separate_member() {
         let mut members = members();
         let address = Address::new("a", 1);
         let id = |text| Expected::Node(crate::identity::NodeId::new(text).unwrap());
-        let seed = members.get(&address, false, &Expected::Anyone);
+        let seed = members.get(&address, false, &Expected::AnyServer);
         assert_eq!(members.get(&address, false, &Expected::Member), seed);
         assert_eq!(
             members.get(&address, false, &id("x")),
@@ -151,7 +151,7 @@ mod tests {
             "who it is has become known"
         );
         assert_eq!(members.get(&address, false, &Expected::Member), seed);
-        assert_eq!(members.get(&address, false, &Expected::Anyone), seed);
+        assert_eq!(members.get(&address, false, &Expected::AnyServer), seed);
         let other = members.get(&address, false, &id("y"));
         assert_ne!(other, seed);
         assert_eq!(members.get(&address, false, &Expected::Member), other);
@@ -162,24 +162,24 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_left_is_given_up_after_the_grace_unless_it_came_back() {
+    fn node_that_left_is_dropped_after_grace_unless_it_returns() {
         let mut members = members();
         let (gone, back) = (Address::new("gone", 1), Address::new("back", 1));
         let (first, second) = (
-            members.get(&gone, false, &Expected::Anyone),
-            members.get(&back, false, &Expected::Anyone),
+            members.get(&gone, false, &Expected::AnyServer),
+            members.get(&back, false, &Expected::AnyServer),
         );
         let start = clock::now();
         let grace = Duration::from_secs(4);
         members.keep(|_, _| false, start);
         members.keep(|_, _| false, start + grace);
         assert_eq!(members.take_unused(grace, start + grace), Vec::<usize>::new());
-        assert_eq!(members.get(&back, false, &Expected::Anyone), second);
+        assert_eq!(members.get(&back, false, &Expected::AnyServer), second);
         let late = start + grace + Duration::from_millis(1);
         assert_eq!(members.take_unused(grace, late), [first]);
         assert_eq!(members.take_unused(grace, late), Vec::<usize>::new());
         assert_ne!(
-            members.get(&gone, false, &Expected::Anyone),
+            members.get(&gone, false, &Expected::AnyServer),
             first,
             "what was given up is never handed out again"
         );

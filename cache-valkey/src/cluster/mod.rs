@@ -1,29 +1,29 @@
-//! The cluster: commands go to the node that serves their slot, whatever happens to the cluster.
+//! Routes commands to the cluster node that serves their slot, across failovers and slot migrations.
 //!
-//! [`Cluster`] is the part with sockets: `route.rs` picks the node of a call, `recover.rs` sees it through,
-//! `batch.rs` splits many commands (`resend.rs` repeats what was lost), `refresh.rs` is the task that has nodes asked,
-//! `inquiry.rs` asks them. It does what the pure parts decide: `table.rs` knows where a slot is, `state.rs` what
-//! redirections and surveys change about that, `journey.rs` what a call does after an answer that is no result,
-//! `survey.rs` what nodes say of their cluster, `belief.rs` which of them is believed, `epoch.rs` and `schedule.rs` (one
-//! level up) when they are asked.
+//! [`Cluster`] is the part with sockets: `route.rs` picks the node of a call, `recover.rs` retries a failed
+//! call, `batch.rs` splits many commands (`resend.rs` repeats what was lost), `refresh.rs` is the background
+//! task that triggers discoveries, `discovery.rs` asks the nodes. The pure parts decide: `table.rs` maps
+//! slots to shards, `state.rs` applies redirections and discoveries, `retry.rs` decides what a call does
+//! after a failure, `report.rs` reads what nodes say about their cluster, `known_cluster.rs` decides which
+//! view to accept, `epoch.rs` and `schedule.rs` (one level up) decide when to ask.
 //!
 //! Not in here: connections and whether a node is down, see `node.rs`; operations, see the client.
 
 mod batch;
-mod belief;
+mod discovery;
 mod each;
 mod epoch;
-mod inquiry;
-mod journey;
+mod known_cluster;
 mod members;
 mod recover;
 mod refresh;
+mod report;
 mod resend;
+mod retry;
 mod route;
 #[cfg(test)]
 mod simulation;
 mod state;
-mod survey;
 mod table;
 mod topology;
 mod tracked;
@@ -47,45 +47,45 @@ use crate::dial::{Dialer, Mode};
 use crate::error::accept;
 use crate::identity::Expected;
 use crate::node::Node;
+use crate::refresher::{Hint, Refresher};
 use crate::reply::Reply;
 use crate::startup::tolerate;
 use crate::stats::Counts;
 use crate::tracking::Feed;
-use crate::upkeep::{Hint, Upkeep};
-use belief::Belief;
-use journey::Setback;
+use known_cluster::KnownCluster;
 use members::Members;
+use retry::Failure;
 use state::State;
 use table::Table;
 
-/// How long a call waits for the survey that follows a redirection to an unknown node.
-const SURVEYED: Duration = Duration::from_millis(500);
+/// How long a call waits for the discovery that follows a redirection to an unknown node.
+const DISCOVERY_WAIT: Duration = Duration::from_millis(500);
 
 /// A cluster.
 pub(crate) struct Cluster {
-    /// What calls are routed by; a copy of the state's, to be read without a lock.
+    /// The routing table: a copy of the state's, readable without a lock.
     table: ArcSwap<Table<Arc<Node>>>,
     state: Mutex<State<Arc<Node>>>,
-    /// Which cluster this is.
-    belief: Mutex<Belief>,
-    /// Until when it need not be asked whether all configured addresses lead to this cluster.
+    /// The identity of this cluster.
+    known_cluster: Mutex<KnownCluster>,
+    /// Until when the result that all seeds lead to this cluster is valid.
     seeds_asked_until: Mutex<Option<Instant>>,
-    /// When they were last asked because no known node answered.
+    /// When the seeds were last asked because no known node answered.
     seeds_asked_at: Mutex<Option<Instant>>,
     dialer: Arc<Dialer>,
     seeds: Vec<Address>,
     read_from: ReadFrom,
     max_retries: u32,
     dial_timeout: Duration,
-    /// For how long a call may be in flight at most, and so a node must stay after it has left.
+    /// How long a node is kept after it left: the longest time that a call may be in flight.
     grace: Duration,
-    /// The task that asks the cluster; shared with it so that it can wait without keeping the cluster alive.
-    upkeep: Arc<Upkeep>,
-    /// This cluster, for that task.
+    /// The refresh task, shared so that it can wait without keeping the cluster alive.
+    refresher: Arc<Refresher>,
+    /// This cluster, for the refresh task.
     me: Weak<Self>,
-    /// One survey at a time, so that an older answer never comes after a newer one.
-    surveying: tokio::sync::Mutex<()>,
-    /// Why the last survey found nothing.
+    /// Held during a discovery, so that an older answer is never applied after a newer one.
+    discovering: tokio::sync::Mutex<()>,
+    /// The error of the last discovery.
     failure: Mutex<Option<CacheError>>,
     closed: AtomicBool,
     feed: Arc<Feed>,
@@ -93,9 +93,9 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// Asks `seeds`, of which one that answers is enough, and connects to every primary.
+    /// Discovers the cluster from `seeds`, of which one must answer, and connects to every primary.
     ///
-    /// Fails where no seed answers or no primary can be reached, unless `startup` is to go on without.
+    /// Fails if no seed answers or no primary can be reached, unless `startup` tolerates that.
     pub(crate) async fn connect(
         config: &ValkeyConfig,
         seeds: Vec<Address>,
@@ -109,8 +109,8 @@ impl Cluster {
             move |address: &Address, reads_only| {
                 let mode = if reads_only { Mode::Replica } else { Mode::Primary };
                 let node = Node::new(address.clone(), mode, Arc::clone(&dialer));
-                // Until the table says so.
-                node.set_counts(false);
+                // Until the table names it as a primary.
+                node.set_counts_for_tracking(false);
                 node
             }
         };
@@ -120,7 +120,7 @@ impl Cluster {
         let cluster = Arc::new_cyclic(|me| Self {
             table: ArcSwap::new(Arc::clone(state.table())),
             state: Mutex::new(state),
-            belief: Mutex::default(),
+            known_cluster: Mutex::default(),
             seeds_asked_until: Mutex::default(),
             seeds_asked_at: Mutex::default(),
             dialer,
@@ -129,40 +129,41 @@ impl Cluster {
             max_retries: config.max_retries,
             dial_timeout: config.dial_timeout,
             grace: config.read_timeout.max(config.write_timeout) + Duration::from_secs(1),
-            upkeep: Upkeep::new(),
+            refresher: Refresher::new(),
             me: Weak::clone(me),
-            surveying: tokio::sync::Mutex::default(),
+            discovering: tokio::sync::Mutex::default(),
             failure: Mutex::default(),
             closed: AtomicBool::new(false),
             feed,
             counts,
         });
-        let started = match cluster.survey().await {
+        let started = match cluster.discover().await {
             Ok(()) => cluster.connect_primaries().await,
             Err(error) => Err(error),
         };
         tolerate(startup, started)?;
-        cluster.revive(clock::now());
+        cluster.ensure_refreshing(clock::now());
         Ok(cluster)
     }
 
-    /// Starts the task that keeps the table fresh where it does not run, as after the end of the runtime that it ran on.
-    pub(crate) fn revive(&self, now: Instant) {
-        let start = |run| refresh::keep_fresh(Weak::clone(&self.me), Arc::clone(&self.upkeep), run);
+    /// Starts the refresh task unless it runs, for example after the end of its runtime.
+    pub(crate) fn ensure_refreshing(&self, now: Instant) {
+        let start =
+            |run| refresh::refresh_until_closed(Weak::clone(&self.me), Arc::clone(&self.refresher), run);
         if !self.is_closed() {
-            self.upkeep.ensure(start, now);
+            self.refresher.ensure(start, now);
         }
     }
 
-    /// Sends one command to the node that serves its key. Redirections and what the node cannot do at the
-    /// moment are seen to; other refusals are the reply. `first` is what came of the first try, if there was one.
+    /// Sends one command to the node that serves its key. Follows redirections and retries nodes that are not
+    /// ready; other refusals are the reply. `first` is the outcome of the first attempt, if there was one.
     pub(crate) async fn send(
         &self,
         command: &Command<'_>,
         deadline: Deadline,
         first: Option<(Arc<Node>, Result<Reply, CacheError>)>,
     ) -> Result<Reply, CacheError> {
-        self.revive(deadline.begun());
+        self.ensure_refreshing(deadline.started_at());
         let (node, result) = match first {
             Some(first) => first,
             None => {
@@ -177,33 +178,34 @@ impl Cluster {
         self.recover(command, deadline, node, result).await
     }
 
-    /// One round trip to every primary that serves slots; fails where one does not answer.
+    /// Pings every primary that serves slots. Fails if one does not answer.
     pub(crate) async fn ping(&self, deadline: Deadline) -> Result<(), CacheError> {
-        self.revive(deadline.begun());
+        self.ensure_refreshing(deadline.started_at());
         let primaries = self.primaries();
         if primaries.is_empty() {
-            return Err(self.nobody(None));
+            return Err(self.no_node_for(None));
         }
         let ping = Command::read("PING");
         let pings = primaries.iter().map(|node| async {
             let replies = node.ask(&[&ping], deadline).await;
-            let replies = replies.inspect_err(|error| self.take_note(&Setback::of_failure(error), node))?;
+            let replies =
+                replies.inspect_err(|error| self.note_failure(&Failure::of_failure(error), node))?;
             let accepted = replies
                 .into_iter()
                 .try_for_each(|reply| accept(reply, ping.name()).map(drop));
-            accepted.inspect_err(|_| self.upkeep.hint(Hint::Outage))
+            accepted.inspect_err(|_| self.refresher.hint(Hint::Outage))
         });
         try_join_all(pings).await.map(drop)
     }
 
-    /// Asks the cluster how it looks, at once: an administrator does not wait for the pace at which hints are followed.
-    /// Fails if a configured address leads to another cluster.
+    /// Discovers the topology at once, without the rate limit that applies to hints. Fails if a configured
+    /// address leads to another cluster.
     pub(crate) async fn refresh_thoroughly(&self, deadline: Deadline) -> Result<(), CacheError> {
         if self.is_closed() {
             return Err(CacheError::Closed);
         }
         deadline
-            .limit(cache_core::Stage::Call, self.survey_thoroughly())
+            .limit(cache_core::Stage::Call, self.discover_and_check_seeds())
             .await
     }
 
@@ -214,7 +216,7 @@ impl Cluster {
         serving.map(|shard| Arc::clone(shard.primary())).collect()
     }
 
-    /// Every node that is known.
+    /// All known nodes.
     pub(crate) fn nodes(&self) -> Vec<Arc<Node>> {
         self.state().nodes().map(Arc::clone).collect()
     }
@@ -237,39 +239,39 @@ impl Cluster {
         for node in nodes {
             node.close();
         }
-        self.upkeep.stop();
+        self.refresher.stop();
     }
 
-    /// Takes note of what a call met at `node`.
-    fn take_note(&self, setback: &Setback, node: &Node) {
-        if matches!(setback, Setback::MovedHere) {
-            // Another server answers there than the rest of the cluster means.
+    /// Records a failure at `node`, which may hint at a topology change.
+    fn note_failure(&self, failure: &Failure, node: &Node) {
+        if matches!(failure, Failure::MovedHere) {
+            // The rest of the cluster means another server at this address.
             node.suspect();
         }
-        let mut hint = setback.hint();
-        if let Setback::Moved { slot, to: Some(to) } = setback {
+        let mut hint = failure.hint();
+        if let Failure::Moved { slot, to: Some(to) } = failure {
             let is_news = {
                 let mut state = self.state();
                 !self.is_closed() && state.moved(*slot, to, clock::now())
             };
             if is_news {
-                self.follow_state();
+                self.apply_state();
             } else {
                 hint = None;
             }
         }
         if let Some(hint) = hint {
-            self.upkeep.hint(hint);
+            self.refresher.hint(hint);
         }
     }
 
-    /// Routes by what the state says from now on.
+    /// Publishes the state's routing table.
     ///
-    /// Where slots have another owner in it, what was read of them is given up: before anything can be read from
-    /// the new owner, so that nothing older is found near after that; and once more when nothing is read
-    /// from the old one any longer, for what was between the two. No lock is held meanwhile: a listener may
-    /// be the last to hold this client.
-    fn follow_state(&self) {
+    /// If slots have another owner in it, entries read from them are revoked twice: before anything can be
+    /// read from the new owner, so that no older value is found in a near cache after that, and again once
+    /// nothing is read from the old owner, for reads in between. No lock is held, because a listener may hold
+    /// the last reference to this client.
+    fn apply_state(&self) {
         loop {
             let old = self.table.load_full();
             let new = Arc::clone(self.state().table());
@@ -288,7 +290,7 @@ impl Cluster {
         let state = self.state();
         let primaries = self.primaries();
         for node in state.nodes() {
-            node.set_counts(primaries.iter().any(|primary| Arc::ptr_eq(primary, node)));
+            node.set_counts_for_tracking(primaries.iter().any(|primary| Arc::ptr_eq(primary, node)));
         }
     }
 
@@ -307,12 +309,12 @@ impl Cluster {
     async fn connect_primaries(&self) -> Result<(), CacheError> {
         let primaries = self.primaries();
         if primaries.is_empty() {
-            return Err(self.nobody(None));
+            return Err(self.no_node_for(None));
         }
         let deadline = Deadline::after(self.dial_timeout + Duration::from_secs(1));
         let results = join_all(primaries.iter().map(|node| node.connect(deadline))).await;
         let one_is_there = results.iter().any(Result::is_ok);
-        // One that is down may be about to fail over; one that refuses us needs somebody to act.
+        // A primary that is down may be failing over, but a permanent error needs a correction.
         results
             .into_iter()
             .filter_map(Result::err)

@@ -1,8 +1,8 @@
-//! What becomes of the commands of a batch whose first try brought no result: they are sent again as batches.
+//! Sends the failed commands of a batch again, as batches.
 //!
-//! Commands of one key stay together and in their order, so that the last write stays the last: if one of them has to
-//! be sent again, so have those after it. Each round decides for every such [`Unit`] what it does next, as for a
-//! single call (`journey.rs`), and sends those that go to the same node as one pipeline.
+//! Commands of one key stay together and in order, so that the last write stays the last: if one of them is
+//! sent again, so are those after it. Each round decides for every [`KeyCommands`] what to do next, as for a
+//! single call (`retry.rs`), and sends those for the same node as one pipeline.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,41 +13,44 @@ use cache_core::config::Address;
 use futures::future::{BoxFuture, join_all};
 
 use super::Cluster;
-use super::journey::{Journey, Setback, Step};
-use super::recover::{at_the_end_of, give_up};
+use super::recover::{final_error, final_result};
+use super::retry::{Failure, RetryState, Step};
 use crate::command::{Command, Effect};
 use crate::deadline::Deadline;
 use crate::node::Node;
 use crate::reply::Reply;
 
-/// Commands of one key that have to be sent, by their places.
+/// Commands of one key that must be sent again, by their positions.
 #[derive(Debug)]
-pub(super) struct Unit {
-    places: Vec<usize>,
-    journey: Journey,
+pub(super) struct KeyCommands {
+    positions: Vec<usize>,
+    retry: RetryState,
 }
 
-/// A unit whose first command has no result.
+/// Commands of one key of which the first has no result.
 #[derive(Debug)]
-pub(super) struct Stray {
-    unit: Unit,
-    setback: Setback,
+pub(super) struct FailedCommands {
+    unit: KeyCommands,
+    failure: Failure,
     result: Result<Reply, CacheError>,
 }
 
-/// A result and the place of its command.
-type Placed = (usize, Result<Reply, CacheError>);
+/// A result with the position of its command.
+type Positioned = (usize, Result<Reply, CacheError>);
 
-impl Unit {
-    /// All of its commands end with `result`.
-    fn end(&self, result: &Result<Reply, CacheError>) -> Vec<Placed> {
-        self.places.iter().map(|place| (*place, result.clone())).collect()
+impl KeyCommands {
+    /// Ends all of its commands with `result`.
+    fn end(&self, result: &Result<Reply, CacheError>) -> Vec<Positioned> {
+        self.positions
+            .iter()
+            .map(|position| (*position, result.clone()))
+            .collect()
     }
 }
 
-/// Units that go to one node together.
+/// Commands that go to one node together.
 struct Round {
-    units: Vec<Unit>,
+    units: Vec<KeyCommands>,
     pause: Duration,
 }
 
@@ -59,104 +62,109 @@ impl Round {
         }
     }
 
-    fn push(&mut self, unit: Unit, pause: Duration) {
+    fn push(&mut self, unit: KeyCommands, pause: Duration) {
         self.units.push(unit);
         self.pause = self.pause.max(pause);
     }
 }
 
-fn setback_of(reply: &Reply, node: &Node) -> Option<Setback> {
+fn failure_of(reply: &Reply, node: &Node) -> Option<Failure> {
     match reply {
-        Reply::Error(refusal) => Setback::of_refusal(refusal, node.address()),
+        Reply::Error(refusal) => Failure::of_refusal(refusal, node.address()),
         _ => None,
     }
 }
 
 impl Cluster {
-    /// What came of `commands` at `node`: the results that stay, and what has to be sent again.
-    pub(super) fn strays_of(
+    /// Splits the results of `commands` at `node` into final results and commands to send again.
+    pub(super) fn split_failed(
         &self,
         commands: &[&Command<'_>],
         results: Vec<Result<Reply, CacheError>>,
         node: &Node,
-    ) -> (Vec<Result<Reply, CacheError>>, Vec<Stray>) {
+    ) -> (Vec<Result<Reply, CacheError>>, Vec<FailedCommands>) {
         let mut replies = vec![Ok(Reply::Nil); commands.len()];
-        let mut strays: Vec<Stray> = Vec::new();
+        let mut failed: Vec<FailedCommands> = Vec::new();
         let mut by_key: HashMap<Option<&[u8]>, usize> = HashMap::new();
-        for (place, (command, result)) in commands.iter().zip(results).enumerate() {
-            if let Some(&stray) = by_key.get(&command.routing_key()) {
-                // What must not be done twice stays as it was done; what was not done follows what comes before it.
+        for (position, (command, result)) in commands.iter().zip(results).enumerate() {
+            if let Some(&failed_unit) = by_key.get(&command.routing_key()) {
+                // A command that must not run twice keeps its result. Others follow the failed command before
+                // them.
                 match result {
                     Ok(reply)
-                        if command.effect() == Effect::WriteOnce && setback_of(&reply, node).is_none() =>
+                        if command.effect() == Effect::WriteOnce && failure_of(&reply, node).is_none() =>
                     {
-                        replies[place] = Ok(reply);
+                        replies[position] = Ok(reply);
                     }
-                    _ => strays[stray].unit.places.push(place),
+                    _ => failed[failed_unit].unit.positions.push(position),
                 }
                 continue;
             }
-            let setback = match &result {
-                Ok(reply) => setback_of(reply, node),
-                Err(error) => Some(Setback::of_failure(error)),
+            let failure = match &result {
+                Ok(reply) => failure_of(reply, node),
+                Err(error) => Some(Failure::of_failure(error)),
             };
-            match (setback, result) {
-                (None, Ok(reply)) => replies[place] = Ok(reply),
-                (setback, result) => {
-                    by_key.insert(command.routing_key(), strays.len());
-                    strays.push(Stray {
-                        unit: Unit {
-                            places: vec![place],
-                            journey: self.journey(command.effect()),
+            match (failure, result) {
+                (None, Ok(reply)) => replies[position] = Ok(reply),
+                (failure, result) => {
+                    by_key.insert(command.routing_key(), failed.len());
+                    failed.push(FailedCommands {
+                        unit: KeyCommands {
+                            positions: vec![position],
+                            retry: self.new_retry_state(command.effect()),
                         },
-                        setback: setback.unwrap_or(Setback::Final),
+                        failure: failure.unwrap_or(Failure::Final),
                         result,
                     });
                 }
             }
         }
-        // The greatest care that one of them needs is that of all.
-        for stray in &mut strays {
-            self.take_note(&stray.setback, node);
-            let effects = stray.unit.places.iter().map(|place| commands[*place].effect());
+        // The strictest effect among the commands applies to all of them.
+        for failed_unit in &mut failed {
+            self.note_failure(&failed_unit.failure, node);
+            let effects = failed_unit
+                .unit
+                .positions
+                .iter()
+                .map(|position| commands[*position].effect());
             let effect = effects.max().unwrap_or(Effect::Read);
-            stray.unit.journey = self.journey(effect);
+            failed_unit.unit.retry = self.new_retry_state(effect);
         }
-        (replies, strays)
+        (replies, failed)
     }
 
-    /// Sees strays through; their results by their places.
-    pub(super) fn see_through<'a>(
+    /// Retries failed commands. Returns their results with their positions.
+    pub(super) fn retry_failed<'a>(
         &'a self,
         commands: &'a [&'a Command<'a>],
-        strays: Vec<Stray>,
+        failed: Vec<FailedCommands>,
         deadline: Deadline,
-    ) -> BoxFuture<'a, Vec<Placed>> {
+    ) -> BoxFuture<'a, Vec<Positioned>> {
         Box::pin(async move {
             let mut ended = Vec::new();
             let mut by_node: HashMap<(Address, bool), Round> = HashMap::new();
             let mut by_table = Round::new();
-            for stray in strays {
-                let Stray {
+            for failed_unit in failed {
+                let FailedCommands {
                     mut unit,
-                    setback,
+                    failure,
                     result,
-                } = stray;
-                match self.next_step(&mut unit.journey, &setback, deadline).await {
+                } = failed_unit;
+                match self.next_step(&mut unit.retry, &failure, deadline).await {
                     Step::Follow { to, asking, pause } => {
                         let round = by_node.entry((to, asking)).or_insert_with(Round::new);
                         round.push(unit, pause);
                     }
                     Step::Again { pause } => by_table.push(unit, pause),
                     Step::Stop => {
-                        let command = commands[unit.places[0]];
-                        let result = give_up(&unit.journey, &setback, result, command);
+                        let command = commands[unit.positions[0]];
+                        let result = final_result(&unit.retry, &failure, result, command);
                         ended.extend(unit.end(&result));
                     }
                 }
             }
             let followed = by_node.into_iter().map(|((to, asking), round)| async move {
-                if let Err(ended) = self.rest(&round, commands, deadline).await {
+                if let Err(ended) = self.wait_for_round(&round, commands, deadline).await {
                     return ended;
                 }
                 let node = self.state().node(&to);
@@ -170,51 +178,52 @@ impl Cluster {
         })
     }
 
-    /// Waits as long as a round has to; the end of its commands if that would outlast the call.
-    async fn rest(
+    /// Waits for the pause of a round. If that would exceed the deadline, returns the final results of its
+    /// commands.
+    async fn wait_for_round(
         &self,
         round: &Round,
         commands: &[&Command<'_>],
         deadline: Deadline,
-    ) -> Result<(), Vec<Placed>> {
+    ) -> Result<(), Vec<Positioned>> {
         if self.pause(round.pause, deadline).await {
             return Ok(());
         }
-        let end = |unit: &Unit| {
+        let end = |unit: &KeyCommands| {
             let late = Err(deadline.passed(cache_core::Stage::Call));
-            unit.end(&give_up(
-                &unit.journey,
-                &Setback::Late,
+            unit.end(&final_result(
+                &unit.retry,
+                &Failure::TimedOut,
                 late,
-                commands[unit.places[0]],
+                commands[unit.positions[0]],
             ))
         };
         Err(round.units.iter().flat_map(end).collect())
     }
 
-    /// Sends units to where the table says by then.
+    /// Sends commands where the table says after the pause.
     async fn send_by_table(
         &self,
         commands: &[&Command<'_>],
         round: Round,
         deadline: Deadline,
-    ) -> Vec<Placed> {
-        if let Err(ended) = self.rest(&round, commands, deadline).await {
+    ) -> Vec<Positioned> {
+        if let Err(ended) = self.wait_for_round(&round, commands, deadline).await {
             return ended;
         }
         let mut ended = Vec::new();
-        let mut groups: Vec<(Arc<Node>, Vec<Unit>)> = Vec::new();
+        let mut groups: Vec<(Arc<Node>, Vec<KeyCommands>)> = Vec::new();
         for unit in round.units {
-            let command = commands[unit.places[0]];
-            let routed = match self.route(command, unit.journey.was_retried()) {
+            let command = commands[unit.positions[0]];
+            let routed = match self.route(command, unit.retry.was_retried()) {
                 Err(error) => {
-                    self.route_again(command, unit.journey.was_retried(), error, deadline)
+                    self.route_again(command, unit.retry.was_retried(), error, deadline)
                         .await
                 }
                 routed => routed,
             };
             match routed {
-                Err(error) => ended.extend(unit.end(&Err(at_the_end_of(&unit.journey, error)))),
+                Err(error) => ended.extend(unit.end(&Err(final_error(&unit.retry, error)))),
                 Ok(node) => match groups.iter_mut().find(|(known, _)| Arc::ptr_eq(known, &node)) {
                     Some((_, units)) => units.push(unit),
                     None => groups.push((node, vec![unit])),
@@ -228,18 +237,18 @@ impl Cluster {
         ended
     }
 
-    /// Sends units to `node` as one pipeline, and sees through what has no result after that.
+    /// Sends commands to `node` as one pipeline, and retries those without a result.
     async fn send_units(
         &self,
         commands: &[&Command<'_>],
-        units: Vec<Unit>,
+        units: Vec<KeyCommands>,
         node: Arc<Node>,
         asking: bool,
         deadline: Deadline,
-    ) -> Vec<Placed> {
+    ) -> Vec<Positioned> {
         let asks = Command::write("ASKING");
-        let places = units.iter().flat_map(|unit| &unit.places);
-        let each_once = places.map(|place| commands[*place]);
+        let positions = units.iter().flat_map(|unit| &unit.positions);
+        let each_once = positions.map(|position| commands[*position]);
         let pipeline: Vec<&Command<'_>> = if asking {
             each_once.flat_map(|command| [&asks, command]).collect()
         } else {
@@ -247,38 +256,38 @@ impl Cluster {
         };
         let mut results = node.send_each(&pipeline, deadline).await.into_iter();
         let mut ended = Vec::new();
-        let mut strays = Vec::new();
+        let mut failed = Vec::new();
         for mut unit in units {
             let mut left = Vec::new();
-            let mut stray = None;
-            for place in std::mem::take(&mut unit.places) {
+            let mut failed_unit = None;
+            for position in std::mem::take(&mut unit.positions) {
                 let result = if asking { results.nth(1) } else { results.next() };
                 let result = result.unwrap_or_else(|| Err(Reply::Nil.unexpected("a reply to each command")));
-                let setback = match &result {
-                    Ok(reply) => setback_of(reply, &node),
-                    Err(error) => Some(Setback::of_failure(error)),
+                let failure = match &result {
+                    Ok(reply) => failure_of(reply, &node),
+                    Err(error) => Some(Failure::of_failure(error)),
                 };
-                match (stray.is_some(), setback, result) {
-                    (false, None, Ok(reply)) => ended.push((place, Ok(reply))),
-                    (false, setback, result) => {
-                        stray = Some((setback.unwrap_or(Setback::Final), result));
-                        left.push(place);
+                match (failed_unit.is_some(), failure, result) {
+                    (false, None, Ok(reply)) => ended.push((position, Ok(reply))),
+                    (false, failure, result) => {
+                        failed_unit = Some((failure.unwrap_or(Failure::Final), result));
+                        left.push(position);
                     }
-                    (true, ..) => left.push(place),
+                    (true, ..) => left.push(position),
                 }
             }
-            if let Some((setback, result)) = stray {
-                self.take_note(&setback, &node);
-                unit.places = left;
-                strays.push(Stray {
+            if let Some((failure, result)) = failed_unit {
+                self.note_failure(&failure, &node);
+                unit.positions = left;
+                failed.push(FailedCommands {
                     unit,
-                    setback,
+                    failure,
                     result,
                 });
             }
         }
-        if !strays.is_empty() {
-            ended.extend(self.see_through(commands, strays, deadline).await);
+        if !failed.is_empty() {
+            ended.extend(self.retry_failed(commands, failed, deadline).await);
         }
         ended
     }

@@ -1,4 +1,4 @@
-//! Which node a call goes to, and the error where there is none.
+//! Picks the node that a call goes to, or the error if there is none.
 
 use std::sync::Arc;
 
@@ -9,15 +9,15 @@ use cache_core::{CacheError, Outcome, Unavailability};
 use rand::Rng;
 
 use super::table::{Shard, Table};
-use super::topology::Shared;
-use super::{Cluster, SURVEYED};
+use super::topology::AmbiguousAddress;
+use super::{Cluster, DISCOVERY_WAIT};
 use crate::command::Command;
 use crate::deadline::Deadline;
 use crate::node::{Link, Node};
-use crate::upkeep::Hint;
+use crate::refresher::Hint;
 
 impl Cluster {
-    /// The node to send `command` to: by its key, or any primary where it has none.
+    /// The node for `command`: by its key, or any primary if it has none.
     pub(super) fn route(&self, command: &Command<'_>, retried: bool) -> Result<Arc<Node>, CacheError> {
         let table = self.table.load();
         let Some(key) = command.routing_key() else {
@@ -26,14 +26,14 @@ impl Cluster {
         let slot = slot_of(key);
         match table.shard(slot) {
             Some(shard) => self.choose(shard, command.reads(), retried),
-            None => Err(self.nobody(Some(slot))),
+            None => Err(self.no_node_for(Some(slot))),
         }
     }
 
-    /// A connection for the first try of `command`, if there is no need to wait for one.
+    /// A connection for the first attempt of `command`, if one is ready.
     pub(crate) fn ready_connection(&self, command: &Command<'_>, now: Instant) -> Option<Arc<Link>> {
         let key = command.routing_key()?;
-        if !self.upkeep.is_running() {
+        if !self.refresher.is_running() {
             return None;
         }
         if command.reads() && self.read_from != ReadFrom::Primary {
@@ -42,7 +42,7 @@ impl Cluster {
         self.table.load().shard(slot_of(key))?.primary().ready_link(now)
     }
 
-    /// The node to send `command` to after that failed with `error`.
+    /// The node for `command` after routing failed with `error`.
     pub(super) async fn route_again(
         &self,
         command: &Command<'_>,
@@ -50,35 +50,35 @@ impl Cluster {
         error: CacheError,
         deadline: Deadline,
     ) -> Result<Arc<Node>, CacheError> {
-        self.once_surveyed(error, deadline, || self.route(command, retried))
+        self.retry_after_discovery(error, deadline, || self.route(command, retried))
             .await
     }
 
-    /// Tries `attempt` again, which failed with `error`, where that may be for want of replicas of a shard
-    /// that only a redirection has told of so far: a survey that names them is on its way.
-    pub(super) async fn once_surveyed<T>(
+    /// Repeats `attempt`, which failed with `error`, if a pending discovery may help: the refresh task was
+    /// suspended, or a shard is known from a redirection only, without its replicas.
+    pub(super) async fn retry_after_discovery<T>(
         &self,
         error: CacheError,
         deadline: Deadline,
         attempt: impl Fn() -> Result<T, CacheError>,
     ) -> Result<T, CacheError> {
-        let until = clock::now() + SURVEYED;
+        let until = clock::now() + DISCOVERY_WAIT;
         let mut result = Err(error);
-        if self.upkeep.catch_up(deadline).await {
+        if self.refresher.wait_if_outdated(deadline).await {
             result = attempt();
         }
         while result.is_err()
             && self.read_from == ReadFrom::Replica
-            && self.table.load().has_unsurveyed_shards()
+            && self.table.load().has_undiscovered_shards()
             && clock::now() < until
-            && self.pause(SURVEYED / 50, deadline).await
+            && self.pause(DISCOVERY_WAIT / 50, deadline).await
         {
             result = attempt();
         }
         result
     }
 
-    /// The node of `shard` that is to answer.
+    /// The node of `shard` for a command.
     #[inline]
     pub(super) fn choose(
         &self,
@@ -86,9 +86,9 @@ impl Cluster {
         reads: bool,
         retried: bool,
     ) -> Result<Arc<Node>, CacheError> {
-        // One that has just said that it cannot answer is asked if there is no other.
+        // A replica in cooldown is used only if there is no other.
         let replica = || {
-            let fit = shard.replica(|node| node.is_fit());
+            let fit = shard.replica(|node| node.can_answer_reads());
             fit.or_else(|| shard.replica(|node| self.read_from == ReadFrom::Replica && !node.is_down()))
         };
         let node = match self.read_from {
@@ -105,24 +105,25 @@ impl Cluster {
         let (before, after) = primaries.split_at(start);
         let mut turn = after.iter().chain(before);
         let node = turn.clone().find(|node| !node.is_down()).or_else(|| turn.next());
-        node.map(|node| Arc::clone(node)).ok_or_else(|| self.nobody(None))
+        node.map(|node| Arc::clone(node))
+            .ok_or_else(|| self.no_node_for(None))
     }
 
-    /// The error of a call that nobody can serve. The slot has been asked for: a table is what a survey
-    /// found, and surveys go on while anything is missing in it.
+    /// The error of a call that no node can serve. The discovered table has no owner for its slot, and
+    /// discoveries continue while a slot has none.
     #[cold]
-    pub(super) fn nobody(&self, slot: Option<u16>) -> CacheError {
+    pub(super) fn no_node_for(&self, slot: Option<u16>) -> CacheError {
         if self.is_closed() {
             return CacheError::Closed;
         }
-        self.upkeep.hint(Hint::Outage);
+        self.refresher.hint(Hint::Outage);
         if let Some(failure) = self.failure().as_ref()
             && self.table.load().shards().is_empty()
         {
             return failure.clone();
         }
         let table = self.table.load();
-        let shares = |shared: &&Shared| {
+        let shares = |shared: &&AmbiguousAddress| {
             let mut slots = shared.slots.iter();
             slots.any(|range| slot.is_none_or(|slot| range.contains(&slot)))
         };
@@ -136,7 +137,7 @@ impl Cluster {
 
     #[cold]
     fn no_replica(&self, shard: &Shard<Arc<Node>>) -> CacheError {
-        self.upkeep.hint(Hint::Outage);
+        self.refresher.hint(Hint::Outage);
         not_ready(format!(
             "no replica of {} can be reached, and CACHE_READ_FROM=replica rules out the primary",
             shard.primary().address()

@@ -15,11 +15,11 @@ use proptest::prelude::*;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
-use super::belief::{Belief, Judgement};
-use super::journey::{Journey, Setback, Step};
+use super::known_cluster::{Decision, KnownCluster};
 use super::members::Members;
+use super::report::Report;
+use super::retry::{Failure, RetryState, Step};
 use super::state::State;
-use super::survey::Report;
 use super::topology::{ClusterNode, ClusterShard, ClusterTopology};
 use crate::command::Effect;
 use crate::identity::NodeId;
@@ -54,7 +54,7 @@ struct World {
     random: SmallRng,
     now: Instant,
     /// The client's.
-    belief: Belief,
+    known_cluster: KnownCluster,
 }
 
 fn address(node: usize) -> Address {
@@ -76,18 +76,18 @@ fn slot(piece: usize) -> u16 {
     u16::try_from(piece).unwrap() * (SLOTS / 16) + 7
 }
 
-fn refusal(code: &str, detail: String) -> Result<u64, Failure> {
+fn refusal(code: &str, detail: String) -> Result<u64, CallError> {
     let code = code.to_owned();
-    Err(Failure::Refused(ServerError { code, detail }))
+    Err(CallError::Refused(ServerError { code, detail }))
 }
 
-enum Failure {
+enum CallError {
     Refused(ServerError),
     Transport(CacheError),
 }
 
-fn transport(reason: Unavailability, outcome: Outcome) -> Failure {
-    Failure::Transport(CacheError::Unavailable {
+fn transport(reason: Unavailability, outcome: Outcome) -> CallError {
+    CallError::Transport(CacheError::Unavailable {
         reason,
         detail: "simulated".into(),
         outcome,
@@ -130,7 +130,7 @@ impl World {
             lossy: true,
             random: SmallRng::seed_from_u64(seed),
             now: clock::now(),
-            belief: Belief::default(),
+            known_cluster: KnownCluster::default(),
         }
     }
 
@@ -143,22 +143,23 @@ impl World {
             0 => self.fail_over(node),
             1 => self.start_move(piece, node),
             2 => self.go_on_moving(piece),
-            3 => self.revive(node),
+            3 => self.ensure_refreshing(node),
             _ => self.heard[node] = self.truth.clone(),
         }
     }
 
     /// A primary dies and one of its replicas takes its place, before anybody else hears of it.
     fn fail_over(&mut self, node: usize) {
-        let heir = (0..NODES).find(|other| self.alive[*other] && self.truth.replica_of[*other] == Some(node));
-        let Some(heir) = heir.filter(|_| self.alive[node]) else {
+        let promoted =
+            (0..NODES).find(|other| self.alive[*other] && self.truth.replica_of[*other] == Some(node));
+        let Some(promoted) = promoted.filter(|_| self.alive[node]) else {
             return;
         };
         self.alive[node] = false;
         self.truth.epoch += 1;
         for piece in 0..PIECES {
             if self.truth.owners[piece] == node {
-                self.truth.owners[piece] = heir;
+                self.truth.owners[piece] = promoted;
                 // What had arrived elsewhere is there to stay; the rest of the move is forgotten.
                 if let Some((to, true)) = self.moving[piece].take() {
                     self.truth.owners[piece] = to;
@@ -167,12 +168,12 @@ impl World {
                 self.moving[piece] = None;
             }
         }
-        self.truth.replica_of[heir] = None;
-        self.truth.replica_of[node] = Some(heir);
-        self.heard[heir] = self.truth.clone();
+        self.truth.replica_of[promoted] = None;
+        self.truth.replica_of[node] = Some(promoted);
+        self.heard[promoted] = self.truth.clone();
     }
 
-    fn revive(&mut self, node: usize) {
+    fn ensure_refreshing(&mut self, node: usize) {
         if !self.alive[node] {
             self.alive[node] = true;
             self.heard[node] = self.truth.clone();
@@ -201,7 +202,7 @@ impl World {
     }
 
     /// What a node answers; a write adds one to the piece's counter.
-    fn serve(&mut self, node: usize, piece: usize, asking: bool, effect: Effect) -> Result<u64, Failure> {
+    fn serve(&mut self, node: usize, piece: usize, asking: bool, effect: Effect) -> Result<u64, CallError> {
         if !self.alive[node] {
             return Err(if self.random.random() {
                 transport(Unavailability::Connect, Outcome::NotApplied)
@@ -240,7 +241,7 @@ impl World {
     }
 
     /// Asks a few nodes how the cluster looks.
-    fn survey(&mut self, state: &mut State<Address>) {
+    fn discover(&mut self, state: &mut State<Address>) {
         let asked_at = self.now;
         let mut reports = Vec::new();
         for _ in 0..3 {
@@ -253,7 +254,7 @@ impl World {
                 });
             }
         }
-        if let Judgement::Believed { topology, .. } = self.belief.judge(reports, None, self.now) {
+        if let Decision::Accepted { topology, .. } = self.known_cluster.judge(reports, None, self.now) {
             state.learned(&topology, asked_at, self.now);
         }
     }
@@ -265,7 +266,7 @@ impl World {
             self.go_on_moving(piece);
         }
         for node in 0..NODES {
-            self.revive(node);
+            self.ensure_refreshing(node);
             self.heard[node] = self.truth.clone();
         }
         self.now += Duration::from_secs(5);
@@ -273,13 +274,13 @@ impl World {
 }
 
 struct Ended {
-    result: Result<u64, Failure>,
+    result: Result<u64, CallError>,
     sends: u32,
     may_be_done: bool,
 }
 
-fn end(result: Result<u64, Failure>, sends: u32, journey: &Journey) -> Ended {
-    let may_be_done = journey.may_be_done();
+fn end(result: Result<u64, CallError>, sends: u32, retry: &RetryState) -> Ended {
+    let may_be_done = retry.may_be_done();
     Ended {
         result,
         sends,
@@ -289,7 +290,7 @@ fn end(result: Result<u64, Failure>, sends: u32, journey: &Journey) -> Ended {
 
 /// One call, with the world turning between its tries.
 fn call(world: &mut World, state: &mut State<Address>, piece: usize, effect: Effect) -> Ended {
-    let mut journey = Journey::new(effect, false, MAX_RETRIES);
+    let mut retry = RetryState::new(effect, false, MAX_RETRIES);
     let mut node = state
         .table()
         .shard(slot(piece))
@@ -300,16 +301,16 @@ fn call(world: &mut World, state: &mut State<Address>, piece: usize, effect: Eff
     loop {
         sends += 1;
         let result = world.serve(index(&node), piece, asking, effect);
-        let setback = match &result {
-            Ok(_) => return end(result, sends, &journey),
-            Err(Failure::Refused(error)) => Setback::of_refusal(error, &node).expect("a setback"),
-            Err(Failure::Transport(error)) => Setback::of_failure(error),
+        let failure = match &result {
+            Ok(_) => return end(result, sends, &retry),
+            Err(CallError::Refused(error)) => Failure::of_refusal(error, &node).expect("a failure"),
+            Err(CallError::Transport(error)) => Failure::of_failure(error),
         };
-        if let Setback::Moved { slot, to: Some(to) } = &setback {
+        if let Failure::Moved { slot, to: Some(to) } = &failure {
             state.moved(*slot, to, world.now);
         }
-        match journey.next(&setback) {
-            Step::Stop => return end(result, sends, &journey),
+        match retry.next(&failure) {
+            Step::Stop => return end(result, sends, &retry),
             Step::Follow {
                 to,
                 asking: ask,
@@ -332,8 +333,8 @@ fn call(world: &mut World, state: &mut State<Address>, piece: usize, effect: Eff
         if world.lossy && world.random.random_ratio(1, 4) {
             world.stir();
         }
-        if setback.hint().is_some() && world.random.random() {
-            world.survey(state);
+        if failure.hint().is_some() && world.random.random() {
+            world.discover(state);
         }
     }
 }
@@ -342,7 +343,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn whatever_happens_calls_end_rightly_and_a_quiet_cluster_is_found_again(seed in any::<u64>()) {
+    fn calls_end_correctly_and_topology_converges(seed in any::<u64>()) {
         let mut world = World::new(seed);
         let mut state = State::new(Members::new(|address, _| address.clone(), |_, _| {}), false);
         state.learned(&world.truth.topology(), world.now, world.now);
@@ -367,7 +368,7 @@ proptest! {
             }
         }
         world.quieten();
-        world.survey(&mut state);
+        world.discover(&mut state);
         for piece in 0..PIECES {
             let first = call(&mut world, &mut state, piece, Effect::Read);
             prop_assert!(first.result.is_ok());

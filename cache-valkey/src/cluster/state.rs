@@ -1,7 +1,7 @@
-//! What the router believes, and how redirections and surveys change it.
+//! Holds the router's state and applies redirections and discoveries to it.
 //!
-//! Pure: no sockets, no tasks; the time is an argument. What one call does about an answer is in
-//! `journey.rs`, when the cluster is asked is in `schedule.rs`.
+//! Pure: no sockets, no tasks; the time is an argument. Not in here: what a call does after a failure, see
+//! `retry.rs`; when the cluster is asked, see `schedule.rs`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,38 +15,38 @@ use super::table::Table;
 use super::topology::{ClusterNode, ClusterTopology};
 use crate::identity::Expected;
 
-/// For how long a redirection is believed more than a survey: a change takes this long at most to become
-/// known to all nodes, and until then a survey may ask one that has not heard of it.
-const SETTLING: Duration = Duration::from_secs(1);
+/// How long a redirection takes precedence over a discovery. A change takes this long at most to reach all
+/// nodes, and until then a discovery may ask a node that does not know it yet.
+const REDIRECTION_TRUST: Duration = Duration::from_secs(1);
 
-/// Surveys in a row that are older than what is known and are refused. After that the cluster is a new
-/// one that counts anew.
+/// How many discoveries in a row are refused because they are older than the known epoch. After that the
+/// cluster was set up again and counts from the start.
 const REFUSALS: u32 = 5;
 
-/// What the router believes. `N` is what a call is sent to.
+/// The router's state. `N` is the type that calls are sent to.
 pub(super) struct State<N> {
     table: Arc<Table<N>>,
     members: Members<N>,
-    /// Whether replicas answer reads, and so are nodes of another kind.
+    /// Whether replicas serve reads, and therefore use read-only nodes.
     replicas_read: bool,
-    /// What redirections taught lately, by slot.
-    lessons: BTreeMap<u16, Lesson>,
+    /// Recent redirections, by slot.
+    redirections: BTreeMap<u16, Redirection>,
     refused: u32,
 }
 
-struct Lesson {
+struct Redirection {
     to: Address,
     at: Instant,
 }
 
-/// What a survey changed.
+/// What a discovery changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Change {
     /// Nothing.
     None,
     /// The table.
     Table,
-    /// Nothing, because what is known is newer.
+    /// Nothing, because the known topology is newer.
     Refused,
 }
 
@@ -56,7 +56,7 @@ impl<N: Clone> State<N> {
             table: Arc::new(Table::empty()),
             members,
             replicas_read,
-            lessons: BTreeMap::new(),
+            redirections: BTreeMap::new(),
             refused: 0,
         }
     }
@@ -70,24 +70,24 @@ impl<N: Clone> State<N> {
         self.members.nodes()
     }
 
-    /// The node at `address`, which another node of the cluster named, as one that serves its own slots.
+    /// The node at `address`, which another node of the cluster named.
     pub(super) fn node(&mut self, address: &Address) -> N {
         self.members.get(address, false, &Expected::Member)
     }
 
-    /// The node at a configured address: any one, until it is known who is there.
+    /// The node at a configured address, which may be any server until it is checked.
     pub(super) fn seed(&mut self, address: &Address) -> N {
-        self.members.get(address, false, &Expected::Anyone)
+        self.members.get(address, false, &Expected::AnyServer)
     }
 
-    /// Forgets how the cluster looked: another one takes its place, with epochs of its own.
+    /// Forgets the topology: another cluster, with its own epochs, replaces this one.
     pub(super) fn start_over(&mut self) {
         self.table = Arc::new(Table::empty());
-        self.lessons.clear();
+        self.redirections.clear();
         self.refused = 0;
     }
 
-    /// A node said that `slot` is served by `to`. Whether that was news.
+    /// Applies a redirection of `slot` to `to`. Returns whether it changed the table.
     pub(super) fn moved(&mut self, slot: u16, to: &Address, now: Instant) -> bool {
         let members = &mut self.members;
         let member = |node: &ClusterNode| members.get(&node.address, false, &expected(node));
@@ -95,9 +95,9 @@ impl<N: Clone> State<N> {
             return false;
         };
         self.table = Arc::new(table);
-        self.lessons.insert(
+        self.redirections.insert(
             slot,
-            Lesson {
+            Redirection {
                 to: to.clone(),
                 at: now,
             },
@@ -105,32 +105,32 @@ impl<N: Clone> State<N> {
         true
     }
 
-    /// A survey that began at `asked_at` found `topology`.
+    /// Applies `topology`, found by a discovery that began at `asked_at`.
     ///
-    /// It does not undo what was learned from redirections after it began or shortly before, unless it
-    /// shows that the node that was named is no primary; nor does it replace a newer one.
+    /// It does not undo redirections that arrived after it began or shortly before, unless it shows that
+    /// their target is not a primary. It does not replace a newer topology.
     pub(super) fn learned(&mut self, topology: &ClusterTopology, asked_at: Instant, now: Instant) -> Change {
-        // An epoch of 0 is one that the user may not ask for.
+        // The epoch is 0 if the user may not ask for it.
         if topology.epoch != 0 && topology.epoch < self.table.epoch() && self.refused < REFUSALS {
             self.refused += 1;
             return Change::Refused;
         }
         self.refused = 0;
-        self.lessons.retain(|_, lesson| {
+        self.redirections.retain(|_, redirection| {
             let named = topology
                 .shards
                 .iter()
-                .any(|shard| shard.primary.address == lesson.to);
-            lesson.at >= asked_at || (named && lesson.at + SETTLING > asked_at)
+                .any(|shard| shard.primary.address == redirection.to);
+            redirection.at >= asked_at || (named && redirection.at + REDIRECTION_TRUST > asked_at)
         });
         let members = &mut self.members;
         let replicas_read = self.replicas_read;
         let mut table = Table::new(topology, |node, replica| {
             members.get(&node.address, replica && replicas_read, &expected(node))
         });
-        for (slot, lesson) in &self.lessons {
+        for (slot, redirection) in &self.redirections {
             let member = |node: &ClusterNode| members.get(&node.address, false, &expected(node));
-            if let Some(patched) = table.moved(*slot, &lesson.to, member) {
+            if let Some(patched) = table.moved(*slot, &redirection.to, member) {
                 table = patched;
             }
         }
@@ -145,8 +145,8 @@ impl<N: Clone> State<N> {
             },
             now,
         );
-        // Also where nothing changed for calls: the old table may hold nodes that serve nothing any more
-        // and are about to be closed.
+        // Also if nothing changed for calls: the old table may hold nodes that no longer serve slots and are
+        // about to be closed.
         self.table = Arc::new(table);
         if old.shards == new.shards && old.shared == new.shared {
             Change::None
@@ -155,20 +155,20 @@ impl<N: Clone> State<N> {
         }
     }
 
-    /// Takes out the nodes that no table has named for longer than `grace`.
+    /// Removes and returns the nodes that no table has named for longer than `grace`.
     pub(super) fn take_unused(&mut self, grace: Duration, now: Instant) -> Vec<N> {
         self.members.take_unused(grace, now)
     }
 
-    /// Forgets everything, and gives all nodes.
+    /// Forgets everything and returns all nodes.
     pub(super) fn clear(&mut self) -> Vec<N> {
         self.table = Arc::new(Table::empty());
-        self.lessons.clear();
+        self.redirections.clear();
         self.members.take_all()
     }
 }
 
-/// Who has to answer at the address of `node`.
+/// The server that must answer at the address of `node`.
 fn expected(node: &ClusterNode) -> Expected {
     Expected::node(node.id.as_ref())
 }
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_survey_that_began_before_a_redirection_does_not_undo_it() {
+    fn discovery_begun_before_redirection_does_not_undo_it() {
         let mut state = state();
         let start = clock::now();
         let old = topology(5, &[(1, 0..=9), (2, 10..=19)]);
@@ -220,11 +220,11 @@ mod tests {
         assert_eq!(owner(&state, 3), 2, "asked while the news was still on its way");
         assert_eq!(owner(&state, 4), 1);
         state.learned(&old, start + 1_500 * MS, start + 1_501 * MS);
-        assert_eq!(owner(&state, 3), 1, "by now the survey knows better");
+        assert_eq!(owner(&state, 3), 1, "by now the discovery knows better");
     }
 
     #[test]
-    fn a_redirection_to_what_is_no_primary_gives_way_to_the_next_survey() {
+    fn redirection_to_no_primary_yields_to_next_discovery() {
         let mut state = state();
         let start = clock::now();
         state.learned(&topology(5, &[(1, 0..=9), (2, 10..=19)]), start, start);
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn an_older_survey_is_refused_until_it_is_all_there_is() {
+    fn older_discovery_is_refused_until_repeated() {
         let mut state = state();
         let now = clock::now();
         state.learned(&topology(9, &[(1, 0..=9)]), now, now);
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn nodes_that_stay_are_kept_and_nodes_that_left_are_given_up_after_the_grace() {
+    fn nodes_that_left_are_dropped_after_the_grace_period() {
         let mut state = state();
         let start = clock::now();
         state.learned(&topology(1, &[(1, 0..=9), (2, 10..=19)]), start, start);

@@ -1,7 +1,7 @@
-//! The routing table: from a slot to the shard that serves it, in one look.
+//! The routing table: maps a slot to the shard that serves it.
 //!
-//! Immutable; a change makes a new table that shares the shards with the old one. When tables change is
-//! in `state.rs`.
+//! Immutable: a change creates a new table that shares the shards with the old one. Not in here: when the
+//! table changes, see `state.rs`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,18 +9,18 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use cache_core::config::Address;
 use cache_core::slot::SLOTS;
 
-use super::topology::{ClusterNode, ClusterShard, ClusterTopology, Shared, merge};
+use super::topology::{AmbiguousAddress, ClusterNode, ClusterShard, ClusterTopology, merge};
 
 /// Marks a slot that no shard serves.
-const NOBODY: u16 = u16::MAX;
+const UNSERVED: u16 = u16::MAX;
 
-/// From a slot to its shard. `N` is what a call is sent to.
+/// Maps slots to shards. `N` is the type that calls are sent to.
 #[derive(Debug)]
 pub(super) struct Table<N> {
     epoch: u64,
     shards: Vec<Arc<Shard<N>>>,
     /// Addresses that several nodes claim.
-    shared: Vec<Shared>,
+    shared: Vec<AmbiguousAddress>,
     owners: Box<[u16; SLOTS as usize]>,
 }
 
@@ -29,25 +29,25 @@ pub(super) struct Table<N> {
 pub(super) struct Shard<N> {
     primary: (ClusterNode, N),
     replicas: Vec<(ClusterNode, N)>,
-    /// Whether a survey told of it; a redirection names no replicas.
-    surveyed: bool,
-    /// Whose turn it is among the replicas.
+    /// Whether a discovery found it; a redirection names no replicas.
+    discovered: bool,
+    /// The next replica in turn.
     turn: AtomicUsize,
 }
 
 impl<N: Clone> Table<N> {
-    /// The table in which nobody serves anything.
+    /// A table without shards.
     pub(super) fn empty() -> Self {
         Self {
             epoch: 0,
             shards: Vec::new(),
             shared: Vec::new(),
-            owners: Box::new([NOBODY; SLOTS as usize]),
+            owners: Box::new([UNSERVED; SLOTS as usize]),
         }
     }
 
-    /// The table of `topology`; `member` gives what calls to a node are sent to. Its second argument says whether the
-    /// node is a replica.
+    /// The table of `topology`. `member` returns the target for calls to a node; its second argument says
+    /// whether the node is a replica.
     pub(super) fn new(topology: &ClusterTopology, mut member: impl FnMut(&ClusterNode, bool) -> N) -> Self {
         let mut table = Self::empty();
         table.epoch = topology.epoch;
@@ -57,7 +57,7 @@ impl<N: Clone> Table<N> {
             let index = table.push(Shard {
                 primary: with(&shard.primary, false),
                 replicas: shard.replicas.iter().map(|node| with(node, true)).collect(),
-                surveyed: true,
+                discovered: true,
                 turn: AtomicUsize::new(0),
             });
             for slot in shard.slots.iter().cloned().flatten() {
@@ -73,20 +73,19 @@ impl<N: Clone> Table<N> {
         self.shards.get(self.index(slot))
     }
 
-    /// The place in [`shards`](Self::shards) of the shard that serves `slot`; beyond them where nobody
-    /// does.
+    /// The index in [`shards`](Self::shards) of the shard that serves `slot`; out of range if none does.
     #[inline]
     pub(super) fn index(&self, slot: u16) -> usize {
         usize::from(self.owners[usize::from(slot % SLOTS)])
     }
 
-    /// The slots that a node serves here, and another one, or none, in `next`.
+    /// The slots that have an owner here and another owner, or none, in `next`.
     pub(super) fn slots_lost_in(&self, next: &Self) -> Vec<u16> {
         let mut last = None;
         let mut is_lost = false;
         let lost = (0..SLOTS).filter(|&slot| {
             let pair = (self.index(slot), next.index(slot));
-            // Neighbouring slots mostly have the same owners.
+            // Adjacent slots usually have the same owners.
             if last.replace(pair) != Some(pair) {
                 is_lost = match (self.shard(slot), next.shard(slot)) {
                     (Some(old), Some(new)) => !old.primary.0.is_same_as(&new.primary.0),
@@ -98,7 +97,7 @@ impl<N: Clone> Table<N> {
         lost.collect()
     }
 
-    /// All shards. After a redirection there may be some that serve nothing.
+    /// All shards. After redirections, some may serve no slots.
     pub(super) fn shards(&self) -> &[Arc<Shard<N>>] {
         &self.shards
     }
@@ -117,14 +116,14 @@ impl<N: Clone> Table<N> {
             .filter_map(|(shard, serves)| serves.then_some(shard))
     }
 
-    /// Whether there are shards that only a redirection has told of, so without their replicas.
-    pub(super) fn has_unsurveyed_shards(&self) -> bool {
-        self.shards.iter().any(|shard| !shard.surveyed)
+    /// Whether some shards are known from redirections only, and therefore without replicas.
+    pub(super) fn has_undiscovered_shards(&self) -> bool {
+        self.shards.iter().any(|shard| !shard.discovered)
     }
 
-    /// Whether every slot has somebody who serves it.
+    /// Whether every slot has an owner.
     pub(super) fn is_complete(&self) -> bool {
-        !self.owners.contains(&NOBODY)
+        !self.owners.contains(&UNSERVED)
     }
 
     pub(super) const fn epoch(&self) -> u64 {
@@ -132,14 +131,14 @@ impl<N: Clone> Table<N> {
     }
 
     /// Addresses that several nodes claim.
-    pub(super) fn shared(&self) -> &[Shared] {
+    pub(super) fn shared(&self) -> &[AmbiguousAddress] {
         &self.shared
     }
 
-    /// The table after `slot` was learned to be served by `to`; `None` where that is known already.
+    /// The table after a redirection of `slot` to `to`; `None` if it is known already.
     ///
-    /// A replica that serves a slot of its own shard has been promoted, and takes all of them along: after
-    /// a failover one redirection is enough, not one for each slot.
+    /// A replica that serves a slot of its own shard was promoted and takes over all of its slots: after a
+    /// failover one redirection is enough.
     pub(super) fn moved(
         &self,
         slot: u16,
@@ -157,13 +156,13 @@ impl<N: Clone> Table<N> {
             owners: self.owners.clone(),
         };
         if let Some(shard) = from
-            && let Some((heir, _)) = shard.replicas.iter().find(|(node, _)| node.address == *to)
+            && let Some((promoted, _)) = shard.replicas.iter().find(|(node, _)| node.address == *to)
         {
-            let rest = shard.replicas.iter().filter(|(node, _)| node != heir);
+            let rest = shard.replicas.iter().filter(|(node, _)| node != promoted);
             table.shards[self.index(slot)] = Arc::new(Shard {
-                primary: (heir.clone(), member(heir)),
+                primary: (promoted.clone(), member(promoted)),
                 replicas: rest.cloned().collect(),
-                surveyed: shard.surveyed,
+                discovered: shard.discovered,
                 turn: AtomicUsize::new(0),
             });
             return Some(table);
@@ -178,14 +177,14 @@ impl<N: Clone> Table<N> {
             None => table.push(Shard {
                 primary: (new.clone(), member(&new)),
                 replicas: Vec::new(),
-                surveyed: false,
+                discovered: false,
                 turn: AtomicUsize::new(0),
             }),
         };
         Some(table)
     }
 
-    /// What this table says, without the shards that serve nothing.
+    /// The topology of this table, without shards that serve no slots.
     pub(super) fn topology(&self) -> ClusterTopology {
         let mut slots = vec![Vec::new(); self.shards.len()];
         for slot in 0..SLOTS {
@@ -216,8 +215,8 @@ impl<N: Clone> Table<N> {
     }
 
     fn push(&mut self, shard: Shard<N>) -> u16 {
-        // A cluster has at most as many primaries as slots; beyond that nothing is lost but the shard.
-        let index = u16::try_from(self.shards.len()).unwrap_or(NOBODY);
+        // A cluster has at most as many primaries as slots, so the index always fits.
+        let index = u16::try_from(self.shards.len()).unwrap_or(UNSERVED);
         self.shards.push(Arc::new(shard));
         index
     }
@@ -232,7 +231,7 @@ impl<N> Shard<N> {
         self.replicas.iter().map(|(_, node)| node)
     }
 
-    /// The next replica in turn that is `usable`.
+    /// The next replica in turn that `usable` accepts.
     pub(super) fn replica(&self, usable: impl Fn(&N) -> bool) -> Option<&N> {
         let count = self.replicas.len();
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
@@ -267,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn every_slot_leads_to_its_shard_and_the_table_says_what_it_was_made_of() {
+    fn table_maps_every_slot_and_returns_its_topology() {
         let table = table();
         assert_eq!(owner(&table, 0), Some(1));
         assert_eq!(owner(&table, 301), Some(2));
@@ -279,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_that_moved_is_patched_alone() {
+    fn moved_slot_is_patched_alone() {
         let table = table().moved(50, &at(2), |_| 2).unwrap();
         assert_eq!(owner(&table, 50), Some(2));
         assert_eq!(owner(&table, 51), Some(1));
@@ -296,13 +295,13 @@ mod tests {
             "what serves nothing any more is no primary in use"
         );
         assert!(!table.is_complete());
-        assert!(table.has_unsurveyed_shards());
-        let surveyed = Table::new(&table.topology(), |node, _| node.address.port);
-        assert!(!surveyed.has_unsurveyed_shards());
+        assert!(table.has_undiscovered_shards());
+        let discovered = Table::new(&table.topology(), |node, _| node.address.port);
+        assert!(!discovered.has_undiscovered_shards());
     }
 
     #[test]
-    fn a_slot_changes_hands_where_its_primary_does_and_nowhere_else() {
+    fn slots_are_lost_only_with_their_primary() {
         let old = table();
         let served: Vec<u16> = (0..SLOTS).filter(|slot| old.shard(*slot).is_some()).collect();
         assert!(old.slots_lost_in(&old).is_empty() && Table::empty().slots_lost_in(&old).is_empty());
@@ -358,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn a_promoted_replica_takes_all_slots_of_its_shard() {
+    fn promoted_replica_takes_all_slots_of_its_shard() {
         let table = table().moved(50, &at(12), |_| 12).unwrap();
         assert_eq!((owner(&table, 0), owner(&table, 99)), (Some(12), Some(12)));
         assert_eq!(owner(&table, 100), Some(2));
@@ -372,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn replicas_take_turns_and_those_that_are_down_are_passed_over() {
+    fn replicas_take_turns_and_down_ones_are_skipped() {
         let table = table();
         let shard = table.shard(0).unwrap();
         let mut seen: Vec<_> = (0..4).map(|_| *shard.replica(|_| true).unwrap()).collect();

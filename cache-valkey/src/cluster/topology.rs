@@ -1,7 +1,7 @@
-//! What a cluster looks like: its shards, and which slots each of them serves.
+//! The topology of a cluster: its shards and the slots that each of them serves.
 //!
-//! Plain data. How it is asked for is in `survey.rs`; what calls are routed by is `table.rs`; what the
-//! world outside gets to see is in `view.rs`.
+//! Plain data. Not in here: reading it, see `report.rs`; routing by it, see `table.rs`; the public view, see
+//! `view.rs`.
 
 use std::ops::RangeInclusive;
 
@@ -10,28 +10,28 @@ use cache_core::slot::SLOTS;
 
 use crate::identity::{Ids, NodeId};
 
-/// What a cluster looks like.
+/// The topology of a cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct ClusterTopology {
-    /// The cluster's own count of its changes; 0 where the user may not ask for it.
+    /// The cluster's epoch; 0 if the user may not ask for it.
     pub(super) epoch: u64,
     /// The shards that serve slots and can be reached, in the order of their primaries' addresses.
     pub(super) shards: Vec<ClusterShard>,
-    /// Addresses that several nodes claim: none of the primaries among these can be reached for certain.
-    pub(super) shared: Vec<Shared>,
+    /// Addresses that several nodes claim. Their primaries cannot be reached reliably.
+    pub(super) shared: Vec<AmbiguousAddress>,
 }
 
-/// One node: who it is, and where it is reached today.
+/// A node: its id, and its address today.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct ClusterNode {
     pub(super) address: Address,
-    /// `None` if the servers name no ids.
+    /// `None` if the servers do not name ids.
     pub(super) id: Option<NodeId>,
 }
 
 /// An address that several nodes claim.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Shared {
+pub(super) struct AmbiguousAddress {
     pub(super) address: Address,
     /// All nodes that claim it, in order.
     pub(super) nodes: Vec<NodeId>,
@@ -46,7 +46,7 @@ pub(super) struct ClusterShard {
     pub(super) primary: ClusterNode,
     /// The nodes that copy it, in the order of their addresses.
     pub(super) replicas: Vec<ClusterNode>,
-    /// The slots, in order; neighbouring ranges are one.
+    /// The slots, in order; adjacent ranges are merged.
     pub(super) slots: Vec<RangeInclusive<u16>>,
 }
 
@@ -108,7 +108,7 @@ impl ClusterShard {
 }
 
 impl ClusterNode {
-    /// Whether both are one node, as far as is known.
+    /// Whether both are the same node, as far as known.
     pub(super) fn is_same_as(&self, other: &Self) -> bool {
         let may_have_one_id = match (&self.id, &other.id) {
             (Some(one), Some(other)) => one == other,
@@ -124,7 +124,7 @@ impl From<Address> for ClusterNode {
     }
 }
 
-impl std::fmt::Display for Shared {
+impl std::fmt::Display for AmbiguousAddress {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let nodes: Vec<String> = self.nodes.iter().map(ToString::to_string).collect();
         write!(
@@ -136,7 +136,7 @@ impl std::fmt::Display for Shared {
     }
 }
 
-/// Slots in rising order as ranges.
+/// Merges slots in ascending order into ranges.
 pub(super) fn merge(slots: impl Iterator<Item = u16>) -> Vec<RangeInclusive<u16>> {
     let mut ranges: Vec<RangeInclusive<u16>> = Vec::new();
     for slot in slots {
@@ -153,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slots_that_nobody_serves_are_named_as_ranges() {
+    fn unserved_slots_are_merged_into_ranges() {
         let shard = |port, slots| ClusterShard::new(Address::new("a", port), Vec::<Address>::new(), slots);
         let topology = ClusterTopology {
             epoch: 1,

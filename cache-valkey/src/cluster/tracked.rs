@@ -1,4 +1,4 @@
-//! Reads whose key the server is to watch: always from the primary, and as one pipeline on the way.
+//! Sends tracked reads: always to the primary, as one pipeline.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,8 +8,8 @@ use cache_core::config::ReadFrom;
 use cache_core::slot::slot_of;
 
 use super::Cluster;
-use super::journey::{Journey, Setback, Step};
-use super::recover::give_up;
+use super::recover::final_result;
+use super::retry::{Failure, RetryState, Step};
 use crate::command::{Command, Effect};
 use crate::deadline::Deadline;
 use crate::node::Node;
@@ -18,35 +18,35 @@ use crate::tracking::Answers;
 
 impl Cluster {
     /// Sends reads of one key as one pipeline to the primary of its slot, so that a change of the key is
-    /// reported. What is sent elsewhere is sent again as a whole.
+    /// reported. A redirected pipeline is sent again as a whole.
     ///
-    /// What came by `ASK` is not tracked: the slot has two owners then.
+    /// A read that followed `ASK` is not tracked, because the slot has two owners then.
     pub(crate) async fn send_tracked(
         &self,
         reads: &[Command<'_>],
         deadline: Deadline,
     ) -> Result<Answers, CacheError> {
-        self.revive(deadline.begun());
+        self.ensure_refreshing(deadline.started_at());
         let reads: Vec<_> = reads.iter().collect();
         let key = reads
             .iter()
             .find_map(|read| read.routing_key())
             .unwrap_or_default();
         let slot = slot_of(key);
-        let mut journey = Journey::new(Effect::Read, false, self.max_retries);
-        let mut node = self.owner(key).ok_or_else(|| self.nobody(Some(slot)))?;
+        let mut retry = RetryState::new(Effect::Read, false, self.max_retries);
+        let mut node = self.owner(key).ok_or_else(|| self.no_node_for(Some(slot)))?;
         let mut result = node.send_tracked(&reads, deadline).await;
         loop {
-            let setback = match &result {
-                Ok(answers) => match setback(answers, &node) {
-                    Some(setback) => setback,
+            let failure = match &result {
+                Ok(answers) => match failure_in(answers, &node) {
+                    Some(failure) => failure,
                     None => return result.map(|answers| self.still_owned(answers, key, &node)),
                 },
                 Err(CacheError::Closed) if self.is_closed() => return result,
-                Err(error) => Setback::of_failure(error),
+                Err(error) => Failure::of_failure(error),
             };
-            self.take_note(&setback, &node);
-            match self.next_step(&mut journey, &setback, deadline).await {
+            self.note_failure(&failure, &node);
+            match self.next_step(&mut retry, &failure, deadline).await {
                 Step::Follow { to, asking, pause } if self.pause(pause, deadline).await => {
                     node = self.state().node(&to);
                     result = if asking {
@@ -61,7 +61,7 @@ impl Cluster {
                             node = owner;
                             node.send_tracked(&reads, deadline).await
                         }
-                        None => Err(self.nobody(Some(slot))),
+                        None => Err(self.no_node_for(Some(slot))),
                     };
                 }
                 _ => {
@@ -71,18 +71,18 @@ impl Cluster {
                             .find(|reply| matches!(reply, Reply::Error(_)))
                             .unwrap_or(Reply::Nil)
                     });
-                    let ended = give_up(&journey, &setback, reply, reads[0]);
+                    let ended = final_result(&retry, &failure, reply, reads[0]);
                     return ended.map(|reply| Answers::untracked(vec![reply]));
                 }
             }
         }
     }
 
-    /// The positions of `keys` by the primary of their slot; those whose slot nobody serves together.
+    /// Groups the positions of `keys` by primary; keys without a primary form one group.
     pub(crate) fn by_primary(&self, keys: &[&str]) -> Vec<(Option<Arc<Node>>, Vec<usize>)> {
         let table = self.table.load();
         let mut groups: Vec<(Option<Arc<Node>>, Vec<usize>)> = Vec::new();
-        // By the number of the shard: a cluster has fewer of them than a call has keys.
+        // By shard index, because a cluster has fewer shards than a call has keys.
         let mut group_of: HashMap<usize, usize> = HashMap::new();
         for (position, key) in keys.iter().enumerate() {
             let slot = slot_of(key.as_bytes());
@@ -100,7 +100,7 @@ impl Cluster {
         self.read_from
     }
 
-    /// What was read from a node that is not the slot's owner, or not any longer, is nobody's to report.
+    /// Drops the tracking promise if `node` no longer owns the slot, because it would not report changes.
     fn still_owned(&self, mut answers: Answers, key: &[u8], node: &Arc<Node>) -> Answers {
         if !self.owner(key).is_some_and(|owner| Arc::ptr_eq(&owner, node)) {
             answers.vouch = None;
@@ -109,15 +109,15 @@ impl Cluster {
     }
 }
 
-/// Why not all of the reads have their result.
-fn setback(answers: &Answers, node: &Node) -> Option<Setback> {
+/// The failure in the replies, if there is one.
+fn failure_in(answers: &Answers, node: &Node) -> Option<Failure> {
     answers.replies.iter().find_map(|reply| match reply {
-        Reply::Error(refusal) => Setback::of_refusal(refusal, node.address()),
+        Reply::Error(refusal) => Failure::of_refusal(refusal, node.address()),
         _ => None,
     })
 }
 
-/// Sends reads to a node that is about to serve their slot; each has to say so.
+/// Sends reads to the node that is importing their slot, each after `ASKING`.
 async fn ask(node: &Arc<Node>, reads: &[&Command<'_>], deadline: Deadline) -> Result<Answers, CacheError> {
     let asking = Command::write("ASKING");
     let commands: Vec<_> = reads.iter().flat_map(|&read| [&asking, read]).collect();

@@ -1,20 +1,20 @@
-//! The cluster for whoever administers it: every node, who it is, and whether it can be reached.
+//! Builds the admin view of the cluster: every node, its identity, and whether it can be reached.
 
 use std::time::Duration;
 
 use futures::future::join_all;
 
 use super::Cluster;
-use super::topology::{ClusterNode, Shared};
+use super::topology::{AmbiguousAddress, ClusterNode};
 use crate::admin::{NodeView, Role, SharedAddress, TopologyView};
 use crate::command::Command;
 use crate::deadline::Deadline;
 
-/// How long a node has to show that it can be reached.
+/// How long to wait for a node's answer.
 const LIMIT: Duration = Duration::from_secs(1);
 
 impl Cluster {
-    /// The nodes as they are known, each greeted where that is possible in time.
+    /// The known nodes, each pinged within the deadline.
     pub(crate) async fn view(&self, deadline: Deadline) -> TopologyView {
         let table = self.table.load_full();
         let topology = table.topology();
@@ -31,7 +31,7 @@ impl Cluster {
         let limit = Deadline::after(LIMIT.min(deadline.remaining()));
         let nodes = primaries.into_iter().map(|(node, role, shard)| async move {
             let trouble = node.send(&Command::read("PING"), limit).await.err();
-            let greeting = node.greeting();
+            let server_hello = node.server_hello();
             let is_primary = role == Role::Primary;
             let own = |known: &&ClusterNode| known.address == *node.address();
             let id = std::iter::once(&shard.primary).chain(&shard.replicas).find(own);
@@ -45,8 +45,8 @@ impl Cluster {
                     Vec::new()
                 },
                 primary: (!is_primary).then(|| shard.primary.address.clone()),
-                server: greeting.server.clone(),
-                version: greeting.version.clone(),
+                server: server_hello.server.clone(),
+                version: server_hello.version.clone(),
                 reachable: trouble.is_none(),
                 trouble: trouble.map(|error| error.to_string()),
             }
@@ -61,7 +61,7 @@ impl Cluster {
     }
 }
 
-fn shared_address(shared: &Shared) -> SharedAddress {
+fn shared_address(shared: &AmbiguousAddress) -> SharedAddress {
     SharedAddress {
         address: shared.address.clone(),
         nodes: shared.nodes.iter().map(|id| id.as_str().to_owned()).collect(),

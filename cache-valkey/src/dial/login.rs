@@ -1,6 +1,6 @@
-//! The credentials of one login, which the source may replace once if the server refuses them.
+//! Holds the credentials of one login, which the source may replace once if the server refuses them.
 //!
-//! Not in here: how they are sent. A new connection sends them in its handshake, an open one by `AUTH`.
+//! Not in here: how they are sent. A new connection sends them in its handshake, an open one with `AUTH`.
 
 use cache_core::CacheError;
 use cache_core::clock::Instant;
@@ -12,7 +12,7 @@ use crate::error::{is_refused_login, with_check};
 pub(crate) struct Login<'a> {
     source: &'a dyn CredentialsSource,
     credentials: Option<Credentials>,
-    /// Whether these are the second ones.
+    /// Whether the credentials have been replaced already.
     asked_again: bool,
 }
 
@@ -31,8 +31,8 @@ impl<'a> Login<'a> {
         self.credentials.as_ref()
     }
 
-    /// Handles the outcome of a try to log in: `Ok(None)` means that the server refused the credentials and the
-    /// source has issued other ones before `until`, with which to try again.
+    /// Handles the outcome of a login attempt. `Ok(None)` means that the server refused the credentials and
+    /// the source issued other ones before `until`: try again.
     pub(crate) async fn settle<T>(
         &mut self,
         outcome: Result<T, CacheError>,
@@ -44,8 +44,8 @@ impl<'a> Login<'a> {
         }
     }
 
-    /// Tells the source of the refusal and takes its newer credentials. Fails with what the server said and what
-    /// to check if there are none.
+    /// Reports the refusal to the source and takes its newer credentials. If there are none, fails with the
+    /// server's message and what to check.
     async fn replace(&mut self, error: CacheError, until: Instant) -> Result<(), CacheError> {
         let Some(refused) = &self.credentials else {
             return Err(error);
@@ -67,7 +67,7 @@ impl<'a> Login<'a> {
                 Ok(())
             }
             Ok(Ok(_)) => Err(error),
-            // What the server said is the cause; that there is nothing newer comes on top.
+            // The server's message is the cause; the failed fetch is added to it.
             Ok(Err(failure)) => Err(with_check(
                 error,
                 &format!("newer credentials could not be fetched: {failure}"),
@@ -91,7 +91,7 @@ mod tests {
 
     use super::*;
 
-    /// Issues these passwords in turn, the last one for good, and answers each refusal alike.
+    /// Issues these passwords in turn, then always the last one, and answers every refusal the same way.
     #[derive(Debug)]
     struct Passwords {
         issued: Mutex<Vec<&'static str>>,
@@ -163,14 +163,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_same_credentials_are_not_tried_again() {
+    async fn same_credentials_are_not_tried_again() {
         let source = Passwords::new(&["same"], Refusal::ask_again());
         let (tries, error) = refused_until_it_gives_up(&source).await;
         assert_eq!((tries, error.to_string().as_str()), (1, "unauthorized: wrong"));
     }
 
     #[tokio::test]
-    async fn a_source_that_knows_nothing_newer_is_not_asked_again() {
+    async fn source_without_newer_credentials_is_not_asked_again() {
         let source = Passwords::new(&["old", "new"], Refusal::fatal().with_check("check the region"));
         let (tries, error) = refused_until_it_gives_up(&source).await;
         assert_eq!(
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn other_outcomes_are_left_alone() {
+    async fn other_outcomes_are_unchanged() {
         let source = Passwords::new(&["only"], Refusal::ask_again());
         let secret: Secret = "only".into();
         let mut login = Login::ask(&source).await.unwrap();

@@ -1,12 +1,12 @@
-//! Which server a node's connections lead to: what is expected there, and when to look again.
+//! Decides when to check again which server a node's address leads to.
 //!
-//! A connection to a server that has become a replica, or that no longer is the node it was, stays open and answers. What
-//! tells is a refused write (`READONLY`), a redirection to the address that was asked, or the role in a handshake. Then
-//! the node looks its address up again and opens another connection: at most one per second. The old one stays in use
-//! until the new one leads to a better server.
+//! A connection to a server that became a replica, or that is no longer the expected node, stays open and
+//! answers. A refused write (`READONLY`), a redirection to the asked address, or the role in a handshake
+//! reveals it. Then the node resolves its address again and opens another connection, at most once per
+//! second. The old one stays in use until the new one leads to a better server.
 //!
-//! Not in here: how connections are replaced, see `replace.rs`; what is right and what is wrong, see `identity.rs` of the
-//! crate.
+//! Not in here: how connections are replaced, see `replace.rs`; which server is the right one, see the
+//! crate's `identity.rs`.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,26 +17,26 @@ use cache_core::{CacheError, Outcome, Unavailability};
 
 use super::link::Link;
 use super::{Health, Node};
-use crate::dial::{Greeting, Mode};
+use crate::dial::{Mode, ServerHello};
 use crate::identity::{Expected, ServerKind};
 use crate::reply::Reply;
 
-/// The shortest time between two looks.
+/// The shortest time between two address checks.
 const SPACING: Duration = Duration::from_secs(1);
 
-/// The longest time between two looks while the server is a replica and nobody is refused.
+/// The longest time between two address checks while the server is a replica and no call is refused.
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// When the node last looked where its address leads.
+/// When the node last checked where its address leads.
 #[derive(Debug, Default)]
-pub(super) struct Looks {
+pub(super) struct AddressChecks {
     last: Option<Instant>,
-    /// Looks in a row that brought nothing better.
+    /// AddressChecks Address checks in a row that found no better server.
     futile: u32,
 }
 
-impl Looks {
-    /// When the next look is due, if a call was refused since the last one or the server is a replica.
+impl AddressChecks {
+    /// When the next check is due, if a call was refused since the last one or the server is a replica.
     fn due(&self, is_refused: bool, is_replica: bool) -> Option<Instant> {
         let wait = if is_refused {
             SPACING
@@ -45,16 +45,16 @@ impl Looks {
         } else {
             return None;
         };
-        // A connection has just been made when the first call is refused: it is as good as a look.
+        // Opening a connection counts as a check.
         Some(self.last.map_or_else(clock::now, |last| last + wait))
     }
 
-    /// Begins a look.
+    /// Begins a check.
     pub(super) fn begin(&mut self) {
         self.last = Some(clock::now());
     }
 
-    /// A look ended; whether it brought a better server.
+    /// Ends a check; `is_better` says whether it found a better server.
     pub(super) const fn end(&mut self, is_better: bool) {
         self.futile = if is_better {
             0
@@ -65,14 +65,14 @@ impl Looks {
 }
 
 impl Node {
-    /// From now on the connections have to lead to `expected`. Those that lead to another server are given up.
+    /// Sets the server that connections must lead to, and closes those that lead to another one.
     pub(crate) fn expect(&self, expected: Expected) {
         self.expected.store(Arc::new(expected));
-        self.give_up_strangers();
+        self.close_links_to_other_nodes();
     }
 
-    /// Gives up connections to other servers than the expected one.
-    pub(super) fn give_up_strangers(&self) {
+    /// Closes connections to other servers than the expected one.
+    pub(super) fn close_links_to_other_nodes(&self) {
         let expected = self.expected.load();
         let Expected::Node(id) = &**expected else {
             return;
@@ -84,7 +84,7 @@ impl Node {
         }
     }
 
-    /// Takes note of a refusal that only a server gives that is not, or no longer, the right one.
+    /// Reacts to a refusal that only the wrong server gives.
     pub(super) fn note_refusal(&self, reply: &Reply) {
         if let Reply::Error(refusal) = reply
             && matches!(refusal.code.as_str(), "READONLY" | "MASTERDOWN")
@@ -94,25 +94,25 @@ impl Node {
         }
     }
 
-    /// Has the node look where its address leads by now: at once, unless it did so within the last second.
+    /// Requests an address check, at most one per second.
     pub(crate) fn suspect(&self) {
         if !self.suspected.swap(true, Ordering::AcqRel) {
             self.work.notify_one();
         }
     }
 
-    /// Whether it is known that no primary answers here although one is wanted.
+    /// Whether a replica answers although a primary is wanted.
     pub(crate) fn is_replica(&self) -> bool {
-        self.wants_primary() && self.greeting().replica
+        self.wants_primary() && self.server_hello().replica
     }
 
     fn wants_primary(&self) -> bool {
         self.mode == Mode::Primary && self.dialer.kind() == ServerKind::Single
     }
 
-    /// Fails if another connection would lead to a replica although those that are open lead to the primary.
-    pub(super) fn refuse_if_worse(&self, greeting: &Greeting) -> Result<(), CacheError> {
-        let is_worse = self.wants_primary() && greeting.replica && !self.greeting().replica;
+    /// Fails if a new connection leads to a replica although the open ones lead to the primary.
+    pub(super) fn refuse_if_worse(&self, server_hello: &ServerHello) -> Result<(), CacheError> {
+        let is_worse = self.wants_primary() && server_hello.replica && !self.server_hello().replica;
         if !is_worse || self.links.load().is_empty() {
             return Ok(());
         }
@@ -124,38 +124,38 @@ impl Node {
         })
     }
 
-    /// When the next look is due, if one is wanted.
-    pub(super) fn look_due(&self, looks: &Looks) -> Option<Instant> {
-        looks.due(self.suspected.load(Ordering::Acquire), self.is_replica())
+    /// When the next address check is due, if one is needed.
+    pub(super) fn address_check_due(&self, checks: &AddressChecks) -> Option<Instant> {
+        checks.due(self.suspected.load(Ordering::Acquire), self.is_replica())
     }
 
-    /// Begins a look.
-    pub(super) fn begin_look(&self, looks: &mut Looks) {
-        looks.begin();
+    /// Begins an address check.
+    pub(super) fn begin_address_check(&self, checks: &mut AddressChecks) {
+        checks.begin();
         self.suspected.store(false, Ordering::Release);
     }
 
     /// Whether `fresh` leads to a better server than `old` does.
-    pub(super) fn is_better(&self, fresh: &Link, greeting: &Greeting, old: &Link) -> bool {
+    pub(super) fn is_better(&self, fresh: &Link, server_hello: &ServerHello, old: &Link) -> bool {
         if self.wants_primary() {
-            return !greeting.replica;
+            return !server_hello.replica;
         }
         fresh.leads_to().is_none() || fresh.leads_to() != old.leads_to()
     }
 
-    /// Puts `fresh` in the place of all connections: they lead to where the address led before.
-    pub(super) fn move_to(&self, fresh: Link, greeting: Greeting) {
+    /// Replaces all connections by `fresh`, because they lead to where the address led before.
+    pub(super) fn move_to(&self, fresh: Link, server_hello: ServerHello) {
         let former = self.links.swap(Arc::default());
         tracing::info!(
             node = %self.address,
-            role = if greeting.replica { "replica" } else { "primary" },
+            role = if server_hello.replica { "replica" } else { "primary" },
             "the address leads to another server; its connections were replaced"
         );
-        // What was read over a connection is given up before a newer one answers.
+        // Entries read over the old connections are dropped before a newer one answers.
         for link in former.iter() {
-            link.witness.end();
+            link.connection_tracking.end();
         }
-        self.greeting.store(Arc::new(greeting));
+        self.server_hello.store(Arc::new(server_hello));
         self.add(fresh);
         for link in former.iter() {
             self.retire(Arc::clone(link));
@@ -172,21 +172,21 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn refused_calls_lead_to_one_look_per_second_and_a_known_replica_to_fewer() {
-        let mut looks = Looks::default();
-        assert_eq!(looks.due(false, false), None);
-        assert_eq!(looks.due(true, true), Some(clock::now()), "at once");
-        looks.begin();
-        looks.end(false);
+    async fn refused_calls_trigger_one_address_check_per_second() {
+        let mut checks = AddressChecks::default();
+        assert_eq!(checks.due(false, false), None);
+        assert_eq!(checks.due(true, true), Some(clock::now()), "at once");
+        checks.begin();
+        checks.end(false);
         for _ in 0..20 {
-            assert_eq!(looks.due(true, true), Some(clock::now() + SPACING));
-            let calm = looks.due(false, true).unwrap() - clock::now();
+            assert_eq!(checks.due(true, true), Some(clock::now() + SPACING));
+            let calm = checks.due(false, true).unwrap() - clock::now();
             assert!(calm >= SPACING && calm <= LONGEST, "{calm:?}");
-            looks.begin();
-            looks.end(false);
+            checks.begin();
+            checks.end(false);
         }
-        assert_eq!(looks.due(false, true), Some(clock::now() + LONGEST));
-        looks.end(true);
-        assert_eq!(looks.due(false, false), None);
+        assert_eq!(checks.due(false, true), Some(clock::now() + LONGEST));
+        checks.end(true);
+        assert_eq!(checks.due(false, false), None);
     }
 }

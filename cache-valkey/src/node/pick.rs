@@ -1,7 +1,7 @@
-//! Finds a connection for a call: at once if there is one, else with patience.
+//! Picks a connection for a call, and waits if none is ready.
 //!
-//! Not in here: making connections. That is the keeper's business, which a call starts again if its runtime is gone or
-//! does not run.
+//! Not in here: opening connections. The supervisor does that; a call starts it again if its runtime is gone
+//! or suspended.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,64 +11,64 @@ use cache_core::clock::{self, Instant};
 use cache_core::{CacheError, Outcome, Stage, Unavailability};
 
 use super::link::Link;
-use super::{Health, Node, keeper};
+use super::{Health, Node, supervisor};
 use crate::deadline::Deadline;
 
-/// How long a call waits for another connection to be opened if all are held up by big values.
-const HELD_UP: Duration = Duration::from_millis(500);
+/// How long a call waits for another connection if all are busy with big values.
+const ROOMY_LINK_WAIT: Duration = Duration::from_millis(500);
 
-/// How long a call waits for a connection that is being made before it fails: long enough for a
-/// reconnect across regions, short enough that a black hole does not eat every call's deadline.
-pub(super) const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a call waits for a connection that is being opened: long enough for a reconnect across regions,
+/// short enough that an unreachable host does not use up every call's deadline.
+pub(super) const MAX_CONNECT_WAIT: Duration = Duration::from_secs(1);
 
 /// A connection for a call.
 struct Picked {
     link: Arc<Link>,
-    /// Whether big values keep it busy and another connection is about to be opened.
+    /// Whether big values keep it busy while another connection is being opened.
     is_held_up: bool,
 }
 
-/// How often a call that waits looks whether the keeper still runs.
-const GLANCE: Duration = Duration::from_millis(250);
+/// How often a waiting call checks whether the supervisor still runs.
+const CHECK_INTERVAL: Duration = Duration::from_millis(250);
 
 impl Node {
-    /// Waits for a connection, for as long as the first try to make one takes.
+    /// Waits for a connection until the first attempt ends.
     pub(crate) async fn connect(self: &Arc<Self>, deadline: Deadline) -> Result<(), CacheError> {
         self.wait_for_link(deadline, None).await.map(drop)
     }
 
-    /// A connection that a call need not wait for, if there is one at `now`.
+    /// A connection that is ready at `now`, if there is one.
     pub(crate) fn ready_link(&self, now: Instant) -> Option<Arc<Link>> {
-        self.pick_kept(now)
+        self.pick_if_supervised(now)
             .filter(|picked| !picked.is_held_up)
             .map(|picked| picked.link)
     }
 
     /// A connection for one call.
     pub(super) async fn link(self: &Arc<Self>, deadline: Deadline) -> Result<Arc<Link>, CacheError> {
-        match self.pick_kept(deadline.begun()) {
+        match self.pick_if_supervised(deadline.started_at()) {
             Some(Picked {
                 link,
                 is_held_up: false,
             }) => Ok(link),
             Some(Picked { link, .. }) => Ok(Box::pin(self.wait_for_roomy_link(link, deadline)).await),
-            None => Box::pin(self.wait_for_link(deadline, Some(PATIENCE))).await,
+            None => Box::pin(self.wait_for_link(deadline, Some(MAX_CONNECT_WAIT))).await,
         }
     }
 
-    /// A connection of a keeper that runs. The tasks of connections run where it does: if it is suspended, nobody reads
-    /// replies, looks at deadlines, or has noticed that the peer hung up.
+    /// Picks a connection if the supervisor runs. The connections' tasks run on its runtime: if that is
+    /// suspended, nothing reads replies, checks deadlines, or notices that the peer hung up.
     #[inline]
-    fn pick_kept(&self, now: Instant) -> Option<Picked> {
-        if self.keeper.is_seen(now) {
+    fn pick_if_supervised(&self, now: Instant) -> Option<Picked> {
+        if self.supervisor.is_alive_at(now) {
             self.pick()
         } else {
             None
         }
     }
 
-    /// The first connection that is not crowded, else the least busy one: what travels together costs
-    /// less, so connections that a past peak opened are left alone while one will do.
+    /// The first connection that is not crowded, otherwise the least busy one. Sharing one connection costs
+    /// less, so extra connections stay idle while one suffices.
     fn pick(&self) -> Option<Picked> {
         let links = self.links.load();
         let open = || links.iter().filter(|link| !link.connection.is_closed());
@@ -84,10 +84,10 @@ impl Node {
         })
     }
 
-    /// Waits a moment for another connection than `held_up`, which big values keep busy.
+    /// Waits briefly for another connection than `held_up`, which big values keep busy.
     async fn wait_for_roomy_link(&self, held_up: Arc<Link>, deadline: Deadline) -> Arc<Link> {
         let mut health = self.health.subscribe();
-        let until = (clock::now() + HELD_UP).min(deadline.at());
+        let until = (clock::now() + ROOMY_LINK_WAIT).min(deadline.at());
         loop {
             match self.pick() {
                 Some(Picked {
@@ -103,8 +103,7 @@ impl Node {
         }
     }
 
-    /// Waits for a connection. With patience, that ends when the call has waited for so long, or when the keeper has tried
-    /// for so long; without, it ends with what comes of the try.
+    /// Waits for a connection: at most `patience`, or until the first attempt ends if that is `None`.
     async fn wait_for_link(
         self: &Arc<Self>,
         deadline: Deadline,
@@ -114,22 +113,22 @@ impl Node {
         let end = patience.and_then(|patience| clock::now().checked_add(patience));
         let until = end.map_or(deadline.at(), |end| end.min(deadline.at()));
         loop {
-            self.start_keeper();
+            self.start_supervisor();
             match &*health.borrow_and_update() {
                 Health::Down(error) => return Err(error.clone()),
                 Health::Closed => return Err(CacheError::Closed),
                 Health::Connecting { is_slow: true } if patience.is_some() => {
                     return Err(self.still_connecting());
                 }
-                // What is not there was lost a moment ago; the keeper is about to say so.
+                // The connection was lost a moment ago, and the supervisor is about to publish that.
                 Health::Up => {
-                    if let Some(picked) = self.pick_kept(clock::now()) {
+                    if let Some(picked) = self.pick_if_supervised(clock::now()) {
                         return Ok(picked.link);
                     }
                 }
                 Health::Idle | Health::Connecting { .. } => {}
             }
-            let next = until.min(clock::now() + GLANCE);
+            let next = until.min(clock::now() + CHECK_INTERVAL);
             let is_over = tokio::time::timeout_at(next, health.changed()).await.is_err();
             if is_over && clock::now() >= until {
                 return Err(if until < deadline.at() {
@@ -141,9 +140,9 @@ impl Node {
         }
     }
 
-    /// Starts the keeper unless it runs. One that is suspended is replaced, and what it found out is out of date.
-    fn start_keeper(self: &Arc<Self>) {
-        let _ = self.keeper.ensure(|run| {
+    /// Starts the supervisor unless it runs. A suspended one is replaced and its findings are discarded.
+    fn start_supervisor(self: &Arc<Self>) {
+        let _ = self.supervisor.ensure(|run| {
             self.health.send_if_modified(|health| match health {
                 Health::Idle | Health::Closed | Health::Connecting { is_slow: false } => false,
                 _ => {
@@ -151,7 +150,7 @@ impl Node {
                     true
                 }
             });
-            keeper::keep(Arc::downgrade(self), Arc::clone(&self.work), run)
+            supervisor::supervise(Arc::downgrade(self), Arc::clone(&self.work), run)
         });
     }
 
@@ -161,7 +160,7 @@ impl Node {
             detail: format!(
                 "{}, still connecting after {} ms",
                 self.address,
-                PATIENCE.as_millis()
+                MAX_CONNECT_WAIT.as_millis()
             )
             .into(),
             outcome: Outcome::NotApplied,

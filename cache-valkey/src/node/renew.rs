@@ -1,6 +1,6 @@
-//! Authenticates connections again whose credentials are about to run out.
+//! Renews the credentials of connections before they expire.
 //!
-//! Not in here: replacing those that cannot, see `replace.rs`.
+//! Not in here: replacing connections that cannot renew them, see `replace.rs`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,8 +18,8 @@ use crate::error::{from_login, is_refused_login};
 use crate::reply::Reply;
 
 impl Node {
-    /// Authenticates connections again whose credentials are about to run out; in tasks of their own,
-    /// because who issues credentials may be slow, and the watchdog must not wait for that.
+    /// Renews the credentials of connections that are about to expire. Each renewal has its own task, because
+    /// the credentials source may be slow and must not delay the silence check.
     pub(super) fn renew_if_due(&self) {
         for link in self.links.load().iter().filter(|link| link.is_due()) {
             link.renewing(self.dialer.limits().dial_timeout);
@@ -65,7 +65,7 @@ async fn renew(link: Arc<Link>, dialer: Arc<Dialer>, node: String) {
     tracing::warn!(node, reason, "could not renew the credentials of a connection");
 }
 
-/// Logs in again on an open connection; for how long.
+/// Logs in again on an open connection. Returns how long the login is valid.
 async fn authenticate(
     link: &Link,
     credentials: &Credentials,

@@ -1,6 +1,6 @@
-//! Reads whose key the server is to watch, and what this node has to say of whether it does.
+//! Sends tracked reads, and reports this node's tracking status.
 //!
-//! Not in here: what one connection vouches for, and what is kept.
+//! Not in here: the tracking state of one connection, see `tracking/connection.rs`.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,11 +13,11 @@ use crate::command::Command;
 use crate::deadline::Deadline;
 use crate::error::from_server;
 use crate::reply::{Reply, ServerError};
-use crate::tracking::{Agreement, Answers, TrackedRead, Tracking, caching};
+use crate::tracking::{Answers, TrackedRead, Tracking, TrackingResponse, caching};
 
 impl Node {
-    /// Sends reads of one key as one pipeline on one connection, so that the server reports when the key
-    /// changes; whether it will.
+    /// Sends reads of one key as one pipeline on one connection, so that the server reports changes of the
+    /// key. The answers say whether it will.
     pub(crate) async fn send_tracked(
         self: &Arc<Self>,
         reads: &[&Command<'_>],
@@ -31,7 +31,7 @@ impl Node {
             .find_map(|read| read.routing_key())
             .map_or(0, slot_of);
         let vouch = if reads.iter().all(covers) {
-            link.witness.begin(slot)
+            link.connection_tracking.begin(slot)
         } else {
             None
         };
@@ -49,12 +49,12 @@ impl Node {
         }
         Ok(Answers {
             replies,
-            vouch: vouch.filter(|_| link.witness.vouches() && !link.connection.is_closed()),
+            vouch: vouch.filter(|_| link.connection_tracking.is_valid() && !link.connection.is_closed()),
         })
     }
 
-    /// Reads many keys as one pipeline on one connection, each so that the server reports when it changes. A key whose
-    /// read was refused or lost has no result: its caller reads it again as it reads any key.
+    /// Sends tracked reads of many keys as one pipeline on one connection. A key whose read was refused or
+    /// lost has no result; the caller reads it again without tracking.
     pub(crate) async fn read_each_tracked(
         self: &Arc<Self>,
         keys: &[&str],
@@ -70,7 +70,9 @@ impl Node {
             .map(|key| {
                 let key = key.as_bytes();
                 let covered = asked.covers(key);
-                let vouch = covered.then(|| link.witness.begin(slot_of(key))).flatten();
+                let vouch = covered
+                    .then(|| link.connection_tracking.begin(slot_of(key)))
+                    .flatten();
                 (
                     Command::read("GET").key(key),
                     Command::read("PTTL").key(key),
@@ -107,34 +109,36 @@ impl Node {
                 _ => None,
             });
         }
-        if !link.witness.vouches() || link.connection.is_closed() {
+        if !link.connection_tracking.is_valid() || link.connection.is_closed() {
             found.iter_mut().flatten().for_each(|read| read.vouch = None);
         }
         found
     }
 
-    /// Notes that the server refused to track a key: what was permitted when the connection was made is not any more.
+    /// Records that the server refused to track a key: the permission was withdrawn after the connection was
+    /// opened.
     fn note_refused_tracking(&self, link: &Link, refusal: &ServerError) {
         let error = from_server(refusal, "CLIENT CACHING");
         if !error.is_transient() {
-            link.witness.agreed(Agreement::Refused(error.to_string()), false);
+            link.connection_tracking
+                .set_response(TrackingResponse::Refused(error.to_string()), false);
             self.report_tracking();
         }
     }
 
-    /// Whether tracked reads are sent here, so that it counts whether they can be.
-    pub(crate) fn set_counts(&self, counts: bool) {
-        if self.counts.swap(counts, Ordering::AcqRel) != counts {
+    /// Sets whether this node counts for the tracking status: only nodes that get tracked reads do.
+    pub(crate) fn set_counts_for_tracking(&self, counts: bool) {
+        if self.counts_for_tracking.swap(counts, Ordering::AcqRel) != counts {
             self.report_tracking();
         }
     }
 
-    /// Makes known whether changes of what is read here are reported.
+    /// Publishes this node's tracking status.
     pub(super) fn report_tracking(&self) {
         let status = match &*self.health.borrow() {
             Health::Closed => return,
             Health::Idle => None,
-            _ if !self.counts.load(Ordering::Acquire) => None,
+            _ if !self.counts_for_tracking.load(Ordering::Acquire) => None,
             _ => {
                 let links = self.links.load();
                 let mut open = links
@@ -142,14 +146,14 @@ impl Node {
                     .filter(|link| !link.connection.is_closed())
                     .peekable();
                 match open.peek() {
-                    // All are asked alike; a refusal of one is worth more than what the others say.
+                    // All connections send the same request, so one refusal outweighs the others.
                     Some(_) => open
-                        .filter_map(|link| link.witness.status())
+                        .filter_map(|link| link.connection_tracking.status())
                         .max_by_key(|status| matches!(status, TrackingStatus::Off(_))),
                     None => Some(TrackingStatus::Interrupted),
                 }
             }
         };
-        self.tracking.say(status);
+        self.tracking.set(status);
     }
 }

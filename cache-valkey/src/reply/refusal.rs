@@ -1,10 +1,10 @@
-//! A server's refusal: its code and its words.
+//! Reads a server's refusal: its code and its message.
 //!
 //! Not in here: what a refusal means to a caller, see `error.rs`.
 
 use std::fmt;
 
-/// A server's refusal of one command: its code (`WRONGTYPE`) and its words.
+/// A server's refusal of one command: its code (`WRONGTYPE`) and its message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerError {
     pub(crate) code: String,
@@ -18,10 +18,10 @@ impl ServerError {
         Self::new(code, detail)
     }
 
-    /// The refusal with this code and these words.
+    /// The refusal with this code and message.
     ///
-    /// Redis before 7.0 hides what a command inside a script was refused with: in the words of a refusal with the code
-    /// `ERR`. It is taken out of there, so that callers and retries see the same on every version.
+    /// Redis before 7.0 wraps the refusal of a command inside a script in a message with the code `ERR`. It
+    /// is unwrapped here, so that callers and retries see the same refusal on every version.
     pub(crate) fn new(code: &str, detail: &str) -> Self {
         let found = (code == "ERR").then(|| in_script(detail)).flatten();
         let (code, detail) = found.unwrap_or((code, detail));
@@ -37,7 +37,7 @@ impl ServerError {
         &self.code
     }
 
-    /// The server's words, without the code. They may repeat arguments of the command.
+    /// The server's message, without the code. It may repeat arguments of the command.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.detail
@@ -52,10 +52,10 @@ impl fmt::Display for ServerError {
 
 impl std::error::Error for ServerError {}
 
-/// The code and the words of the command that failed inside a script, if `detail` is about one:
-/// `Error running script (call to f_2d5e): @user_script:1: @user_script: 1: -OOM command not allowed`.
+/// The code and message of the command that failed inside a script, if `detail` is about one: `Error running
+/// script (call to f_2d5e): @user_script:1: @user_script: 1: -OOM command not allowed`.
 fn in_script(detail: &str) -> Option<(&str, &str)> {
-    /// What every version says of a command that the user of the script may not run.
+    /// Every version's message for a command that the script's user may not run.
     const NOT_PERMITTED: &str = "The user executing the script";
 
     let running = detail.strip_prefix("Error running script (call to ");
@@ -73,8 +73,8 @@ fn in_script(detail: &str) -> Option<(&str, &str)> {
     Some(if is_code { (code, said) } else { ("ERR", words) })
 }
 
-/// `words` without the place in the script that they begin with, such as `@user_script:1: `. A script that raises an
-/// error itself gets a place without the `@`, so its words are never taken for a server's code.
+/// Removes the position in the script at the start of `words`, such as `@user_script:1: `. An error that a
+/// script raises itself has a position without the `@`, so its text is never taken for a server's code.
 fn without_place(words: &str) -> Option<&str> {
     let (name, rest) = words.strip_prefix('@')?.split_once(':')?;
     let (line, rest) = rest.trim_start().split_once(": ")?;
@@ -96,7 +96,7 @@ mod tests {
 
     /// As Redis 6.2.14 says it.
     #[test]
-    fn what_failed_inside_a_script_is_read_as_outside_of_one() {
+    fn refusal_inside_a_script_is_unwrapped() {
         let wrapped = |words: &str| {
             read(&format!(
                 "ERR Error running script (call to f_dde55dcf9f80cf4c4f6f797ac09e8d49cd026675): {words}"
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_script_says_itself_is_no_code_of_the_server() {
+    fn error_raised_by_a_script_is_no_server_code() {
         for words in [
             "Error running script (call to f_00): @user_script:1: user_script:1: MOVED 1 127.0.0.1:2",
             "Error running script (call to f_00): @user_script:1: @user_script: 1: Unknown Redis command called",
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_a_code_and_words() {
+    fn refusal_is_code_and_message() {
         assert_eq!(
             read("LOADING not yet"),
             ("LOADING".to_owned(), "not yet".to_owned())

@@ -1,4 +1,4 @@
-//! Where listeners hear what connections report, and where it is known whether they do.
+//! Delivers invalidations from connections to listeners, and keeps the tracking status.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,15 +13,15 @@ use cache_core::{
 
 use super::Tracking;
 
-/// What all connections of one client report, to all listeners.
+/// Delivers what all connections of a client report to all listeners.
 pub(crate) struct Feed {
     tracking: Tracking,
-    /// What hangs on slots: its parts are numbered like them.
+    /// The scope of tracked reads by slot: part n belongs to slot n.
     slots: Place,
     listeners: ArcSwap<Vec<Listener>>,
     next: AtomicU64,
-    book: Mutex<Book>,
-    /// What the book says, for those who ask at every read.
+    statuses: Mutex<Statuses>,
+    /// Whether the overall status is `On`, readable without a lock.
     is_on: AtomicBool,
     closed: AtomicBool,
 }
@@ -32,12 +32,12 @@ struct Listener {
     listener: Arc<dyn InvalidationListener>,
 }
 
-/// What servers have to say of their tracking.
+/// The tracking status of each node.
 #[derive(Default)]
-struct Book {
+struct Statuses {
     members: BTreeMap<u64, TrackingStatus>,
-    /// What was logged last.
-    told: Option<TrackingStatus>,
+    /// The status that was logged last.
+    last_logged: Option<TrackingStatus>,
 }
 
 impl Feed {
@@ -47,7 +47,7 @@ impl Feed {
             slots: Place::new(),
             listeners: ArcSwap::default(),
             next: AtomicU64::new(0),
-            book: Mutex::default(),
+            statuses: Mutex::default(),
             is_on: AtomicBool::new(false),
             closed: AtomicBool::new(false),
         })
@@ -57,53 +57,52 @@ impl Feed {
         &self.tracking
     }
 
-    /// Whether anybody listens.
-    pub(crate) fn is_heard(&self) -> bool {
+    /// Whether there is a listener.
+    pub(crate) fn has_listeners(&self) -> bool {
         !self.listeners.load().is_empty()
     }
 
-    /// Calls every listener. It waits for nothing and holds no lock, so that a listener may end
-    /// subscriptions.
+    /// Calls every listener. Does not wait or hold a lock, so that a listener may end subscriptions.
     pub(crate) fn deliver(&self, event: &Invalidation) {
         for Listener { listener, .. } in self.listeners.load().iter() {
-            // A panic would end the connection that reports, and with that be called again, while it unwinds.
+            // A panic would close the reporting connection, which calls listeners again while it unwinds.
             if catch_unwind(AssertUnwindSafe(|| listener.on_invalidation(event))).is_err() {
                 tracing::error!("a listener of invalidations panicked; what it keeps may be out of date");
             }
         }
     }
 
-    /// Calls listeners, for what can no longer be told key by key.
-    pub(crate) fn everything(&self) {
+    /// Tells listeners to drop everything, if single keys cannot be named.
+    pub(crate) fn invalidate_everything(&self) {
         self.deliver(&Invalidation::Everything);
     }
 
-    /// What hangs on `slot`.
+    /// The scope of tracked reads of `slot`.
     pub(crate) const fn slot(&self, slot: u16) -> Place {
         self.slots.part(slot)
     }
 
-    /// Gives up what was read of these slots.
+    /// Revokes tracked reads of these slots.
     pub(crate) fn revoke(&self, slots: impl IntoIterator<Item = u16>) {
         slots.into_iter().for_each(|slot| self.slot(slot).revoke());
         self.deliver(&Invalidation::Revoked);
     }
 
-    /// A place for one server's say in the status.
-    pub(crate) fn member(self: &Arc<Self>) -> Member {
-        Member {
+    /// Adds a node to the status.
+    pub(crate) fn register_node(self: &Arc<Self>) -> NodeStatus {
+        NodeStatus {
             number: self.next.fetch_add(1, Ordering::Relaxed),
             feed: Arc::clone(self),
         }
     }
 
-    /// From now on the end of tracking is nothing to tell.
+    /// Stops logging status changes, because the client is closing.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
     }
 
-    fn book(&self) -> MutexGuard<'_, Book> {
-        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    fn statuses(&self) -> MutexGuard<'_, Statuses> {
+        self.statuses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn end(&self, number: u64) {
@@ -114,8 +113,8 @@ impl Feed {
     }
 }
 
-impl Book {
-    /// The status of the whole.
+impl Statuses {
+    /// The overall status.
     fn status(&self) -> TrackingStatus {
         let members = self.members.values();
         if let Some(refused) = members
@@ -132,19 +131,19 @@ impl Book {
         }
     }
 
-    /// Logs the status where it is news.
-    fn tell(&mut self, is_heard: bool) {
+    /// Logs the status if it has changed.
+    fn log_change(&mut self, has_listeners: bool) {
         let status = self.status();
-        if self.told.as_ref() == Some(&status) {
+        if self.last_logged.as_ref() == Some(&status) {
             return;
         }
         match &status {
-            TrackingStatus::Off(reason) if is_heard => {
+            TrackingStatus::Off(reason) if has_listeners => {
                 tracing::warn!(reason, "changes of keys are not reported: nothing is tracked");
             }
             TrackingStatus::Off(reason) => tracing::info!(reason, "changes of keys would not be reported"),
-            // Before the first connection there is nothing to interrupt.
-            TrackingStatus::Interrupted if self.told.is_none() => return,
+            // Before the first connection there was no tracking to interrupt.
+            TrackingStatus::Interrupted if self.last_logged.is_none() => return,
             TrackingStatus::Interrupted => {
                 tracing::info!("changes of keys are not reported until every primary is connected to again");
             }
@@ -153,14 +152,14 @@ impl Book {
                     "changes of some keys are not reported until every primary is connected to again"
                 );
             }
-            _ if self.told.is_none() => tracing::debug!("changes of keys are reported"),
+            _ if self.last_logged.is_none() => tracing::debug!("changes of keys are reported"),
             _ => tracing::info!("changes of keys are reported again"),
         }
-        self.told = Some(status);
+        self.last_logged = Some(status);
     }
 }
 
-/// Outside of [`Feed`], because a subscription has to hold on to it.
+/// Separate from [`Feed`], because a subscription must hold the feed.
 #[derive(Debug)]
 pub(crate) struct Source(pub(crate) Arc<Feed>);
 
@@ -184,41 +183,41 @@ impl InvalidationSource for Source {
         if self.0.is_on.load(Ordering::SeqCst) {
             return TrackingStatus::On;
         }
-        self.0.book().status()
+        self.0.statuses().status()
     }
 }
 
-/// One server's say in the status; dropping it takes it back.
-pub(crate) struct Member {
+/// One node's part of the status; dropping it removes the part.
+pub(crate) struct NodeStatus {
     number: u64,
     feed: Arc<Feed>,
 }
 
-impl Member {
+impl NodeStatus {
     pub(crate) const fn feed(&self) -> &Arc<Feed> {
         &self.feed
     }
 
-    /// Says how it is. A server that was never tracked has nothing that could be interrupted, and none is one
-    /// that is no primary.
-    pub(crate) fn say(&self, status: Option<TrackingStatus>) {
-        let mut book = self.feed.book();
+    /// Sets the node's status; `None` if it does not count. A node that was never tracked cannot be
+    /// interrupted.
+    pub(crate) fn set(&self, status: Option<TrackingStatus>) {
+        let mut statuses = self.feed.statuses();
         match status {
-            Some(TrackingStatus::Interrupted) if !book.members.contains_key(&self.number) => {}
-            Some(status) => drop(book.members.insert(self.number, status)),
-            None => drop(book.members.remove(&self.number)),
+            Some(TrackingStatus::Interrupted) if !statuses.members.contains_key(&self.number) => {}
+            Some(status) => drop(statuses.members.insert(self.number, status)),
+            None => drop(statuses.members.remove(&self.number)),
         }
-        let is_on = book.status() == TrackingStatus::On;
+        let is_on = statuses.status() == TrackingStatus::On;
         self.feed.is_on.store(is_on, Ordering::SeqCst);
         if !self.feed.closed.load(Ordering::Relaxed) {
-            book.tell(self.feed.is_heard());
+            statuses.log_change(self.feed.has_listeners());
         }
     }
 }
 
-impl Drop for Member {
+impl Drop for NodeStatus {
     fn drop(&mut self) {
-        self.say(None);
+        self.set(None);
     }
 }
 
@@ -245,23 +244,23 @@ mod tests {
     }
 
     #[test]
-    fn every_listener_hears_every_event_until_its_subscription_ends() {
+    fn listeners_get_every_event_until_unsubscribed() {
         let feed = Feed::new(Tracking::OptIn);
         let source = Source(Arc::clone(&feed));
         let (first, listener) = heard();
         let ending = source.subscribe(listener);
         let (second, listener) = heard();
         let _stays = source.subscribe(listener);
-        feed.everything();
+        feed.invalidate_everything();
         drop(ending);
-        assert!(feed.is_heard());
+        assert!(feed.has_listeners());
         feed.deliver(&Invalidation::ConnectionLost);
         assert_eq!(*first.lock().unwrap(), [Invalidation::Everything]);
         assert_eq!(second.lock().unwrap().len(), 2);
     }
 
     #[test]
-    fn a_listener_may_end_its_own_subscription() {
+    fn listener_may_end_its_own_subscription() {
         let feed = Feed::new(Tracking::OptIn);
         let own: Arc<Mutex<Option<Subscription>>> = Arc::default();
         let calls = Arc::new(AtomicU64::new(0));
@@ -273,45 +272,45 @@ mod tests {
             }
         };
         *own.lock().unwrap() = Some(Source(Arc::clone(&feed)).subscribe(Arc::new(listener)));
-        feed.everything();
-        feed.everything();
+        feed.invalidate_everything();
+        feed.invalidate_everything();
         assert_eq!(calls.load(Ordering::Relaxed), 1);
-        assert!(!feed.is_heard());
+        assert!(!feed.has_listeners());
     }
 
     #[test]
-    fn a_listener_that_panics_spares_the_others() {
+    fn panicking_listener_does_not_affect_others() {
         let feed = Feed::new(Tracking::OptIn);
         let source = Source(Arc::clone(&feed));
         let _bad = source.subscribe(Arc::new(|_: &Invalidation| panic!("on purpose")));
         let (others, listener) = heard();
         let _good = source.subscribe(listener);
-        feed.everything();
+        feed.invalidate_everything();
         assert_eq!(others.lock().unwrap().len(), 1);
     }
 
     #[test]
-    fn the_status_says_whether_all_or_some_servers_report() {
+    fn status_says_whether_all_or_some_nodes_report() {
         let feed = Feed::new(Tracking::OptIn);
         let source = Source(Arc::clone(&feed));
         assert_eq!(source.status(), TrackingStatus::Interrupted);
-        let (first, second) = (feed.member(), feed.member());
-        first.say(Some(TrackingStatus::Interrupted));
+        let (first, second) = (feed.register_node(), feed.register_node());
+        first.set(Some(TrackingStatus::Interrupted));
         assert!(
-            feed.book().members.is_empty(),
+            feed.statuses().members.is_empty(),
             "never tracked, so not interrupted"
         );
-        first.say(Some(TrackingStatus::On));
+        first.set(Some(TrackingStatus::On));
         assert_eq!(source.status(), TrackingStatus::On);
         let off = TrackingStatus::Off("no".into());
-        second.say(Some(off.clone()));
-        first.say(Some(TrackingStatus::Interrupted));
+        second.set(Some(off.clone()));
+        first.set(Some(TrackingStatus::Interrupted));
         assert_eq!(source.status(), off);
-        second.say(Some(TrackingStatus::On));
+        second.set(Some(TrackingStatus::On));
         assert_eq!(source.status(), TrackingStatus::Partial);
         drop(second);
         assert_eq!(source.status(), TrackingStatus::Interrupted);
-        first.say(Some(TrackingStatus::On));
+        first.set(Some(TrackingStatus::On));
         assert_eq!(source.status(), TrackingStatus::On);
     }
 }

@@ -1,53 +1,54 @@
-//! Client tracking: the server tells a connection which of the keys that were read over it have changed.
+//! Client tracking: the server reports which keys read over a connection have changed.
 //!
-//! [`Tracking`] is what is asked for, `feed.rs` is where listeners hear it and where its status is kept,
-//! `witness.rs` is what one connection vouches for. How reads are sent so that they are tracked is the
-//! business of the node and the routers; what is kept near is none of this crate's.
+//! [`Tracking`] is the requested mode, `feed.rs` delivers invalidations and keeps the status, and
+//! `connection.rs` is the tracking state of one connection. Not in here: how tracked reads are sent, see the
+//! node and the routers; near caches, which are in another crate.
 //!
 //! # What is promised
 //!
 //! - An event is delivered on the task that reads the connection, before the reply that follows it.
-//! - What was read over a connection is given up before any later connection of that node answers: its
-//!   [`Vouch`] ends, and [`Invalidation::ConnectionLost`](cache_core::Invalidation) comes. What was read over other
-//!   connections stays.
-//! - When slots get another owner, what was read from these slots is given up
-//!   ([`Invalidation::Revoked`](cache_core::Invalidation)), both before anything can be read from the new owner and
-//!   after nothing is read from the old one. When the one primary is replaced, everything is
-//!   ([`Invalidation::Everything`](cache_core::Invalidation)).
+//! - Entries read over a connection are dropped before any later connection of that node answers: their
+//!   [`Vouch`] ends, and [`Invalidation::ConnectionLost`](cache_core::Invalidation) is delivered. Entries
+//!   read over other connections stay.
+//! - When slots get another owner, entries read from these slots are revoked
+//!   ([`Invalidation::Revoked`](cache_core::Invalidation)), both before anything can be read from the new
+//!   owner and after nothing is read from the old one. When a single primary is replaced, everything is
+//!   dropped ([`Invalidation::Everything`](cache_core::Invalidation)).
 
+mod connection;
 mod feed;
-mod witness;
 
 use cache_core::{CacheError, Vouch};
 
-pub(crate) use feed::{Feed, Member, Source};
-pub(crate) use witness::{Agreement, Witness};
+pub(crate) use connection::{ConnectionTracking, TrackingResponse};
+pub(crate) use feed::{Feed, NodeStatus, Source};
 
 use crate::command::Command;
 use crate::reply::Reply;
 
-/// Whether, and how, the server is to report changes of keys
+/// Whether, and how, the server reports changes of keys
 /// ([`invalidations`](cache_core::CacheClient::invalidations)).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Tracking {
-    /// Of the keys that were read by [`get_entry`](cache_core::CacheClient::get_entry) while somebody
-    /// listened, and of no others. Costs the server a table of those keys (`tracking-table-max-keys`).
+    /// Only keys that were read by [`get_entry`](cache_core::CacheClient::get_entry) while there was a
+    /// listener. Costs the server a table of those keys (`tracking-table-max-keys`).
     #[default]
     OptIn,
-    /// Of every key that starts with one of `prefixes`, read or not. Costs the server no table, and every
-    /// connection hears of every write under the prefixes; it is shown names that its user may not read.
+    /// Every key that starts with one of `prefixes`, read or not. Costs the server no table, but every
+    /// connection gets a message for every write under the prefixes, including names that its user may not
+    /// read.
     Broadcast {
-        /// At least one, none of them empty and none the start of another: a client is never made to hear of
-        /// every write there is.
+        /// At least one prefix, none of them empty and none the start of another, so that a client never gets
+        /// a message for every write there is.
         prefixes: Vec<String>,
     },
-    /// Not at all: there are no invalidations.
+    /// No tracking and no invalidations.
     Off,
 }
 
 impl Tracking {
-    /// Refuses prefixes that the server would refuse, and such as cover everything.
+    /// Rejects prefixes that the server would refuse or that cover everything.
     pub(crate) fn check(&self) -> Result<(), CacheError> {
         let Self::Broadcast { prefixes } = self else {
             return Ok(());
@@ -69,13 +70,13 @@ impl Tracking {
             others.any(|(other, start)| other != place && prefix.starts_with(start.as_str()))
         });
         if overlaps {
-            return invalid("of the prefixes of a broadcast none may be the start of another");
+            return invalid("no broadcast prefix may be the start of another");
         }
         Ok(())
     }
 
-    /// What a new connection asks the server for. The last command of an opt-in is a try: what comes next on
-    /// the connection is tracked by it, so it must be no read.
+    /// The tracking request of a new connection. The last command of an opt-in is a test: it makes the server
+    /// track the next command, so that must not be a read.
     pub(crate) fn requests(&self) -> Vec<Command<'_>> {
         let tracking = || Command::read("CLIENT").arg("TRACKING").arg("ON");
         match self {
@@ -111,11 +112,11 @@ pub(crate) fn caching() -> Command<'static> {
 #[derive(Debug)]
 pub(crate) struct Answers {
     pub(crate) replies: Vec<Reply>,
-    /// Holds as long as the server reports changes; none where it does not.
+    /// Valid as long as the server reports changes; `None` if it does not.
     pub(crate) vouch: Option<Vouch>,
 }
 
-/// What a tracked read of one key of many brought: the replies to `GET` and `PTTL`, neither of which is a refusal.
+/// The result of a tracked read of one key: the replies to `GET` and `PTTL`, neither of which is a refusal.
 #[derive(Debug)]
 pub(crate) struct TrackedRead {
     pub(crate) value: Reply,
@@ -141,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broadcast_needs_prefixes_that_leave_something_out_and_do_not_overlap() {
+    fn broadcast_needs_nonempty_prefixes_without_overlap() {
         for wrong in [&[][..], &[""], &["a:", ""], &["a:", "a:b:"], &["a:", "a:"]] {
             let error = broadcast(wrong).check().unwrap_err();
             assert!(error.to_string().contains("prefixes"), "{wrong:?}: {error}");
@@ -151,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broadcast_covers_its_prefixes_only() {
+    fn broadcast_covers_only_its_prefixes() {
         let tracking = broadcast(&["a:", "b:"]);
         assert!(tracking.covers(b"a:1") && tracking.covers(b"b:"));
         assert!(!tracking.covers(b"c:1") && !tracking.covers(b"a"));

@@ -1,13 +1,13 @@
-//! The wire: the one small interface through which everything above speaks to a server.
+//! The wire: the small interface through which the rest of the crate talks to a server.
 //!
-//! [`Connection`] sends one command or a batch and gets the replies; [`Events`] hears of pushes and of the end, in the
-//! order of the connection. There are two implementations: [`own`] is what is used; the one over the `redis` crate
-//! (feature `redis-wire`) is there to be compared with, in tests and benchmarks. Nothing above this folder knows which
-//! one it is.
+//! [`Connection`] sends one command or a batch and gets the replies; [`Events`] receives pushes and the end
+//! of the connection, in order. There are two implementations: [`own`] is the default; the one over the
+//! `redis` crate (feature `redis-wire`) exists for comparison in tests and benchmarks. Nothing outside of
+//! this folder knows which one is used.
 //!
-//! What both promise: many callers share a connection without waiting for each other. A caller that goes away never
-//! shifts another's reply. A push that the server sent before a reply is handed over before that reply. After the end
-//! every caller gets an error. A call ends by its deadline.
+//! Both guarantee: many callers share a connection without waiting for each other. A cancelled call never
+//! shifts another call's reply. A push that the server sent before a reply is delivered before that reply.
+//! After the end of the connection, every caller gets an error. A call ends by its deadline.
 
 mod own;
 #[cfg(feature = "redis-wire")]
@@ -27,76 +27,77 @@ use crate::command::Command;
 use crate::deadline::Deadline;
 use crate::reply::{Reply, ServerError};
 
-/// Hears what happens on a connection besides replies. Called on the task that reads the connection: it
-/// must be quick and must not block.
+/// Receives the events of a connection other than replies. Called on the task that reads the connection, so
+/// it must be quick and must not block.
 pub(crate) trait Events: Send + Sync + 'static {
-    /// A push of the server, such as an invalidation or a message of a channel.
+    /// Called for a push of the server, such as an invalidation or a channel message.
     fn on_push(&self, kind: &str, data: Vec<Reply>);
-    /// The connection has ended. Called once, last.
+    /// Called once, last, when the connection has ended.
     fn on_closed(&self);
 }
 
-/// Hears nothing: for connections that only ask a question or two.
-pub(crate) struct Unheard;
+/// Ignores all events: for short-lived connections that only send a few commands.
+pub(crate) struct IgnoreEvents;
 
-impl Events for Unheard {
+impl Events for IgnoreEvents {
     fn on_push(&self, _kind: &str, _data: Vec<Reply>) {}
 
     fn on_closed(&self) {}
 }
 
-/// What a connection says of itself to the server before it is used.
+/// What a connection sends to the server before it is used.
 #[derive(Clone, Copy)]
 pub(crate) struct Handshake<'a> {
     pub(crate) username: Option<&'a str>,
     pub(crate) password: Option<&'a str>,
-    /// The name of the connection. It goes with `HELLO`, which takes no permission of its own; the wire over the `redis`
-    /// crate leaves it out.
+    /// The name of the connection. It is sent with `HELLO`, which needs no extra permission; the wire over
+    /// the `redis` crate does not send it.
     pub(crate) client_name: Option<&'a str>,
     pub(crate) protocol: Protocol,
 }
 
-/// The version of the protocol to begin with.
+/// The protocol version to start with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {
-    /// `HELLO 3`; the older version if the server answers that it knows no `HELLO`.
+    /// `HELLO 3`; RESP2 if the server answers that it does not know `HELLO`.
     Resp3,
-    /// The older version, without asking: for servers and proxies that hang up when they read `HELLO`.
+    /// RESP2 without asking, for servers and proxies that hang up on `HELLO`.
     Resp2,
 }
 
-/// How the server has answered.
+/// The outcome of the handshake.
 #[derive(Debug)]
-pub(crate) enum Greeted {
-    /// With the reply to `HELLO`.
+pub(crate) enum Negotiated {
+    /// RESP3, with the reply to `HELLO`.
     Resp3(Reply),
-    /// In the older version, which knows no pushes.
+    /// RESP2, which has no pushes.
     Resp2,
 }
 
 /// Why a handshake failed.
 #[derive(Debug)]
 pub(crate) enum HandshakeError {
-    /// The server refused, in its own words.
+    /// The server refused with this error.
     Refused(ServerError),
     /// The server did not answer in time.
-    Late,
-    /// The server hung up without a word; what the system said, if it said anything.
+    TimedOut,
+    /// The server hung up without a reply; with the I/O error, if there was one.
     HungUp(Option<cache_core::ErrorSource>),
     /// The connection ended before the server answered.
     Ended(cache_core::ErrorSource),
-    /// What came back is not the protocol.
+    /// The server's reply is not the Redis protocol.
     NotTheProtocol(cache_core::ErrorSource),
 }
 
-/// Which implementation a client uses.
+/// Which protocol implementation a client uses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Wire {
-    /// The one of this crate.
+    /// This crate's implementation.
     #[default]
     Own,
-    /// The one over the `redis` crate, to compare with: RESP3 only, and without back-pressure in bytes.
+    /// The implementation over the `redis` crate, for comparison: RESP3 only, and without back-pressure in
+    /// bytes.
     #[cfg(feature = "redis-wire")]
     Redis,
 }
@@ -110,25 +111,25 @@ pub(crate) enum Connection {
 }
 
 impl Connection {
-    /// Shakes hands over `stream` and starts the connection's task on the current runtime.
+    /// Performs the handshake over `stream` and starts the connection's task on the current runtime.
     pub(crate) async fn open(
         wire: Wire,
         stream: Stream,
         handshake: &Handshake<'_>,
         events: Arc<dyn Events>,
         deadline: Deadline,
-    ) -> Result<(Self, Greeted), HandshakeError> {
+    ) -> Result<(Self, Negotiated), HandshakeError> {
         match wire {
             Wire::Own => {
-                let (connection, greeted) =
+                let (connection, negotiated) =
                     own::Connection::open(stream, handshake, events, deadline).await?;
-                Ok((Self::Own(connection), greeted))
+                Ok((Self::Own(connection), negotiated))
             }
             #[cfg(feature = "redis-wire")]
             Wire::Redis => {
-                let (connection, greeted) =
+                let (connection, negotiated) =
                     redis::Connection::open(stream, handshake, events, deadline).await?;
-                Ok((Self::Redis(Box::new(connection)), greeted))
+                Ok((Self::Redis(Box::new(connection)), negotiated))
             }
         }
     }
@@ -171,7 +172,7 @@ impl Connection {
         }
     }
 
-    /// Ends the connection at once; calls under way get an error.
+    /// Closes the connection at once. Calls in flight get an error.
     pub(crate) fn close(&self) {
         match self {
             Self::Own(connection) => connection.close(),
@@ -188,7 +189,7 @@ impl Connection {
         }
     }
 
-    /// What is known of the connection's traffic.
+    /// The connection's traffic counters.
     pub(crate) fn traffic(&self) -> &Traffic {
         match self {
             Self::Own(connection) => connection.traffic(),

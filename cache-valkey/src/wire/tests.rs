@@ -91,8 +91,8 @@ async fn open(wire: Wire, room: usize) -> Wired {
             }
         }
     };
-    let (connection, greeted) = opened.expect("a handshake");
-    assert!(matches!(greeted, Greeted::Resp3(Reply::Map(_))));
+    let (connection, negotiated) = opened.expect("a handshake");
+    assert!(matches!(negotiated, Negotiated::Resp3(Reply::Map(_))));
     Wired {
         connection: Arc::new(connection),
         peer,
@@ -327,7 +327,7 @@ async fn a_closed_connection_takes_no_call(wire: Wire) {
 }
 
 #[tokio::test]
-async fn a_request_that_was_never_written_ends_as_not_applied() {
+async fn unwritten_request_ends_as_not_applied() {
     // So little room that the second request cannot be written.
     let Wired { connection, peer, .. } = open(Wire::Own, 64).await;
     let first = get(
@@ -351,7 +351,7 @@ async fn a_request_that_was_never_written_ends_as_not_applied() {
 }
 
 #[tokio::test]
-async fn a_server_that_knows_no_hello_is_spoken_to_in_the_older_protocol() {
+async fn server_without_hello_is_used_with_resp2() {
     let (near, far) = duplex(4096);
     let events: Arc<dyn Events> = Arc::new(Heard::default());
     let opening = tokio::spawn(async move {
@@ -372,12 +372,12 @@ async fn a_server_that_knows_no_hello_is_spoken_to_in_the_older_protocol() {
     peer.write("+OK\r\n").await;
     assert!(peer.read(1).await.contains("PING"));
     peer.write("+PONG\r\n").await;
-    let (_connection, greeted) = opening.await.unwrap().unwrap();
-    assert!(matches!(greeted, Greeted::Resp2));
+    let (_connection, negotiated) = opening.await.unwrap().unwrap();
+    assert!(matches!(negotiated, Negotiated::Resp2));
 }
 
 #[tokio::test]
-async fn what_a_server_says_before_it_hangs_up_is_kept() {
+async fn error_before_hang_up_is_kept() {
     let (near, far) = duplex(4096);
     let events: Arc<dyn Events> = Arc::new(Heard::default());
     let mut peer = Peer { stream: far };
@@ -397,7 +397,7 @@ async fn what_a_server_says_before_it_hangs_up_is_kept() {
 }
 
 #[tokio::test]
-async fn a_long_batch_goes_in_parts_and_gets_all_replies_in_order() {
+async fn long_batch_is_sent_in_parts_with_replies_in_order() {
     let Wired {
         connection, mut peer, ..
     } = open(Wire::Own, 64 * 1024).await;
@@ -435,7 +435,7 @@ async fn a_long_batch_goes_in_parts_and_gets_all_replies_in_order() {
 }
 
 #[tokio::test]
-async fn a_long_batch_that_was_sent_in_part_may_have_been_applied() {
+async fn partly_sent_batch_may_have_been_applied() {
     let Wired {
         connection, mut peer, ..
     } = open(Wire::Own, 64 * 1024).await;
@@ -461,7 +461,7 @@ async fn a_long_batch_that_was_sent_in_part_may_have_been_applied() {
 }
 
 #[tokio::test]
-async fn while_a_server_reads_nothing_calls_wait_by_reference_and_end_by_their_deadlines() {
+async fn stalled_server_keeps_calls_by_reference_until_deadline() {
     let Wired { connection, peer, .. } = open(Wire::Own, 1024).await;
     let value = bytes::Bytes::from(vec![b'v'; 60 * 1024]);
     let deadline = Deadline::after(Duration::from_millis(300));

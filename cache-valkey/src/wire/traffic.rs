@@ -1,17 +1,17 @@
-//! What is known of a connection's traffic: how many calls wait, and whether anything moves.
+//! Counts a connection's traffic: how many calls wait, and whether bytes move.
 //!
-//! Not in here: what follows from it. That is the business of the node that has the connection.
+//! Not in here: decisions based on it, see the node that has the connection.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
-/// What the callers of a connection, and those who watch it, know of its traffic.
+/// The traffic counters of a connection, for its callers and its node.
 #[derive(Debug, Default)]
 pub(crate) struct Traffic {
     state: Load,
     counts: Counts,
 }
 
-/// What every call looks at before it chooses a connection. It changes rarely.
+/// What every call reads before it chooses a connection. It changes rarely.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Load {
@@ -19,35 +19,35 @@ struct Load {
     leaving: AtomicUsize,
     /// The bytes of a big value that have not arrived yet.
     arriving: AtomicUsize,
-    /// Calls with big values that wait for their reply.
+    /// Calls with big values that wait for a reply.
     big_calls: AtomicU32,
-    /// Whether so many calls wait that another connection is worth having.
+    /// Whether so many calls wait that another connection pays off.
     is_crowded: AtomicBool,
     /// Whether the peer has closed its side.
     #[cfg(feature = "redis-wire")]
     ended: AtomicBool,
 }
 
-/// What changes with every call, and so has cache lines of its own.
+/// What changes with every call, on separate cache lines.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Counts {
-    /// Calls that wait for their reply.
+    /// Calls that wait for a reply.
     in_flight: AtomicU32,
-    /// Grows with every read that brought bytes.
+    /// Grows with every read that returned bytes.
     reads: AtomicU64,
-    /// Grows whenever a stream that was full has taken bytes again.
+    /// Grows whenever a stream that was full accepts bytes again.
     writes: AtomicU64,
     /// Bytes that are encoded and not written.
     unwritten: AtomicU64,
-    /// Grows with every call that got its reply.
+    /// Grows with every call that got a reply.
     answers: AtomicU64,
-    /// Whether a caller went away without its reply and nothing was heard since.
+    /// Whether a call was cancelled and nothing has arrived since.
     abandoned: AtomicBool,
 }
 
-/// The calls in flight from which on another connection is worth having. Sharing pays, because requests that travel
-/// together cost fewer system calls; a second connection gains only if one task is busy all the time.
+/// From this number of calls in flight, another connection pays off. Sharing is usually better, because
+/// requests sent together cost fewer system calls; a second connection helps only if one task is always busy.
 const CROWDED: u32 = 2048;
 
 /// The same for the wire over the `redis` crate.
@@ -68,23 +68,23 @@ impl Traffic {
         self.counts.unwritten.store(bytes, Ordering::Relaxed);
     }
 
-    /// A number that stays the same only while nothing is heard from the server.
+    /// A number that stays the same only while nothing arrives from the server.
     pub(crate) fn reads(&self) -> u64 {
         self.counts.reads.load(Ordering::Relaxed)
     }
 
-    /// A number that stays the same only while nothing is read, and a full stream takes nothing: a long upload is no
-    /// silence.
+    /// A number that stays the same only while nothing is read and a full stream accepts nothing: a long
+    /// upload is not silence.
     pub(crate) fn moves(&self) -> u64 {
         self.reads() + self.counts.writes.load(Ordering::Relaxed)
     }
 
-    /// A number that stays the same only while no call gets its reply.
+    /// A number that stays the same only while no call gets a reply.
     pub(crate) fn answers(&self) -> u64 {
         self.counts.answers.load(Ordering::Relaxed)
     }
 
-    /// Whether a caller went away without its reply and nothing was heard from the server since.
+    /// Whether a call was cancelled and nothing has arrived from the server since.
     pub(crate) fn is_abandoned(&self) -> bool {
         self.counts.abandoned.load(Ordering::Relaxed)
     }
@@ -95,7 +95,7 @@ impl Traffic {
         self.state.ended.load(Ordering::Relaxed)
     }
 
-    /// Whether so many calls wait that another connection is worth having.
+    /// Whether so many calls wait that another connection pays off.
     pub(crate) fn is_crowded(&self) -> bool {
         self.state.is_crowded.load(Ordering::Relaxed)
     }
@@ -107,12 +107,12 @@ impl Traffic {
         }
     }
 
-    /// The bytes of big values that are on their way. What is asked for now has to wait for them.
+    /// The bytes of big values that are in transit. A new call would wait behind them.
     pub(crate) fn big(&self) -> usize {
         self.state.leaving.load(Ordering::Relaxed) + self.state.arriving.load(Ordering::Relaxed)
     }
 
-    /// Whether a call with a big value waits for its reply: what was written may still be on its way.
+    /// Whether a call with a big value waits for a reply: written bytes may still be in transit.
     pub(crate) fn has_big_calls(&self) -> bool {
         self.state.big_calls.load(Ordering::Relaxed) > 0
     }
@@ -140,7 +140,7 @@ impl Traffic {
         }
     }
 
-    /// Bytes were read.
+    /// Records that bytes were read.
     pub(super) fn heard(&self) {
         self.counts.reads.fetch_add(1, Ordering::Relaxed);
         if self.is_abandoned() {
@@ -148,22 +148,22 @@ impl Traffic {
         }
     }
 
-    /// A stream that was full has taken bytes again: the peer reads.
+    /// Records that a full stream accepts bytes again, because the peer reads.
     pub(super) fn wrote(&self) {
         self.counts.writes.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// This many calls got their reply.
+    /// Records that this many calls got a reply.
     pub(super) fn answered(&self, calls: u64) {
         self.counts.answers.fetch_add(calls, Ordering::Relaxed);
     }
 
-    /// A caller went away without its reply.
+    /// Records a cancelled call.
     pub(super) fn abandon(&self) {
         self.counts.abandoned.store(true, Ordering::Relaxed);
     }
 
-    /// The peer has closed its side.
+    /// Records that the peer has closed its side.
     #[cfg(feature = "redis-wire")]
     pub(super) fn end(&self) {
         self.state.ended.store(true, Ordering::Relaxed);
@@ -190,7 +190,7 @@ pub(super) struct InFlight<'a> {
 
 #[cfg(feature = "redis-wire")]
 impl InFlight<'_> {
-    /// The call has its reply.
+    /// Records that the call got its reply.
     pub(super) fn answered(mut self) {
         self.traffic.counts.answers.fetch_add(1, Ordering::Relaxed);
         self.answered = true;

@@ -69,7 +69,7 @@ async fn a_connection_stays_while_the_idle_timeout_is_not_over() -> Result<()> {
     let server = Server::start(ServerOptions::new(Version::Valkey8)).await?;
     let client = Arc::new(ValkeyClient::connect(&single(&server.address())?).await?);
     let peak = grow(&client, &server, Wire::Own).await?;
-    // Longer than the keeper needs to look several times.
+    // Longer than the supervisor needs for several checks.
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(connections(&server).await?, peak);
     Ok(())

@@ -214,7 +214,7 @@ fn a_process_that_sleeps_between_calls_does_not_count_the_sleep_as_connecting() 
     config.read_timeout = Duration::from_millis(200);
     let client = runtime.block_on(connect(&config, Wire::Own))?;
     runtime.block_on(client.ping())?;
-    // A call ends while the keeper is about to connect, and the process sleeps.
+    // A call ends while the supervisor is about to connect, and the process sleeps.
     proxy.pause();
     proxy.cut();
     assert!(runtime.block_on(client.get("key")).is_err());

@@ -1,5 +1,5 @@
-//! Commands that a shared connection must not carry: they would block it, change its state, or end the protocol of one
-//! reply per command.
+//! Refuses commands that a shared connection must not carry: they would block it, change its state, or break
+//! the rule of one reply per command.
 //!
 //! Not in here: what a user may run. The server's ACL says that.
 
@@ -31,7 +31,7 @@ const STATE: Reason =
 const ENDS: Reason = Reason("ends or resets the connection, which all calls share; close the client instead");
 const STREAM: Reason = Reason("turns the connection, which all calls share, into a replication link");
 
-/// Refused whatever the arguments are. In alphabetical order within each line.
+/// Refused with any arguments. In alphabetical order within each group.
 const COMMANDS: &[(&[&str], Reason)] = &[
     (
         &[
@@ -68,7 +68,7 @@ const COMMANDS: &[(&[&str], Reason)] = &[
     (&["PSYNC", "REPLCONF", "SYNC"], STREAM),
 ];
 
-/// Refused with these first arguments.
+/// Refused with these subcommands.
 const SUBCOMMANDS: &[(&str, &[&str], Reason)] = &[
     (
         "CLIENT",
@@ -89,11 +89,10 @@ const SUBCOMMANDS: &[(&str, &[&str], Reason)] = &[
     ("CLUSTER", &["SYNCSLOTS"], STREAM),
 ];
 
-/// Refused if one of the arguments that are no keys is this.
+/// Refused if a non-key argument is this option.
 const OPTIONS: &[(&str, &str, Reason)] = &[("XREAD", "BLOCK", BLOCKS), ("XREADGROUP", "BLOCK", BLOCKS)];
 
-/// Refuses what a shared connection must not carry. `arguments` are those that are no keys in their places; a key is
-/// an empty one.
+/// Refuses commands that a shared connection must not carry. `arguments` yields an empty slice for each key.
 pub(super) fn check<'a>(
     name: &str,
     arguments: &(impl Iterator<Item = &'a [u8]> + Clone),
@@ -142,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_disturb_other_calls_is_refused_in_words() {
+    fn commands_that_disturb_other_calls_are_refused() {
         for line in [
             "BLPOP list 0",
             "blpop list 0",
@@ -175,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn what_disturbs_nobody_is_let_through() {
+    fn harmless_commands_are_accepted() {
         for line in [
             "GET key",
             "LPOP list",

@@ -7,7 +7,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
-use crate::connect::{Dialing, connect};
+use crate::connect::{DialOptions, connect};
 use crate::resolve::SystemResolver;
 use crate::router::Router;
 use crate::tracking::{Feed, Tracking};
@@ -67,7 +67,7 @@ async fn cluster(script: Arc<Script>) -> Arc<Cluster> {
         }
     });
     let config = ValkeyConfig::new(Topology::cluster([Address::new("127.0.0.1", port)]));
-    let dialing = Dialing {
+    let dialing = DialOptions {
         credentials: Arc::new(FixedCredentials::new(None)),
         resolve: Arc::new(SystemResolver),
         feed: Feed::new(Tracking::Off),
@@ -93,7 +93,7 @@ fn sets(keys: &[String]) -> Vec<Command<'_>> {
 }
 
 #[tokio::test]
-async fn a_lost_batch_is_repeated_as_a_batch() {
+async fn lost_batch_is_repeated_as_a_batch() {
     let seen = Arc::new(AtomicUsize::new(0));
     let cluster = {
         let seen = Arc::clone(&seen);
@@ -117,7 +117,7 @@ async fn a_lost_batch_is_repeated_as_a_batch() {
 }
 
 #[tokio::test]
-async fn refused_commands_are_repeated_together_and_later_ones_of_their_keys_with_them() {
+async fn refused_commands_are_repeated_with_later_ones_of_their_keys() {
     let log: Arc<std::sync::Mutex<Vec<String>>> = Arc::default();
     let cluster = {
         let log = Arc::clone(&log);

@@ -1,7 +1,7 @@
-//! The task of one connection: it reads, hands replies and pushes over, writes, and looks at deadlines.
+//! The task of one connection: reads, delivers replies and pushes, writes, and checks deadlines.
 //!
-//! Before it writes, it lets other tasks run once: what many callers ask for at the same time becomes one system call.
-//! That is the largest part of what this wire gains.
+//! Before it writes, it yields to other tasks once, so that the requests of many callers become one system
+//! call. That is the main gain of this wire.
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
@@ -17,14 +17,14 @@ use tokio::time::Sleep;
 
 use super::outgoing::{Outgoing, PIECES};
 use super::parse::{Message, Parser};
-use super::{End, Shared};
+use super::shared::{End, Shared};
 use crate::reply::Reply;
 use crate::wire::Events;
 
 /// Reads in a row before the driver turns to writing.
 const READS: u32 = 16;
 
-/// Replies that are handed over under one lock. Callers wait for the lock meanwhile.
+/// How many replies are delivered under one lock, while callers wait for it.
 const AT_ONCE: usize = 32;
 
 pub(super) struct Driver<R, W> {
@@ -36,12 +36,12 @@ pub(super) struct Driver<R, W> {
     /// What is being written.
     out: Outgoing,
     is_flushed: bool,
-    /// Whether the stream has refused bytes since it last took some.
+    /// Whether the stream has accepted no bytes since the last attempt.
     is_blocked: bool,
-    /// Replies that were read and not handed over.
+    /// Replies that were read but not delivered.
     replies: Vec<Reply>,
     wakers: Vec<Waker>,
-    /// Whether other tasks have been let run since the last write.
+    /// Whether the driver has yielded since the last write.
     has_yielded: bool,
     sleep: Pin<Box<Sleep>>,
     is_armed: bool,
@@ -49,7 +49,7 @@ pub(super) struct Driver<R, W> {
 
 /// What the driver does next.
 enum Turn {
-    /// Lets other tasks run.
+    /// Yield to other tasks.
     Yield,
     End(End),
 }
@@ -105,7 +105,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Driver<R, W> {
         }
     }
 
-    /// Reads what there is and hands it over. Ready if there may be more.
+    /// Reads and delivers what has arrived. Ready if there may be more.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
         for _ in 0..READS {
             let (buffer, room) = self.parser.space();
@@ -120,7 +120,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Driver<R, W> {
         Poll::Ready(Ok(()))
     }
 
-    /// Hands over what `read` more bytes have completed.
+    /// Delivers the messages that `read` more bytes complete.
     fn hand_over(&mut self, read: usize) -> Result<(), End> {
         self.shared.traffic.heard();
         self.parser.filled(read);
@@ -136,7 +136,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Driver<R, W> {
             }
         };
         self.shared.traffic.set_arriving(self.parser.missing());
-        // Replies that came before the error are good.
+        // Replies before the error are valid.
         self.complete()?;
         result
     }
@@ -146,10 +146,10 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Driver<R, W> {
         if self.replies.is_empty() {
             return Ok(());
         }
-        let together = self.replies.len();
+        let replies_at_once = self.replies.len();
         let mut replies = self.replies.drain(..);
         while replies.len() > 0 {
-            let mut stray = None;
+            let mut unexpected = None;
             {
                 let calls = &mut self.shared.state().calls;
                 let mut answered = 0;
@@ -157,21 +157,21 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Driver<R, W> {
                     match calls.complete(reply, &mut self.wakers) {
                         Ok(is_answer) => answered += u64::from(is_answer),
                         Err(reply) => {
-                            stray = Some(reply);
+                            unexpected = Some(reply);
                             break;
                         }
                     }
                 }
-                calls.came_together(together);
+                calls.note_replies_at_once(replies_at_once);
                 self.shared.traffic.answered(answered);
                 calls.report(&self.shared.traffic);
             }
             self.wakers.drain(..).for_each(Waker::wake);
-            match stray {
+            match unexpected {
                 None => {}
-                // A server says why it hangs up before anybody has asked it anything.
-                Some(Reply::Error(error)) => return Err(End::Said(*error)),
-                Some(_) => return Err(End::Stray),
+                // A server may send the reason before it hangs up, without a request.
+                Some(Reply::Error(error)) => return Err(End::ServerError(*error)),
+                Some(_) => return Err(End::UnexpectedReply),
             }
         }
         Ok(())
@@ -186,14 +186,14 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Driver<R, W> {
         let subscribed = kind == "subscribe" && self.shared.state().calls.awaits_subscription();
         if subscribed {
             self.replies.push(Reply::Nil);
-            // It has a caller that waits for it.
+            // A caller waits for it.
             drop(self.complete());
         } else {
             self.events.on_push(kind, push);
         }
     }
 
-    /// Writes what there is to write. Ready if other tasks are to run before.
+    /// Writes what is encoded. Ready if the driver should yield first.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
         loop {
             if self.out.is_empty() {
@@ -223,7 +223,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Driver<R, W> {
                 Ok(written) => {
                     self.out.advance(written);
                     self.is_flushed = false;
-                    // That a stream takes what it has room for says nothing of the peer.
+                    // Bytes that fit into the socket's buffer do not prove that the peer is alive.
                     if std::mem::take(&mut self.is_blocked) {
                         self.shared.traffic.wrote();
                     }
@@ -236,7 +236,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Driver<R, W> {
         }
     }
 
-    /// Ends the waiting of calls whose deadlines have passed.
+    /// Times out calls whose deadlines have passed.
     fn poll_deadlines(&mut self, cx: &mut Context<'_>) {
         loop {
             let Some(at) = self.shared.state().calls.sweep_at() else {
@@ -261,7 +261,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Driver<R, W> {
 }
 
 impl<R, W> Drop for Driver<R, W> {
-    /// However the task ended: by an error, by its connection's owner, or with its runtime.
+    /// Runs however the task ended: by an error, by its owner, or with its runtime.
     fn drop(&mut self) {
         self.shared.end(End::Dropped);
         self.events.on_closed();

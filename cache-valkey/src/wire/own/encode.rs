@@ -1,22 +1,22 @@
-//! Encodes commands: an array of bulk strings, which every version of the protocol takes.
+//! Encodes commands as arrays of bulk strings, which every protocol version accepts.
 
 use bytes::Bytes;
 
 use super::outgoing::Outgoing;
 use crate::command::{Argument, Command};
 
-/// The length from which on a value is handed to the socket by reference instead of being copied.
+/// From this length on, a value is passed to the socket by reference instead of being copied.
 pub(super) const BIG: usize = 64 * 1024;
 
-/// From this length on, a value is not copied while its call waits for its turn.
+/// From this length on, a value is not copied while its call is queued.
 const SHARED_WHILE_WAITING: usize = 1024;
 
-/// How values are put into a buffer.
+/// Which values are copied into a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Values {
-    /// Only big ones by reference: the bytes are written soon.
+    /// Only big values by reference: the bytes are written soon.
     Sending,
-    /// Nearly all by reference: the bytes wait, and many calls may wait.
+    /// Nearly all values by reference: many calls may be queued.
     Waiting,
 }
 
@@ -29,10 +29,10 @@ impl Values {
     }
 }
 
-/// The most bytes that the frame of one argument adds to it: `$`, a length, and two line ends.
+/// The most bytes that framing adds to an argument: `$`, a length, and two line ends.
 const FRAME: usize = 25;
 
-/// At most this many bytes `command` takes when encoded; exact but for the frames.
+/// The most bytes that `command` takes when encoded; exact except for the framing.
 pub(super) fn size(command: &Command<'_>) -> usize {
     let arguments = command.arguments().iter().map(|argument| match argument {
         Argument::Bytes(bytes) => bytes.len() + FRAME,
@@ -42,7 +42,7 @@ pub(super) fn size(command: &Command<'_>) -> usize {
     command.name().len() + 2 * FRAME + arguments.sum::<usize>()
 }
 
-/// The bytes of `command` that are values of [`BIG`] or more.
+/// How many bytes of `command` are values of [`BIG`] or more.
 pub(super) fn big(command: &Command<'_>) -> usize {
     let arguments = command.arguments().iter();
     let big = arguments.filter_map(|argument| match argument {
@@ -80,7 +80,7 @@ fn shared(out: &mut Outgoing, value: &Bytes) {
     out.copy(b"\r\n");
 }
 
-/// A type, a number and a line end, in one copy.
+/// Appends a type, a number and a line end with one copy.
 #[inline]
 fn header(out: &mut Outgoing, kind: u8, mut number: usize) {
     let mut line = [0_u8; FRAME];
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_command_is_an_array_of_bulk_strings() {
+    fn command_is_an_array_of_bulk_strings() {
         let value = Bytes::from_static(b"a\r\nb");
         let command = Command::write("SET").key(b"k").value(&value).px(Some(1_500));
         let mut out = Outgoing::default();
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn values_that_wait_are_not_copied() {
+    fn queued_values_are_not_copied() {
         let value = Bytes::from(vec![b'v'; SHARED_WHILE_WAITING]);
         let command = Command::write("SET").key(b"k").value(&value);
         let mut waiting = Outgoing::default();
@@ -132,7 +132,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_size_is_never_too_small(key: Vec<u8>, value: Vec<u8>, number: i64) {
+        fn size_is_never_too_small(key: Vec<u8>, value: Vec<u8>, number: i64) {
             let value = Bytes::from(value);
             let command = Command::write("SET").key(&key).value(&value).int(number);
             let mut out = Outgoing::default();

@@ -1,22 +1,22 @@
-//! Encoded bytes that are to be written, in order. Big values are kept by reference, everything else is copied.
+//! A buffer of encoded bytes to write, in order. Big values are held by reference; everything else is copied.
 //!
-//! Not in here: how much of it there may be, see `calls.rs`; the protocol, see `encode.rs`.
+//! Not in here: its limit, see `calls.rs`; the protocol, see `encode.rs`.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-/// The capacity that an empty buffer keeps. A buffer that a burst has made larger is given back.
+/// The capacity that an empty buffer keeps. A larger buffer is freed after a burst.
 const KEPT: usize = 64 * 1024;
 
-/// The pieces that one system call writes at most.
+/// The most pieces that one system call writes.
 pub(super) const PIECES: usize = 16;
 
 /// Encoded bytes in the order in which they are written.
 #[derive(Debug, Default)]
 pub(super) struct Outgoing {
-    /// What comes before `tail`.
+    /// The bytes before `tail`.
     pieces: VecDeque<Bytes>,
     tail: BytesMut,
     len: usize,
@@ -31,7 +31,7 @@ impl Outgoing {
         self.len == 0
     }
 
-    /// Makes room for `bytes` that are about to be copied.
+    /// Reserves room for `bytes` to copy.
     pub(super) fn reserve(&mut self, bytes: usize) {
         self.tail.reserve(bytes);
     }
@@ -64,7 +64,7 @@ impl Outgoing {
         self.copy(&other.tail);
     }
 
-    /// The first bytes to write, in at most [`PIECES`] pieces; how many pieces these are.
+    /// Collects the first bytes to write in at most [`PIECES`] pieces. Returns the number of pieces.
     pub(super) fn first_pieces<'a>(&'a self, into: &mut [IoSlice<'a>; PIECES]) -> usize {
         let pieces = self.pieces.iter().map(|piece| &piece[..]);
         let all = pieces.chain(std::iter::once(&self.tail[..]));
@@ -76,7 +76,7 @@ impl Outgoing {
         count
     }
 
-    /// The bytes in one piece, if they are in one.
+    /// The bytes, if they are in one piece.
     pub(super) fn as_one_piece(&self) -> Option<&[u8]> {
         self.pieces.is_empty().then_some(&self.tail[..])
     }
@@ -98,7 +98,7 @@ impl Outgoing {
         }
     }
 
-    /// Gives back what a burst has allocated.
+    /// Frees what a burst has allocated.
     fn reset(&mut self) {
         self.tail.clear();
         if self.tail.capacity() > KEPT {
@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bytes_come_out_in_the_order_they_went_in() {
+    fn bytes_keep_their_order() {
         let mut out = Outgoing::default();
         out.copy(b"one ");
         out.share(Bytes::from_static(b"two "));
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_leaves_no_large_buffer_behind() {
+    fn burst_leaves_no_large_buffer() {
         let mut out = Outgoing::default();
         out.copy(&vec![0; 4 * KEPT]);
         for _ in 0..100 {

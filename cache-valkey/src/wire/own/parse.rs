@@ -1,10 +1,10 @@
-//! Reads RESP2 and RESP3 from a stream of bytes, however it is cut.
+//! Parses RESP2 and RESP3 from a byte stream, however it is split.
 //!
-//! Small values are cut out of the read buffer, so that a reply costs no allocation. A value that is larger than what
-//! has been read gets a buffer that fits it, and the rest is read straight into that one.
+//! Small values are slices of the read buffer, so a reply costs no allocation. A value that is larger than
+//! what has been read gets a buffer of its own, and the rest is read straight into it.
 //!
-//! A server that is broken, or hostile, costs a connection and no more: depth, counts and lengths are limited, and
-//! nothing is allocated for what is only announced.
+//! A broken or hostile server costs only its connection: depth, counts and lengths are limited, and nothing
+//! is allocated for an announced size alone.
 //!
 //! Not in here: which request a reply belongs to.
 
@@ -15,19 +15,19 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use crate::reply::{Reply, ServerError};
 
-/// The bytes that are read at once: the fewest and the most. Connections that have little to read keep little memory.
+/// The least and the most bytes that are read at once. Quiet connections use little memory.
 const CHUNK: (usize, usize) = (16 * 1024, 64 * 1024);
 
-/// The reads in a row that must leave most of their room empty before less is read at once.
+/// After this many small reads in a row, the read size shrinks.
 const SMALL_READS: u32 = 256;
 
-/// A value that is not complete is copied into a buffer of its own from this length on.
+/// From this length on, an incomplete value gets its own buffer.
 const OWN_BUFFER: usize = 32 * 1024;
 
-/// The first allocation for such a value; it grows with what arrives.
+/// The first allocation for such a value; it grows as data arrives.
 const FIRST_BUFFER: usize = 1024 * 1024;
 
-/// The largest value, in bytes: what servers take by default (`proto-max-bulk-len`).
+/// The largest value, in bytes: the servers' default limit (`proto-max-bulk-len`).
 const MAX_VALUE: usize = 512 * 1024 * 1024;
 
 /// The longest line: a number, a status, an error.
@@ -36,21 +36,21 @@ const MAX_LINE: usize = 64 * 1024;
 /// How deep arrays and maps may be nested.
 const MAX_DEPTH: usize = 16;
 
-/// The most items of one reply, all levels together.
+/// The most items in one reply, over all levels.
 const MAX_ITEMS: usize = 1 << 22;
 
-/// What is allocated for an array before its items are there.
+/// How many items are allocated for an array before they arrive.
 const ITEMS_AT_FIRST: usize = 256;
 
 /// One message of a server.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Message {
     Reply(Reply),
-    /// Its kind comes first.
+    /// A push, with its kind first.
     Push(Vec<Reply>),
 }
 
-/// What is no protocol, or exceeds a limit.
+/// The error for bytes that are not the protocol, or exceed a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct NotTheProtocol(&'static str);
 
@@ -67,23 +67,23 @@ type Parsed<T> = Result<Option<T>, NotTheProtocol>;
 /// Reads messages out of bytes.
 #[derive(Debug)]
 pub(super) struct Parser {
-    /// The bytes that are read at once, for now.
+    /// How many bytes are read at once now.
     chunk_size: usize,
-    /// The reads in a row that left most of their room empty.
+    /// How many reads in a row were small.
     small_reads: u32,
-    /// What is read next goes in here.
+    /// Where the next bytes are read into.
     buffer: BytesMut,
-    /// What is being parsed.
+    /// The bytes being parsed.
     chunk: Bytes,
-    /// A value that is not complete, instead of the two above.
+    /// An incomplete value, read into instead of `buffer`.
     value: Option<Value>,
-    /// Arrays and maps that are not complete, the innermost one last.
+    /// Incomplete arrays and maps, the innermost last.
     open: Vec<Open>,
-    /// The items of the message so far, all levels together.
+    /// How many items the message has so far, over all levels.
     items: usize,
 }
 
-/// A value that is not complete.
+/// An incomplete value.
 #[derive(Debug)]
 struct Value {
     kind: u8,
@@ -93,7 +93,7 @@ struct Value {
     length: usize,
 }
 
-/// An array or a map that is not complete.
+/// An incomplete array or map.
 #[derive(Debug)]
 struct Open {
     kind: u8,
@@ -116,7 +116,7 @@ impl Default for Parser {
 }
 
 impl Parser {
-    /// Where the next bytes belong, and how many at most.
+    /// Where to read the next bytes into, and how many at most.
     pub(super) fn space(&mut self) -> (&mut BytesMut, usize) {
         match &mut self.value {
             Some(value) => {
@@ -137,7 +137,7 @@ impl Parser {
         }
     }
 
-    /// Begins to parse the `read` bytes that have been read into [`space`](Self::space).
+    /// Starts parsing `read` bytes that were read into [`space`](Self::space).
     pub(super) fn filled(&mut self, read: usize) {
         if self.value.is_some() {
             return;
@@ -158,22 +158,22 @@ impl Parser {
         }
     }
 
-    /// The bytes that are still missing of a value of which a part has arrived.
+    /// How many bytes of an incomplete value are missing.
     pub(super) fn missing(&self) -> usize {
         let missing = |value: &Value| value.length - value.bytes.len();
         self.value.as_ref().map_or(0, missing)
     }
 
-    /// The next message, or `None` if it is not complete; then more is to be read.
+    /// The next message, or `None` if more bytes are needed.
     pub(super) fn next(&mut self) -> Parsed<Message> {
         loop {
             let Some(reply) = self.next_token()? else {
-                // What is left of the chunk is the beginning of something.
+                // The rest of the chunk is the start of a message.
                 if !self.chunk.is_empty() {
                     self.buffer.reserve(self.chunk_size.max(self.chunk.len()));
                     self.buffer.extend_from_slice(&self.chunk);
                 }
-                // Even an empty part of a buffer would keep the buffer from being used again.
+                // Even an empty slice would prevent reuse of the buffer.
                 self.chunk = Bytes::new();
                 return Ok(None);
             };
@@ -185,7 +185,7 @@ impl Parser {
         }
     }
 
-    /// Puts a reply where it belongs; the message that it completes.
+    /// Puts a reply into its array or map. Returns the message that it completes.
     fn place(&mut self, mut reply: Reply) -> Parsed<Message> {
         loop {
             let Some(open) = self.open.last_mut() else {
@@ -202,7 +202,7 @@ impl Parser {
             match kind {
                 b'%' => reply = map(items),
                 b'>' => return Ok(Some(Message::Push(items))),
-                // Attributes of the reply that follows. None of our commands asks for any.
+                // Attributes of the next reply, which are not used.
                 b'|' => return Ok(None),
                 _ => reply = Reply::Array(items),
             }
@@ -336,14 +336,14 @@ impl Parser {
     }
 }
 
-/// What is read at once.
+/// One parsing step.
 enum Token {
     Reply(Reply),
     /// The beginning of an array or a map.
     Nothing,
 }
 
-/// A number and the line end after it: what it is, and where the next thing begins.
+/// Parses a number and its line end. Returns the number and the position after it.
 #[inline]
 fn number(bytes: &[u8]) -> Parsed<(i64, usize)> {
     let (sign, start) = match bytes.first() {
@@ -357,7 +357,7 @@ fn number(bytes: &[u8]) -> Parsed<(i64, usize)> {
         match bytes.get(at) {
             None => return Ok(None),
             Some(digit @ b'0'..=b'9') => {
-                // Downwards or upwards, so that the smallest number fits as well.
+                // Adds or subtracts, so that `i64::MIN` fits too.
                 let more = value
                     .checked_mul(10)
                     .and_then(|value| value.checked_add(sign * i64::from(digit - b'0')));
@@ -381,7 +381,7 @@ fn double(text: &[u8]) -> Result<f64, NotTheProtocol> {
         .ok_or(NotTheProtocol("a double of the wrong form"))
 }
 
-/// A value that has its own buffer.
+/// Finishes a value with its own buffer.
 fn finish(value: Value) -> Result<Reply, NotTheProtocol> {
     let Value {
         kind,
@@ -418,7 +418,7 @@ fn map(items: Vec<Reply>) -> Reply {
     Reply::Map(pairs)
 }
 
-/// Gives pieces of a stream to a parser, and collects what it reads.
+/// Parses a stream in pieces and collects the messages.
 #[cfg(any(test, fuzzing))]
 pub(super) fn read_all<'a>(
     pieces: impl IntoIterator<Item = &'a [u8]>,

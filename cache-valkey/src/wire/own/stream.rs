@@ -1,7 +1,7 @@
 //! The streams that the wire runs over: TCP, and TLS over TCP.
 //!
-//! A TCP socket can be written to by any task, so a caller that is alone on its connection writes its request itself:
-//! one task alone gains a fifth by that. TLS has state, and only the connection's task writes to it.
+//! Any task can write to a TCP socket, so a caller that is alone on its connection writes its request itself:
+//! that makes a single task a fifth faster. TLS has state, so only the connection's task writes to it.
 
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
@@ -26,11 +26,12 @@ pub(crate) enum Stream {
     Memory(tokio::io::DuplexStream),
 }
 
-/// Writes past the connection's task.
+/// Writes directly to the socket, without the connection's task.
 pub(super) struct Direct(Arc<OwnedWriteHalf>);
 
 impl Direct {
-    /// Writes as much as the socket takes at once; how much that is. An error is left to the connection's task to find.
+    /// Writes as much as the socket takes now, and returns how much. The connection's task will see any
+    /// error.
     pub(super) fn try_write(&self, out: &Outgoing) -> usize {
         let written = match out.as_one_piece() {
             Some(bytes) => self.0.try_write(bytes),
@@ -43,7 +44,7 @@ impl Direct {
         written.unwrap_or_default()
     }
 
-    /// Closes the connection, however many still hold it.
+    /// Closes the connection, however many references exist.
     pub(super) fn shut_down(&self) {
         let stream: &TcpStream = self.0.as_ref().as_ref();
         // It may be closed already.
@@ -73,7 +74,7 @@ impl Stream {
     }
 }
 
-/// The half that is read.
+/// The read half.
 pub(super) enum Reader {
     Tcp(OwnedReadHalf),
     Tls(tokio::io::ReadHalf<TlsStream<TcpStream>>),
@@ -92,7 +93,7 @@ impl AsyncRead for Reader {
     }
 }
 
-/// The half that is written.
+/// The write half.
 pub(super) enum Writer {
     Tcp(Arc<OwnedWriteHalf>),
     Tls(tokio::io::WriteHalf<TlsStream<TcpStream>>),
@@ -100,7 +101,7 @@ pub(super) enum Writer {
     Memory(tokio::io::WriteHalf<tokio::io::DuplexStream>),
 }
 
-/// Writes by `write` as soon as the socket is ready for it.
+/// Calls `write` as soon as the socket is ready.
 fn write_tcp(
     writer: &OwnedWriteHalf,
     cx: &mut Context<'_>,

@@ -1,10 +1,8 @@
-//! A stream that gathers what many callers write into few system calls, and remembers when it last
-//! heard from its peer.
+//! A stream that gathers the writes of many callers into few system calls, and records when bytes arrive.
 //!
-//! The driver of a connection writes as soon as it has one request. When several callers are ready to
-//! run, letting them go first and writing once costs a fraction of the system calls: so the first write
-//! after a pause yields to the scheduler once. With a single request in flight nobody can join it, and
-//! nothing is yielded.
+//! The driver of a connection writes as soon as it has one request. If several callers are ready, writing
+//! once after all of them costs a fraction of the system calls. So the first write after a pause yields to
+//! the scheduler once. With a single request in flight there is nothing to gather, and it does not yield.
 
 use std::io;
 use std::pin::Pin;
@@ -81,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_write_yields_once_where_others_may_join_it() {
+    fn write_yields_once_with_several_requests_in_flight() {
         let traffic = Arc::new(Traffic::default());
         let mut gather = Gather::new(Vec::new(), Arc::clone(&traffic));
         let mut cx = Context::from_waker(Waker::noop());
@@ -96,7 +94,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_read_that_brings_bytes_is_remembered() {
+    async fn read_with_bytes_is_recorded() {
         let (mut far, near) = tokio::io::duplex(16);
         let traffic = Arc::new(Traffic::default());
         let mut gather = Gather::new(near, Arc::clone(&traffic));

@@ -1,7 +1,7 @@
-//! The wire over the `redis` crate: its codec and its pipelining driver, over a stream that we open.
+//! The wire over the `redis` crate: its codec and pipelining driver, over a stream that this crate opens.
 //!
-//! The stream is opened, secured and watched by us; the crate does the handshake, encodes, decodes and
-//! matches replies to requests.
+//! This crate opens, secures and monitors the stream; the `redis` crate does the handshake, encodes, decodes
+//! and matches replies to requests.
 
 mod gather;
 
@@ -22,16 +22,16 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::AbortHandle;
 
 use super::own::Stream;
-use super::{Events, Greeted, Handshake, HandshakeError, Traffic};
+use super::{Events, Handshake, HandshakeError, Negotiated, Traffic};
 use crate::command::{Argument, Command};
 use crate::deadline::Deadline;
 use crate::reply::{Reply, ServerError};
 use gather::Gather;
 
-/// Requests that may wait for the driver; beyond it callers wait, which is the back-pressure.
+/// How many requests may wait for the driver. Further callers wait, which is the back-pressure.
 const QUEUE: usize = 1024;
 
-/// How often a call that waits looks whether its connection is still there.
+/// How often a waiting call checks whether its connection still exists.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// Bytes the driver gathers before it must write.
@@ -46,13 +46,13 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Shakes hands over `stream` and starts the connection's driver on the current runtime.
+    /// Performs the handshake over `stream` and starts the connection's driver on the current runtime.
     pub(crate) async fn open(
         stream: Stream,
         handshake: &Handshake<'_>,
         events: Arc<dyn Events>,
         deadline: Deadline,
-    ) -> Result<(Self, Greeted), HandshakeError> {
+    ) -> Result<(Self, Negotiated), HandshakeError> {
         let connection = match stream {
             Stream::Tcp(stream) => Self::over(stream, handshake, events).await?,
             Stream::Tls(stream) => Self::over(*stream, handshake, events).await?,
@@ -61,7 +61,7 @@ impl Connection {
         };
         let hello = connection.send(&Command::read("HELLO").int(3), deadline).await;
         let hello = hello.map_err(|error| HandshakeError::Ended(Arc::new(error)))?;
-        Ok((connection, Greeted::Resp3(hello)))
+        Ok((connection, Negotiated::Resp3(hello)))
     }
 
     async fn over<S>(
@@ -127,16 +127,16 @@ impl Connection {
 
     /// Waits until the deadline or the end of the connection.
     ///
-    /// A request that slips into the queue of a connection while its driver ends is never answered: the queue is
-    /// emptied once, and the request may come after that. So a call that waits longer than most looks now and then
-    /// whether the connection is still there.
+    /// A request that enters the queue while the driver ends is never answered: the queue is emptied once,
+    /// and the request may come after that. So a slow call checks at intervals whether the connection still
+    /// exists.
     async fn answer<T>(
         &self,
         deadline: Deadline,
         reply: impl Future<Output = Result<T, CacheError>>,
     ) -> Result<T, CacheError> {
         let mut reply = pin!(reply);
-        let mut until = deadline.begun() + LOOK;
+        let mut until = deadline.started_at() + LOOK;
         loop {
             let next = until.min(deadline.at());
             match tokio::time::timeout_at(next, reply.as_mut()).await {
@@ -154,7 +154,7 @@ impl Connection {
         }
         self.refuse_if_closed()?;
         let in_flight = self.traffic.enter();
-        // A handle of our own, because the crate asks for `&mut`; it is a few reference counts.
+        // A cheap clone, because the crate needs `&mut`.
         let mut inner = self.inner.clone();
         match inner.send_packed_command(&pack(command)).await {
             Ok(value) => {
@@ -209,9 +209,9 @@ impl Connection {
         subscribed.map_err(|error| ended(error, &self.traffic))
     }
 
-    /// Ends the connection at once; requests in flight get an error.
+    /// Closes the connection at once. Requests in flight get an error.
     pub(crate) fn close(&self) {
-        // The driver ends when it next runs; from now on nobody is to send anything here.
+        // The driver ends when it next runs; until then, no more requests may be sent.
         self.closed.store(true, Ordering::Release);
         self.driver.abort();
     }
@@ -220,7 +220,7 @@ impl Connection {
         self.closed.load(Ordering::Acquire)
     }
 
-    /// What is known of the connection's traffic.
+    /// The connection's traffic counters.
     pub(crate) fn traffic(&self) -> &Traffic {
         &self.traffic
     }
@@ -248,7 +248,7 @@ impl std::fmt::Debug for Connection {
     }
 }
 
-/// Tells of the end when the driver is gone, however it went.
+/// Reports the end of the connection when the driver is dropped, for any reason.
 struct End {
     closed: Arc<AtomicBool>,
     events: Arc<dyn Events>,
@@ -262,7 +262,7 @@ impl Drop for End {
 }
 
 fn deliver(events: &dyn Events, push: PushInfo) -> Result<(), std::convert::Infallible> {
-    // The end is told by the driver's guard, once and last.
+    // The driver's guard reports the end, once and last.
     if push.kind != PushKind::Disconnection {
         events.on_push(&push.kind.to_string(), push.data.into_iter().map(reply).collect());
     }
@@ -298,7 +298,7 @@ fn reply(value: Value) -> Reply {
         Value::Okay => Reply::Status("OK".into()),
         Value::SimpleString(text) => Reply::Status(text.into()),
         Value::VerbatimString { text, .. } => Reply::Bulk(text.into()),
-        // Bytes, or a number of another crate if somebody switches `num-bigint` on: both can be written as an argument.
+        // Bytes, or a big number if the feature `num-bigint` is on: both can be written as an argument.
         Value::BigNumber(digits) => Reply::Bulk(digits.to_redis_args().concat().into()),
         Value::Boolean(value) => Reply::Bool(value),
         Value::Double(value) => Reply::Double(value),
@@ -313,7 +313,7 @@ fn reply(value: Value) -> Reply {
         ),
         Value::Attribute { data, .. } => reply(*data),
         Value::ServerError(error) => Reply::Error(Box::new(server_error(error.code(), error.details()))),
-        // The crate may learn of new types; none of our commands is answered by one.
+        // The crate may add types; no command used here returns one.
         _ => Reply::Nil,
     }
 }
@@ -335,7 +335,7 @@ fn handshake_error(error: RedisError) -> HandshakeError {
     }
 }
 
-/// The error of a request whose connection ended under it.
+/// The error of a request whose connection ended.
 fn ended(error: RedisError, traffic: &Traffic) -> CacheError {
     if let Some(code) = error.code() {
         return crate::error::from_server(&server_error(code, error.detail()), "the connection");
@@ -359,7 +359,7 @@ fn lost(outcome: Outcome, error: Option<RedisError>) -> CacheError {
     }
 }
 
-/// The first reply in `bytes`, as the crate reads it. For tests that compare.
+/// The first reply in `bytes`, as the crate reads it, for comparison in tests.
 #[cfg(test)]
 pub(super) fn read(bytes: &[u8]) -> Option<Reply> {
     redis::parse_redis_value(bytes).ok().map(reply)

@@ -6,10 +6,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::Wake;
+use std::time::Duration;
 
-use cache_core::clock;
+use cache_core::clock::{self, Instant};
 
 use super::*;
+use crate::deadline::Deadline;
 
 /// A waker that counts.
 #[derive(Default)]
@@ -44,7 +46,7 @@ enum Step {
     /// The server answers the oldest request that it has read.
     Answer,
     /// All deadlines pass.
-    Late,
+    TimedOut,
     End,
 }
 
@@ -56,7 +58,7 @@ const STEPS: [Step; 9] = [
     Step::Write,
     Step::WriteOne,
     Step::Answer,
-    Step::Late,
+    Step::TimedOut,
     Step::End,
 ];
 
@@ -121,7 +123,7 @@ impl Model {
             .calls
             .begin(request, waker.clone(), |out, _| out.copy(&bytes));
         assert_eq!(begun.is_none(), self.ended);
-        if let Some(Begun { slot, is_full, .. }) = begun {
+        if let Some(Started { slot, is_full, .. }) = begun {
             if is_full && number % 2 == 1 {
                 self.write_as_caller();
             }
@@ -200,7 +202,7 @@ impl Model {
             Step::Write if !self.ended => self.write(true),
             Step::WriteOne if !self.ended => self.write(false),
             Step::Answer if !self.ended => self.answer(),
-            Step::Late if !self.ended => {
+            Step::TimedOut if !self.ended => {
                 self.now += Duration::from_secs(2);
                 let mut wakers = Vec::new();
                 self.calls.sweep(self.now, &mut wakers);
@@ -265,7 +267,7 @@ fn check_outcome(caller: &Caller, outcome: &Outcome) {
     match outcome {
         Outcome::One(reply) => assert_eq!((reply, caller.replies), (&own(0), 1)),
         Outcome::Many(replies) => assert_eq!(replies, &[own(0), own(1)]),
-        Outcome::Late { replies } | Outcome::Ended { replies, .. } => {
+        Outcome::TimedOut { replies } | Outcome::Ended { replies, .. } => {
             assert!(replies.len() < caller.replies as usize);
             assert!(replies.iter().eq(&[own(0), own(1)][..replies.len()]));
         }
@@ -273,7 +275,7 @@ fn check_outcome(caller: &Caller, outcome: &Outcome) {
 }
 
 #[test]
-fn in_every_order_of_steps_each_call_gets_its_own_replies_and_none_waits_for_good() {
+fn every_order_of_steps_gives_each_call_its_own_replies() {
     const LENGTH: u32 = 6;
     let mut runs = 0_u64;
     for mut run in 0..(STEPS.len() as u64).pow(LENGTH) {
@@ -305,7 +307,7 @@ fn in_every_order_of_steps_each_call_gets_its_own_replies_and_none_waits_for_goo
 }
 
 #[test]
-fn calls_that_find_no_room_go_in_the_order_in_which_they_came() {
+fn queued_calls_keep_their_order() {
     let mut model = Model::new();
     for _ in 0..6 {
         model.call(1, SIZE);
@@ -318,7 +320,7 @@ fn calls_that_find_no_room_go_in_the_order_in_which_they_came() {
 }
 
 #[test]
-fn a_request_that_nobody_has_taken_to_write_ends_as_not_written() {
+fn untaken_request_ends_as_not_written() {
     let mut model = Model::new();
     model.call(1, SIZE);
     model.write(true);
@@ -342,14 +344,14 @@ fn a_request_that_nobody_has_taken_to_write_ends_as_not_written() {
 }
 
 #[test]
-fn replies_that_came_stay_with_a_call_that_is_late_or_whose_connection_ends() {
-    for step in [Step::Late, Step::End] {
+fn early_replies_are_kept_on_timeout_and_end() {
+    for step in [Step::TimedOut, Step::End] {
         let mut model = Model::new();
         model.call(2, SIZE);
         model.write(true);
         model.answer();
         let caller = model.callers.remove(0);
-        if step == Step::Late {
+        if step == Step::TimedOut {
             model
                 .calls
                 .sweep(model.now + Duration::from_secs(2), &mut Vec::new());
@@ -359,7 +361,7 @@ fn replies_that_came_stay_with_a_call_that_is_late_or_whose_connection_ends() {
         let outcome = model.calls.take(caller.slot, &caller.waker);
         let replies = vec![Reply::Int(i64::from(caller.number) * 10)];
         let wanted = match step {
-            Step::Late => Outcome::Late { replies },
+            Step::TimedOut => Outcome::TimedOut { replies },
             _ => Outcome::Ended {
                 written: true,
                 replies,
@@ -370,7 +372,7 @@ fn replies_that_came_stay_with_a_call_that_is_late_or_whose_connection_ends() {
 }
 
 #[test]
-fn deadlines_are_looked_at_when_the_first_one_passes() {
+fn sweep_runs_when_the_first_deadline_passes() {
     let mut model = Model::new();
     let second = Duration::from_secs(1);
     model.call(1, SIZE);
@@ -392,7 +394,7 @@ fn deadlines_are_looked_at_when_the_first_one_passes() {
 }
 
 #[test]
-fn a_peak_of_calls_leaves_no_large_tables_behind() {
+fn peak_of_calls_leaves_no_large_tables() {
     let mut calls = Calls::new(BUDGET);
     let deadline = Deadline::after(Duration::from_secs(1));
     let request = Request {

@@ -120,7 +120,7 @@ fn every_type_is_read() {
 }
 
 #[test]
-fn attributes_are_skipped_wherever_they_come() {
+fn attributes_are_skipped_anywhere() {
     assert_eq!(one(b"|1\r\n+ttl\r\n:9\r\n:1\r\n"), Reply::Int(1));
     assert_eq!(
         one(b"*2\r\n|1\r\n+a\r\n*1\r\n:0\r\n:1\r\n|0\r\n:2\r\n"),
@@ -129,7 +129,7 @@ fn attributes_are_skipped_wherever_they_come() {
 }
 
 #[test]
-fn pushes_come_in_their_order_between_replies() {
+fn pushes_keep_their_order_between_replies() {
     let messages = parse([&b":1\r\n>2\r\n+invalidate\r\n*1\r\n$1\r\nk\r\n:2\r\n"[..]]).unwrap();
     let push = vec![Reply::Status("invalidate".into()), Reply::Array(vec![bulk("k")])];
     assert_eq!(
@@ -143,7 +143,7 @@ fn pushes_come_in_their_order_between_replies() {
 }
 
 #[test]
-fn what_is_no_protocol_is_refused() {
+fn invalid_protocol_is_refused() {
     refused(b"HTTP/1.1 400 Bad Request\r\n");
     refused(b"\x15\x03\x01\x00\x02");
     refused(b"$3\r\nabcd\r\n");
@@ -178,7 +178,7 @@ fn depth_counts_and_lengths_are_limited() {
 }
 
 #[test]
-fn nothing_is_allocated_for_what_is_only_announced() {
+fn announced_sizes_allocate_nothing() {
     let mut parser = Parser::default();
     let announced = format!("*{MAX_ITEMS}\r\n${MAX_VALUE}\r\nabc");
     parser.space().0.put_slice(announced.as_bytes());
@@ -191,7 +191,7 @@ fn nothing_is_allocated_for_what_is_only_announced() {
 }
 
 #[test]
-fn a_large_value_gets_a_buffer_that_fits_and_the_read_buffer_stays_small() {
+fn large_value_gets_its_own_buffer() {
     let value = vec![b'x'; 5_000_000];
     let mut bytes = format!("${}\r\n", value.len()).into_bytes();
     bytes.extend_from_slice(&value);
@@ -224,7 +224,7 @@ fn a_large_value_gets_a_buffer_that_fits_and_the_read_buffer_stays_small() {
 }
 
 #[test]
-fn the_read_buffer_grows_with_what_is_read_and_shrinks_again() {
+fn read_buffer_grows_and_shrinks() {
     let mut parser = Parser::default();
     let mut read = |bytes: usize| {
         let line = [&b"+"[..], &vec![b'a'; bytes - 3], b"\r\n"].concat();
@@ -249,7 +249,7 @@ fn the_read_buffer_grows_with_what_is_read_and_shrinks_again() {
 
 proptest! {
     #[test]
-    fn any_message_is_read_however_it_is_cut(
+    fn any_message_is_read_however_it_is_split(
         replies in vec(reply(&["OK", "invalidate", "v"]).prop_filter("exact", is_exact), 1..6),
         cuts in vec(any::<Index>(), 0..12),
     ) {
@@ -262,7 +262,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_read_or_refused_alike_however_they_are_cut(
+    fn arbitrary_bytes_parse_the_same_however_split(
         bytes in vec(prop_oneof![4 => proptest::sample::select(b"$*+-:_%>~|=!#,(0123456789\r\n\r\n".to_vec()), 1 => any::<u8>()], 0..200),
         cuts in vec(any::<Index>(), 0..8),
     ) {
@@ -272,7 +272,7 @@ proptest! {
     /// The same bytes for the parser of the `redis` crate: what both read is the same.
     #[cfg(feature = "redis-wire")]
     #[test]
-    fn what_another_parser_reads_is_read_alike(
+    fn parser_agrees_with_redis_crate(
         replies in vec(reply(&["OK", "v"]).prop_filter("exact", is_exact), 1..2),
     ) {
         let mut bytes = Vec::new();

@@ -1,7 +1,7 @@
-//! What one connection vouches for: that a change of what was read over it is reported.
+//! The tracking state of one connection: whether changes of keys read over it are reported.
 //!
-//! It vouches from the moment the server has agreed until the connection ends, and not while the server is
-//! a replica.
+//! Tracking is valid from the moment the server accepts it until the connection ends, and not while the
+//! server is a replica.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,98 +11,98 @@ use cache_core::{Invalidation, Place, TrackingStatus, Vouch};
 use super::Feed;
 use crate::reply::Reply;
 
-/// What the server said to the request to track.
+/// The server's response to the tracking request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Agreement {
-    /// It was not asked.
-    None,
-    /// It tracks.
-    Given,
-    /// It does not, for this reason.
+pub(crate) enum TrackingResponse {
+    /// Tracking was not requested.
+    NotRequested,
+    /// The server tracks.
+    Accepted,
+    /// The server does not track, for this reason.
     Refused(String),
 }
 
-/// What one connection vouches for.
+/// The tracking state of one connection.
 ///
-/// The order of what it does counts: it stops vouching before it says so, and a read has noted that it is
-/// under way before it asks whether the connection vouches. So whoever marks a key before reading it either
-/// hears of the end after the mark, or gets an answer that is not tracked.
+/// The order of steps matters. Tracking becomes invalid before that is reported, and a read records that it
+/// has begun before it checks validity. So a near cache that marks a key before reading it either hears of
+/// the end after the mark, or gets an untracked answer.
 #[derive(Debug)]
-pub(crate) struct Witness {
+pub(crate) struct ConnectionTracking {
     feed: Arc<Feed>,
-    /// What hangs on this connection.
+    /// The scope of tracked reads over this connection.
     place: Place,
-    agreement: Mutex<Agreement>,
-    /// Whether it vouches for what is read from now on.
-    vouches: AtomicBool,
+    response: Mutex<TrackingResponse>,
+    /// Whether reads are tracked from now on.
+    is_valid: AtomicBool,
     replica: AtomicBool,
-    /// Whether anything was read that may be kept.
+    /// Whether any tracked read was sent.
     served: AtomicBool,
     ended: AtomicBool,
 }
 
-impl Witness {
-    /// Of a connection that is being made.
+impl ConnectionTracking {
+    /// The state of a connection that is being opened.
     pub(crate) fn new(feed: Arc<Feed>) -> Arc<Self> {
         Arc::new(Self {
             feed,
             place: Place::new(),
-            agreement: Mutex::new(Agreement::None),
-            vouches: AtomicBool::new(false),
+            response: Mutex::new(TrackingResponse::NotRequested),
+            is_valid: AtomicBool::new(false),
             replica: AtomicBool::new(false),
             served: AtomicBool::new(false),
             ended: AtomicBool::new(false),
         })
     }
 
-    /// The server answered to the request to track.
-    pub(crate) fn agreed(&self, agreement: Agreement, replica: bool) {
-        *self.agreement.lock().unwrap_or_else(PoisonError::into_inner) = agreement;
+    /// Sets the server's response to the tracking request.
+    pub(crate) fn set_response(&self, response: TrackingResponse, replica: bool) {
+        *self.response.lock().unwrap_or_else(PoisonError::into_inner) = response;
         self.replica.store(replica, Ordering::SeqCst);
-        self.look_again();
+        self.update_validity();
     }
 
-    /// The server said which role it has by now. A replica reports what reaches it, and nothing tells when
-    /// that stops; so what was read from a primary is given up when it becomes one.
+    /// Sets the server's current role. A replica reports the changes that it replicates, but nothing tells
+    /// when replication stops. So entries read from a primary are revoked when it becomes a replica.
     pub(crate) fn set_replica(&self, replica: bool) {
         if self.replica.swap(replica, Ordering::SeqCst) == replica {
             return;
         }
-        self.look_again();
+        self.update_validity();
         if replica && self.has_served() && !self.has_ended() {
             self.place.revoke();
             self.feed.deliver(&Invalidation::Revoked);
         }
     }
 
-    fn look_again(&self) {
-        let vouches = self.agreement() == Agreement::Given
+    fn update_validity(&self) {
+        let is_valid = self.response() == TrackingResponse::Accepted
             && !self.replica.load(Ordering::SeqCst)
             && !self.ended.load(Ordering::SeqCst);
-        self.vouches.store(vouches, Ordering::SeqCst);
+        self.is_valid.store(is_valid, Ordering::SeqCst);
     }
 
-    pub(crate) fn agreement(&self) -> Agreement {
-        self.agreement
+    pub(crate) fn response(&self) -> TrackingResponse {
+        self.response
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
     }
 
-    /// Notes that something of `slot` is about to be read that may be kept; the connection's word for it, if it
-    /// vouches so far.
+    /// Records that a tracked read of `slot` begins. Returns the promise to report changes, if tracking is
+    /// valid.
     pub(crate) fn begin(&self, slot: u16) -> Option<Vouch> {
-        if !self.vouches() {
+        if !self.is_valid() {
             return None;
         }
         self.served.store(true, Ordering::SeqCst);
         let vouch = Vouch::by(self.place, self.feed.slot(slot));
-        self.vouches().then_some(vouch)
+        self.is_valid().then_some(vouch)
     }
 
-    /// Whether it vouches for what is being read.
-    pub(crate) fn vouches(&self) -> bool {
-        self.vouches.load(Ordering::SeqCst)
+    /// Whether it is_valid Whether reads over the connection are tracked now.
+    pub(crate) fn is_valid(&self) -> bool {
+        self.is_valid.load(Ordering::SeqCst)
     }
 
     /// Whether it has vouched for anything.
@@ -114,15 +114,16 @@ impl Witness {
         self.ended.load(Ordering::SeqCst)
     }
 
-    /// Whether the server has to be asked now and then if it is still there, and in which role.
-    pub(crate) fn is_worth_asking(&self) -> bool {
-        (self.has_served() || self.replica.load(Ordering::SeqCst)) && self.agreement() == Agreement::Given
+    /// Whether the server's presence and role must be checked at intervals.
+    pub(crate) fn needs_role_checks(&self) -> bool {
+        (self.has_served() || self.replica.load(Ordering::SeqCst))
+            && self.response() == TrackingResponse::Accepted
     }
 
-    /// A message of the server.
+    /// Handles a push of the server.
     pub(crate) fn hear(&self, kind: &str, data: Vec<Reply>) {
-        // What was read over a connection that has ended is given up already.
-        if kind != "invalidate" || self.has_ended() || !self.feed.is_heard() {
+        // Entries read over a connection that has ended are dropped already.
+        if kind != "invalidate" || self.has_ended() || !self.feed.has_listeners() {
             return;
         }
         if let Some(event) = read(data) {
@@ -130,10 +131,10 @@ impl Witness {
         }
     }
 
-    /// The connection has ended. Returns when all have been told; to be called before anything newer answers,
-    /// by everybody who notices: two who notice at once may both tell.
+    /// Ends tracking. Returns after all listeners were told. Call it before a newer connection answers.
+    /// Several callers may notice the end at once, and then each of them tells the listeners.
     pub(crate) fn end(&self) {
-        self.vouches.store(false, Ordering::SeqCst);
+        self.is_valid.store(false, Ordering::SeqCst);
         if self.has_served() && !self.has_ended() {
             self.place.revoke();
             self.feed.deliver(&Invalidation::ConnectionLost);
@@ -141,18 +142,18 @@ impl Witness {
         self.ended.store(true, Ordering::SeqCst);
     }
 
-    /// What its connection, while it is open, contributes to the status.
+    /// The connection's part of the tracking status.
     pub(crate) fn status(&self) -> Option<TrackingStatus> {
-        match self.agreement() {
-            Agreement::Refused(reason) => Some(TrackingStatus::Off(reason)),
-            Agreement::Given if self.vouches() => Some(TrackingStatus::On),
+        match self.response() {
+            TrackingResponse::Refused(reason) => Some(TrackingStatus::Off(reason)),
+            TrackingResponse::Accepted if self.is_valid() => Some(TrackingStatus::On),
             _ => None,
         }
     }
 }
 
-/// Reads an invalidation: one array of keys, or nil where everything is gone. Keys that are no text are none
-/// of ours.
+/// Reads an invalidation: an array of keys, or nil if everything is gone. Keys that are not text are not this
+/// client's.
 fn read(mut data: Vec<Reply>) -> Option<Invalidation> {
     match data.pop()? {
         Reply::Nil => Some(Invalidation::Everything),
@@ -161,7 +162,7 @@ fn read(mut data: Vec<Reply>) -> Option<Invalidation> {
             let keys: Vec<_> = keys.into_iter().filter_map(text).collect();
             (!keys.is_empty()).then_some(Invalidation::Keys(keys))
         }
-        // What cannot be understood may have been about anything.
+        // An unknown message may be about any key.
         _ => Some(Invalidation::Everything),
     }
 }
@@ -175,7 +176,7 @@ mod tests {
 
     type Heard = Arc<Mutex<Vec<Invalidation>>>;
 
-    fn witness() -> (Arc<Witness>, Heard, cache_core::Subscription) {
+    fn witness() -> (Arc<ConnectionTracking>, Heard, cache_core::Subscription) {
         let feed = Feed::new(Tracking::OptIn);
         let heard = Heard::default();
         let listener = {
@@ -183,8 +184,8 @@ mod tests {
             move |event: &Invalidation| heard.lock().unwrap().push(event.clone())
         };
         let subscription = Source(Arc::clone(&feed)).subscribe(Arc::new(listener));
-        let witness = Witness::new(feed);
-        witness.agreed(Agreement::Given, false);
+        let witness = ConnectionTracking::new(feed);
+        witness.set_response(TrackingResponse::Accepted, false);
         (witness, heard, subscription)
     }
 
@@ -193,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_carries_many_keys_and_those_that_are_no_text_are_left_out() {
+    fn message_yields_all_keys_that_are_text() {
         let keys = |keys| read(vec![Reply::Array(keys)]);
         assert_eq!(
             keys(vec![bulk(b"a"), bulk(b"\xff"), bulk(b"b")]),
@@ -206,14 +207,14 @@ mod tests {
     }
 
     #[test]
-    fn the_end_is_told_once_and_only_where_something_was_read() {
+    fn end_is_reported_once_and_only_after_a_read() {
         let (witness, heard, _subscription) = witness();
-        let vouch = witness.begin(7).expect("it vouches");
+        let vouch = witness.begin(7).expect("it is_valid");
         witness.end();
         assert!(!vouch.holds());
         witness.end();
         assert_eq!(*heard.lock().unwrap(), [Invalidation::ConnectionLost]);
-        assert!(witness.begin(7).is_none() && !witness.vouches());
+        assert!(witness.begin(7).is_none() && !witness.is_valid());
 
         let (unused, heard, _subscription) = self::witness();
         unused.end();
@@ -221,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_late_message_of_a_connection_that_has_ended_is_not_heard() {
+    fn late_message_of_an_ended_connection_is_ignored() {
         let (witness, heard, _subscription) = witness();
         let message = || vec![Reply::Array(vec![bulk(b"a")])];
         witness.hear("invalidate", message());
@@ -231,30 +232,30 @@ mod tests {
     }
 
     #[test]
-    fn a_demoted_server_is_not_vouched_for_until_it_is_primary_again() {
+    fn demoted_server_is_untracked_until_primary_again() {
         let (witness, heard, _subscription) = witness();
-        let vouch = witness.begin(7).expect("it vouches");
+        let vouch = witness.begin(7).expect("it is_valid");
         witness.set_replica(true);
         witness.set_replica(true);
         assert_eq!(*heard.lock().unwrap(), [Invalidation::Revoked]);
         assert!(!vouch.holds());
-        assert!(witness.begin(7).is_none() && witness.is_worth_asking());
+        assert!(witness.begin(7).is_none() && witness.needs_role_checks());
         witness.set_replica(false);
         assert!(witness.begin(7).is_some());
         assert_eq!(heard.lock().unwrap().len(), 1);
     }
 
     #[test]
-    fn a_server_that_refused_is_never_vouched_for() {
+    fn refused_tracking_is_never_valid() {
         let (witness, _, _subscription) = witness();
-        witness.agreed(Agreement::Refused("no".into()), false);
+        witness.set_response(TrackingResponse::Refused("no".into()), false);
         assert!(witness.begin(7).is_none());
         assert_eq!(witness.status(), Some(TrackingStatus::Off("no".into())));
     }
 
     proptest::proptest! {
         #[test]
-        fn a_message_that_is_not_understood_is_about_everything(
+        fn unknown_message_invalidates_everything(
             reply in crate::reply::foreign::reply(&["billing:1", "k"]),
         ) {
             let keys = match &reply {

@@ -1,7 +1,8 @@
-//! One call on its way: what an answer that is no result means for it, and what it does next.
+//! Decides what a call does after a failed attempt: follow a redirection, try again, or stop.
 //!
-//! Pure. The bounds: at most [`REDIRECTIONS`] times sent on, at most `max_retries` times tried again, once more if its
-//! connection turned out dead, and never again where it must not be done twice and may have been done.
+//! Pure. Bounds: at most [`REDIRECTIONS`] redirections and `max_retries` retries, plus one resend if the
+//! connection turned out to be dead. A command that must not run twice is never repeated if it may have been
+//! applied.
 
 use std::time::Duration;
 
@@ -9,44 +10,44 @@ use cache_core::config::Address;
 use cache_core::slot::SLOTS;
 use cache_core::{CacheError, Outcome, Unavailability};
 
-use super::survey::address;
+use super::report::address;
 use crate::backoff::Backoff;
 use crate::command::Effect;
+use crate::refresher::Hint;
 use crate::reply::ServerError;
-use crate::upkeep::Hint;
 
-/// How often one call is sent on by nodes before it gives up: nodes that disagree about a slot settle it
-/// within moments.
+/// How many redirections one call follows before it gives up. Nodes that disagree about a slot agree within
+/// moments.
 const REDIRECTIONS: u32 = 16;
 
-/// Redirections that are followed at once; from then on the nodes disagree, and get time to settle.
+/// How many redirections are followed at once. After that the nodes seem to disagree, and the call pauses.
 const PROMPT: u32 = 3;
 
-/// Why a call has no result yet.
+/// Why an attempt has no result.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Setback {
-    /// Another node serves the slot: where the node that was asked knows its address, at `to`.
+pub(super) enum Failure {
+    /// Another node serves the slot, at `to` if the asked node knows its address.
     Moved { slot: u16, to: Option<Address> },
-    /// The node names the address at which it was asked: the cluster means another server there.
+    /// The node redirects to the address at which it was asked: the cluster means another server there.
     MovedHere,
-    /// The slot is on its way, and this key has arrived at `to` or may be made there.
+    /// The slot is migrating, and this key is at `to` already or may be created there.
     Ask { to: Option<Address> },
-    /// Of several keys some are here and some have moved.
+    /// Some of several keys have moved and some have not.
     TryAgain,
-    /// The node cannot serve at the moment; nothing was done.
+    /// The node cannot serve now; nothing was applied.
     NotReady,
-    /// The connection was lost under the call.
+    /// The connection was lost during the call.
     Lost(Outcome),
     /// There is no connection to the node; nothing was sent.
     Unreachable,
     /// The deadline passed.
-    Late,
-    /// It will not get better.
+    TimedOut,
+    /// A retry would not help.
     Final,
 }
 
-impl Setback {
-    /// What a refusal by the node at `asked` means for the call; `None` where it is the call's result.
+impl Failure {
+    /// Classifies a refusal by the node at `asked`; `None` if the refusal is the call's result.
     pub(super) fn of_refusal(error: &ServerError, asked: &Address) -> Option<Self> {
         Some(match error.code.as_str() {
             "MOVED" | "ASK" => match (error.code.as_str(), redirection(&error.detail, asked)?) {
@@ -62,30 +63,31 @@ impl Setback {
         })
     }
 
-    /// What a failure of the transport means for the call.
+    /// Classifies a transport error.
     pub(super) fn of_failure(error: &CacheError) -> Self {
         match error {
-            CacheError::Timeout { .. } => Self::Late,
+            CacheError::Timeout { .. } => Self::TimedOut,
             CacheError::Unavailable { reason, outcome, .. } => match reason {
                 Unavailability::Lost => Self::Lost(*outcome),
-                // Not ready as a failure of the transport: the server let nobody in, as while it loads.
+                // A transport error says `NotReady` if the server refused the login, as it does while it
+                // loads.
                 Unavailability::Resolve | Unavailability::Connect | Unavailability::NotReady => {
                     Self::Unreachable
                 }
                 _ => Self::Final,
             },
-            // The node has left the cluster, after its grace; the call met the end of it.
+            // The node left the cluster and its grace period ended during the call.
             CacheError::Closed => Self::Lost(Outcome::Unknown),
             _ => Self::Final,
         }
     }
 
-    /// What it hints at. A deadline that passed hints at nothing: the node may have been slow.
+    /// What the failure hints at. A missed deadline hints at nothing: the node may have been slow.
     pub(super) const fn hint(&self) -> Option<Hint> {
         match self {
-            Self::Moved { .. } | Self::MovedHere | Self::Lost(_) => Some(Hint::News),
+            Self::Moved { .. } | Self::MovedHere | Self::Lost(_) => Some(Hint::Change),
             Self::NotReady | Self::Unreachable => Some(Hint::Outage),
-            Self::Ask { .. } | Self::TryAgain | Self::Late | Self::Final => None,
+            Self::Ask { .. } | Self::TryAgain | Self::TimedOut | Self::Final => None,
         }
     }
 }
@@ -93,35 +95,35 @@ impl Setback {
 /// What a call does next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Goes to the node at `to`, as it was told to.
+    /// Follow a redirection to the node at `to`.
     Follow {
         to: Address,
-        /// Whether the node is to be told that it was sent there for a slot that is on its way.
+        /// Whether to send `ASKING` first, because the slot is migrating.
         asking: bool,
         pause: Duration,
     },
-    /// Goes where the table says by then.
+    /// Try again where the table says after the pause.
     Again { pause: Duration },
-    /// Ends with what it has.
+    /// Stop with the last result.
     Stop,
 }
 
-/// One call on its way.
+/// The retry state of one call.
 #[derive(Debug)]
-pub(super) struct Journey {
+pub(super) struct RetryState {
     effect: Effect,
-    /// Whether another node may answer what the first one cannot.
+    /// Whether another node may answer if the first one cannot.
     has_choice: bool,
     retries: u32,
     redirections: u32,
     max_retries: u32,
-    /// Whether it was repeated because its connection turned out dead, which does not count as a retry.
+    /// Whether the call was resent after a dead connection, which does not count as a retry.
     is_resent: bool,
-    /// Whether a try was lost of which nobody knows whether it was done.
+    /// Whether an attempt with an unknown outcome was lost.
     may_be_done: bool,
 }
 
-impl Journey {
+impl RetryState {
     pub(super) const fn new(effect: Effect, has_choice: bool, max_retries: u32) -> Self {
         Self {
             effect,
@@ -134,35 +136,35 @@ impl Journey {
         }
     }
 
-    /// Whether some try may have been done although the call has no result.
+    /// Whether an attempt may have been applied although the call has no result.
     pub(super) const fn may_be_done(&self) -> bool {
         self.may_be_done
     }
 
-    /// Whether it has been tried again, which is when a read that prefers replicas turns to the primary.
+    /// Whether the call was retried. A read that prefers replicas then goes to the primary.
     pub(super) const fn was_retried(&self) -> bool {
         self.retries > 0 || self.is_resent
     }
 
-    /// What to do after `setback`.
-    pub(super) fn next(&mut self, setback: &Setback) -> Step {
-        self.may_be_done |= matches!(setback, Setback::Lost(Outcome::Unknown) | Setback::Late);
-        match setback {
-            Setback::Moved { to: Some(to), .. } => self.follow(to, false),
-            Setback::Ask { to: Some(to) } => self.follow(to, true),
-            Setback::Moved { to: None, .. }
-            | Setback::Ask { to: None }
-            | Setback::MovedHere
-            | Setback::TryAgain
-            | Setback::NotReady => self.again(),
-            Setback::Lost(Outcome::Unknown) if self.effect == Effect::WriteOnce => Step::Stop,
-            Setback::Lost(_) => self.resend(),
-            // A node that is known to be down fails its calls at once; only a call that was on its way
-            // when that happened waits for what comes of it.
-            Setback::Unreachable if self.has_choice || self.was_retried() || self.redirections > 0 => {
+    /// Decides the next step after `failure`.
+    pub(super) fn next(&mut self, failure: &Failure) -> Step {
+        self.may_be_done |= matches!(failure, Failure::Lost(Outcome::Unknown) | Failure::TimedOut);
+        match failure {
+            Failure::Moved { to: Some(to), .. } => self.follow(to, false),
+            Failure::Ask { to: Some(to) } => self.follow(to, true),
+            Failure::Moved { to: None, .. }
+            | Failure::Ask { to: None }
+            | Failure::MovedHere
+            | Failure::TryAgain
+            | Failure::NotReady => self.again(),
+            Failure::Lost(Outcome::Unknown) if self.effect == Effect::WriteOnce => Step::Stop,
+            Failure::Lost(_) => self.resend(),
+            // A node that is known to be down fails its calls at once. Only a call that was under way when
+            // the node went down is retried.
+            Failure::Unreachable if self.has_choice || self.was_retried() || self.redirections > 0 => {
                 self.again()
             }
-            Setback::Unreachable | Setback::Late | Setback::Final => Step::Stop,
+            Failure::Unreachable | Failure::TimedOut | Failure::Final => Step::Stop,
         }
     }
 
@@ -181,13 +183,13 @@ impl Journey {
         }
     }
 
-    /// The call has not been sent, and what is known of the cluster has changed since it was routed.
+    /// Decides the next step of a call that was not sent, after the topology has changed.
     pub(super) fn reroute(&mut self) -> Step {
         self.resend()
     }
 
-    /// At once and beyond the number of retries if this is the first time: a connection may have died while nobody used
-    /// it, and a call is the first to notice.
+    /// Resends at once and without counting a retry the first time: an idle connection may have died, and a
+    /// call is the first to notice.
     fn resend(&mut self) -> Step {
         if std::mem::replace(&mut self.is_resent, true) {
             return self.again();
@@ -221,9 +223,9 @@ fn redirection(detail: &str, asked: &Address) -> Option<(u16, Option<Address>)> 
 mod tests {
     use super::*;
 
-    fn refusal(code: &str, detail: &str) -> Option<Setback> {
+    fn refusal(code: &str, detail: &str) -> Option<Failure> {
         let (code, detail) = (code.to_owned(), detail.to_owned());
-        Setback::of_refusal(&ServerError { code, detail }, &Address::new("asked", 7000))
+        Failure::of_refusal(&ServerError { code, detail }, &Address::new("asked", 7000))
     }
 
     fn failure(reason: Unavailability, outcome: Outcome) -> CacheError {
@@ -235,14 +237,14 @@ mod tests {
         }
     }
 
-    fn moved() -> Setback {
+    fn moved() -> Failure {
         refusal("MOVED", "1 b:2").unwrap()
     }
 
     #[test]
     fn redirections_are_read_with_every_form_of_host() {
         let to = |detail| match refusal("MOVED", detail) {
-            Some(Setback::Moved { slot: 3999, to }) => to.map(|address| address.to_string()),
+            Some(Failure::Moved { slot: 3999, to }) => to.map(|address| address.to_string()),
             other => panic!("{other:?}"),
         };
         assert_eq!(to("3999 127.0.0.1:6381").as_deref(), Some("127.0.0.1:6381"));
@@ -256,7 +258,7 @@ mod tests {
         for nonsense in ["", "3999", "x 127.0.0.1:1", "1 127.0.0.1", "1 a:b", "70000 a:1"] {
             assert_eq!(refusal("MOVED", nonsense), None, "{nonsense}");
         }
-        let ask = Setback::Ask {
+        let ask = Failure::Ask {
             to: Some(Address::new("a", 1)),
         };
         assert_eq!(refusal("ASK", "7 a:1").as_ref(), Some(&ask));
@@ -265,127 +267,130 @@ mod tests {
             asking: true,
             pause: Duration::ZERO,
         };
-        assert_eq!(Journey::new(Effect::Read, false, 0).next(&ask), followed);
+        assert_eq!(RetryState::new(Effect::Read, false, 0).next(&ask), followed);
         assert_eq!(refusal("WRONGTYPE", "no"), None);
     }
 
     #[test]
-    fn a_redirection_to_the_address_that_was_asked_is_no_other_place_to_go() {
+    fn redirection_to_the_asked_address_is_no_redirection() {
         for (code, detail) in [
             ("MOVED", "1 asked:7000"),
             ("MOVED", "1 :7000"),
             ("ASK", "1 asked:7000"),
         ] {
-            let setback = refusal(code, detail).unwrap();
-            assert_eq!(setback, Setback::MovedHere, "{code} {detail}");
-            assert_eq!(setback.hint(), Some(Hint::News));
-            let step = Journey::new(Effect::WriteOnce, false, 3).next(&setback);
+            let failure = refusal(code, detail).unwrap();
+            assert_eq!(failure, Failure::MovedHere, "{code} {detail}");
+            assert_eq!(failure.hint(), Some(Hint::Change));
+            let step = RetryState::new(Effect::WriteOnce, false, 3).next(&failure);
             assert!(matches!(step, Step::Again { .. }));
         }
-        assert_ne!(refusal("MOVED", "1 asked:7001"), Some(Setback::MovedHere));
+        assert_ne!(refusal("MOVED", "1 asked:7001"), Some(Failure::MovedHere));
     }
 
     #[test]
-    fn redirections_are_bounded_and_slow_down_when_nodes_disagree() {
-        let mut journey = Journey::new(Effect::WriteOnce, false, 0);
+    fn redirections_are_bounded_and_slow_down() {
+        let mut retry = RetryState::new(Effect::WriteOnce, false, 0);
         for count in 1..=REDIRECTIONS {
             let Step::Follow {
                 to,
                 asking: false,
                 pause,
-            } = journey.next(&moved())
+            } = retry.next(&moved())
             else {
                 panic!("gave up at {count}");
             };
             assert_eq!(to, Address::new("b", 2));
             assert_eq!(pause.is_zero(), count <= PROMPT, "{count}");
         }
-        assert_eq!(journey.next(&moved()), Step::Stop);
+        assert_eq!(retry.next(&moved()), Step::Stop);
     }
 
     #[test]
-    fn what_was_certainly_not_done_is_tried_again_up_to_the_bound() {
+    fn unapplied_calls_are_retried_up_to_the_limit() {
         for code in ["TRYAGAIN", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "READONLY"] {
-            let mut journey = Journey::new(Effect::WriteOnce, false, 2);
-            let setback = refusal(code, "The cluster is down").unwrap();
-            assert!(matches!(journey.next(&setback), Step::Again { .. }), "{code}");
-            assert!(matches!(journey.next(&setback), Step::Again { .. }), "{code}");
-            assert_eq!(journey.next(&setback), Step::Stop, "{code}");
+            let mut retry = RetryState::new(Effect::WriteOnce, false, 2);
+            let failure = refusal(code, "The cluster is down").unwrap();
+            assert!(matches!(retry.next(&failure), Step::Again { .. }), "{code}");
+            assert!(matches!(retry.next(&failure), Step::Again { .. }), "{code}");
+            assert_eq!(retry.next(&failure), Step::Stop, "{code}");
         }
     }
 
     #[test]
-    fn what_must_not_be_done_twice_ends_when_its_outcome_is_unknown() {
-        let unknown = Setback::of_failure(&failure(Unavailability::Lost, Outcome::Unknown));
+    fn write_once_ends_when_its_outcome_is_unknown() {
+        let unknown = Failure::of_failure(&failure(Unavailability::Lost, Outcome::Unknown));
         assert_eq!(
-            Journey::new(Effect::WriteOnce, true, 3).next(&unknown),
+            RetryState::new(Effect::WriteOnce, true, 3).next(&unknown),
             Step::Stop
         );
         for effect in [Effect::Read, Effect::Write] {
-            let step = Journey::new(effect, false, 3).next(&unknown);
+            let step = RetryState::new(effect, false, 3).next(&unknown);
             assert!(matches!(step, Step::Again { .. }));
         }
-        let not_sent = Setback::of_failure(&failure(Unavailability::Lost, Outcome::NotApplied));
-        let step = Journey::new(Effect::WriteOnce, false, 3).next(&not_sent);
+        let not_sent = Failure::of_failure(&failure(Unavailability::Lost, Outcome::NotApplied));
+        let step = RetryState::new(Effect::WriteOnce, false, 3).next(&not_sent);
         assert!(matches!(step, Step::Again { .. }));
     }
 
     #[test]
-    fn a_node_that_is_known_to_be_down_fails_a_call_at_once_unless_it_was_on_its_way() {
-        let down = Setback::of_failure(&failure(Unavailability::Connect, Outcome::NotApplied));
-        assert_eq!(down, Setback::Unreachable);
+    fn down_node_fails_calls_at_once_unless_under_way() {
+        let down = Failure::of_failure(&failure(Unavailability::Connect, Outcome::NotApplied));
+        assert_eq!(down, Failure::Unreachable);
         let loading = failure(Unavailability::NotReady, Outcome::NotApplied);
-        assert_eq!(Setback::of_failure(&loading), Setback::Unreachable);
-        assert_eq!(Journey::new(Effect::Read, false, 3).next(&down), Step::Stop);
-        let mut on_its_way = Journey::new(Effect::Read, false, 3);
-        on_its_way.next(&Setback::Lost(Outcome::Unknown));
+        assert_eq!(Failure::of_failure(&loading), Failure::Unreachable);
+        assert_eq!(RetryState::new(Effect::Read, false, 3).next(&down), Step::Stop);
+        let mut on_its_way = RetryState::new(Effect::Read, false, 3);
+        on_its_way.next(&Failure::Lost(Outcome::Unknown));
         assert!(matches!(on_its_way.next(&down), Step::Again { .. }));
-        let step = Journey::new(Effect::Read, true, 3).next(&down);
+        let step = RetryState::new(Effect::Read, true, 3).next(&down);
         assert!(matches!(step, Step::Again { .. }), "another replica may answer");
     }
 
     #[test]
-    fn a_call_whose_connection_turned_out_dead_is_repeated_once_even_without_retries() {
-        let lost = Setback::Lost(Outcome::Unknown);
+    fn dead_connection_is_retried_once_even_without_retries() {
+        let lost = Failure::Lost(Outcome::Unknown);
         for effect in [Effect::Read, Effect::Write] {
-            let mut journey = Journey::new(effect, false, 0);
+            let mut retry = RetryState::new(effect, false, 0);
             let at_once = Step::Again {
                 pause: Duration::ZERO,
             };
-            assert_eq!(journey.next(&lost), at_once);
-            assert!(journey.was_retried());
-            assert_eq!(journey.next(&lost), Step::Stop);
+            assert_eq!(retry.next(&lost), at_once);
+            assert!(retry.was_retried());
+            assert_eq!(retry.next(&lost), Step::Stop);
         }
-        assert_eq!(Journey::new(Effect::WriteOnce, false, 0).next(&lost), Step::Stop);
+        assert_eq!(
+            RetryState::new(Effect::WriteOnce, false, 0).next(&lost),
+            Step::Stop
+        );
     }
 
     #[test]
-    fn a_deadline_that_passed_hints_at_nothing() {
-        assert_eq!(Setback::Late.hint(), None);
-        assert_eq!(Setback::Unreachable.hint(), Some(Hint::Outage));
-        assert_eq!(Setback::Lost(Outcome::Unknown).hint(), Some(Hint::News));
+    fn missed_deadline_is_no_hint() {
+        assert_eq!(Failure::TimedOut.hint(), None);
+        assert_eq!(Failure::Unreachable.hint(), Some(Hint::Outage));
+        assert_eq!(Failure::Lost(Outcome::Unknown).hint(), Some(Hint::Change));
     }
 
     #[test]
-    fn nothing_is_tried_again_where_it_cannot_help() {
+    fn permanent_failures_are_not_retried() {
         let certificate = failure(Unavailability::Tls, Outcome::NotApplied);
-        for setback in [Setback::of_failure(&certificate), Setback::Late] {
-            assert_eq!(Journey::new(Effect::Read, true, 3).next(&setback), Step::Stop);
+        for failure in [Failure::of_failure(&certificate), Failure::TimedOut] {
+            assert_eq!(RetryState::new(Effect::Read, true, 3).next(&failure), Step::Stop);
         }
     }
 
     proptest::proptest! {
         #[test]
-        fn whatever_a_redirection_says_it_goes_to_a_slot_and_a_port_that_there_are(
+        fn arbitrary_redirection_has_valid_slot_and_port(
             detail in crate::reply::foreign::mangled("3999 127.0.0.1:6381"),
             code in proptest::sample::select(vec!["MOVED", "ASK"]),
         ) {
             let to = match refusal(code, &detail) {
-                Some(Setback::Moved { slot, to }) => {
+                Some(Failure::Moved { slot, to }) => {
                     proptest::prop_assert!(slot < SLOTS);
                     to
                 }
-                Some(Setback::Ask { to }) => to,
+                Some(Failure::Ask { to }) => to,
                 other => {
                     proptest::prop_assert_eq!(other, None);
                     return Ok(());

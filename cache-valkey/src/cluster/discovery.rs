@@ -1,7 +1,8 @@
-//! Asks nodes how the cluster looks, and routes by the view that is believed.
+//! Discovers the topology: asks nodes for it and routes by the accepted view.
 //!
-//! Known nodes are asked first. If none of them answers for the known cluster, all others and the configured addresses
-//! are asked as well. Not in here: when, see `refresh.rs`; which view is believed, see `belief.rs`.
+//! Known nodes are asked first. If none of them answers for the known cluster, all others and the configured
+//! addresses are asked too. Not in here: when to ask, see `refresh.rs`; which view to accept, see
+//! `known_cluster.rs`.
 
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -15,10 +16,10 @@ use futures::stream::FuturesUnordered;
 use rand::seq::SliceRandom;
 
 use super::Cluster;
-use super::belief::{Belief, Judgement, strangers_to};
+use super::known_cluster::{Decision, KnownCluster, foreign_to};
+use super::report::Report;
 use super::route::not_ready;
 use super::state::Change;
-use super::survey::Report;
 use super::topology::ClusterTopology;
 use crate::command::Command;
 use crate::deadline::Deadline;
@@ -26,37 +27,37 @@ use crate::dial::Mode;
 use crate::identity::Expected;
 use crate::node::Node;
 use crate::reply::Reply;
-use crate::wire::Unheard;
+use crate::wire::IgnoreEvents;
 
-/// Nodes that are asked at once: enough to outvote a stale one, few enough for a cluster of hundreds.
+/// How many nodes are asked at once: enough to outvote a stale one, few enough for a cluster of hundreds.
 const SAMPLE: usize = 5;
 
-/// With fewer primaries than this in reach, replicas are asked as well.
+/// If fewer primaries than this can be reached, replicas are asked too.
 const QUORUM: usize = 3;
 
-/// How long known nodes have for an answer, before all others and the seeds are asked.
+/// How long to wait for known nodes before all others and the seeds are asked.
 const LIMIT: Duration = Duration::from_secs(1);
 
-/// How long the others have once one has answered.
+/// How long to wait for the others once one node has answered.
 const STRAGGLERS: Duration = Duration::from_millis(200);
 
-/// The same for configured addresses before anything is known, once most of them agree: what the others say may be that
-/// they lead to another cluster.
+/// The same for seeds while no cluster is known, once most of them agree: one of the others may lead to
+/// another cluster.
 const LAST_SEEDS: Duration = Duration::from_secs(1);
 
-/// For how long it is believed that all configured addresses lead to one cluster.
+/// How long the result that all seeds lead to one cluster stays valid.
 const SEEDS_AGREE: Duration = Duration::from_secs(10);
 
-/// The least time between two surveys in which the configured addresses are asked although a cluster is known.
+/// The least time between two discoveries that ask the seeds although a cluster is known.
 const SEEDS_APART: Duration = Duration::from_secs(1);
 
-/// What nodes have said in one survey.
+/// The answers of one discovery.
 #[derive(Default)]
 struct Answers {
     reports: Vec<Report>,
-    /// Why one of them said nothing; what somebody has to act on comes first.
+    /// Why a node did not answer; permanent errors take precedence.
     failure: Option<CacheError>,
-    /// How many said nothing.
+    /// How many nodes did not answer.
     failed: usize,
 }
 
@@ -83,24 +84,24 @@ impl Answers {
 }
 
 impl Cluster {
-    /// Asks the cluster how it looks, and routes by the answer from then on.
-    pub(super) async fn survey(&self) -> Result<(), CacheError> {
-        let _turn = self.surveying.lock().await;
+    /// Asks the cluster for its topology, and routes by it from then on.
+    pub(super) async fn discover(&self) -> Result<(), CacheError> {
+        let _turn = self.discovering.lock().await;
         let began = clock::now();
-        self.upkeep.begin();
+        self.refresher.begin();
         self.counts.refreshing();
         let found = self.find_topology(began).await;
         *self.failure() = found.as_ref().err().cloned();
-        self.upkeep.end(self.outlook(found.is_ok()));
+        self.refresher.end(self.outlook(found.is_ok()));
         found
     }
 
-    /// The same, and fails if a configured address leads to another cluster: for work that must not be done on the wrong
-    /// one, such as removals by pattern.
-    pub(super) async fn survey_thoroughly(&self) -> Result<(), CacheError> {
-        self.survey().await?;
+    /// As [`discover`](Self::discover), and fails if a seed leads to another cluster. For work that must not
+    /// run on the wrong cluster, such as removals by pattern.
+    pub(super) async fn discover_and_check_seeds(&self) -> Result<(), CacheError> {
+        self.discover().await?;
         let topology = self.table.load().topology();
-        // What the cluster itself names is no contradiction.
+        // A seed that the cluster itself names is fine.
         let is_named = |seed: &&Address| topology.nodes().any(|node| node.address == **seed);
         let seeds: Vec<_> = self.seeds.iter().filter(|seed| !is_named(seed)).collect();
         let asked_until = *self.seeds_asked_until();
@@ -108,11 +109,11 @@ impl Cluster {
             return Ok(());
         }
         let limit = Deadline::after(LIMIT.min(self.dial_timeout));
-        let asked = join_all(seeds.iter().map(|seed| self.question_at(seed, limit))).await;
+        let asked = join_all(seeds.iter().map(|seed| self.ask_at(seed, limit))).await;
         let mut answers = Answers::default();
         asked.into_iter().for_each(|answer| answers.add(answer));
-        let strangers = strangers_to(&topology, &answers.reports);
-        if strangers.is_empty() {
+        let foreign = foreign_to(&topology, &answers.reports);
+        if foreign.is_empty() {
             let pause = if answers.failed == 0 {
                 SEEDS_AGREE
             } else {
@@ -121,49 +122,49 @@ impl Cluster {
             *self.seeds_asked_until() = Some(clock::now() + pause);
             return Ok(());
         }
-        let ours = self.seeds.iter().filter(|seed| !strangers.contains(seed));
-        Err(contradiction(&[ours.cloned().collect(), strangers]))
+        let ours = self.seeds.iter().filter(|seed| !foreign.contains(seed));
+        Err(contradiction(&[ours.cloned().collect(), foreign]))
     }
 
     async fn find_topology(&self, began: Instant) -> Result<(), CacheError> {
-        let is_settled = self.belief().is_settled() || !self.table.load().shards().is_empty();
+        let is_known = self.known_cluster().is_known() || !self.table.load().shards().is_empty();
         let (near, far) = self.candidates();
-        let mut answers = if is_settled {
-            self.question_known(&near).await
+        let mut answers = if is_known {
+            self.ask_known(&near).await
         } else {
             Answers::default()
         };
-        if answers.reports.iter().all(|report| self.is_stranger(report)) {
-            let with_seeds = !is_settled || self.may_ask_seeds();
-            let others = if is_settled {
-                // Nodes that were down a moment ago, and the seeds, whose names are looked up again.
-                self.question_others(&far, with_seeds).await?
+        if answers.reports.iter().all(|report| self.is_foreign(report)) {
+            let with_seeds = !is_known || self.may_ask_seeds();
+            let others = if is_known {
+                // Nodes that were down a moment ago, and the seeds, whose names are resolved again.
+                self.ask_others(&far, with_seeds).await?
             } else {
-                self.question_seeds().await?
+                self.ask_seeds().await?
             };
             answers.merge(others);
             let seeds = with_seeds.then_some(self.seeds.as_slice());
-            let judgement = self.belief().judge(answers.reports, seeds, clock::now());
-            return self.act_on(judgement, answers.failure, began);
+            let decision = self.known_cluster().judge(answers.reports, seeds, clock::now());
+            return self.act_on(decision, answers.failure, began);
         }
-        let judgement = self.belief().judge(answers.reports, None, clock::now());
-        self.act_on(judgement, answers.failure, began)
+        let decision = self.known_cluster().judge(answers.reports, None, clock::now());
+        self.act_on(decision, answers.failure, began)
     }
 
     fn act_on(
         &self,
-        judgement: Judgement,
+        decision: Decision,
         failure: Option<CacheError>,
         began: Instant,
     ) -> Result<(), CacheError> {
-        match judgement {
-            Judgement::Believed {
+        match decision {
+            Decision::Accepted {
                 topology,
-                strangers,
+                foreign,
                 is_another,
             } => {
-                if !strangers.is_empty() {
-                    tracing::warn!(addresses = %list(&strangers), "these lead to another cluster; what they say is ignored");
+                if !foreign.is_empty() {
+                    tracing::warn!(addresses = %list(&foreign), "these lead to another cluster; their answers are ignored");
                 }
                 if is_another {
                     tracing::warn!(
@@ -174,8 +175,8 @@ impl Cluster {
                 self.learn(&topology, is_another, began);
                 Ok(())
             }
-            Judgement::Contradiction(clusters) => Err(contradiction(&clusters)),
-            Judgement::Strangers { addresses, is_news } => {
+            Decision::SeveralClusters(clusters) => Err(contradiction(&clusters)),
+            Decision::OnlyForeign { addresses, is_news } => {
                 if is_news {
                     tracing::warn!(
                         addresses = %list(&addresses),
@@ -187,14 +188,14 @@ impl Cluster {
                     list(&addresses)
                 )))
             }
-            Judgement::Silence => {
+            Decision::NoAnswer => {
                 Err(failure
                     .unwrap_or_else(|| not_ready("no node of the cluster answered in time".to_owned())))
             }
         }
     }
 
-    /// Known nodes: those to ask first, and the others.
+    /// The known nodes: those to ask first, and the others.
     fn candidates(&self) -> (Vec<Arc<Node>>, Vec<Arc<Node>>) {
         let table = self.table.load();
         let shards = table.shards();
@@ -217,11 +218,11 @@ impl Cluster {
         (near, far)
     }
 
-    async fn question_known(&self, nodes: &[Arc<Node>]) -> Answers {
+    async fn ask_known(&self, nodes: &[Arc<Node>]) -> Answers {
         let deadline = Deadline::after(LIMIT);
         let asked = nodes.iter().map(|node| question(node, deadline)).collect();
         self.gather(asked, deadline, |reports| {
-            if self.belief().is_decided(reports, nodes.len()) {
+            if self.known_cluster().is_decided(reports, nodes.len()) {
                 return Duration::ZERO;
             }
             STRAGGLERS
@@ -229,7 +230,7 @@ impl Cluster {
         .await
     }
 
-    /// Whether the configured addresses may be asked again; notes that they are. Each question costs a connection.
+    /// Whether the seeds may be asked again; records that they are. Each question costs a connection.
     fn may_ask_seeds(&self) -> bool {
         let now = clock::now();
         let mut asked_at = self.seeds_asked_at.lock().unwrap_or_else(PoisonError::into_inner);
@@ -240,7 +241,7 @@ impl Cluster {
         may
     }
 
-    async fn question_others(&self, nodes: &[Arc<Node>], with_seeds: bool) -> Result<Answers, CacheError> {
+    async fn ask_others(&self, nodes: &[Arc<Node>], with_seeds: bool) -> Result<Answers, CacheError> {
         if self.is_closed() {
             return Err(CacheError::Closed);
         }
@@ -248,11 +249,11 @@ impl Cluster {
         let known = nodes.iter().map(|node| question(node, deadline));
         let asked: FuturesUnordered<_> = known.collect();
         for seed in self.seeds.iter().filter(|_| with_seeds) {
-            asked.push(Box::pin(self.question_at(seed, deadline)));
+            asked.push(Box::pin(self.ask_at(seed, deadline)));
         }
         let count = asked.len();
         let answers = self.gather(asked, deadline, |reports| {
-            if self.belief().is_decided(reports, count) {
+            if self.known_cluster().is_decided(reports, count) {
                 return Duration::ZERO;
             }
             STRAGGLERS
@@ -260,8 +261,8 @@ impl Cluster {
         Ok(answers.await)
     }
 
-    /// Asks the configured addresses while nothing is known of the cluster.
-    async fn question_seeds(&self) -> Result<Answers, CacheError> {
+    /// Asks the seeds while no cluster is known.
+    async fn ask_seeds(&self) -> Result<Answers, CacheError> {
         let nodes: Vec<_> = {
             let mut state = self.state();
             if self.is_closed() {
@@ -287,7 +288,8 @@ impl Cluster {
         Ok(answers)
     }
 
-    /// Takes answers as they come. After each report `patience` says how long the others have still.
+    /// Collects answers as they arrive. After each report, `patience` says how much longer to wait for the
+    /// others.
     async fn gather(
         &self,
         mut asked: FuturesUnordered<BoxFuture<'_, Result<Report, CacheError>>>,
@@ -310,11 +312,14 @@ impl Cluster {
         answers
     }
 
-    /// Asks whoever answers at a configured address, over a connection that is good for nothing else.
-    async fn question_at(&self, seed: &Address, deadline: Deadline) -> Result<Report, CacheError> {
-        let dialed = self
-            .dialer
-            .dial(seed, Mode::Aside, &Expected::Anyone, Arc::new(Unheard));
+    /// Asks the server at a seed, over a connection that is used for nothing else.
+    async fn ask_at(&self, seed: &Address, deadline: Deadline) -> Result<Report, CacheError> {
+        let dialed = self.dialer.dial(
+            seed,
+            Mode::Auxiliary,
+            &Expected::AnyServer,
+            Arc::new(IgnoreEvents),
+        );
         let connection = deadline
             .limit(cache_core::Stage::Connect, dialed)
             .await?
@@ -323,8 +328,8 @@ impl Cluster {
         read(replies, seed)
     }
 
-    fn is_stranger(&self, report: &Report) -> bool {
-        !self.belief().is_ours(&report.topology)
+    fn is_foreign(&self, report: &Report) -> bool {
+        !self.known_cluster().is_ours(&report.topology)
     }
 
     fn learn(&self, topology: &ClusterTopology, is_another: bool, began: Instant) {
@@ -333,7 +338,7 @@ impl Cluster {
             if self.is_closed() {
                 return;
             }
-            // Before the first connection to any of them.
+            // Before the first connection to any of these nodes.
             self.dialer.set_known_nodes(topology.ids());
             if is_another {
                 state.start_over();
@@ -347,14 +352,14 @@ impl Cluster {
             );
             return;
         }
-        self.follow_state();
+        self.apply_state();
         if change == Change::Table {
-            tell_of_change(topology);
+            log_change(topology);
         }
     }
 
-    pub(super) fn belief(&self) -> std::sync::MutexGuard<'_, Belief> {
-        self.belief.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn known_cluster(&self) -> std::sync::MutexGuard<'_, KnownCluster> {
+        self.known_cluster.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn seeds_asked_until(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
@@ -364,7 +369,7 @@ impl Cluster {
     }
 }
 
-fn tell_of_change(topology: &ClusterTopology) {
+fn log_change(topology: &ClusterTopology) {
     let unserved: usize = topology.unserved().iter().map(ExactSizeIterator::len).sum();
     let replicas: usize = topology.shards.iter().map(|shard| shard.replicas.len()).sum();
     let primaries = topology.shards.len();
@@ -382,12 +387,12 @@ fn tell_of_change(topology: &ClusterTopology) {
             replicas,
             epoch,
             unserved,
-            "the cluster's topology changed; some slots are served by nobody"
+            "the cluster's topology changed; some slots are not served"
         );
     }
 }
 
-/// How many of `seeds` have neither answered nor are nodes that the others know.
+/// How many seeds have neither answered nor are named by the nodes that did.
 fn seeds_not_accounted_for(seeds: &[Address], reports: &[Report]) -> usize {
     let is_known = |seed: &&Address| {
         reports.iter().any(|report| {
@@ -397,7 +402,7 @@ fn seeds_not_accounted_for(seeds: &[Address], reports: &[Report]) -> usize {
     seeds.iter().filter(|seed| !is_known(seed)).count()
 }
 
-/// The error of configured addresses that lead to several clusters.
+/// The error if the seeds lead to several clusters.
 fn contradiction(clusters: &[Vec<Address>]) -> CacheError {
     let clusters: Vec<String> = clusters
         .iter()
@@ -421,7 +426,7 @@ fn list(addresses: &[Address]) -> String {
     addresses.join(" and ")
 }
 
-/// What a node is asked for its view.
+/// The commands that ask a node for its view.
 fn questions() -> [Command<'static>; 2] {
     [
         Command::read("CLUSTER").arg("SLOTS"),
@@ -439,7 +444,7 @@ fn question(node: &Arc<Node>, deadline: Deadline) -> BoxFuture<'_, Result<Report
     })
 }
 
-/// Reads what the node at `asked` answered to [`questions`].
+/// Reads the replies of the node at `asked` to [`questions`].
 fn read(replies: Vec<Reply>, asked: &Address) -> Result<Report, CacheError> {
     let [slots, info] = replies.as_slice() else {
         return Err(Reply::Array(replies).unexpected("two replies"));
@@ -456,7 +461,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_names_the_addresses_of_each_cluster() {
+    fn error_names_the_addresses_of_each_cluster() {
         let at = |host: &str| Address::new(host, 1);
         let error = contradiction(&[vec![at("a0"), at("a1")], vec![at("b0")]]);
         let text = error.to_string();

@@ -1,7 +1,7 @@
-//! Where an address leads from here, and who named it.
+//! Resolves addresses and remembers which server announced them.
 //!
-//! Servers announce addresses of each other. One that cannot be resolved is no fault of the configured addresses, so the
-//! error says who announced it. Not in here: connections.
+//! Servers announce each other's addresses. If an announced address cannot be resolved, the configured
+//! addresses are not at fault, so the error names the server that announced it. Not in here: connections.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -10,19 +10,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use cache_core::config::{Address, AddressMap};
 use cache_core::{CacheError, Unavailability};
 
-use super::{Dialer, unreachable};
+use super::Dialer;
+use super::failure::unreachable;
 
-/// Announced addresses that are remembered at most: a cluster has at most 1,000 nodes.
+/// The most announced addresses that are remembered: a cluster has at most 1,000 nodes.
 const REMEMBERED: usize = 4096;
 
-/// Who announced which address.
+/// Which server announced which address.
 #[derive(Debug, Default)]
 pub(crate) struct Announced {
     by_address: Mutex<HashMap<Address, Address>>,
 }
 
 impl Announced {
-    /// Notes that the server at `by` announces `addresses`.
+    /// Records that the server at `by` announces `addresses`.
     pub(crate) fn note<'a>(&self, by: &Address, addresses: impl IntoIterator<Item = &'a Address>) {
         let mut known = self.by_address();
         if known.len() >= REMEMBERED {
@@ -44,17 +45,17 @@ impl Announced {
     }
 }
 
-/// What is known of addresses.
+/// The configured, mapped and announced addresses.
 #[derive(Debug)]
-pub(super) struct Places {
+pub(super) struct AddressOrigins {
     pub(super) map: AddressMap,
     pub(super) configured: Vec<Address>,
     pub(super) announced: Arc<Announced>,
 }
 
-impl Places {
-    /// What to check if the name of `address` does not lead anywhere. `reachable` is where the map leads.
-    pub(super) fn unresolved(&self, address: &Address, reachable: &Address) -> String {
+impl AddressOrigins {
+    /// What to check if the name of `address` cannot be resolved. `reachable` is the mapped address.
+    pub(super) fn resolve_advice(&self, address: &Address, reachable: &Address) -> String {
         if address != reachable {
             return format!(
                 "which CACHE_ADDRESS_MAP says is reachable at {reachable}; check the map and the name service"
@@ -71,8 +72,8 @@ impl Places {
         )
     }
 
-    /// What to add to the failure of a connection to an address that is not a configured one.
-    pub(super) fn unreached(&self, address: &Address, reachable: &Address) -> String {
+    /// A note on the origin of an address that is not configured, for connection errors.
+    pub(super) fn origin_note(&self, address: &Address, reachable: &Address) -> String {
         if address != reachable {
             return format!(" (reachable at {reachable} by CACHE_ADDRESS_MAP)");
         }
@@ -86,9 +87,9 @@ impl Places {
     }
 }
 
-/// An address, as it is named, and the host that it leads to.
+/// An address as it is named, and the mapped host to connect to.
 #[derive(Clone, Copy)]
-pub(super) struct Place<'a> {
+pub(super) struct Endpoint<'a> {
     pub(super) address: &'a Address,
     pub(super) host: &'a str,
 }
@@ -101,14 +102,19 @@ impl Dialer {
     ) -> Result<Vec<SocketAddr>, CacheError> {
         let found = self.resolve.resolve(&reachable.host, reachable.port).await;
         found.map_err(|error| {
-            let detail = self.places.unresolved(address, reachable);
+            let detail = self.origins.resolve_advice(address, reachable);
             unreachable(address, Unavailability::Resolve, &detail, Some(error))
         })
     }
 
-    /// `error` with where `address` comes from, if it is not a configured one.
-    pub(super) fn told_of(&self, address: &Address, reachable: &Address, error: CacheError) -> CacheError {
-        let origin = self.places.unreached(address, reachable);
+    /// Adds the origin of `address` to `error`, if it is not a configured address.
+    pub(super) fn with_origin(
+        &self,
+        address: &Address,
+        reachable: &Address,
+        error: CacheError,
+    ) -> CacheError {
+        let origin = self.origins.origin_note(address, reachable);
         match error {
             CacheError::Unavailable {
                 reason,
@@ -137,8 +143,8 @@ impl Dialer {
 mod tests {
     use super::*;
 
-    fn places(map: &str) -> Places {
-        Places {
+    fn origins(map: &str) -> AddressOrigins {
+        AddressOrigins {
             map: if map.is_empty() {
                 AddressMap::default()
             } else {
@@ -150,42 +156,42 @@ mod tests {
     }
 
     #[test]
-    fn the_one_who_announced_an_address_is_named() {
-        let places = places("");
+    fn error_names_the_server_that_announced_an_address() {
+        let origins = origins("");
         let (seed, inner) = (Address::new("seed", 1), Address::new("inner", 2));
         assert_eq!(
-            places.unresolved(&seed, &seed),
+            origins.resolve_advice(&seed, &seed),
             "check CACHE_ADDRS and the name service"
         );
         assert!(
-            places
-                .unresolved(&inner, &inner)
+            origins
+                .resolve_advice(&inner, &inner)
                 .starts_with("which a server announces")
         );
-        places.announced.note(&seed, [&seed, &inner]);
+        origins.announced.note(&seed, [&seed, &inner]);
         assert!(
-            places
-                .unresolved(&inner, &inner)
+            origins
+                .resolve_advice(&inner, &inner)
                 .starts_with("which seed:1 announces")
         );
-        assert_eq!(places.unreached(&inner, &inner), " (announced by seed:1)");
-        assert_eq!(places.unreached(&seed, &seed), "");
+        assert_eq!(origins.origin_note(&inner, &inner), " (announced by seed:1)");
+        assert_eq!(origins.origin_note(&seed, &seed), "");
     }
 
     #[test]
-    fn the_map_is_blamed_for_where_it_leads() {
-        let places = places("inner=outer");
+    fn error_names_the_address_map() {
+        let origins = origins("inner=outer");
         let (inner, outer) = (Address::new("inner", 2), Address::new("outer", 2));
-        assert_eq!(places.map.reachable(&inner), outer);
+        assert_eq!(origins.map.reachable(&inner), outer);
         assert!(
-            places
-                .unresolved(&inner, &outer)
+            origins
+                .resolve_advice(&inner, &outer)
                 .contains("CACHE_ADDRESS_MAP says is reachable at outer:2")
         );
     }
 
     #[test]
-    fn what_is_remembered_is_bounded() {
+    fn remembered_addresses_are_bounded() {
         let announced = Announced::default();
         for port in 1..=u16::MAX {
             announced.note(&Address::new("seed", 1), [&Address::new("a", port)]);

@@ -1,7 +1,8 @@
-//! Leaves a replica out of reads for a while that has just said that it cannot answer them.
+//! Keeps reads away from a replica that has just said that it cannot answer them.
 //!
-//! It loads its data, or has lost its primary, or is busy. Each read that met it would be repeated elsewhere, at the cost
-//! of a round trip and a pause. So it is left out for [`REST`], and its keeper asks meanwhile whether it answers again.
+//! The replica loads its data, has lost its primary, or is busy. Each read sent to it would be repeated
+//! elsewhere, at the cost of a round trip and a pause. So it gets no reads for [`COOLDOWN`], and the
+//! supervisor pings it until it is ready.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,22 +16,22 @@ use crate::deadline::Deadline;
 use crate::dial::Mode;
 use crate::reply::{Reply, ServerError};
 
-/// For how long a replica is left out after it has said that it cannot answer.
-const REST: Duration = Duration::from_secs(2);
+/// How long a replica gets no reads after such a refusal.
+const COOLDOWN: Duration = Duration::from_secs(2);
 
-/// Until when a replica is left out.
+/// Until when a replica gets no reads.
 #[derive(Debug)]
-pub(super) struct Rest {
-    born: Instant,
-    /// Milliseconds since `born`; 0 while it is not left out.
+pub(super) struct Cooldown {
+    created: Instant,
+    /// Milliseconds since `created`; 0 outside of a cooldown.
     until: AtomicU64,
     is_asking: AtomicBool,
 }
 
-impl Rest {
+impl Cooldown {
     pub(super) fn new() -> Self {
         Self {
-            born: clock::now(),
+            created: clock::now(),
             until: AtomicU64::new(0),
             is_asking: AtomicBool::new(false),
         }
@@ -44,12 +45,12 @@ impl Rest {
         }
     }
 
-    /// Begins, or begins again; whether it was over.
+    /// Begins or extends the cooldown. Returns whether it was over.
     fn begin(&self) -> bool {
         let now = self.stamp(clock::now());
         let until = self
             .until
-            .swap(self.stamp(clock::now() + REST), Ordering::Relaxed);
+            .swap(self.stamp(clock::now() + COOLDOWN), Ordering::Relaxed);
         until <= now
     }
 
@@ -58,13 +59,13 @@ impl Rest {
     }
 
     fn stamp(&self, at: Instant) -> u64 {
-        let age = at.saturating_duration_since(self.born);
+        let age = at.saturating_duration_since(self.created);
         age.as_secs() * 1_000 + u64::from(age.subsec_millis()) + 1
     }
 }
 
-/// Whether a replica that refuses so cannot answer any reads at the moment.
-fn is_unfit(refusal: &ServerError) -> bool {
+/// Whether the refusal means that the replica cannot answer any reads now.
+fn is_unready(refusal: &ServerError) -> bool {
     matches!(
         refusal.code.as_str(),
         "LOADING" | "MASTERDOWN" | "BUSY" | "CLUSTERDOWN"
@@ -72,30 +73,30 @@ fn is_unfit(refusal: &ServerError) -> bool {
 }
 
 impl Node {
-    /// Whether reads can be sent to this replica, as far as is known.
+    /// Whether reads can be sent to this replica, as far as known.
     #[inline]
-    pub(crate) fn is_fit(&self) -> bool {
-        self.rest.is_over() && !self.is_down()
+    pub(crate) fn can_answer_reads(&self) -> bool {
+        self.cooldown.is_over() && !self.is_down()
     }
 
-    /// Notes a refusal: a replica that cannot answer is left out for a while.
-    pub(super) fn rest_if_unfit(&self, reply: &Reply) {
+    /// Begins a cooldown if the reply says that this replica cannot answer reads.
+    pub(super) fn cool_down_if_unready(&self, reply: &Reply) {
         if self.mode == Mode::Replica
             && let Reply::Error(refusal) = reply
-            && is_unfit(refusal)
-            && self.rest.begin()
+            && is_unready(refusal)
+            && self.cooldown.begin()
         {
             tracing::info!(node = %self.address, refusal = refusal.code, "reads leave this replica out until it can answer");
         }
     }
 
-    /// Asks a replica that is left out whether it answers again; until then it stays so.
-    pub(super) fn ask_if_fit(self: &Arc<Self>) {
-        if self.rest.is_over() || self.rest.is_asking.swap(true, Ordering::AcqRel) {
+    /// Pings a replica in cooldown, and extends or ends the cooldown by its answer.
+    pub(super) fn probe_if_cooling_down(self: &Arc<Self>) {
+        if self.cooldown.is_over() || self.cooldown.is_asking.swap(true, Ordering::AcqRel) {
             return;
         }
         let Some(link) = self.links.load().first().cloned() else {
-            self.rest.is_asking.store(false, Ordering::Release);
+            self.cooldown.is_asking.store(false, Ordering::Release);
             return;
         };
         let node = Arc::downgrade(self);
@@ -103,17 +104,17 @@ impl Node {
         tokio::spawn(async move {
             let answer = link.connection.send(&Command::read("PING"), deadline).await;
             if answer.is_ok() {
-                link.note_own_answer();
+                link.note_supervisor_reply();
             }
             let Some(node) = node.upgrade() else { return };
             match answer {
-                Ok(Reply::Error(refusal)) if is_unfit(&refusal) => drop(node.rest.begin()),
-                Ok(_) if node.rest.end() => {
+                Ok(Reply::Error(refusal)) if is_unready(&refusal) => drop(node.cooldown.begin()),
+                Ok(_) if node.cooldown.end() => {
                     tracing::info!(node = %node.address, "this replica can answer reads again");
                 }
                 _ => {}
             }
-            node.rest.is_asking.store(false, Ordering::Release);
+            node.cooldown.is_asking.store(false, Ordering::Release);
         });
     }
 }
@@ -123,16 +124,16 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_rest_ends_by_itself_and_begins_again_with_each_refusal() {
-        let rest = Rest::new();
+    async fn cooldown_expires_and_restarts_with_each_refusal() {
+        let rest = Cooldown::new();
         assert!(rest.is_over());
         assert!(rest.begin(), "it was not left out before");
-        tokio::time::advance(REST / 2).await;
+        tokio::time::advance(COOLDOWN / 2).await;
         assert!(!rest.is_over());
         assert!(!rest.begin());
-        tokio::time::advance(REST / 2).await;
+        tokio::time::advance(COOLDOWN / 2).await;
         assert!(!rest.is_over());
-        tokio::time::advance(REST / 2).await;
+        tokio::time::advance(COOLDOWN / 2).await;
         assert!(rest.is_over());
         assert!(rest.begin());
         assert!(rest.end());

@@ -1,29 +1,29 @@
-//! What a failed TLS handshake means, in words that say what to check.
+//! Explains a failed TLS handshake and says what to check.
 //!
 //! Not in here: the handshake.
 
 use rustls::pki_types::UnixTime;
 use rustls::{AlertDescription, CertificateError, Error, OtherError};
 
-/// What the words need to know of the side that they are for.
+/// What the explanation depends on besides the error.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Context<'a> {
     /// The name that the server's certificate must carry.
     pub(super) name: &'a str,
     /// Whether that name comes from `CACHE_TLS_SERVER_NAME`.
     pub(super) is_own_name: bool,
-    /// Whether the authorities are the configuration's own, not the system's.
+    /// Whether the configuration replaces the system's authorities.
     pub(super) own_roots: bool,
     /// Whether a client certificate is shown.
     pub(super) shows_certificate: bool,
 }
 
-/// `error` in words, for the handshake with the server at `host`.
-pub(super) fn of(error: &Error, host: &str, context: Context<'_>) -> String {
+/// Explains `error`, for the handshake with the server at `host`.
+pub(super) fn explain(error: &Error, host: &str, context: Context<'_>) -> String {
     match error {
-        Error::InvalidCertificate(certificate) => of_certificate(certificate, host, context),
-        Error::AlertReceived(alert) => of_alert(*alert, host, context),
-        Error::PeerIncompatible(_) => format!("{host} speaks no TLS version from 1.2 on"),
+        Error::InvalidCertificate(certificate) => explain_certificate(certificate, host, context),
+        Error::AlertReceived(alert) => explain_alert(*alert, host, context),
+        Error::PeerIncompatible(_) => format!("{host} does not support TLS 1.2 or newer"),
         Error::InvalidMessage(_) => {
             format!("{host} does not speak TLS on this port; set CACHE_TLS_ENABLED=false or use its TLS port")
         }
@@ -34,7 +34,7 @@ pub(super) fn of(error: &Error, host: &str, context: Context<'_>) -> String {
     }
 }
 
-fn of_certificate(error: &CertificateError, host: &str, context: Context<'_>) -> String {
+fn explain_certificate(error: &CertificateError, host: &str, context: Context<'_>) -> String {
     let words = match error {
         CertificateError::UnknownIssuer => {
             return if context.own_roots {
@@ -52,7 +52,7 @@ fn of_certificate(error: &CertificateError, host: &str, context: Context<'_>) ->
         CertificateError::NotValidForName => return not_for(&[], context),
         CertificateError::NotValidForNameContext { presented, .. } => return not_for(presented, context),
         CertificateError::BadSignature => {
-            "names an authority that is trusted and was not signed by its key: the authority may have been made again under \
+            "names an authority that is trusted and was not signed by its key: the authority may have been created again under \
              the same name; check that CACHE_CA_CERT_BASE64 holds the newest one"
         }
         CertificateError::Expired => "has expired; renew it",
@@ -76,12 +76,12 @@ fn of_certificate(error: &CertificateError, host: &str, context: Context<'_>) ->
         CertificateError::UnhandledCriticalExtension => {
             "has a critical extension that is not understood; give the server one without it"
         }
-        CertificateError::BadEncoding => "is damaged: it is no DER that can be read; make it again",
+        CertificateError::BadEncoding => "is damaged: it is not readable DER; create it again",
         CertificateError::UnsupportedSignatureAlgorithmContext { .. }
         | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
             "is signed by an algorithm that is not accepted, such as SHA-1; sign it by SHA-256 or newer"
         }
-        CertificateError::Other(other) => of_other(other).unwrap_or(""),
+        CertificateError::Other(other) => explain_other(other).unwrap_or(""),
         _ => "",
     };
     if words.is_empty() {
@@ -90,13 +90,13 @@ fn of_certificate(error: &CertificateError, host: &str, context: Context<'_>) ->
     format!("the certificate of {host} {words}")
 }
 
-/// The kinds that the library knows by name only.
-fn of_other(error: &OtherError) -> Option<&'static str> {
+/// Explains the error kinds that the library identifies by name only.
+fn explain_other(error: &OtherError) -> Option<&'static str> {
     let name = error.to_string();
     let words = [
         (
             "CaUsedAsEndEntity",
-            "is that of an authority (CA:TRUE), which cannot stand for a server; have it sign a certificate with CA:FALSE \
+            "is that of an authority (CA:TRUE), which must not identify a server; have it sign a certificate with CA:FALSE \
              for the server, and put the authority into CACHE_CA_CERT_BASE64",
         ),
         (
@@ -122,27 +122,30 @@ fn of_other(error: &OtherError) -> Option<&'static str> {
         ),
         (
             "MalformedDnsIdentifier",
-            "carries a name that is no host name; make it again",
+            "carries a name that is not a host name; create it again",
         ),
         (
             "ExtensionValueInvalid",
-            "has an extension with a wrong value; make it again",
+            "has an extension with a wrong value; create it again",
         ),
         (
             "MalformedExtensions",
-            "has extensions that cannot be read; make it again",
+            "has extensions that cannot be read; create it again",
         ),
         (
             "EmptyEkuExtension",
             "has an empty extended key usage; give the server one with serverAuth",
         ),
-        ("InvalidSerialNumber", "has a wrong serial number; make it again"),
+        (
+            "InvalidSerialNumber",
+            "has a wrong serial number; create it again",
+        ),
     ];
     let found = words.iter().find(|(known, _)| name.contains(known));
     found.map(|(_, words)| *words)
 }
 
-/// A certificate for other names.
+/// Explains a certificate for other names.
 fn not_for(presented: &[String], context: Context<'_>) -> String {
     let name = context.name;
     let names: Vec<&str> = presented.iter().map(|name| plain(name)).collect();
@@ -162,13 +165,13 @@ fn not_for(presented: &[String], context: Context<'_>) -> String {
     format!("the certificate of the server is not for {name}, it carries {names}; {advice}")
 }
 
-/// `DnsName("cache.example")` without what is around the name.
+/// The name in `DnsName("cache.example")`.
 fn plain(name: &str) -> &str {
     let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
     inner.unwrap_or(name).trim_matches('"')
 }
 
-fn of_alert(alert: AlertDescription, host: &str, context: Context<'_>) -> String {
+fn explain_alert(alert: AlertDescription, host: &str, context: Context<'_>) -> String {
     let refused = format!("{host} does not accept the client certificate in CACHE_CLIENT_CERT_BASE64");
     let asks = format!(
         "{host} asks for a client certificate; set CACHE_CLIENT_CERT_BASE64 and CACHE_CLIENT_KEY_BASE64"
@@ -176,7 +179,7 @@ fn of_alert(alert: AlertDescription, host: &str, context: Context<'_>) -> String
     let shown = context.shows_certificate;
     match alert {
         AlertDescription::CertificateRequired | AlertDescription::NoCertificate => asks,
-        // What servers with TLS 1.2 say of a missing certificate.
+        // TLS 1.2 servers send these alerts for a missing certificate.
         AlertDescription::HandshakeFailure | AlertDescription::BadCertificate if !shown => format!(
             "{host} refused the handshake; it may ask for a client certificate (CACHE_CLIENT_CERT_BASE64) or allow no cipher \
              that this client has"
@@ -184,7 +187,7 @@ fn of_alert(alert: AlertDescription, host: &str, context: Context<'_>) -> String
         AlertDescription::UnknownCA if shown => {
             format!("{refused}: the server does not trust the authority that signed it (tls-ca-cert-file)")
         }
-        // A client that shows none, and a server that cannot verify something else.
+        // No client certificate was shown, so the server could not verify something else.
         AlertDescription::UnknownCA => format!("{host} refused the handshake: it does not know an authority"),
         AlertDescription::CertificateExpired => {
             format!("{refused}: it has expired, or the server's clock is wrong")
@@ -202,7 +205,7 @@ fn of_alert(alert: AlertDescription, host: &str, context: Context<'_>) -> String
             context.name
         ),
         AlertDescription::ProtocolVersion | AlertDescription::InsufficientSecurity => {
-            format!("{host} speaks no TLS version from 1.2 on with a cipher that is safe")
+            format!("{host} does not support TLS 1.2 or newer with a secure cipher")
         }
         AlertDescription::InternalError => {
             format!("{host} failed during the handshake; see the server's log")
@@ -234,7 +237,7 @@ mod tests {
     };
 
     #[test]
-    fn no_kind_of_certificate_error_is_told_in_the_librarys_own_terms() {
+    fn certificate_errors_avoid_the_librarys_terms() {
         let kinds = [
             CertificateError::BadEncoding,
             CertificateError::Expired,
@@ -248,12 +251,12 @@ mod tests {
         ];
         for kind in kinds {
             let library = format!("{kind:?}");
-            let words = of(&Error::InvalidCertificate(kind), "cache", CONTEXT);
+            let words = explain(&Error::InvalidCertificate(kind), "cache", CONTEXT);
             assert!(!words.contains(&library), "{words}");
         }
         for kind in ["CaUsedAsEndEntity", "UnsupportedCertVersion", "EndEntityUsedAsCa"] {
             let other = OtherError(Arc::new(std::io::Error::other(kind)));
-            let words = of(
+            let words = explain(
                 &Error::InvalidCertificate(CertificateError::Other(other)),
                 "cache",
                 CONTEXT,
@@ -263,19 +266,19 @@ mod tests {
     }
 
     #[test]
-    fn names_are_told_without_the_librarys_wrapping() {
+    fn names_are_shown_without_the_librarys_wrapping() {
         assert_eq!(plain("DnsName(\"cache.example\")"), "cache.example");
         assert_eq!(plain("IpAddress(10.0.0.1)"), "10.0.0.1");
     }
 
     #[test]
-    fn times_are_told_in_days() {
+    fn times_are_shown_in_days() {
         let at = |days: u64| UnixTime::since_unix_epoch(std::time::Duration::from_secs(days * 86_400));
         let error = CertificateError::ExpiredContext {
             time: at(12),
             not_after: at(10),
         };
-        let words = of(&Error::InvalidCertificate(error), "cache", CONTEXT);
+        let words = explain(&Error::InvalidCertificate(error), "cache", CONTEXT);
         assert!(words.contains("has expired 2 days ago"), "{words}");
     }
 }

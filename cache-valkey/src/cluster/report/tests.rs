@@ -39,7 +39,7 @@ fn read(entries: Vec<Reply>) -> ClusterTopology {
 }
 
 #[test]
-fn a_cluster_is_read_whole_with_the_ranges_of_a_shard_together() {
+fn ranges_of_a_shard_are_merged() {
     let first = || member(bulk("127.0.0.1"), 30001, vec![]);
     let replica = || member(bulk("127.0.0.1"), 30004, vec![]);
     let topology = read(vec![
@@ -88,7 +88,7 @@ fn host_names_ipv6_and_hosts_that_are_left_out_are_understood() {
 }
 
 #[test]
-fn the_shape_of_older_servers_is_read_and_a_primary_without_a_name_owns_nothing() {
+fn old_reply_shape_is_read_and_nameless_primary_owns_nothing() {
     let old = Reply::Array(vec![bulk("10.0.0.1"), Reply::Int(6379)]);
     let nameless = member(bulk("?"), 6379, vec![]);
     let portless = member(bulk("10.0.0.3"), 0, vec![]);
@@ -102,7 +102,7 @@ fn the_shape_of_older_servers_is_read_and_a_primary_without_a_name_owns_nothing(
 }
 
 #[test]
-fn primaries_that_share_an_address_serve_nothing_and_are_named() {
+fn primaries_sharing_an_address_serve_nothing_and_are_named() {
     let at_one = |id: &str| named(id, bulk("cache.example"), 6379, vec![]);
     let topology = read(vec![
         entry(0, 9, vec![at_one("a0"), member(bulk("10.0.0.9"), 9, vec![])]),
@@ -128,7 +128,7 @@ fn primaries_that_share_an_address_serve_nothing_and_are_named() {
 }
 
 #[test]
-fn a_replica_that_shares_an_address_is_left_out_and_its_primary_is_not() {
+fn replica_sharing_an_address_is_left_out() {
     let at_one = |id: &str| named(id, bulk("n2.example"), 6379, vec![]);
     let topology = read(vec![entry(0, 16_383, vec![at_one("new"), at_one("old")])]);
     assert_eq!(topology.unserved(), []);
@@ -142,14 +142,14 @@ fn a_replica_that_shares_an_address_is_left_out_and_its_primary_is_not() {
 }
 
 #[test]
-fn a_node_in_several_ranges_is_one_node() {
+fn node_in_several_ranges_is_one_node() {
     let twice = || named("a0", bulk("10.0.0.1"), 1, vec![]);
     let topology = read(vec![entry(0, 9, vec![twice()]), entry(20, 29, vec![twice()])]);
     assert_eq!((topology.shards.len(), topology.shared.len()), (1, 0));
 }
 
 #[test]
-fn what_is_no_topology_is_corrupt_and_a_refusal_keeps_its_kind() {
+fn invalid_topology_is_corrupt_and_refusal_keeps_its_kind() {
     let asked = Address::new("a", 1);
     let read = |reply: Reply| Report::read(&reply, &Reply::Nil, &asked).map(|report| report.topology.epoch);
     for nonsense in [
@@ -174,7 +174,7 @@ fn what_is_no_topology_is_corrupt_and_a_refusal_keeps_its_kind() {
 
 proptest::proptest! {
     #[test]
-    fn whatever_a_node_answers_is_a_topology_of_slots_that_there_are_or_corrupt(
+    fn arbitrary_reply_is_a_valid_topology_or_corrupt(
         slots in reply(&["127.0.0.1", "?", "", "ip", "hostname"]),
         info in mangled("cluster_state:ok\r\ncluster_current_epoch:6\r\n"),
     ) {
@@ -187,7 +187,7 @@ proptest::proptest! {
     }
 
     #[test]
-    fn whatever_ranges_are_told_each_slot_is_where_it_was_told_to_be(
+    fn arbitrary_ranges_keep_each_slot_with_its_shard(
         ranges in proptest::collection::vec((0..16_400_i64, 0..16_400_i64, 0..3_i64), 0..8),
     ) {
         let node = |port| member(bulk("n"), port, vec![]);

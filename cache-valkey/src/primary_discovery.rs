@@ -1,8 +1,9 @@
-//! Finds out who the primary and the replicas are, and keeps [`Single`] up to date.
+//! Discovers the primary and its replicas, and keeps [`Single`] up to date.
 //!
-//! A single address needs no following. Which of several is the primary, replicas that the primary names, and everything
-//! behind sentinels may change: a task looks again when a sentinel announces a switch, when a call met what hints at a
-//! change, and now and then (`upkeep.rs`). A new primary is put in place only once it has answered and says that it is one.
+//! A single address needs no discovery. Otherwise the roles may change: several configured addresses,
+//! replicas named by the primary, and everything behind sentinels. A background task discovers them again
+//! when a sentinel announces a switch, when a call hints at a change, and at intervals (`refresher.rs`). A
+//! new primary is used only once it answers and says that it is a primary.
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -19,36 +20,36 @@ use crate::dial::{Dialer, Mode};
 use crate::error::accept;
 use crate::identity::Expected;
 use crate::node::Node;
+use crate::refresher::Refresher;
 use crate::reply::Reply;
 use crate::schedule::Outlook;
 use crate::sentinel::Sentinels;
 use crate::single::{Single, only_a_replica};
-use crate::upkeep::Upkeep;
-use crate::wire::Unheard;
+use crate::wire::IgnoreEvents;
 
-/// The least time between two looks at all configured addresses.
+/// The least time between two rounds of asking all configured addresses.
 const ASK_PAUSE: Duration = Duration::from_secs(1);
 
-/// Where the answer to "who is who" comes from.
+/// The source that says which server is the primary.
 #[derive(Debug)]
-pub(crate) enum Guide {
-    /// The primary is fixed; it names its replicas.
+pub(crate) enum RoleSource {
+    /// The primary is fixed and names its replicas.
     Primary,
-    /// The configured addresses: one of them leads to the primary, the others to its replicas.
-    Addresses(Configured),
+    /// The configured addresses: one leads to the primary, the others to its replicas.
+    Addresses(ConfiguredAddresses),
     /// Sentinels name both.
     Sentinels(Box<Sentinels>),
 }
 
 /// Several configured addresses.
 #[derive(Debug)]
-pub(crate) struct Configured {
+pub(crate) struct ConfiguredAddresses {
     addresses: Vec<Address>,
     /// When all of them were last asked for their role.
     asked_at: Mutex<Option<Instant>>,
 }
 
-impl Configured {
+impl ConfiguredAddresses {
     pub(crate) fn new(addresses: Vec<Address>) -> Self {
         Self {
             addresses,
@@ -56,7 +57,7 @@ impl Configured {
         }
     }
 
-    /// Notes that the addresses are asked now, unless that was a moment ago.
+    /// Records that the addresses are asked now. Returns `false` if that was a moment ago.
     fn begin_if_ready(&self) -> bool {
         let mut asked_at = self.asked_at.lock().unwrap_or_else(PoisonError::into_inner);
         let now = clock::now();
@@ -68,20 +69,20 @@ impl Configured {
     }
 }
 
-/// Takes a first look.
-pub(crate) async fn look(
+/// Discovers the primary and the replicas once.
+pub(crate) async fn discover(
     single: &Single,
-    guide: &Guide,
+    source: &RoleSource,
     dialer: &Arc<Dialer>,
     deadline: Deadline,
 ) -> Result<(), CacheError> {
     dialer.counts().refreshing();
-    match guide {
-        Guide::Primary => {
+    match source {
+        RoleSource::Primary => {
             let replicas = replicas_of(&single.primary()?, deadline).await?;
             put_replicas(single, replicas, dialer);
         }
-        Guide::Addresses(configured) => {
+        RoleSource::Addresses(configured) => {
             let found = find_primary(single, configured, dialer, deadline).await;
             if single.read_from() != ReadFrom::Primary {
                 let primary = single.primary()?;
@@ -91,7 +92,7 @@ pub(crate) async fn look(
             }
             found?;
         }
-        Guide::Sentinels(sentinels) => {
+        RoleSource::Sentinels(sentinels) => {
             let found = sentinels
                 .locate(single.read_from() != ReadFrom::Primary, deadline)
                 .await?;
@@ -102,108 +103,117 @@ pub(crate) async fn look(
     Ok(())
 }
 
-/// What it takes to look again and again, on whatever runtime that is.
+/// What repeated discovery needs, on any runtime.
 #[derive(Debug)]
-pub(crate) struct Following {
-    guide: Arc<Guide>,
+pub(crate) struct Discovery {
+    source: Arc<RoleSource>,
     dialer: Arc<Dialer>,
 }
 
-impl Following {
-    pub(crate) fn new(guide: Guide, dialer: &Arc<Dialer>) -> Self {
+impl Discovery {
+    pub(crate) fn new(source: RoleSource, dialer: &Arc<Dialer>) -> Self {
         Self {
-            guide: Arc::new(guide),
+            source: Arc::new(source),
             dialer: Arc::clone(dialer),
         }
     }
 
-    /// Ends what is kept between looks.
+    /// Closes the connection to the sentinels.
     pub(crate) fn close(&self) {
-        if let Guide::Sentinels(sentinels) = &*self.guide {
+        if let RoleSource::Sentinels(sentinels) = &*self.source {
             sentinels.close();
         }
     }
 
-    /// Looks again and again, until `single` is closed or gone, or the runtime is.
-    pub(crate) fn follow(
+    /// Repeats the discovery until `single` is closed or dropped, or the runtime ends.
+    pub(crate) fn run(
         &self,
         single: &Weak<Single>,
-        upkeep: &Arc<Upkeep>,
+        refresher: &Arc<Refresher>,
         run: Run,
     ) -> impl Future<Output = ()> + Send + 'static {
-        follow(
+        run_until_closed(
             Weak::clone(single),
-            Arc::clone(upkeep),
-            Arc::clone(&self.guide),
+            Arc::clone(refresher),
+            Arc::clone(&self.source),
             Arc::clone(&self.dialer),
             run,
         )
     }
 }
 
-async fn follow(single: Weak<Single>, upkeep: Arc<Upkeep>, guide: Arc<Guide>, dialer: Arc<Dialer>, run: Run) {
+async fn run_until_closed(
+    single: Weak<Single>,
+    refresher: Arc<Refresher>,
+    source: Arc<RoleSource>,
+    dialer: Arc<Dialer>,
+    run: Run,
+) {
     loop {
         run.resume();
-        run.attend(wait(&upkeep, &guide)).await;
+        run.run_with_heartbeat(wait(&refresher, &source)).await;
         let Some(single) = single.upgrade().filter(|single| !single.is_closed()) else {
             return;
         };
-        upkeep.begin();
+        refresher.begin();
         let deadline = Deadline::after(dialer.limits().dial_timeout);
-        let looked = run.attend(look(&single, &guide, &dialer, deadline)).await;
+        let looked = run
+            .run_with_heartbeat(discover(&single, &source, &dialer, deadline))
+            .await;
         if let Err(error) = &looked {
-            tracing::debug!(%error, "could not look up the primary and its replicas");
+            tracing::debug!(%error, "could not discover the primary and its replicas");
         }
         if single.is_closed() {
-            // What was found in the meantime must not outlive the rest.
+            // Also closes what was found in the meantime.
             single.close();
             return;
         }
-        upkeep.end(outlook(&single, &guide));
+        refresher.end(outlook(&single, &source));
     }
 }
 
-/// Waits until a look is due, or something hints at a change.
-async fn wait(upkeep: &Upkeep, guide: &Guide) {
+/// Waits until a discovery is due, or something hints at a change.
+async fn wait(refresher: &Refresher, source: &RoleSource) {
     let announced = async {
-        match guide {
-            Guide::Sentinels(sentinels) => sentinels.switched().await,
-            Guide::Primary | Guide::Addresses(_) => std::future::pending().await,
+        match source {
+            RoleSource::Sentinels(sentinels) => sentinels.switched().await,
+            RoleSource::Primary | RoleSource::Addresses(_) => std::future::pending().await,
         }
     };
     tokio::select! {
-        () = upkeep.wanted() => {}
-        () = announced => upkeep.want(),
-        () = tokio::time::sleep_until(upkeep.due()) => return,
+        () = refresher.wanted() => {}
+        () = announced => refresher.want(),
+        () = tokio::time::sleep_until(refresher.due()) => return,
     }
-    tokio::time::sleep_until(upkeep.due()).await;
+    tokio::time::sleep_until(refresher.due()).await;
 }
 
-/// How things are after a look.
-fn outlook(single: &Single, guide: &Guide) -> Outlook {
+/// The state of the servers after a discovery.
+fn outlook(single: &Single, source: &RoleSource) -> Outlook {
     let has_primary = single
         .primary()
         .is_ok_and(|primary| !primary.is_down() && !primary.is_replica());
     let has_no_replica =
         single.read_from() == ReadFrom::Replica && single.replicas().iter().all(|replica| replica.is_down());
-    let would_hear = match guide {
-        Guide::Sentinels(sentinels) => sentinels.is_listening() && !sentinels.is_switching(),
-        // It is fixed: it comes back or it does not.
-        Guide::Primary => true,
-        // Which of them is the primary is only known from asking.
-        Guide::Addresses(_) => false,
+    let would_hear = match source {
+        RoleSource::Sentinels(sentinels) => sentinels.is_listening() && !sentinels.is_switching(),
+        // It is fixed, so another discovery would not help.
+        RoleSource::Primary => true,
+        // Only asking shows which of them is the primary.
+        RoleSource::Addresses(_) => false,
     };
     match (has_primary, has_no_replica) {
-        (true, false) => Outlook::Well,
-        (false, false) if would_hear => Outlook::Watched,
-        _ => Outlook::Blind,
+        (true, false) => Outlook::Healthy,
+        (false, false) if would_hear => Outlook::OutageReported,
+        _ => Outlook::OutageUnreported,
     }
 }
 
-/// Looks for the primary at the configured addresses if it is not where it was: at most once per second.
+/// Looks for the primary at the other configured addresses if it is down or became a replica: at most once
+/// per second.
 async fn find_primary(
     single: &Single,
-    configured: &Configured,
+    configured: &ConfiguredAddresses,
     dialer: &Arc<Dialer>,
     deadline: Deadline,
 ) -> Result<(), CacheError> {
@@ -214,16 +224,21 @@ async fn find_primary(
     let others = configured.addresses.iter();
     let others = others.filter(|address| *address != current.address());
     let asked = join_all(others.map(async |address| {
-        let dialed = dialer.dial(address, Mode::Aside, &Expected::Anyone, Arc::new(Unheard));
+        let dialed = dialer.dial(
+            address,
+            Mode::Auxiliary,
+            &Expected::AnyServer,
+            Arc::new(IgnoreEvents),
+        );
         match deadline.limit(Stage::Connect, Box::pin(dialed)).await {
-            // In RESP2 no server says which role it has.
-            Ok(dialed) if dialed.has_pushes && !dialed.greeting.replica => Ok(address),
+            // In RESP2 no server states its role.
+            Ok(dialed) if dialed.has_pushes && !dialed.server_hello.replica => Ok(address),
             Ok(_) => Err(only_a_replica(address)),
             Err(error) => Err(error),
         }
     }))
     .await;
-    // Of several, the first that is configured.
+    // If there are several primaries, the first in the configured order.
     let (found, failed): (Vec<_>, Vec<_>) = asked.into_iter().partition(Result::is_ok);
     if let Some(address) = found.into_iter().find_map(Result::ok) {
         let primary = Node::new(address.clone(), Mode::Primary, Arc::clone(dialer));
@@ -250,7 +265,7 @@ async fn put_primary(
             return Ok(());
         }
         if current.address() == address && current.is_down() {
-            // The keeper is at it already.
+            // The supervisor is reconnecting already.
             return Ok(());
         }
     }
@@ -259,7 +274,7 @@ async fn put_primary(
     if candidate.is_replica() {
         return Err(Sentinels::not_yet(address));
     }
-    sentinels.settled();
+    sentinels.mark_switch_done();
     tracing::info!(primary = %address, "the sentinels name this primary");
     single.set_primary(candidate);
     Ok(())
@@ -283,7 +298,7 @@ fn put_replicas(single: &Single, addresses: Vec<Address>, dialer: &Arc<Dialer>) 
     single.set_replicas(nodes);
 }
 
-/// The replicas that a primary names.
+/// The replicas that a primary names in its reply to `ROLE`.
 async fn replicas_of(primary: &Arc<Node>, deadline: Deadline) -> Result<Vec<Address>, CacheError> {
     let role = Command::read("ROLE");
     let replies = primary.ask(&[&role], deadline).await?;
@@ -319,7 +334,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_replicas_are_read_out_of_a_primarys_role() {
+    fn replicas_are_read_from_role_reply() {
         let text = |text: &str| Reply::Bulk(text.to_owned().into());
         let replica = |host, port| Reply::Array(vec![text(host), text(port), text("42")]);
         let role = Reply::Array(vec![
@@ -346,7 +361,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn whatever_a_primary_says_of_its_role_is_replicas_or_none(
+        fn arbitrary_role_reply_yields_replicas_or_none(
             reply in crate::reply::foreign::reply(&["master", "10.0.0.2", "6379"]),
         ) {
             proptest::prop_assert!(matches!(reply, Reply::Array(_)) || read_role(&reply).is_empty());

@@ -1,8 +1,9 @@
-//! Asks a new connection who answers there, before it is used: the kind of server, and the node of a cluster.
+//! Checks which server answers on a new connection before it is used: the kind of server, and the node of a
+//! cluster.
 //!
-//! A connection leads to the same server until it ends. So one look, when it is made, is enough.
+//! A connection leads to the same server until it ends, so one check is enough.
 //!
-//! Not in here: what is right and what is wrong, see `identity.rs`.
+//! Not in here: which server is the right one, see `identity.rs`.
 
 use cache_core::CacheError;
 use cache_core::config::Address;
@@ -14,15 +15,15 @@ use crate::identity::{Expected, Ids, NodeId, ServerKind, WrongServer};
 use crate::reply::Reply;
 
 impl Dialer {
-    /// Gives a connection to `address` back if the server that answers there is the right one.
-    pub(super) async fn recognise(
+    /// Returns the connection to `address` if the right server answers there.
+    pub(super) async fn check_server(
         &self,
         address: &Address,
         mut dialed: Dialed,
         expected: &Expected,
         deadline: Deadline,
     ) -> Result<Dialed, CacheError> {
-        self.check_kind(address, dialed.greeting.kind, expected)?;
+        self.check_kind(address, dialed.server_hello.kind, expected)?;
         if self.kind != ServerKind::Cluster {
             return Ok(dialed);
         }
@@ -30,10 +31,11 @@ impl Dialer {
         let own = dialed.connection.send(&my_id, deadline).await?;
         let own = own.as_text().and_then(NodeId::new);
         if expected.is_met_by(own.as_ref(), &self.known_nodes()) {
-            dialed.greeting.id = own;
+            dialed.server_hello.id = own;
             return Ok(dialed);
         }
-        // A node without slots is not among the owners of slots; the list of all nodes has it, if the user may ask for it.
+        // A node without slots is missing in `CLUSTER SLOTS`. `CLUSTER NODES` has it, if the user may run
+        // that.
         let questions = ["SLOTS", "NODES"].map(|what| Command::read("CLUSTER").arg(what));
         let replies = dialed
             .connection
@@ -43,8 +45,8 @@ impl Dialer {
         expected
             .check_view(own.as_ref(), view.as_ref(), &self.known_nodes())
             .map_err(|wrong| wrong.at(address))?;
-        // The id of a proxy's making says nothing.
-        dialed.greeting.id = own.filter(|_| *expected == Expected::Member);
+        // An id that a proxy made up means nothing.
+        dialed.server_hello.id = own.filter(|_| *expected == Expected::Member);
         Ok(dialed)
     }
 
@@ -54,7 +56,7 @@ impl Dialer {
         found: Option<ServerKind>,
         expected: &Expected,
     ) -> Result<(), CacheError> {
-        let was_known = self.kind == ServerKind::Cluster && *expected != Expected::Anyone;
+        let was_known = self.kind == ServerKind::Cluster && *expected != Expected::AnyServer;
         match found {
             Some(found) if found != self.kind && !was_known => Err(found.instead_of(self.kind, address)),
             Some(found) if found != self.kind => Err(WrongServer {
@@ -66,14 +68,15 @@ impl Dialer {
         }
     }
 
-    /// Whether another address of the same name may lead to a better server than this one: a primary is wanted, and
-    /// this is a replica.
+    /// Whether another address of the same name may lead to a better server: a primary is wanted and this is
+    /// a replica.
     pub(super) fn is_second_best(&self, dialed: &Dialed, mode: Mode) -> bool {
-        self.kind == ServerKind::Single && mode != Mode::Replica && dialed.greeting.replica
+        self.kind == ServerKind::Single && mode != Mode::Replica && dialed.server_hello.replica
     }
 }
 
-/// The ids of all nodes in the replies to `CLUSTER SLOTS` and `CLUSTER NODES`; `None` if the first is none.
+/// The ids of all nodes in the replies to `CLUSTER SLOTS` and `CLUSTER NODES`; `None` if the first is not a
+/// slot list.
 fn view_in(replies: &[Reply]) -> Option<Ids> {
     let mut view = ids_in(replies.first()?)?;
     let nodes = replies.get(1).and_then(Reply::as_text).unwrap_or_default();
@@ -82,7 +85,7 @@ fn view_in(replies: &[Reply]) -> Option<Ids> {
     Some(view)
 }
 
-/// The ids of the nodes in a reply to `CLUSTER SLOTS`; `None` if it is none.
+/// The ids of the nodes in a reply to `CLUSTER SLOTS`; `None` if it is not a slot list.
 fn ids_in(slots: &Reply) -> Option<Ids> {
     let Reply::Array(entries) = slots else {
         return None;
@@ -107,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_ids_of_all_nodes_are_read() {
+    fn ids_of_all_nodes_are_read() {
         let text = |text: &str| Reply::Bulk(text.to_owned().into());
         let node = |id: &str| Reply::Array(vec![text("10.0.0.1"), Reply::Int(1), text(id)]);
         let old = Reply::Array(vec![text("10.0.0.1"), Reply::Int(1)]);
@@ -119,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_without_slots_is_part_of_the_view() {
+    fn node_without_slots_is_part_of_the_view() {
         let nodes =
             "aa 10.0.0.1:1@2 master - 0 0 1 connected 0-9\nbb 10.0.0.2:1@2 myself,master - 0 0 2 connected\n";
         let slots = Reply::Array(Vec::new());
@@ -131,7 +134,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn any_reply_is_a_list_of_ids_or_none(reply in crate::reply::foreign::reply(&["id", "10.0.0.1"])) {
+        fn arbitrary_reply_yields_ids_or_none(reply in crate::reply::foreign::reply(&["id", "10.0.0.1"])) {
             let is_list = matches!(reply, Reply::Array(_));
             proptest::prop_assert_eq!(ids_in(&reply).is_some(), is_list);
         }

@@ -46,9 +46,9 @@ fn b(asked: &str) -> Report {
     report(asked, 99, &["b0", "b1", "b2"])
 }
 
-fn believed(judgement: Judgement) -> ClusterTopology {
-    match judgement {
-        Judgement::Believed { topology, .. } => topology,
+fn believed(decision: Decision) -> ClusterTopology {
+    match decision {
+        Decision::Accepted { topology, .. } => topology,
         other => panic!("{other:?}"),
     }
 }
@@ -58,154 +58,157 @@ fn at(names: &[&str]) -> Vec<Address> {
 }
 
 /// A client that knows cluster `a`.
-fn settled() -> Belief {
-    let mut belief = Belief::default();
-    believed(belief.judge(vec![a("a0")], None, clock::now()));
-    belief
+fn settled() -> KnownCluster {
+    let mut known_cluster = KnownCluster::default();
+    believed(known_cluster.judge(vec![a("a0")], None, clock::now()));
+    known_cluster
 }
 
 #[test]
-fn the_newest_view_wins_then_the_one_with_most_votes() {
+fn newest_view_wins_then_most_votes() {
     let now = clock::now();
     let view = |epoch, last: &str| report("a0", epoch, &["a0", "a1", last]);
     let newer = view(7, "a3");
-    let judged = Belief::default().judge(vec![view(5, "a2"), view(5, "a2"), newer.clone()], None, now);
+    let judged = KnownCluster::default().judge(vec![view(5, "a2"), view(5, "a2"), newer.clone()], None, now);
     assert_eq!(believed(judged), newer.topology);
-    let judged = Belief::default().judge(vec![view(7, "a2"), newer.clone(), newer.clone()], None, now);
+    let judged = KnownCluster::default().judge(vec![view(7, "a2"), newer.clone(), newer.clone()], None, now);
     assert_eq!(believed(judged), newer.topology);
-    assert_eq!(Belief::default().judge(Vec::new(), None, now), Judgement::Silence);
+    assert_eq!(
+        KnownCluster::default().judge(Vec::new(), None, now),
+        Decision::NoAnswer
+    );
 }
 
 #[test]
-fn a_node_that_is_cut_off_does_not_win() {
+fn cut_off_node_does_not_win() {
     let cut_off = Report {
         ok: false,
         ..report("a0", 9, &["a0", "a1", "a3"])
     };
-    let judged = Belief::default().judge(vec![cut_off, a("a1")], None, clock::now());
+    let judged = KnownCluster::default().judge(vec![cut_off, a("a1")], None, clock::now());
     assert_eq!(believed(judged), a("a1").topology);
 }
 
 #[test]
-fn a_majority_decides_without_the_rest_unless_somebody_knows_better() {
-    let belief = settled();
+fn majority_decides_unless_a_newer_view_is_known() {
+    let known_cluster = settled();
     let mut reports = vec![a("a0")];
-    assert!(belief.is_decided(&reports, 1));
-    assert!(!belief.is_decided(&reports, 3));
+    assert!(known_cluster.is_decided(&reports, 1));
+    assert!(!known_cluster.is_decided(&reports, 3));
     reports.push(a("a1"));
-    assert!(belief.is_decided(&reports, 3));
+    assert!(known_cluster.is_decided(&reports, 3));
     // What another cluster says does not count.
     reports.push(b("a2"));
-    assert!(belief.is_decided(&reports, 3));
+    assert!(known_cluster.is_decided(&reports, 3));
     reports.push(report("a2", 6, &["a0", "a1", "a3"]));
-    assert!(!belief.is_decided(&reports, 5));
+    assert!(!known_cluster.is_decided(&reports, 5));
     assert!(
-        !belief.is_decided(&reports, 3),
+        !known_cluster.is_decided(&reports, 3),
         "an older majority must not outvote the newer view"
     );
 }
 
 #[test]
-fn a_view_of_another_cluster_is_not_believed_however_new_and_well_it_is() {
-    let mut belief = settled();
+fn view_of_another_cluster_is_never_accepted() {
+    let mut known_cluster = settled();
     let ailing = Report { ok: false, ..a("a0") };
-    let judged = belief.judge(vec![ailing.clone(), b("a2"), b("a1")], None, clock::now());
-    let Judgement::Believed {
-        topology, strangers, ..
+    let judged = known_cluster.judge(vec![ailing.clone(), b("a2"), b("a1")], None, clock::now());
+    let Decision::Accepted {
+        topology, foreign, ..
     } = judged
     else {
         panic!("{judged:?}");
     };
     assert_eq!(topology, ailing.topology);
-    assert_eq!(strangers, at(&["a2", "a1"]));
-    let again = belief.judge(vec![ailing, b("a2")], None, clock::now());
+    assert_eq!(foreign, at(&["a2", "a1"]));
+    let again = known_cluster.judge(vec![ailing, b("a2")], None, clock::now());
     assert!(
-        matches!(again, Judgement::Believed { strangers, .. } if strangers.is_empty()),
+        matches!(again, Decision::Accepted { foreign, .. } if foreign.is_empty()),
         "said once"
     );
 }
 
 #[test]
-fn configured_addresses_of_two_clusters_are_a_contradiction() {
-    let mut belief = Belief::default();
-    let judged = belief.judge(vec![b("b0"), a("a0"), a("a1")], None, clock::now());
+fn seeds_of_two_clusters_are_an_error() {
+    let mut known_cluster = KnownCluster::default();
+    let judged = known_cluster.judge(vec![b("b0"), a("a0"), a("a1")], None, clock::now());
     assert_eq!(
         judged,
-        Judgement::Contradiction(vec![at(&["b0"]), at(&["a0", "a1"])])
+        Decision::SeveralClusters(vec![at(&["b0"]), at(&["a0", "a1"])])
     );
-    assert!(!belief.is_settled());
+    assert!(!known_cluster.is_known());
     // One that did not answer is a node that another one names.
-    let judged = belief.judge(
+    let judged = known_cluster.judge(
         vec![b("b0"), a("a0")],
         Some(&at(&["a1", "b0", "a0", "x"])),
         clock::now(),
     );
     assert_eq!(
         judged,
-        Judgement::Contradiction(vec![at(&["b0"]), at(&["a0", "a1"])])
+        Decision::SeveralClusters(vec![at(&["b0"]), at(&["a0", "a1"])])
     );
     // Servers that name no ids may be of any cluster.
     let mut nameless = a("x");
     for shard in &mut nameless.topology.shards {
         shard.primary.id = None;
     }
-    let judged = belief.judge(vec![nameless, a("a1")], None, clock::now());
+    let judged = known_cluster.judge(vec![nameless, a("a1")], None, clock::now());
     assert_eq!(believed(judged), a("a1").topology);
 }
 
 #[test]
-fn another_cluster_takes_over_only_if_it_alone_answers_for_long_at_most_configured_addresses() {
+fn other_cluster_replaces_only_when_alone_for_long_at_most_seeds() {
     let seeds = at(&["s0", "s1", "s2"]);
     let start = clock::now();
-    let strangers = |belief: &mut Belief, reports, seeds, after| {
-        let judged = belief.judge(reports, seeds, start + after);
-        matches!(judged, Judgement::Strangers { .. })
+    let foreign = |known_cluster: &mut KnownCluster, reports, seeds, after| {
+        let judged = known_cluster.judge(reports, seeds, start + after);
+        matches!(judged, Decision::OnlyForeign { .. })
     };
     let most = || vec![b("s0"), b("s1")];
-    let mut belief = settled();
+    let mut known_cluster = settled();
     for after in 0..5 {
-        assert!(strangers(&mut belief, most(), Some(&seeds), SECOND * after));
+        assert!(foreign(&mut known_cluster, most(), Some(&seeds), SECOND * after));
     }
     let few = vec![b("s0"), b("a2")];
     assert!(
-        strangers(&mut belief, few, Some(&seeds), SECOND * 6),
+        foreign(&mut known_cluster, few, Some(&seeds), SECOND * 6),
         "one address of three"
     );
     assert!(
-        strangers(&mut belief, most(), None, SECOND * 6),
+        foreign(&mut known_cluster, most(), None, SECOND * 6),
         "not all were asked"
     );
     let several = vec![b("s0"), report("s1", 1, &["c0", "c1"])];
     assert!(
-        strangers(&mut belief, several, Some(&seeds), SECOND * 6),
+        foreign(&mut known_cluster, several, Some(&seeds), SECOND * 6),
         "two clusters"
     );
-    let judged = belief.judge(most(), Some(&seeds), start + SECOND * 6);
+    let judged = known_cluster.judge(most(), Some(&seeds), start + SECOND * 6);
     assert!(
-        matches!(judged, Judgement::Believed { is_another: true, .. }),
+        matches!(judged, Decision::Accepted { is_another: true, .. }),
         "{judged:?}"
     );
     // From now on it is ours.
     assert_eq!(
-        believed(belief.judge(vec![a("a0"), b("b0")], None, start)),
+        believed(known_cluster.judge(vec![a("a0"), b("b0")], None, start)),
         b("b0").topology
     );
 }
 
 #[test]
-fn a_sign_of_the_known_cluster_starts_the_wait_again() {
+fn answer_of_the_known_cluster_restarts_the_wait() {
     let seeds = at(&["s0"]);
     let start = clock::now();
-    let mut belief = settled();
+    let mut known_cluster = settled();
     for after in 0..20 {
         let reports = if after % 4 == 3 {
             vec![a("a1"), b("s0")]
         } else {
             vec![b("s0")]
         };
-        let judged = belief.judge(reports, Some(&seeds), start + SECOND * after);
+        let judged = known_cluster.judge(reports, Some(&seeds), start + SECOND * after);
         assert!(
-            !matches!(judged, Judgement::Believed { is_another: true, .. }),
+            !matches!(judged, Decision::Accepted { is_another: true, .. }),
             "{judged:?}"
         );
     }
@@ -274,13 +277,13 @@ fn cluster_of(topology: &ClusterTopology) -> Vec<usize> {
 proptest! {
     /// Whatever other clusters say, and however their nodes and ours change, ours is the one that is believed.
     #[test]
-    fn among_several_clusters_only_the_known_one_is_believed(seed in any::<u64>()) {
+    fn among_several_clusters_only_the_known_one_is_accepted(seed in any::<u64>()) {
         let mut world = World::new(seed);
-        let mut belief = Belief::default();
+        let mut known_cluster = KnownCluster::default();
         let mut now = clock::now();
         let first = world.report(0);
         let seeds = vec![first.asked.clone()];
-        believed(belief.judge(vec![first], None, now));
+        believed(known_cluster.judge(vec![first], None, now));
         for _ in 0..60 {
             let ours_changed = world.random.random() && world.stir() == 0;
             now += Duration::from_millis(world.random.random_range(0..1_000));
@@ -298,25 +301,25 @@ proptest! {
             let ours: Vec<Report> = reports.iter().filter(|report| cluster_of(&report.topology) == [0]).cloned().collect();
             let best = ours.iter().map(rank).max();
             let is_best = |report: &&Report| Some(rank(report)) == best;
-            match belief.judge(reports.clone(), Some(&seeds), now) {
-                Judgement::Believed { topology, is_another, .. } => {
+            match known_cluster.judge(reports.clone(), Some(&seeds), now) {
+                Decision::Accepted { topology, is_another, .. } => {
                     prop_assert!(!is_another);
                     prop_assert_eq!(cluster_of(&topology), [0]);
                     prop_assert!(ours.iter().filter(is_best).any(|report| report.topology == topology));
                 }
-                Judgement::Strangers { addresses, .. } => {
+                Decision::OnlyForeign { addresses, .. } => {
                     prop_assert!(ours.is_empty());
                     prop_assert_eq!(addresses.len(), reports.len());
                 }
-                Judgement::Silence => prop_assert!(reports.is_empty()),
-                Judgement::Contradiction(_) => prop_assert!(false, "a cluster is known"),
+                Decision::NoAnswer => prop_assert!(reports.is_empty()),
+                Decision::SeveralClusters(_) => prop_assert!(false, "a cluster is known"),
             }
         }
     }
 
     /// At the start there is either one cluster, or an error that names every address that answered.
     #[test]
-    fn at_the_start_several_clusters_are_an_error_that_names_all(seed in any::<u64>()) {
+    fn several_clusters_at_start_are_an_error_naming_all(seed in any::<u64>()) {
         let mut world = World::new(seed);
         let count = world.random.random_range(1..6);
         let reports: Vec<Report> = (0..count)
@@ -328,12 +331,12 @@ proptest! {
         let mut clusters: Vec<_> = reports.iter().flat_map(|report| cluster_of(&report.topology)).collect();
         clusters.sort_unstable();
         clusters.dedup();
-        match Belief::default().judge(reports.clone(), None, clock::now()) {
-            Judgement::Believed { topology, .. } => {
+        match KnownCluster::default().judge(reports.clone(), None, clock::now()) {
+            Decision::Accepted { topology, .. } => {
                 prop_assert_eq!(clusters.len(), 1);
                 prop_assert_eq!(cluster_of(&topology), clusters);
             }
-            Judgement::Contradiction(named) => {
+            Decision::SeveralClusters(named) => {
                 prop_assert!(clusters.len() > 1);
                 prop_assert_eq!(named.len(), clusters.len());
                 prop_assert_eq!(named.iter().map(Vec::len).sum::<usize>(), reports.len());

@@ -1,24 +1,24 @@
-//! What a server says of itself in the handshake: product, version, role, kind, and its id in a cluster.
+//! Reads what a server says about itself in `HELLO`: product, version, role, kind, and its id in a cluster.
 //!
-//! Not in here: what follows from it; that is asked where a command depends on it.
+//! Not in here: which commands depend on it.
 
 use crate::identity::{NodeId, ServerKind};
 use crate::reply::Reply;
 
-/// What a server says of itself.
+/// What a server says about itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Greeting {
+pub(crate) struct ServerHello {
     pub(crate) server: String,
     pub(crate) version: String,
     /// Whether it is a replica.
     pub(crate) replica: bool,
     /// What kind of server it is; `None` if it does not say.
     pub(crate) kind: Option<ServerKind>,
-    /// Its id in its cluster; `None` if it is in none, or does not say.
+    /// Its id in its cluster; `None` outside of a cluster, or if it does not say.
     pub(crate) id: Option<NodeId>,
 }
 
-impl Greeting {
+impl ServerHello {
     pub(crate) fn read(reply: &Reply) -> Self {
         let text = |name| {
             reply
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_greeting_tells_server_version_and_role() {
+    fn hello_reply_yields_server_version_and_role() {
         let pair = |name: &str, value: &str| {
             (
                 Reply::Bulk(name.to_owned().into()),
@@ -74,11 +74,11 @@ mod tests {
             pair("role", "replica"),
             pair("mode", "cluster"),
         ]);
-        let greeting = Greeting::read(&hello);
-        assert!(greeting.replica);
-        assert_eq!(greeting.kind, Some(ServerKind::Cluster));
+        let server_hello = ServerHello::read(&hello);
+        assert!(server_hello.replica);
+        assert_eq!(server_hello.kind, Some(ServerKind::Cluster));
         assert_eq!(
-            (greeting.server.as_str(), greeting.version.as_str()),
+            (server_hello.server.as_str(), server_hello.version.as_str()),
             ("valkey", "8.1.4")
         );
     }

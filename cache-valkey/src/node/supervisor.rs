@@ -1,4 +1,4 @@
-//! The task that keeps a node's connections: makes them, grows them, replaces them, backs off.
+//! The task that supervises a node's connections: opens, adds and replaces them, and backs off.
 
 use std::mem;
 use std::sync::atomic::Ordering;
@@ -9,19 +9,19 @@ use cache_core::clock::{self, Instant};
 use cache_core::{CacheError, Outcome, Unavailability};
 use tokio::sync::Notify;
 
-use super::link::{Link, PULSE};
-use super::replace::Replacing;
+use super::link::{Link, ROLE_CHECK_INTERVAL};
+use super::replace::Replacement;
 use super::{Health, Node};
 use crate::background::Run;
 use crate::backoff::Backoff;
 use crate::command::Command;
 use crate::deadline::Deadline;
-use crate::dial::Greeting;
+use crate::dial::ServerHello;
 use crate::identity::WrongServer;
 use crate::reply::Reply;
 
-/// Keeps `node` until it is closed or dropped.
-pub(super) async fn keep(node: Weak<Node>, work: Arc<Notify>, run: Run) {
+/// Supervises `node` until it is closed or dropped.
+pub(super) async fn supervise(node: Weak<Node>, work: Arc<Notify>, run: Run) {
     let end = End {
         node: Weak::clone(&node),
         run,
@@ -30,7 +30,7 @@ pub(super) async fn keep(node: Weak<Node>, work: Arc<Notify>, run: Run) {
     let mut failures = 0;
     let mut connected = false;
     let mut growth = Growth::default();
-    let mut replacing = Replacing::default();
+    let mut replacement = Replacement::default();
     loop {
         let pause = {
             let Some(node) = node.upgrade() else { return };
@@ -38,24 +38,24 @@ pub(super) async fn keep(node: Weak<Node>, work: Arc<Notify>, run: Run) {
                 return;
             }
             if run.was_suspended() {
-                node.vet_links().await;
+                node.ping_links().await;
                 run.resume();
                 node.settle_health();
             }
             run.resume();
-            let served = node.forget_closed_links();
+            let served = node.remove_closed_links();
             node.close_retired();
-            node.replace_if_worn(&mut replacing);
+            node.replace_old_links(&mut replacement);
             if node.links.load().is_empty() {
-                replacing.cancel();
+                replacement.cancel();
                 if served {
                     failures = 0;
                 }
-                // A peer that shakes hands and hangs up must not be called as fast as it answers.
+                // A peer that accepts a handshake and hangs up must not be reconnected in a tight loop.
                 let hung_up = mem::take(&mut connected) && !served;
-                if !hung_up && run.attend(node.reconnect()).await {
+                if !hung_up && run.run_with_heartbeat(node.reconnect()).await {
                     connected = true;
-                    replacing.connected();
+                    replacement.connected();
                     continue;
                 }
                 failures += 1;
@@ -65,53 +65,53 @@ pub(super) async fn keep(node: Weak<Node>, work: Arc<Notify>, run: Run) {
                     Backoff::CONNECT.delay(failures - 1)
                 })
             } else {
-                run.attend(async {
-                    node.ask_if_in_doubt();
-                    node.ask_for_roles();
-                    node.ask_if_fit();
-                    node.replace_if_useless().await;
+                run.run_with_heartbeat(async {
+                    node.ping_if_in_doubt();
+                    node.check_roles();
+                    node.probe_if_cooling_down();
+                    node.replace_silent_links().await;
                     node.close_idle();
-                    node.grow_if_asked(&mut growth).await;
+                    node.grow_if_wanted(&mut growth).await;
                     node.renew_if_due();
                 })
                 .await;
-                let pause = (node.dialer.limits().silence / 2).min(PULSE / 2);
+                let pause = (node.dialer.limits().silence / 2).min(ROLE_CHECK_INTERVAL / 2);
                 Pause::UntilAsked(
-                    replacing
-                        .time_to_look(&node)
+                    replacement
+                        .time_to_address_check(&node)
                         .map_or(pause, |time| time.min(pause)),
                 )
             }
         };
-        // Without the node in hand, so that whoever drops it ends this task.
+        // Does not hold the node while waiting, so that dropping it ends this task.
         match pause {
-            Pause::Full(time) => run.attend(tokio::time::sleep(time)).await,
+            Pause::Full(time) => run.run_with_heartbeat(tokio::time::sleep(time)).await,
             Pause::UntilAsked(time) => drop(tokio::time::timeout(time, work.notified()).await),
         }
     }
 }
 
-/// How long to wait before the next try to connect after another server than the expected one answered. It accepts
+/// How long to wait before connecting again after the wrong server answered. Such a server accepts
 /// connections as fast as they come.
 const WRONG_SERVER: Duration = Duration::from_secs(1);
 
-/// The tries to open further connections in a row that failed, and until when there is none.
+/// Failed attempts in a row to open more connections, and when the next one may begin.
 #[derive(Default)]
 struct Growth {
     failures: u32,
     not_before: Option<Instant>,
 }
 
-/// How long to wait before looking again.
+/// How long to wait before the next round.
 enum Pause {
-    /// To the end: connections that were never used end, too, and would cut it short.
+    /// The full time: the end of an unused connection must not cut it short.
     Full(Duration),
-    /// Until something happens.
+    /// Until woken, at most this long.
     UntilAsked(Duration),
 }
 
-/// Lets the next call start another keeper where this one ended before its time: it runs code that is not
-/// ours (name look-up, credentials), which may panic, and on a runtime that may be shut down.
+/// Lets the next call start another supervisor if this one ended early: it runs foreign code (name
+/// resolution, credentials), which may panic, and its runtime may be shut down.
 struct End {
     node: Weak<Node>,
     run: Run,
@@ -124,7 +124,7 @@ impl Drop for End {
         {
             self.run.end();
             node.health.send_modify(|health| match health {
-                // What it found out is out of date by the next call.
+                // Its findings are outdated by the next call.
                 Health::Connecting { .. } | Health::Down(_) => {
                     *health = Health::Connecting { is_slow: false }
                 }
@@ -135,8 +135,8 @@ impl Drop for End {
 }
 
 impl Node {
-    /// Takes out connections that have ended; whether any of them had served a call.
-    fn forget_closed_links(&self) -> bool {
+    /// Removes connections that have ended. Returns whether any of them had served a call.
+    fn remove_closed_links(&self) -> bool {
         let links = self.links.load();
         let (closed, open): (Vec<_>, Vec<_>) = links
             .iter()
@@ -145,17 +145,17 @@ impl Node {
         if !closed.is_empty() {
             self.links.store(Arc::new(open));
             for link in &closed {
-                link.witness.end();
+                link.connection_tracking.end();
             }
             self.report_tracking();
         }
         closed.iter().any(|link| link.has_served())
     }
 
-    /// One try to connect, with the outcome made known; whether it succeeded.
+    /// Attempts to connect once and publishes the outcome. Returns whether it succeeded.
     async fn reconnect(self: &Arc<Self>) -> bool {
-        // While the server is known to be down, callers keep failing at once: only the first try after a
-        // loss is one that they wait for.
+        // While the server is known to be down, callers keep failing at once. They wait only for the first
+        // attempt after a loss.
         self.health.send_if_modified(|health| match health {
             Health::Idle | Health::Up => {
                 *health = Health::Connecting { is_slow: false };
@@ -163,7 +163,7 @@ impl Node {
             }
             _ => false,
         });
-        match self.dial_in_sight().await {
+        match self.dial_and_flag_slow().await {
             Ok(link) => {
                 let was_down = matches!(&*self.health.borrow(), Health::Down(_));
                 self.add(link);
@@ -180,8 +180,8 @@ impl Node {
     }
 
     pub(super) fn add(&self, link: Link) {
-        // What was read over a connection that is gone must be given up before a newer one answers.
-        self.forget_closed_links();
+        // Entries read over a lost connection must be dropped before a newer one answers.
+        self.remove_closed_links();
         let mut links = self.links.load().as_ref().clone();
         links.push(Arc::new(link));
         self.links.store(Arc::new(links));
@@ -193,14 +193,14 @@ impl Node {
             }
         });
         if open {
-            self.give_up_strangers();
+            self.close_links_to_other_nodes();
             self.report_tracking();
         } else {
             self.links.store(Arc::default());
         }
     }
 
-    /// Whether it is down because another server answers at its address.
+    /// Whether the node is down because another server answers at its address.
     fn has_wrong_server(&self) -> bool {
         matches!(&*self.health.borrow(), Health::Down(error) if WrongServer::is_cause_of(error))
     }
@@ -221,20 +221,20 @@ impl Node {
     }
 
     pub(super) async fn dial(self: &Arc<Self>) -> Result<Link, CacheError> {
-        let (link, greeting) = self.blueprint().open().await?;
-        self.refuse_if_worse(&greeting)?;
-        self.greeting.store(Arc::new(greeting));
+        let (link, server_hello) = self.blueprint().open().await?;
+        self.refuse_if_worse(&server_hello)?;
+        self.server_hello.store(Arc::new(server_hello));
         Ok(link)
     }
 
-    async fn grow_if_asked(self: &Arc<Self>, growth: &mut Growth) {
-        // While it backs off the wish stays open, so that callers do not repeat it.
+    async fn grow_if_wanted(self: &Arc<Self>, growth: &mut Growth) {
+        // During the back-off `wants_more` stays set, so that callers do not set it again.
         if !self.wants_more.load(Ordering::Relaxed) || growth.not_before.is_some_and(|at| clock::now() < at) {
             return;
         }
         if self.links.load().len() < self.dialer.limits().connections {
-            // Not longer than the watchdog may be kept waiting: a server that is overrun because it has
-            // just stalled asks for growth, too.
+            // Limited, so that the silence check is not delayed: a server that has just stalled also looks
+            // overloaded.
             let dialed = tokio::time::timeout(self.dialer.limits().silence, self.dial()).await;
             if let Ok(Ok(link)) = dialed {
                 self.add(link);
@@ -251,49 +251,49 @@ impl Node {
         self.wants_more.store(false, Ordering::Relaxed);
     }
 
-    /// Waits for a reply where callers have gone away without theirs: callers with less patience than
-    /// the watchdog would hide from it that a connection is dead.
-    fn ask_if_in_doubt(&self) {
+    /// Pings connections whose callers went away without a reply. Callers with short deadlines would
+    /// otherwise hide a dead connection from the silence check.
+    fn ping_if_in_doubt(&self) {
         let limits = self.dialer.limits();
         for link in self.links.load().iter().filter(|link| link.is_in_doubt()) {
             let link = Arc::clone(link);
-            let deadline = Deadline::after(limits.fruitless + limits.silence * 2);
+            let deadline = Deadline::after(limits.unanswered + limits.silence * 2);
             tokio::spawn(async move {
-                // What it says is of no interest; what counts is that somebody waits for it.
+                // The reply does not matter; a request in flight lets the silence check work.
                 if link
                     .connection
                     .send(&Command::read("PING"), deadline)
                     .await
                     .is_ok()
                 {
-                    link.note_own_answer();
+                    link.note_supervisor_reply();
                 }
             });
         }
     }
 
-    /// Asks servers for their role over connections that vouch for what is kept near, at a steady pace and
-    /// while somebody listens. The answer tells of a primary that became a replica with its connections open;
-    /// that there is none shows a dead connection to the watchdog.
-    fn ask_for_roles(self: &Arc<Self>) {
-        if !self.tracking.feed().is_heard() {
+    /// Asks for the server's role over connections with tracked reads, at a steady pace and while there are
+    /// listeners. The reply reveals a primary that became a replica with its connections open; a missing
+    /// reply reveals a dead connection.
+    fn check_roles(self: &Arc<Self>) {
+        if !self.tracking.feed().has_listeners() {
             return;
         }
         let limits = self.dialer.limits();
-        for link in self.links.load().iter().filter(|link| link.is_to_be_asked()) {
+        for link in self.links.load().iter().filter(|link| link.is_role_check_due()) {
             let (node, link) = (Arc::downgrade(self), Arc::clone(link));
-            let deadline = Deadline::after(limits.fruitless + limits.silence * 2);
+            let deadline = Deadline::after(limits.unanswered + limits.silence * 2);
             tokio::spawn(async move {
                 let hello = Command::read("HELLO").int(3);
                 let asked = link.connection.send(&hello, deadline).await;
                 if asked.is_ok() {
-                    link.note_own_answer();
+                    link.note_supervisor_reply();
                 }
                 if let Ok(reply @ (Reply::Map(_) | Reply::Array(_))) = asked {
-                    let greeting = Greeting::read(&reply);
-                    link.witness.set_replica(greeting.replica);
+                    let server_hello = ServerHello::read(&reply);
+                    link.connection_tracking.set_replica(server_hello.replica);
                     if let Some(node) = node.upgrade() {
-                        node.greeting.store(Arc::new(greeting));
+                        node.server_hello.store(Arc::new(server_hello));
                         node.report_tracking();
                     }
                 }
@@ -301,19 +301,18 @@ impl Node {
         }
     }
 
-    /// Looks into connections whose requests have waited for longer than the limit without a sign of
-    /// life, or for longer than any call may without one being answered: a fresh connection tells a dead
-    /// server from a dead connection.
+    /// AddressChecks Checks connections whose requests have waited too long without any bytes, or longer than
+    /// any call may without a reply. A fresh connection tells a dead server from a dead connection.
     ///
-    /// Slow is not dead. If the server does not answer the fresh connection either, new calls fail at once, and those
-    /// under way keep their deadlines: it may have paused. If it does, a connection that carries a big value keeps its
-    /// calls, too, because what was written may still be on its way.
-    async fn replace_if_useless(self: &Arc<Self>) {
+    /// Slow is not dead. If the server does not answer on the fresh connection either, new calls fail at
+    /// once, but calls under way keep their deadlines: the server may have paused. If it does answer, a
+    /// connection that carries a big value keeps its calls too, because written data may still be on its way.
+    async fn replace_silent_links(self: &Arc<Self>) {
         let limits = self.dialer.limits();
         let limit = limits.silence;
         let is_useless = |link: &&Arc<Link>| {
-            let (silence, fruitless) = (link.silence(), link.fruitless());
-            silence >= limit || fruitless >= limits.fruitless
+            let (silence, unanswered) = (link.silent_for(), link.unanswered_for());
+            silence >= limit || unanswered >= limits.unanswered
         };
         let links = self.links.load_full();
         let useless: Vec<_> = links.iter().filter(is_useless).collect();
@@ -322,15 +321,15 @@ impl Node {
         }
         match tokio::time::timeout(limit, self.dial()).await {
             Ok(Ok(fresh)) => {
-                // The server lives. What is still useless by now is a connection that only looks alive.
+                // The server answers, so a connection that is still silent is dead.
                 let dead: Vec<_> = useless.into_iter().filter(is_useless).collect();
                 if dead.is_empty() {
                     return;
                 }
-                tracing::warn!(node = %self.address, connections = dead.len(), "replaced connections that gave no more replies");
+                tracing::warn!(node = %self.address, connections = dead.len(), "replaced connections that no longer replied");
                 for link in dead {
-                    let is_slow =
-                        link.connection.traffic().has_big_calls() && link.fruitless() < limits.fruitless;
+                    let is_slow = link.connection.traffic().has_big_calls()
+                        && link.unanswered_for() < limits.unanswered;
                     if is_slow {
                         self.take_out(link);
                         self.retire(Arc::clone(link));
@@ -341,8 +340,8 @@ impl Node {
                 self.add(fresh);
             }
             failed => {
-                // It may have answered in the meantime; then it was slow, not dead.
-                if links.iter().any(|link| link.silence() < limit) {
+                // If it has answered in the meantime, it was slow, not dead.
+                if links.iter().any(|link| link.silent_for() < limit) {
                     return;
                 }
                 self.mark_down(match failed {

@@ -1,8 +1,8 @@
-//! What a keeper does about time in which it did not run: its runtime was gone, or did not run, as that of a process that
+//! Recovers after a suspension: the supervisor's runtime was gone, or did not run, as in a process that
 //! sleeps between calls.
 //!
-//! What was known before says little: peers have hung up, and the tasks of connections may belong to a runtime that does
-//! not run. And only time in which it runs is time that a server took.
+//! What was known before is outdated: peers may have hung up, and connection tasks may belong to a suspended
+//! runtime. Only time in which the supervisor runs counts as time that a server took.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -12,26 +12,26 @@ use cache_core::CacheError;
 use futures::future::join_all;
 
 use super::link::Link;
-use super::pick::PATIENCE;
+use super::pick::MAX_CONNECT_WAIT;
 use super::{Health, Node};
 use crate::command::Command;
 use crate::deadline::Deadline;
 
-/// How long a connection has for an answer after its keeper did not run for a while.
-const VETTING: Duration = Duration::from_millis(500);
+/// How long a connection may take to answer a ping after a suspension.
+const PING_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// How often a first try to connect is looked at that may take long.
-const GLANCE: Duration = Duration::from_millis(100);
+/// How often a slow connection attempt is checked.
+const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
 impl Node {
-    /// Asks over every connection whether it still works, after nobody looked after them for a while. The tasks of those that
-    /// were opened on another runtime may not run any more; the peer may have hung up on others.
-    pub(super) async fn vet_links(&self) {
+    /// Pings every connection after a suspension. The tasks of connections that were opened on another
+    /// runtime may no longer run, and peers may have hung up.
+    pub(super) async fn ping_links(&self) {
         let links = self.links.load_full();
         let ping = Command::read("PING");
-        let deadline = Deadline::after(VETTING);
+        let deadline = Deadline::after(PING_TIMEOUT);
         join_all(links.iter().map(|link| async {
-            // The connection's own task looks at the deadlines of its calls, if it runs.
+            // A timeout here too, because the connection's own task may not run.
             let asked = tokio::time::timeout_at(deadline.at(), link.connection.send(&ping, deadline)).await;
             match asked {
                 Ok(Ok(_)) => {}
@@ -46,7 +46,7 @@ impl Node {
         .await;
     }
 
-    /// Makes known what the keeper has found when it looked again after a while, and wakes all who wait for that.
+    /// Publishes the node's health after a suspension, and wakes waiting calls.
     pub(super) fn settle_health(&self) {
         let has_link = self.links.load().iter().any(|link| !link.connection.is_closed());
         self.health.send_modify(|health| {
@@ -56,16 +56,17 @@ impl Node {
         });
     }
 
-    /// Dials, and says so when that takes longer than calls are to wait. Only time in which this runtime ran counts.
-    pub(super) async fn dial_in_sight(self: &Arc<Self>) -> Result<Link, CacheError> {
+    /// Dials, and marks the attempt as slow if it takes longer than calls wait. Counts only time in which
+    /// this runtime ran.
+    pub(super) async fn dial_and_flag_slow(self: &Arc<Self>) -> Result<Link, CacheError> {
         let mut dial = pin!(self.dial());
         let mut waited = Duration::ZERO;
         loop {
-            if let Ok(dialed) = tokio::time::timeout(GLANCE, dial.as_mut()).await {
+            if let Ok(dialed) = tokio::time::timeout(CHECK_INTERVAL, dial.as_mut()).await {
                 return dialed;
             }
-            waited += GLANCE;
-            if waited >= PATIENCE {
+            waited += CHECK_INTERVAL;
+            if waited >= MAX_CONNECT_WAIT {
                 self.health.send_if_modified(|health| match health {
                     Health::Connecting { is_slow: false } => {
                         *health = Health::Connecting { is_slow: true };

@@ -1,6 +1,7 @@
-//! What a node says of its cluster: reading it.
+//! Reads what a node says about its cluster.
 //!
-//! Pure: replies in, a [`Report`] out. Who is asked is in `inquiry.rs`; which report is believed is in `belief.rs`.
+//! Pure: replies in, a [`Report`] out. Not in here: which nodes are asked, see `discovery.rs`; which report
+//! is accepted, see `known_cluster.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
@@ -9,29 +10,29 @@ use cache_core::config::Address;
 use cache_core::slot::SLOTS;
 use cache_core::{CacheError, ConfigError};
 
-use super::topology::{ClusterNode, ClusterShard, ClusterTopology, Shared, merge};
-use crate::dial::recognition::id_of;
+use super::topology::{AmbiguousAddress, ClusterNode, ClusterShard, ClusterTopology, merge};
+use crate::dial::server_check::id_of;
 use crate::identity::{Ids, NodeId};
 use crate::reply::{Reply, ServerError};
 
-/// What one node says.
+/// One node's view of its cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Report {
     /// The node that was asked.
     pub(super) asked: Address,
-    /// Whether the node believes that the cluster works. A node that is cut off, or has just started,
-    /// does not.
+    /// Whether the node considers the cluster healthy. A node that is cut off or has just started does not.
     pub(super) ok: bool,
     pub(super) topology: ClusterTopology,
 }
 
 impl Report {
-    /// Reads what the node at `asked` answered to `CLUSTER SLOTS` and `CLUSTER INFO`.
+    /// Reads the replies of the node at `asked` to `CLUSTER SLOTS` and `CLUSTER INFO`.
     pub(super) fn read(slots: &Reply, info: &Reply, asked: &Address) -> Result<Self, CacheError> {
         if let Reply::Error(error) = slots {
             return Err(refused(error));
         }
-        // A user that may not ask for INFO still gets a cluster, without the epoch to tell old from new.
+        // A user that may not run CLUSTER INFO can still use the cluster, but without the epoch to tell old
+        // views from new ones.
         let info = info.as_text().unwrap_or_default();
         let (shards, shared) = read_slots(slots, asked)?;
         let topology = ClusterTopology {
@@ -47,17 +48,17 @@ impl Report {
     }
 }
 
-/// The address in a redirection or a topology: an empty host stands for the node that was asked.
+/// The address in a redirection or a topology. An empty host means the node that was asked.
 pub(super) fn address(host: Option<&str>, port: u16, asked: &Address) -> Option<Address> {
     match host {
         None | Some("") => Some(Address::new(asked.host.clone(), port)),
-        // The server is told to name hosts and has no name for this one.
+        // The server is configured to announce host names and has none for this node.
         Some("?") => None,
         Some(host) => Some(Address::new(host, port)),
     }
 }
 
-/// The cluster's count of its changes, of what a node answers to `CLUSTER INFO`.
+/// The cluster's epoch in a reply to `CLUSTER INFO`.
 pub(super) fn epoch_of(info: &str) -> Option<u64> {
     field(info, "cluster_current_epoch")?.parse().ok()
 }
@@ -77,12 +78,15 @@ fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
         .find_map(|line| line.trim_end().strip_prefix(name)?.strip_prefix(':'))
 }
 
-/// A shard as it is put together: the primary, the replicas, the slots.
+/// A shard under construction: the primary, the replicas, the slots.
 type Parts = (ClusterNode, Vec<ClusterNode>, Vec<RangeInclusive<u16>>);
 
-/// Reads `CLUSTER SLOTS`: entries of `[first, last, primary, replica...]`, a shard once per range. A node is the same in
-/// all of them if it has the same id.
-fn read_slots(reply: &Reply, asked: &Address) -> Result<(Vec<ClusterShard>, Vec<Shared>), CacheError> {
+/// Reads `CLUSTER SLOTS`: entries of `[first, last, primary, replica...]`, one per slot range. A shard may
+/// have several entries; nodes are matched by address and id.
+fn read_slots(
+    reply: &Reply,
+    asked: &Address,
+) -> Result<(Vec<ClusterShard>, Vec<AmbiguousAddress>), CacheError> {
     let Reply::Array(entries) = reply else {
         return Err(reply.unexpected("an array of slot ranges"));
     };
@@ -95,7 +99,7 @@ fn read_slots(reply: &Reply, asked: &Address) -> Result<(Vec<ClusterShard>, Vec<
             return Err(entry.unexpected("a slot range with a primary"));
         };
         let range = slot(first)?..=slot(last)?;
-        // A primary that cannot be named cannot be reached: its slots have no owner.
+        // A primary without an address cannot be reached: its slots have no owner.
         let Some(primary) = node(primary, asked)? else {
             continue;
         };
@@ -114,11 +118,12 @@ fn read_slots(reply: &Reply, asked: &Address) -> Result<(Vec<ClusterShard>, Vec<
     Ok(set_apart(shards.collect()))
 }
 
-/// Takes out the nodes that cannot be told apart by their address.
+/// Removes nodes that share an address with another node.
 ///
-/// If several primaries share an address, none of them can be reached for certain, and their slots have no owner. A
-/// replica that shares one with another node is left out; the primary is kept, and its connections are checked.
-fn set_apart(shards: Vec<ClusterShard>) -> (Vec<ClusterShard>, Vec<Shared>) {
+/// If several primaries share an address, a connection may lead to either, so their slots have no owner. A
+/// replica that shares an address with another node is left out; the primary is kept, and its connections are
+/// checked.
+fn set_apart(shards: Vec<ClusterShard>) -> (Vec<ClusterShard>, Vec<AmbiguousAddress>) {
     let mut claims: BTreeMap<Address, (Ids, Ids)> = BTreeMap::new();
     for shard in &shards {
         let primary = shard
@@ -155,7 +160,7 @@ fn set_apart(shards: Vec<ClusterShard>) -> (Vec<ClusterShard>, Vec<Shared>) {
         let slots: BTreeSet<u16> = slots
             .flat_map(|shard| shard.slots.iter().cloned().flatten())
             .collect();
-        Shared {
+        AmbiguousAddress {
             address: address.clone(),
             nodes: all.iter().cloned().collect(),
             slots: merge(slots.into_iter()),
@@ -165,7 +170,7 @@ fn set_apart(shards: Vec<ClusterShard>) -> (Vec<ClusterShard>, Vec<Shared>) {
     (kept, shared)
 }
 
-/// Reads `[host, port, id, metadata]`, of which the last two are newer than the rest.
+/// Reads `[host, port, id, metadata]`. Old servers lack the last two.
 fn node(reply: &Reply, asked: &Address) -> Result<Option<ClusterNode>, CacheError> {
     let Reply::Array(parts) = reply else {
         return Err(reply.unexpected("a node"));
@@ -177,7 +182,7 @@ fn node(reply: &Reply, asked: &Address) -> Result<Option<ClusterNode>, CacheErro
         return Err(port.unexpected("a port"));
     };
     let Some(port) = u16::try_from(*port).ok().filter(|port| *port != 0) else {
-        // Announced as 0 where the node does not listen for our kind of connection.
+        // The port is 0 if the node does not listen for this kind of connection.
         return Ok(None);
     };
     let by_name = address(host.as_text(), port, asked);
