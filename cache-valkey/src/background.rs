@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use cache_core::Lease;
 use cache_core::clock::{self, Instant};
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
@@ -27,6 +28,8 @@ pub(crate) struct Background {
     born: Instant,
     /// When it was last seen to run, see [`Background::stamp`]; 0 while none runs.
     seen: AtomicU64,
+    /// Holds as long as it is seen.
+    lease: Lease,
     run: Mutex<Current>,
 }
 
@@ -51,8 +54,14 @@ impl Background {
         Arc::new(Self {
             born: clock::now(),
             seen: AtomicU64::new(0),
+            lease: Lease::new(),
             run: Mutex::default(),
         })
+    }
+
+    /// Holds as long as a task was seen to run a moment ago, so not after the process was frozen.
+    pub(crate) const fn lease(&self) -> Lease {
+        self.lease
     }
 
     /// Whether it was started and has not ended. It may be suspended.
@@ -144,10 +153,24 @@ impl Run {
 
     /// Shows that it runs. To be called when whatever a suspension has made doubtful is settled.
     pub(crate) fn resume(&self) {
+        self.resume_at(clock::now());
+    }
+
+    /// Shows that it runs, unless it was suspended. One that begins in here is not hidden: what is shown is the time of the
+    /// look.
+    pub(crate) fn beat(&self) {
+        let now = clock::now();
+        if self.background.is_seen(now) {
+            self.resume_at(now);
+        }
+    }
+
+    fn resume_at(&self, now: Instant) {
         let run = self.background.run();
         if run.number == self.number {
-            let stamp = self.background.stamp(clock::now());
+            let stamp = self.background.stamp(now);
             self.background.seen.store(stamp, Ordering::Release);
+            self.background.lease.renew(now + SUSPENDED);
         }
     }
 
@@ -157,6 +180,7 @@ impl Run {
         if run.number == self.number {
             (run.task, run.started) = (None, None);
             self.background.seen.store(0, Ordering::Release);
+            self.background.lease.end();
         }
     }
 
@@ -164,9 +188,7 @@ impl Run {
     pub(crate) async fn attend<T>(&self, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
         loop {
-            if !self.was_suspended() {
-                self.resume();
-            }
+            self.beat();
             if let Ok(done) = tokio::time::timeout(BEAT, work.as_mut()).await {
                 return done;
             }

@@ -115,7 +115,8 @@ const KEYS_PER_COMMAND: usize = 256;
 /// shorter timeout (that third being 100 ms at least and 5 s at most): 6 s with the default timeouts. A failover, or
 /// slots that move, are seen within about a second, four where the nodes are slow to agree, and within a minute where
 /// the user may not ask for `CLUSTER INFO`. Servers do not report
-/// `SWAPDB`.
+/// `SWAPDB`. If the client did not run for more than a second (see above), what was read before is not served from a near
+/// cache until its connection has answered, and is given up if that does not answer within half a second.
 ///
 /// # Examples
 ///

@@ -25,7 +25,7 @@ use std::sync::{Arc, Mutex, Weak};
 use arc_swap::ArcSwap;
 use cache_core::clock;
 use cache_core::config::Address;
-use cache_core::{CacheError, Outcome, Unavailability};
+use cache_core::{CacheError, Lease, Outcome, Unavailability};
 use tokio::sync::{Notify, watch};
 
 use crate::background::Background;
@@ -76,12 +76,13 @@ struct Blueprint {
     mode: Mode,
     expected: Arc<Expected>,
     dialer: Arc<Dialer>,
+    lease: Lease,
 }
 
 impl Blueprint {
     /// Opens a connection; what the server said of itself comes with it.
     async fn open(&self) -> Result<(Link, Greeting), CacheError> {
-        let witness = Witness::new(Arc::clone(self.dialer.feed()));
+        let witness = Witness::new(Arc::clone(self.dialer.feed()), self.lease);
         let events = Arc::new(LinkEvents {
             node: self.node.clone(),
             witness: Arc::clone(&witness),
@@ -372,6 +373,7 @@ impl Node {
             mode: self.mode,
             expected: self.expected.load_full(),
             dialer: Arc::clone(&self.dialer),
+            lease: self.keeper.lease(),
         }
     }
 

@@ -1,12 +1,13 @@
 //! What one connection vouches for: that a change of what was read over it is reported.
 //!
 //! It vouches from the moment the server has agreed until the connection ends, and not while the server is
-//! a replica.
+//! a replica. Copies are served only while the node's keeper runs ([`Lease`]): after the process was frozen, not before
+//! the keeper has asked the connection again.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use cache_core::{Invalidation, Place, TrackingStatus, Vouch};
+use cache_core::{Invalidation, Lease, Place, TrackingStatus, Vouch};
 
 use super::Feed;
 use crate::reply::Reply;
@@ -32,6 +33,8 @@ pub(crate) struct Witness {
     feed: Arc<Feed>,
     /// What hangs on this connection.
     place: Place,
+    /// Holds as long as somebody looks after the connection.
+    lease: Lease,
     agreement: Mutex<Agreement>,
     /// Whether it vouches for what is read from now on.
     vouches: AtomicBool,
@@ -43,10 +46,11 @@ pub(crate) struct Witness {
 
 impl Witness {
     /// Of a connection that is being made.
-    pub(crate) fn new(feed: Arc<Feed>) -> Arc<Self> {
+    pub(crate) fn new(feed: Arc<Feed>, lease: Lease) -> Arc<Self> {
         Arc::new(Self {
             feed,
             place: Place::new(),
+            lease,
             agreement: Mutex::new(Agreement::None),
             vouches: AtomicBool::new(false),
             replica: AtomicBool::new(false),
@@ -96,7 +100,7 @@ impl Witness {
             return None;
         }
         self.served.store(true, Ordering::SeqCst);
-        let vouch = Vouch::by(self.place, self.feed.slot(slot));
+        let vouch = Vouch::by(self.place, self.feed.slot(slot)).under(self.lease);
         self.vouches().then_some(vouch)
     }
 
@@ -183,7 +187,7 @@ mod tests {
             move |event: &Invalidation| heard.lock().unwrap().push(event.clone())
         };
         let subscription = Source(Arc::clone(&feed)).subscribe(Arc::new(listener));
-        let witness = Witness::new(feed);
+        let witness = Witness::new(feed, Lease::new());
         witness.agreed(Agreement::Given, false);
         (witness, heard, subscription)
     }
