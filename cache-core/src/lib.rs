@@ -43,6 +43,6 @@ pub use memory::{MemoryCache, ScanPage};
 pub use pattern::{Asked, Pattern, PatternBuilder};
 pub use secret::Secret;
 pub use ttl::Ttl;
-pub use vouch::{Place, Vouch};
+pub use vouch::{Lease, Place, Vouch};
 
 pub use bytes::Bytes;

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use cache_core::Lease;
 use cache_core::clock::{self, Instant};
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
@@ -27,6 +28,8 @@ pub(crate) struct BackgroundTask {
     created: Instant,
     /// When the task last recorded a heartbeat, see [`BackgroundTask::stamp`]; 0 while none runs.
     last_active: AtomicU64,
+    /// Valid while heartbeats are recent.
+    lease: Lease,
     run: Mutex<Current>,
 }
 
@@ -51,8 +54,14 @@ impl BackgroundTask {
         Arc::new(Self {
             created: clock::now(),
             last_active: AtomicU64::new(0),
+            lease: Lease::new(),
             run: Mutex::default(),
         })
+    }
+
+    /// A lease that is valid while heartbeats are recent, so not after the process was frozen.
+    pub(crate) const fn lease(&self) -> Lease {
+        self.lease
     }
 
     /// Whether the task was started and has not ended. It may be suspended.
@@ -144,10 +153,24 @@ impl Run {
 
     /// Records a heartbeat. After a suspension, call this only once stale state has been checked.
     pub(crate) fn resume(&self) {
+        self.resume_at(clock::now());
+    }
+
+    /// Records a heartbeat unless the task was suspended. A suspension that begins in here stays visible: the heartbeat has
+    /// the time of the check.
+    pub(crate) fn beat(&self) {
+        let now = clock::now();
+        if self.background.is_alive_at(now) {
+            self.resume_at(now);
+        }
+    }
+
+    fn resume_at(&self, now: Instant) {
         let run = self.background.run();
         if run.number == self.number {
-            let stamp = self.background.stamp(clock::now());
+            let stamp = self.background.stamp(now);
             self.background.last_active.store(stamp, Ordering::Release);
+            self.background.lease.renew(now + SUSPENDED);
         }
     }
 
@@ -157,6 +180,7 @@ impl Run {
         if run.number == self.number {
             (run.task, run.started) = (None, None);
             self.background.last_active.store(0, Ordering::Release);
+            self.background.lease.end();
         }
     }
 
@@ -164,9 +188,7 @@ impl Run {
     pub(crate) async fn run_with_heartbeat<T>(&self, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
         loop {
-            if !self.was_suspended() {
-                self.resume();
-            }
+            self.beat();
             if let Ok(done) = tokio::time::timeout(HEARTBEAT, work.as_mut()).await {
                 return done;
             }

@@ -117,7 +117,9 @@ const KEYS_PER_COMMAND: usize = 256;
 /// ([`ConnectionLost`](cache_core::Invalidation::ConnectionLost)) within one second plus five times a third
 /// of the shorter timeout (that third is between 100 ms and 5 s): 6 s with the default timeouts. A failover
 /// or a moved slot is noticed within about a second, within four if the nodes are slow to agree, and within a
-/// minute if the user may not run `CLUSTER INFO`. Servers do not report `SWAPDB`.
+/// minute if the user may not run `CLUSTER INFO`. Servers do not report `SWAPDB`. If the process was frozen for more than a
+/// second, what was read before is not served from a near cache until its connection has answered, and is given up if that
+/// takes more than half a second.
 ///
 /// # Examples
 ///

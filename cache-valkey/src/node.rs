@@ -25,7 +25,7 @@ use std::sync::{Arc, Mutex, Weak};
 use arc_swap::ArcSwap;
 use cache_core::clock;
 use cache_core::config::Address;
-use cache_core::{CacheError, Outcome, Unavailability};
+use cache_core::{CacheError, Lease, Outcome, Unavailability};
 use tokio::sync::{Notify, watch};
 
 use crate::background::BackgroundTask;
@@ -76,12 +76,13 @@ struct Blueprint {
     mode: Mode,
     expected: Arc<Expected>,
     dialer: Arc<Dialer>,
+    lease: Lease,
 }
 
 impl Blueprint {
     /// Opens a connection, and returns it with the server's `HELLO`.
     async fn open(&self) -> Result<(Link, ServerHello), CacheError> {
-        let connection_tracking = ConnectionTracking::new(Arc::clone(self.dialer.feed()));
+        let connection_tracking = ConnectionTracking::new(Arc::clone(self.dialer.feed()), self.lease);
         let events = Arc::new(LinkEvents {
             node: self.node.clone(),
             connection_tracking: Arc::clone(&connection_tracking),
@@ -373,6 +374,7 @@ impl Node {
             mode: self.mode,
             expected: self.expected.load_full(),
             dialer: Arc::clone(&self.dialer),
+            lease: self.supervisor.lease(),
         }
     }
 

@@ -22,7 +22,8 @@
 //!
 //! A value that was read with a vouch is given only while that holds: it ends with the connection over which the value
 //! was read, or when its slot moves. So the loss of a connection takes away what was read over it, and the rest stays.
-//! Values without a vouch, and reads that are under way, are all given up then.
+//! Values without a vouch, and reads that are under way, are all given up then. While the lease of a vouch has ended (the
+//! process was frozen, and nobody has looked at the connection since) the value is not given either.
 //!
 //! [`reset`](Near::reset) (everything changed, or nobody can say what did) puts an empty store in the place
 //! of the old one: one pointer, whatever it held. A mark belongs to the store of its time. So a read from
@@ -63,7 +64,7 @@ pub(crate) use self::store::Bounds;
 
 use self::flight::{Joinable, Read};
 use self::marks::{GONE, Marks, Pending, Table};
-use self::store::{Kept, Store};
+use self::store::{Kept, Moment, Store};
 
 /// More entries than this are not given back on the task that hears of changes.
 const MANY: usize = 1_024;
@@ -151,12 +152,12 @@ impl<V: Clone + Send + Sync + 'static> Near<V> {
     pub(crate) fn look(&self, key: &str) -> Option<Found<V>> {
         let store = self.current.load();
         let kept = store.get(key)?;
-        let now = self.micros(clock::now());
+        let now = self.moment(clock::now());
         if !kept.is_good(now) {
             store.remove_bad(key, now);
             return None;
         }
-        Some(kept.found(now))
+        Some(kept.found(now.micros))
     }
 
     /// Marks `key` as being read; to be called before the read is sent. An older mark of the key is taken away, and the
@@ -234,9 +235,9 @@ impl<V: Clone + Send + Sync + 'static> Near<V> {
         }
         // A read that was completed since the caller looked took its mark away and stored its copy under
         // this lock, as one step.
-        let now = self.micros(begun);
+        let now = self.moment(begun);
         if let Some(kept) = store.get(key).filter(|kept| kept.is_good(now)) {
-            return Boarding::Hit(kept.found(now));
+            return Boarding::Hit(kept.found(now.micros));
         }
         let (mark, mut pending) = self.mark(store, key, begun);
         let key = Arc::clone(&mark.key);
@@ -341,6 +342,13 @@ impl<V: Clone + Send + Sync + 'static> Near<V> {
     #[cfg(test)]
     pub(crate) fn marks(&self) -> usize {
         self.marks.len()
+    }
+
+    fn moment(&self, at: Instant) -> Moment {
+        Moment {
+            instant: at,
+            micros: self.micros(at),
+        }
     }
 
     fn micros(&self, at: Instant) -> u64 {

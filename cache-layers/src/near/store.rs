@@ -6,6 +6,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use cache_core::clock::Instant;
 use cache_core::{Ttl, Vouch};
 use quick_cache::sync::Cache;
 use quick_cache::{DefaultHashBuilder, Lifecycle, OptionsBuilder, Weighter};
@@ -45,6 +46,14 @@ pub(crate) struct Bounds {
     pub(crate) max_entries: u64,
 }
 
+/// A point in time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moment {
+    pub(super) instant: Instant,
+    /// By the near clock.
+    pub(super) micros: u64,
+}
+
 /// An entry.
 #[derive(Clone)]
 pub(super) struct Kept<V> {
@@ -64,8 +73,8 @@ pub(super) struct Kept<V> {
 impl<V> Kept<V> {
     /// Whether it can be given at `now`.
     #[inline]
-    pub(super) fn is_good(&self, now: u64) -> bool {
-        now < self.until && self.vouch.holds()
+    pub(super) fn is_good(&self, now: Moment) -> bool {
+        now.micros < self.until && self.vouch.holds_at(now.instant)
     }
 
     /// The value, and what is left of the far life at `now`, which is before `until`.
@@ -235,7 +244,7 @@ impl<V: Clone> Store<V> {
 
     /// Takes an entry out that cannot be given at `now`.
     #[cold]
-    pub(super) fn remove_bad(&self, key: &str, now: u64) {
+    pub(super) fn remove_bad(&self, key: &str, now: Moment) {
         drop(self.note_removed(self.engine.remove_if(key, |kept| !kept.is_good(now))));
     }
 

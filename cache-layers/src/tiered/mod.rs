@@ -28,6 +28,8 @@
 //! - **A lost connection takes away what was read over it**, before the next answer. While one of several servers
 //!   cannot be reached, its keys are not kept, and those of the others are as before. A client that does not
 //!   [vouch](cache_core::Vouch) for each value loses all copies with any connection.
+//! - **A process that was frozen serves no copy from before**, until the client has heard from the connection over which the
+//!   copy was read ([`Lease`](cache_core::Lease)). A freeze of less than a second may go unnoticed.
 //! - **Where nobody reports changes**, the worst staleness is
 //!   [`untracked_life`](NearConfigBuilder::untracked_life). [`status`](Tiered::status) says which of it
 //!   holds.

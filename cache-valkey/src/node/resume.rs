@@ -36,8 +36,10 @@ impl Node {
             match asked {
                 Ok(Ok(_)) => {}
                 Ok(Err(CacheError::Unavailable { .. })) => link.close(),
-                // Slow is not dead: its calls keep their deadlines.
+                // Slow is not dead: its calls keep their deadlines. But what was read over it is given up, since changes
+                // may have been reported and lost.
                 _ => {
+                    link.connection_tracking.end();
                     self.take_out(link);
                     self.retire(Arc::clone(link));
                 }

@@ -42,7 +42,7 @@ pub(super) async fn supervise(node: Weak<Node>, work: Arc<Notify>, run: Run) {
                 run.resume();
                 node.settle_health();
             }
-            run.resume();
+            run.beat();
             let served = node.remove_closed_links();
             node.close_retired();
             node.replace_old_links(&mut replacement);

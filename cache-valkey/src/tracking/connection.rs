@@ -1,12 +1,13 @@
 //! The tracking state of one connection: whether changes of keys read over it are reported.
 //!
 //! Tracking is valid from the moment the server accepts it until the connection ends, and not while the
-//! server is a replica.
+//! server is a replica. Copies are served only while the supervisor of the node runs ([`Lease`]): after the process was
+//! frozen, not before the supervisor has asked the connection again.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use cache_core::{Invalidation, Place, TrackingStatus, Vouch};
+use cache_core::{Invalidation, Lease, Place, TrackingStatus, Vouch};
 
 use super::Feed;
 use crate::reply::Reply;
@@ -32,6 +33,8 @@ pub(crate) struct ConnectionTracking {
     feed: Arc<Feed>,
     /// The scope of tracked reads over this connection.
     place: Place,
+    /// Valid while the supervisor looks after the connection.
+    lease: Lease,
     response: Mutex<TrackingResponse>,
     /// Whether reads are tracked from now on.
     is_valid: AtomicBool,
@@ -43,10 +46,11 @@ pub(crate) struct ConnectionTracking {
 
 impl ConnectionTracking {
     /// The state of a connection that is being opened.
-    pub(crate) fn new(feed: Arc<Feed>) -> Arc<Self> {
+    pub(crate) fn new(feed: Arc<Feed>, lease: Lease) -> Arc<Self> {
         Arc::new(Self {
             feed,
             place: Place::new(),
+            lease,
             response: Mutex::new(TrackingResponse::NotRequested),
             is_valid: AtomicBool::new(false),
             replica: AtomicBool::new(false),
@@ -96,7 +100,7 @@ impl ConnectionTracking {
             return None;
         }
         self.served.store(true, Ordering::SeqCst);
-        let vouch = Vouch::by(self.place, self.feed.slot(slot));
+        let vouch = Vouch::by(self.place, self.feed.slot(slot)).under(self.lease);
         self.is_valid().then_some(vouch)
     }
 
@@ -184,7 +188,7 @@ mod tests {
             move |event: &Invalidation| heard.lock().unwrap().push(event.clone())
         };
         let subscription = Source(Arc::clone(&feed)).subscribe(Arc::new(listener));
-        let witness = ConnectionTracking::new(feed);
+        let witness = ConnectionTracking::new(feed, Lease::new());
         witness.set_response(TrackingResponse::Accepted, false);
         (witness, heard, subscription)
     }
@@ -209,7 +213,7 @@ mod tests {
     #[test]
     fn end_is_reported_once_and_only_after_a_read() {
         let (witness, heard, _subscription) = witness();
-        let vouch = witness.begin(7).expect("it is_valid");
+        let vouch = witness.begin(7).expect("it is valid");
         witness.end();
         assert!(!vouch.holds());
         witness.end();
@@ -234,7 +238,7 @@ mod tests {
     #[test]
     fn demoted_server_is_untracked_until_primary_again() {
         let (witness, heard, _subscription) = witness();
-        let vouch = witness.begin(7).expect("it is_valid");
+        let vouch = witness.begin(7).expect("it is valid");
         witness.set_replica(true);
         witness.set_replica(true);
         assert_eq!(*heard.lock().unwrap(), [Invalidation::Revoked]);
