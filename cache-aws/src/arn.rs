@@ -1,8 +1,8 @@
-//! The parts of an ARN that matter here.
+//! Parses ARNs.
 //!
 //! Not in here: what the resource of a service looks like.
 
-/// An ARN, taken apart.
+/// A parsed ARN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Arn<'a> {
     pub(crate) service: &'a str,
@@ -12,7 +12,7 @@ pub(crate) struct Arn<'a> {
 }
 
 impl<'a> Arn<'a> {
-    /// Takes `arn:PARTITION:SERVICE:REGION:ACCOUNT:RESOURCE` apart; `None` if a part is missing.
+    /// Parses `arn:PARTITION:SERVICE:REGION:ACCOUNT:RESOURCE`; `None` if a part is missing.
     pub(crate) fn parse(text: &'a str) -> Option<Self> {
         let parts: Vec<&str> = text.splitn(6, ':').collect();
         let ["arn", partition, service, region, account, resource] = parts[..] else {

@@ -1,6 +1,6 @@
-//! What a cache needs from AWS, each behind a feature of its own.
+//! AWS integrations of the cache, each behind its own feature.
 //!
-//! The crate meets the rest of the project through the traits of `cache-core` only:
+//! The crate implements traits of `cache-core` only:
 //! [`CredentialsSource`](cache_core::credentials::CredentialsSource),
 //! [`KeysetStore`](cache_core::keyset::KeysetStore), [`KeyEncryption`](cache_core::keyset::KeyEncryption) and
 //! [`CacheClient`](cache_core::CacheClient).

@@ -1,4 +1,4 @@
-//! Short ways to say what a [`MockCacheClient`] is to be asked. Each stands for exactly one call.
+//! Short expectations of a [`MockCacheClient`]. Each one stands for exactly one call.
 
 use bytes::Bytes;
 use cache_core::{CacheError, Entry, Lookup, Ttl};
@@ -7,7 +7,7 @@ use crate::MockCacheClient;
 
 /// Short expectations: one call each, with these arguments and no others.
 impl MockCacheClient {
-    /// A client whose every call fails with `error`, as often as it is made: a cache that is down.
+    /// A client whose every call fails with `error`: a cache that is down.
     ///
     /// ```
     /// use cache_core::{CacheClient, CacheError};
@@ -59,12 +59,12 @@ impl MockCacheClient {
         mock
     }
 
-    /// Expects a `get` of `key`, which finds `value`.
+    /// Expects a `get` of `key`, which returns `value`.
     pub fn expect_hit(&mut self, key: impl Into<String>, value: impl Into<Bytes>) {
         self.expect_get_to(key, Ok(value.into()));
     }
 
-    /// Expects a `get` of `key`, which finds nothing.
+    /// Expects a `get` of `key`, which is a miss.
     pub fn expect_miss(&mut self, key: impl Into<String>) {
         self.expect_get_to(key, Err(CacheError::Miss));
     }
@@ -74,7 +74,7 @@ impl MockCacheClient {
         self.expect_get_to(key, Err(error));
     }
 
-    /// Expects a `get_entry` of `key`, which finds `value` with this much of its life left.
+    /// Expects a `get_entry` of `key`, which returns `value` with the TTL `remaining`.
     pub fn expect_entry(&mut self, key: impl Into<String>, value: impl Into<Bytes>, remaining: Ttl) {
         let (key, entry) = (key.into(), Entry::untracked(value.into(), remaining));
         self.expect_get_entry()
@@ -83,7 +83,7 @@ impl MockCacheClient {
             .return_once(move |_| Ok(entry));
     }
 
-    /// Expects a `get_many` of these keys in this order, which finds these values and misses.
+    /// Expects a `get_many` of these keys in this order, which returns these values and misses.
     ///
     /// ```
     /// # use cache_core::CacheClient;
@@ -94,12 +94,12 @@ impl MockCacheClient {
     /// assert_eq!(cache.get_many(&["a", "b"]).await.unwrap(), [Some("1".into()), None]);
     /// # });
     /// ```
-    pub fn expect_get_many_of<K, V>(&mut self, places: impl IntoIterator<Item = (K, Option<V>)>)
+    pub fn expect_get_many_of<K, V>(&mut self, results: impl IntoIterator<Item = (K, Option<V>)>)
     where
         K: Into<String>,
         V: Into<Bytes>,
     {
-        let (keys, values): (Vec<String>, Vec<Option<Bytes>>) = places
+        let (keys, values): (Vec<String>, Vec<Option<Bytes>>) = results
             .into_iter()
             .map(|(key, value)| (key.into(), value.map(Into::into)))
             .unzip();
@@ -109,7 +109,7 @@ impl MockCacheClient {
             .return_once(move |_| Ok(values));
     }
 
-    /// Expects a `get_each` of these keys in this order, which has these results.
+    /// Expects a `get_each` of these keys in this order, which returns these results.
     ///
     /// ```
     /// # use cache_core::{CacheClient, CacheError};
@@ -121,12 +121,12 @@ impl MockCacheClient {
     /// assert!(results[0].is_ok() && results[1].is_err());
     /// # });
     /// ```
-    pub fn expect_get_each_of<K, V>(&mut self, places: impl IntoIterator<Item = (K, Result<V, CacheError>)>)
+    pub fn expect_get_each_of<K, V>(&mut self, results: impl IntoIterator<Item = (K, Result<V, CacheError>)>)
     where
         K: Into<String>,
         V: Into<Bytes>,
     {
-        let (keys, results): (Vec<String>, Vec<Result<Bytes, CacheError>>) = places
+        let (keys, results): (Vec<String>, Vec<Result<Bytes, CacheError>>) = results
             .into_iter()
             .map(|(key, result)| (key.into(), result.map(Into::into)))
             .unzip();
@@ -136,7 +136,7 @@ impl MockCacheClient {
             .return_once(move |_| results);
     }
 
-    /// Expects a `get_entries` of these keys in this order, which has these results.
+    /// Expects a `get_entries` of these keys in this order, which returns these results.
     ///
     /// ```
     /// # use cache_core::{CacheClient, Entry, Lookup, Ttl};
@@ -150,9 +150,9 @@ impl MockCacheClient {
     /// ```
     pub fn expect_get_entries_of<K: Into<String>>(
         &mut self,
-        places: impl IntoIterator<Item = (K, Result<Lookup, CacheError>)>,
+        results: impl IntoIterator<Item = (K, Result<Lookup, CacheError>)>,
     ) {
-        let (keys, results): (Vec<String>, Vec<_>) = places
+        let (keys, results): (Vec<String>, Vec<_>) = results
             .into_iter()
             .map(|(key, result)| (key.into(), result))
             .unzip();
@@ -162,7 +162,7 @@ impl MockCacheClient {
             .return_once(move |_| results);
     }
 
-    /// Expects a `set_each` of these entries in this order, which has these results.
+    /// Expects a `set_each` of these entries in this order, which returns these results.
     pub fn expect_set_each_of<K, V>(
         &mut self,
         entries: impl IntoIterator<Item = (K, V, Ttl, Result<(), CacheError>)>,
@@ -187,7 +187,7 @@ impl MockCacheClient {
             .return_once(move |_| results);
     }
 
-    /// Expects a `get_and_delete` of `key`, which has this result.
+    /// Expects a `get_and_delete` of `key`, which returns this result.
     pub fn expect_get_and_delete_of(&mut self, key: impl Into<String>, result: Result<Bytes, CacheError>) {
         let key = key.into();
         self.expect_get_and_delete()
@@ -196,7 +196,7 @@ impl MockCacheClient {
             .return_once(move |_| result);
     }
 
-    /// Expects a `get_and_expire` of `key` with the TTL `ttl`, which has this result.
+    /// Expects a `get_and_expire` of `key` with the TTL `ttl`, which returns this result.
     pub fn expect_get_and_expire_of(
         &mut self,
         key: impl Into<String>,
@@ -210,12 +210,12 @@ impl MockCacheClient {
             .return_once(move |_, _| result);
     }
 
-    /// Expects a `set` of `key` to `value` with the life `ttl`, which succeeds.
+    /// Expects a `set` of `key` to `value` with the TTL `ttl`, which succeeds.
     pub fn expect_set_of(&mut self, key: impl Into<String>, value: impl Into<Bytes>, ttl: Ttl) {
         self.expect_set_to(key, value, ttl, Ok(()));
     }
 
-    /// Expects a `set` of `key` to `value` with the life `ttl`, which fails.
+    /// Expects a `set` of `key` to `value` with the TTL `ttl`, which fails.
     pub fn expect_failing_set(
         &mut self,
         key: impl Into<String>,
@@ -226,7 +226,7 @@ impl MockCacheClient {
         self.expect_set_to(key, value, ttl, Err(error));
     }
 
-    /// Expects a `set_many` of these entries in this order with the life `ttl`, which succeeds.
+    /// Expects a `set_many` of these entries in this order with the TTL `ttl`, which succeeds.
     pub fn expect_set_many_of<K, V>(&mut self, entries: impl IntoIterator<Item = (K, V)>, ttl: Ttl)
     where
         K: Into<String>,
@@ -248,7 +248,7 @@ impl MockCacheClient {
             .return_once(|_, _| Ok(()));
     }
 
-    /// Expects a `set_if_absent` of `key` to `value` with the life `ttl`, which answers `stored`.
+    /// Expects a `set_if_absent` of `key` to `value` with the TTL `ttl`, which returns `stored`.
     pub fn expect_set_if_absent_of(
         &mut self,
         key: impl Into<String>,
@@ -263,7 +263,7 @@ impl MockCacheClient {
             .return_once(move |_, _, _| Ok(stored));
     }
 
-    /// Expects a `del` of these keys in this order, which answers that `deleted` of them existed.
+    /// Expects a `del` of these keys in this order, which returns that `deleted` of them existed.
     pub fn expect_del_of<K: Into<String>>(&mut self, keys: impl IntoIterator<Item = K>, deleted: u64) {
         let keys: Vec<String> = keys.into_iter().map(Into::into).collect();
         self.expect_del()
@@ -272,7 +272,7 @@ impl MockCacheClient {
             .return_once(move |_| Ok(deleted));
     }
 
-    /// Expects an `incr` of `key`, which answers `count`.
+    /// Expects an `incr` of `key`, which returns `count`.
     pub fn expect_incr_to(&mut self, key: impl Into<String>, count: i64) {
         let key = key.into();
         self.expect_incr()
@@ -281,7 +281,7 @@ impl MockCacheClient {
             .return_once(move |_| Ok(count));
     }
 
-    /// Expects an `incr_by` of `key` by `delta` with the life `ttl`, which answers `count`.
+    /// Expects an `incr_by` of `key` by `delta` with the TTL `ttl`, which returns `count`.
     pub fn expect_incr_by_to(&mut self, key: impl Into<String>, delta: i64, ttl: Ttl, count: i64) {
         let key = key.into();
         self.expect_incr_by()
@@ -290,7 +290,7 @@ impl MockCacheClient {
             .return_once(move |_, _, _| Ok(count));
     }
 
-    /// Expects an `expire` of `key` to the life `ttl`, which answers whether it `existed`.
+    /// Expects an `expire` of `key` to the TTL `ttl`, which returns whether it `existed`.
     pub fn expect_expire_of(&mut self, key: impl Into<String>, ttl: Ttl, existed: bool) {
         let key = key.into();
         self.expect_expire()

@@ -1,4 +1,4 @@
-//! The expectation that a layer loads a key: several calls, of which the last stores the value.
+//! Expects a layer to load a key: several calls, of which the last stores the value.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -7,7 +7,7 @@ use cache_core::{CacheError, Entry, Lookup, Ttl};
 
 use crate::MockCacheClient;
 
-/// What the name of a read-through's lease has after the key.
+/// The suffix of a read-through's lease key.
 const LEASE: &str = ":#lease";
 
 impl MockCacheClient {

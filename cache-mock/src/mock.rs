@@ -1,6 +1,7 @@
-//! The mock of the contract: `mockall` answers, and a call that is not expected fails with the expectation to add.
+//! The mock of the contract. `mockall` answers calls; an unexpected call fails and names the expectation to
+//! add.
 //!
-//! Not in here: the short ways to expect something (`expectations.rs`, `loads.rs`).
+//! Not in here: the short expectations (`expectations.rs`, `loads.rs`).
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -62,19 +63,19 @@ mod calls {
     }
 }
 
-/// A client that answers what it was told to, and panics where it is asked something else or is not
-/// asked what it should be.
+/// A client that gives the expected answers, and panics if it gets another call or misses an expected one.
 ///
 /// The short expectations ([`expect_hit`](MockCacheClient::expect_hit),
-/// [`expect_set_of`](MockCacheClient::expect_set_of), ...) each stand for exactly one call. Expectations
-/// of the same method and key are used up in the order in which they were made. For anything else
-/// there is `mockall`'s own `expect_` method for each method of the contract.
+/// [`expect_set_of`](MockCacheClient::expect_set_of), ...) each stand for exactly one call. Expectations of
+/// the same method and key are used in the order in which they were added. For anything else, use `mockall`'s
+/// own `expect_` method of each method of the contract.
 ///
-/// A call that is not expected fails the test and names the expectation to add. [`invalidations`](CacheClient::invalidations)
-/// is the exception: it needs no expectation, and the mock then reports no changes.
+/// An unexpected call fails the test and names the expectation to add.
+/// [`invalidations`](CacheClient::invalidations) is the exception: it needs no expectation, and the mock then
+/// reports no changes.
 ///
-/// A layer such as a read-through makes several calls for one key, in an order that is not part of its promises. For
-/// one load there is [`expect_load`](MockCacheClient::expect_load). To test behaviour, use the embedded client
+/// A layer such as a read-through makes several calls for one key, in no guaranteed order. To expect one
+/// load, use [`expect_load`](MockCacheClient::expect_load). To test behaviour, use the embedded client
 /// [`MemoryCache`](cache_core::MemoryCache), with [`FaultyCache`](crate::FaultyCache) around it for failures.
 ///
 /// ```
@@ -100,12 +101,12 @@ mod calls {
 #[derive(Default)]
 pub struct MockCacheClient {
     calls: calls::MockCacheClient,
-    /// Whether there is an expectation of `invalidations`, which answers in place of the default.
+    /// Whether `invalidations` has an expectation, which replaces the default answer.
     expects_invalidations: bool,
 }
 
 impl MockCacheClient {
-    /// A client that expects no call yet.
+    /// Creates a client without expectations.
     #[must_use]
     pub fn new() -> Self {
         Self::default()

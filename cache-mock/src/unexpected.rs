@@ -1,13 +1,13 @@
-//! What a call that nobody expected fails with: `mockall`'s words, and the expectation to add.
+//! The panic of an unexpected call: `mockall`'s message, and the expectation to add.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::pin;
 use std::task::Poll;
 
-/// What `mockall` says if no expectation has the arguments of a call.
+/// `mockall`'s message if no expectation matches the arguments of a call.
 const NO_MATCH: &str = "No matching expectation found";
 
-/// The answer to `call`. One that was not expected panics with a message that names `expectation`.
+/// Awaits `call`. An unexpected call panics with a message that names `expectation`.
 pub(crate) async fn answered<T>(call: impl Future<Output = T>, expectation: &str) -> T {
     let mut call = pin!(call);
     std::future::poll_fn(|context| {

@@ -1,4 +1,4 @@
-//! Each fault does what it says, when it was said to, and nothing else does.
+//! Each fault has its effect when scheduled, and not otherwise.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What a caller does when its cache is slow, wrong or gone.
+//! What a caller does if its cache is slow, wrong or down.
 
 #[cfg(test)]
 mod service;
@@ -14,7 +14,7 @@ use service::{Database, KEPT, count_use, forget, plan};
 
 const DEADLINE: Duration = Duration::from_secs(3);
 
-/// A cache with the plans of acme and umbrella, as a service holds it, and its faults.
+/// A service's cache with the plans of acme and umbrella, and its faults.
 async fn cache() -> Result<(Arc<dyn CacheClient>, Faults), CacheError> {
     let inner = MemoryCache::default();
     inner

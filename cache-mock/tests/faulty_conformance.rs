@@ -1,4 +1,4 @@
-//! A faulty cache without faults keeps the contract; one whose faults are a dead primary says so.
+//! A faulty cache without faults meets the contract, and one with a dead primary reports it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -1,4 +1,4 @@
-//! How a caller uses its cache, said by expectations.
+//! How a caller uses its cache, checked with expectations.
 
 #[cfg(test)]
 mod service;
@@ -66,7 +66,7 @@ async fn service_survives_a_cache_outage() {
 #[tokio::test]
 async fn use_whose_outcome_is_unknown_is_not_counted_again() {
     let mut cache = MockCacheClient::new();
-    // The mock panics at a second call: once is all that is expected.
+    // The mock would panic at a second call.
     cache
         .expect_incr()
         .times(1)
@@ -112,7 +112,7 @@ async fn short_expectation_returns_its_answer() {
     assert!(cache.expire("a", Ttl::Forever).await.unwrap());
 }
 
-/// What a test with a wrong expectation ends with.
+/// The panic message of a test with a wrong expectation.
 fn failure(test: impl AsyncFnOnce(MockCacheClient)) -> String {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let run = || runtime.map(|runtime| runtime.block_on(test(MockCacheClient::new())));

@@ -1,8 +1,8 @@
-//! Many keys in one call: sent at once, put together in the order of the keys.
+//! Sends many commands of one call at once, and returns the results in order.
 //!
-//! To one server they go in pipelines. To a cluster each goes on its own, over the same connections: while a slot moves,
-//! keys of one slot are on two nodes, and a pipeline that is redirected as a whole would miss the keys that have not moved
-//! yet.
+//! A single server gets pipelines. A cluster gets separate requests over the same connections: while a slot
+//! migrates, its keys are on two nodes, and redirecting a whole pipeline would miss the keys that have not
+//! moved yet.
 
 use cache_core::CacheError;
 use futures::StreamExt as _;
@@ -13,24 +13,24 @@ use redis::{Cmd, Pipeline, Value};
 use crate::calls::Call;
 use crate::connection::Session;
 
-/// Commands of one pipeline. More would make other calls on the connection wait.
+/// The most commands in one pipeline. A longer one would make other calls on the connection wait.
 const COMMANDS: usize = 512;
 
-/// Bytes of one pipeline, unless a single command is larger.
+/// The most bytes in one pipeline, unless a single command is larger.
 const BYTES: usize = 1024 * 1024;
 
 /// One command of a batch.
 pub(crate) struct Item<'a> {
     /// The key that routes it.
     pub(crate) key: &'a str,
-    /// About how many bytes it has.
+    /// Its approximate size in bytes.
     pub(crate) bytes: usize,
 }
 
-/// Sends a command for each of `items`, which `make` makes of its index; a result for each, in their order. Without
-/// items it does nothing and is ready at once.
+/// Sends a command for each of `items`, which `make` builds from the index. Returns a result for each, in
+/// order; at once and without I/O if there are none.
 ///
-/// In a cluster a node that fails concerns its own items only.
+/// In a cluster, a failing node affects only its own items.
 pub(crate) async fn send_each(
     call: &Call<'_>,
     name: &'static str,
@@ -43,7 +43,7 @@ pub(crate) async fn send_each(
     match call.session(name).await {
         Err(error) => items.iter().map(|_| Err(error.clone())).collect(),
         Ok(session) if call.is_cluster() => {
-            // All at once: a node that does not answer must not keep requests to the others waiting.
+            // All at once, so that a node that does not answer does not delay requests to the others.
             let (session, make) = (&*session, &make);
             join_all(items.iter().enumerate().map(|(index, item)| async move {
                 call.send_over(session, name, item.key, &make(index)).await
@@ -90,7 +90,7 @@ async fn in_pipelines(
     all
 }
 
-/// All results, or the first error. After an error of a batch that writes, the rest of it may have been carried out.
+/// All results, or the first error. If a batch that writes fails, other commands of it may have been applied.
 pub(crate) fn all_or_first_error<T>(
     call: &Call<'_>,
     results: Vec<Result<T, CacheError>>,
@@ -106,7 +106,7 @@ pub(crate) fn all_or_first_error<T>(
     })
 }
 
-/// The indices of `items` by pipeline.
+/// Splits `items` into pipelines, as ranges of indices.
 fn split(items: &[Item<'_>]) -> Vec<std::ops::Range<usize>> {
     let mut parts = Vec::new();
     let (mut start, mut bytes) = (0, 0);

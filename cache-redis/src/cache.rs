@@ -1,4 +1,4 @@
-//! The client, and how it is made from what a service has.
+//! The client, and its constructors over the connections that a service has.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,16 +9,16 @@ use redis::aio::MultiplexedConnection;
 use crate::calls::Calls;
 use crate::connection::{Single, Source};
 
-/// How long a call may take unless it is said otherwise.
+/// The default deadline of a call.
 const DEADLINE: Duration = Duration::from_secs(3);
 
 /// The longest deadline.
 const LONGEST_DEADLINE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A cache over a connection or a pool that the service made: see the [crate](crate) for what it promises.
+/// A cache over a connection or pool that the service created. See the [crate](crate) for its guarantees.
 ///
-/// Make one, and hand it out as `Arc<dyn CacheClient>`. All calls share the connection with whatever else the service
-/// sends over it.
+/// Create one and share it as `Arc<dyn CacheClient>`. All calls share the connection with the service's other
+/// commands.
 ///
 /// # Examples
 ///
@@ -43,15 +43,15 @@ pub struct RedisCache {
 }
 
 impl RedisCache {
-    /// A cache over a connection to one server. Such a connection does not come back once it is lost: from then on every
-    /// call is [`Unavailable`](CacheError::Unavailable). For a service that runs for long a connection manager is better.
+    /// A cache over a connection to one server. A lost connection is not reopened: every later call is
+    /// [`Unavailable`](CacheError::Unavailable). A long-running service should use a connection manager.
     #[must_use]
     pub fn from_connection(connection: MultiplexedConnection) -> Self {
         Self::over(Single::new(connection, "connection"))
     }
 
-    /// A cache over a connection manager, which connects again by itself after its connection is lost. The call that
-    /// meets the loss fails.
+    /// A cache over a connection manager, which reconnects by itself after its connection is lost. The call
+    /// that is under way then fails.
     #[cfg(feature = "connection-manager")]
     #[must_use]
     pub fn from_manager(manager: redis::aio::ConnectionManager) -> Self {
@@ -60,20 +60,20 @@ impl RedisCache {
 
     /// A cache over a connection to a cluster. Calls with keys in many slots are split here.
     ///
-    /// A `ClusterConnection` sends a request again after a lost connection, up to the `retries` of its builder
-    /// (16 unless set), writes included: a counter can be counted twice, and a conditional write that was carried out can
-    /// answer that it was not. If that matters, build the client with
-    /// [`retries(0)`](redis::cluster::ClusterClientBuilder::retries); redirections are then followed here, and nothing
-    /// else is repeated. The outcome of a failed write is unknown either way.
+    /// A `ClusterConnection` sends a request again after a lost connection, up to the `retries` of its
+    /// builder (16 unless set), writes included: an increment may be applied twice, and a conditional write
+    /// that was applied may report that it was not. If that matters, build the client with
+    /// [`retries(0)`](redis::cluster::ClusterClientBuilder::retries); redirections are then followed here,
+    /// and nothing else is repeated. The outcome of a failed write is unknown either way.
     #[cfg(feature = "cluster")]
     #[must_use]
     pub fn from_cluster(connection: redis::cluster_async::ClusterConnection) -> Self {
         Self::over(crate::connection::OnCluster(connection))
     }
 
-    /// A cache over a pool of connections to one server. Each call checks one connection out, which costs a round trip
-    /// (the pool pings it). Set the pool's `wait` timeout, or keep the deadline of this client: otherwise a call waits for
-    /// a connection as long as others hold them.
+    /// A cache over a pool of connections to one server. Each call checks one connection out, which costs a
+    /// round trip (the pool pings it). Set the pool's `wait` timeout, or keep the deadline of this client;
+    /// otherwise a call waits for a connection as long as other callers hold them.
     #[cfg(feature = "deadpool")]
     #[must_use]
     pub fn from_pool(pool: deadpool_redis::Pool) -> Self {
@@ -88,9 +88,9 @@ impl RedisCache {
         Self::over(crate::connection::ClusterPool(pool))
     }
 
-    /// How long a call may take, from its beginning to its end. Default: 3 s.
+    /// How long a call may take in total. Default: 3 s.
     ///
-    /// The timeouts of the connection and of the pool apply besides: the shorter one ends the call.
+    /// The timeouts of the connection and of the pool apply too: the shortest one ends the call.
     ///
     /// # Errors
     ///
@@ -106,8 +106,8 @@ impl RedisCache {
         Ok(self)
     }
 
-    /// Lets the timeouts of the connection and of the pool alone end a call. Without any of those a call may wait for
-    /// ever.
+    /// Leaves only the timeouts of the connection and of the pool. Without any of those, a call may wait
+    /// forever.
     #[must_use]
     pub fn without_deadline(mut self) -> Self {
         self.calls.deadline = None;

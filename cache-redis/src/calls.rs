@@ -1,6 +1,6 @@
-//! One call: a session, a deadline, and an end when the client closes.
+//! Runs one call: with a session, within a deadline, ended when the client closes.
 //!
-//! Not in here: which commands a call sends, and how a batch is split.
+//! Not in here: the commands of a call, and splitting a batch.
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,11 +12,11 @@ use cache_core::{CacheError, Outcome, Stage, Unavailability};
 use redis::{Cmd, Pipeline, Value};
 use tokio::sync::Notify;
 
-use crate::connection::{Failure, Place, Session, Source};
+use crate::connection::{Failure, Session, Source, Target};
 use crate::error::{Attempt, accept, from_failure};
 use crate::script::Script;
 
-/// Where calls go, and what ends them.
+/// Where calls go, their deadline, and whether the client is closed.
 pub(crate) struct Calls {
     source: Box<dyn Source>,
     pub(crate) deadline: Option<Duration>,
@@ -73,7 +73,7 @@ pub(crate) enum Effect {
     Write,
 }
 
-/// A call under way.
+/// A call in progress.
 #[derive(Clone, Copy)]
 pub(crate) struct Call<'a> {
     calls: &'a Calls,
@@ -83,7 +83,7 @@ pub(crate) struct Call<'a> {
 }
 
 impl Call<'_> {
-    /// Sends one command about `key`; its reply, which is no refusal.
+    /// Sends one command about `key`. Returns the reply; a refusal is an error.
     pub(crate) async fn send(
         &self,
         name: &'static str,
@@ -94,7 +94,7 @@ impl Call<'_> {
         self.send_over(&*session, name, key, command).await
     }
 
-    /// As [`send`](Self::send), over a session that is there already.
+    /// As [`send`](Self::send), over an existing session.
     pub(crate) async fn send_over(
         &self,
         session: &dyn Session,
@@ -103,12 +103,12 @@ impl Call<'_> {
         command: &Cmd,
     ) -> Result<Value, CacheError> {
         let value = self
-            .until_the_end(name, session.send(command, self.place(key)))
+            .run_until_done(name, session.send(command, self.target_of(key)))
             .await?;
         accept(value, self.attempt(name))
     }
 
-    /// Runs `script` on `key`; its reply, which is no refusal.
+    /// Runs `script` on `key`. Returns the reply; a refusal is an error.
     pub(crate) async fn run(
         &self,
         script: &Script,
@@ -127,21 +127,21 @@ impl Call<'_> {
         self.send_over(&*session, "EVAL", key, &text).await
     }
 
-    /// Asks every primary in use.
+    /// Pings every primary in use.
     pub(crate) async fn ping(&self) -> Result<(), CacheError> {
         let session = self.session("PING").await?;
-        let value = self.until_the_end("PING", session.ping()).await?;
+        let value = self.run_until_done("PING", session.ping()).await?;
         accept(value, self.attempt("PING")).map(drop)
     }
 
-    /// Sends a pipeline over `session`, which leads to one server; a result for each command.
+    /// Sends a pipeline over `session` to a single server. Returns a result for each command.
     pub(crate) async fn send_all(
         &self,
         session: &dyn Session,
         name: &'static str,
         pipeline: &Pipeline,
     ) -> Result<Vec<Result<Value, CacheError>>, CacheError> {
-        let values = self.until_the_end(name, session.send_all(pipeline)).await?;
+        let values = self.run_until_done(name, session.send_all(pipeline)).await?;
         if values.len() != pipeline.len() {
             return Err(CacheError::Corrupt {
                 detail: format!(
@@ -159,7 +159,7 @@ impl Call<'_> {
 
     /// A connection for this call.
     pub(crate) async fn session(&self, name: &'static str) -> Result<Box<dyn Session>, CacheError> {
-        match self.until_the_end(name, self.calls.source.session()).await {
+        match self.run_until_done(name, self.calls.source.session()).await {
             // Nothing was sent.
             Err(_) if self.calls.is_closed() => Err(CacheError::Closed),
             Err(CacheError::Timeout { after, .. }) => Err(CacheError::Timeout {
@@ -170,7 +170,7 @@ impl Call<'_> {
         }
     }
 
-    /// Whether it may have written something.
+    /// Whether the call may have written something.
     pub(crate) const fn writes(&self) -> bool {
         matches!(self.effect, Effect::Write)
     }
@@ -179,8 +179,8 @@ impl Call<'_> {
         self.calls.is_cluster()
     }
 
-    fn place(&self, key: &str) -> Place {
-        Place {
+    fn target_of(&self, key: &str) -> Target {
+        Target {
             slot: slot_of(key.as_bytes()),
             reads: !self.writes(),
         }
@@ -194,14 +194,14 @@ impl Call<'_> {
         }
     }
 
-    /// Waits for `reply`, for the deadline, or for the client to close.
-    async fn until_the_end<T, F: Into<Failure>>(
+    /// Waits for `reply`, the deadline, or the client's closing.
+    async fn run_until_done<T, F: Into<Failure>>(
         &self,
         name: &'static str,
         reply: impl Future<Output = Result<T, F>>,
     ) -> Result<T, CacheError> {
         let closing = self.calls.closing.notified();
-        // Whoever closes from now on wakes `closing`.
+        // Closing the client from now on wakes `closing`.
         if self.calls.is_closed() {
             return Err(CacheError::Closed);
         }

@@ -1,4 +1,4 @@
-//! The contract, by commands of the server.
+//! Implements the `CacheClient` contract with server commands.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,10 +16,11 @@ use crate::script::{
     COMPARE_AND_DELETE, COMPARE_AND_SET, GET_AND_DELETE, GET_AND_EXPIRE, INCREMENT_WITH_TTL, PERSIST,
 };
 
-/// The largest value, in bytes: what a server takes by default (`proto-max-bulk-len`), 512 MiB.
+/// The largest value, in bytes: the server's default limit (`proto-max-bulk-len`), 512 MiB.
 pub const MAX_VALUE_LEN: usize = 512 * 1024 * 1024;
 
-/// Keys of one command; a longer list becomes several commands, so that no single one holds the server up.
+/// The most keys in one command. A longer list becomes several commands, so that no single command blocks the
+/// server for long.
 const KEYS_PER_COMMAND: usize = 256;
 
 #[async_trait]
@@ -34,7 +35,8 @@ impl CacheClient for RedisCache {
     async fn get_entry(&self, key: &str) -> Result<Entry, CacheError> {
         check_key(key)?;
         let call = self.calls.begin(Effect::Read)?;
-        // At once. Another writer may come between the two; the TTL is then that of the newer value.
+        // Sent at once. Another client may write between the two commands; the TTL then belongs to the newer
+        // value.
         let make = |index| if index == 0 { get(key) } else { pttl(key) };
         let replies = send_each(&call, "GET", &items(2, |_| key), make).await;
         let mut replies = all_or_first_error(&call, replies)?.into_iter();
@@ -46,7 +48,7 @@ impl CacheClient for RedisCache {
     async fn get_many<'a>(&self, keys: &[&'a str]) -> Result<Vec<Option<Bytes>>, CacheError> {
         check_keys(keys)?;
         let call = self.calls.begin(Effect::Read)?;
-        // Not MGET, which answers nil for a key that holds something other than bytes.
+        // Not MGET, which returns nil for a key that holds something other than bytes.
         let key = |index: usize| keys[index];
         let replies = send_each(&call, "GET", &items(keys.len(), key), |index| get(key(index))).await;
         all_or_first_error(&call, replies)?
@@ -77,7 +79,7 @@ impl CacheClient for RedisCache {
             Ok(begun) => begun,
             Err(error) => return closed(results, &error),
         };
-        // Two commands for each key, one after the other; see `get_entry`.
+        // Two commands per key, see `get_entry`.
         let key = |at: usize| keys[valid[at / 2]];
         let make = |at: usize| {
             if at.is_multiple_of(2) {
@@ -111,7 +113,7 @@ impl CacheClient for RedisCache {
         }
         let millis = ttl.as_millis()?;
         let call = self.calls.begin(Effect::Write)?;
-        // Pipelines may overtake each other, so that the last value of a key is the only one sent.
+        // Pipelines may overtake each other, so only the last value of a key is sent.
         let last: HashMap<&str, &Bytes> = entries.iter().map(|(key, value)| (*key, value)).collect();
         let last: Vec<(&str, &Bytes)> = last.into_iter().collect();
         let item = |(key, value): &(&'a str, &Bytes)| Item {
@@ -139,7 +141,7 @@ impl CacheClient for RedisCache {
             Ok(call) => call,
             Err(error) => return closed(results, &error),
         };
-        // As in `set_many`: of the entries of a key the last one is sent, and what it meets holds for all of them.
+        // As in `set_many`: only the last entry of a key is sent, and its result counts for all of them.
         let mut last = HashMap::new();
         let mut sent = Vec::new();
         for (index, (key, ..)) in entries.iter().enumerate().rev() {
@@ -218,7 +220,7 @@ impl CacheClient for RedisCache {
 
     async fn del<'a>(&self, keys: &[&'a str]) -> Result<u64, CacheError> {
         check_keys(keys)?;
-        // UNLINK is DEL that frees the memory in the background, on every version.
+        // UNLINK is DEL that frees memory in the background. Every supported version has it.
         count(&self.calls.begin(Effect::Write)?, "UNLINK", keys).await
     }
 
@@ -270,7 +272,7 @@ impl CacheClient for RedisCache {
         into_ttl(call.send("PTTL", key, &pttl(key)).await?)
     }
 
-    /// `None`: the connection is the service's, and so is what the server reports over it.
+    /// `None`, because the connection and its pushes belong to the service.
     fn invalidations(&self) -> Option<Arc<dyn InvalidationSource>> {
         None
     }
@@ -279,7 +281,7 @@ impl CacheClient for RedisCache {
         self.calls.begin(Effect::Read)?.ping().await
     }
 
-    /// Ends the calls of this client. The connection or pool stays as it is: it is the service's.
+    /// Ends the calls of this client. The connection or pool stays open, because it belongs to the service.
     async fn close(&self) -> Result<(), CacheError> {
         self.calls.close();
         Ok(())
@@ -287,7 +289,7 @@ impl CacheClient for RedisCache {
 }
 
 impl RedisCache {
-    /// Begins a read of the keys that are in order, and says which these are.
+    /// Begins a call for the valid items, and returns their positions.
     fn begin_each<T>(&self, results: &[Result<T, CacheError>]) -> Result<(Call<'_>, Vec<usize>), CacheError> {
         let call = self.calls.begin(Effect::Read)?;
         let valid = (0..results.len())
@@ -297,7 +299,7 @@ impl RedisCache {
     }
 }
 
-/// Sends `name` with all `keys`, and adds the counts up.
+/// Sends `name` with all `keys`, and returns the sum of the counts.
 async fn count(call: &Call<'_>, name: &'static str, keys: &[&str]) -> Result<u64, CacheError> {
     if keys.is_empty() {
         return Ok(0);
@@ -324,12 +326,12 @@ async fn count(call: &Call<'_>, name: &'static str, keys: &[&str]) -> Result<u64
         .sum()
 }
 
-/// A result for each key that is in order, and the error for each that is not.
+/// A placeholder for each valid key, and an error for each invalid one.
 fn checked_keys<T>(keys: &[&str], empty: impl Fn() -> T) -> Vec<Result<T, CacheError>> {
     keys.iter().map(|key| check_key(key).map(|()| empty())).collect()
 }
 
-/// So many commands without a value, each for one key.
+/// The items of `count` commands without a value, each for one key.
 fn items<'k>(count: usize, key: impl Fn(usize) -> &'k str) -> Vec<Item<'k>> {
     (0..count)
         .map(|at| Item {
@@ -339,7 +341,7 @@ fn items<'k>(count: usize, key: impl Fn(usize) -> &'k str) -> Vec<Item<'k>> {
         .collect()
 }
 
-/// The results of a batch of a closed client: what is wrong with an entry is said first.
+/// The results of a batch if the client is closed. An invalid entry keeps its own error.
 fn closed<T>(results: Vec<Result<T, CacheError>>, error: &CacheError) -> Vec<Result<T, CacheError>> {
     let end = |result: Result<T, CacheError>| result.and_then(|_| Err(error.clone()));
     results.into_iter().map(end).collect()

@@ -1,8 +1,8 @@
-//! The one table that turns what the `redis` crate and a pool say into the contract's errors.
+//! Translates errors of the `redis` crate and of pools into the contract's errors.
 //!
-//! Nothing of what a caller sent is in an error: the server's words are cut where they repeat arguments, and the
-//! crate's own errors, which may show a reply, are told by their kind. Only what the operating system said is kept as a
-//! source.
+//! No error contains what a caller sent: the server's messages are cut where they repeat arguments, and the
+//! crate's own errors, which may show a reply, are reduced to their kind. Only the operating system's error
+//! is kept as a source.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -15,19 +15,19 @@ use redis::{ErrorKind, RedisError, ServerError, Value};
 
 use crate::connection::Failure;
 
-/// The call that has no result.
+/// The call that failed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Attempt {
     /// The command, as errors name it.
     pub(crate) command: &'static str,
     /// How long it took.
     pub(crate) took: Duration,
-    /// Whether the connection may have sent it more than once, so that an error of the last try says nothing about the
-    /// ones before it.
+    /// Whether the connection may have sent it more than once. Then an error of the last attempt does not
+    /// tell whether an earlier one was applied.
     pub(crate) may_repeat: bool,
 }
 
-/// What `failure` means to the caller.
+/// Translates `failure` for the caller.
 ///
 /// | what happened | becomes |
 /// |---|---|
@@ -45,7 +45,7 @@ pub(crate) struct Attempt {
 /// | the crate refused the request | `Config`, or `Unsupported` |
 /// | a server refused the command | as [`from_server`] says |
 ///
-/// If the connection may have repeated the request, what is said to be not applied is unknown.
+/// If the connection may have repeated the request, "not applied" becomes unknown.
 pub(crate) fn from_failure(failure: Failure, attempt: Attempt) -> CacheError {
     let (error, sent) = match failure {
         Failure::PoolTimeout => return timeout(Stage::Connect, attempt.took),
@@ -116,7 +116,7 @@ fn from_redis(error: &RedisError, attempt: Attempt, sent: bool) -> CacheError {
         ErrorKind::Client => CacheError::Unsupported {
             detail: "the `redis` crate refused the request before it was sent".into(),
         },
-        // Kinds that the crate may add, or that features of it add.
+        // Kinds that the crate or its features may add.
         _ => unavailable(
             Unavailability::Lost,
             format!("the `redis` crate failed: {}", error.category()),
@@ -138,7 +138,7 @@ fn from_io(error: &RedisError, attempt: Attempt, sent: bool, unknown: Outcome) -
             "no server listens at the address",
             Outcome::NotApplied,
         ),
-        // What `rustls` refuses arrives as invalid data.
+        // An error of `rustls` arrives as invalid data.
         Some(io::ErrorKind::InvalidData) => (
             Unavailability::Tls,
             "the certificate, the name or the protocol of the server does not fit",
@@ -167,14 +167,14 @@ fn system_error(error: &RedisError) -> Option<Arc<io::Error>> {
         Some(shared) => shared.downcast_ref::<io::Error>(),
         None => source.downcast_ref::<io::Error>(),
     }?;
-    // The crate shares it as some error. Its number is all there is to it, unless somebody made it up.
+    // The crate shares it as a dynamic error, so it is rebuilt from its number.
     Some(Arc::new(match system.raw_os_error() {
         Some(number) => io::Error::from_raw_os_error(number),
         None => system.kind().into(),
     }))
 }
 
-/// The value, unless it is a refusal.
+/// Turns a refusal into an error.
 pub(crate) fn accept(value: Value, attempt: Attempt) -> Result<Value, CacheError> {
     match value {
         Value::ServerError(error) => Err(refused(&error, attempt)),
@@ -191,7 +191,7 @@ fn refused(error: &ServerError, attempt: Attempt) -> CacheError {
     }
 }
 
-/// What a server's refusal means to the caller of `command`.
+/// Translates a server's refusal of `command`.
 ///
 /// | code | becomes |
 /// |---|---|
@@ -202,7 +202,7 @@ fn refused(error: &ServerError, attempt: Attempt) -> CacheError {
 /// | `NOPERM` | `Denied` |
 /// | anything else, such as `WRONGTYPE` `OOM` `ERR` | `Rejected` with the server's code |
 ///
-/// Redis 6.2 wraps the refusal of a command inside a script into words of its own; the refusal inside counts.
+/// Redis 6.2 wraps the refusal of a command inside a script in its own message; the inner refusal counts.
 pub(crate) fn from_server(code: &str, detail: &str, command: &'static str) -> CacheError {
     let (code, detail) = unwrapped(code, detail);
     let detail = words(detail);
@@ -259,8 +259,8 @@ fn unwrapped<'a>(code: &'a str, detail: &'a str) -> (&'a str, &'a str) {
     }
 }
 
-/// The server's words, in one line and without the caller's arguments, which some of its messages repeat, and without the
-/// place in a script.
+/// The server's message in one line, without the caller's arguments, which some messages repeat, and without
+/// the position in a script.
 fn words(detail: &str) -> Cow<'_, str> {
     let end = [
         "with args beginning with",
@@ -280,7 +280,7 @@ fn words(detail: &str) -> Cow<'_, str> {
     }
 }
 
-/// The error for a reply of another shape than the command's; it shows the shape, never the bytes.
+/// The error for a reply of the wrong kind. It shows the kind, never the bytes.
 pub(crate) fn unexpected(value: &Value, wanted: &str) -> CacheError {
     let shape = match value {
         Value::Nil => "nil",
@@ -298,7 +298,7 @@ pub(crate) fn unexpected(value: &Value, wanted: &str) -> CacheError {
     }
 }
 
-/// `took` in whole milliseconds: what an error shows.
+/// `took` in whole milliseconds, as errors show it.
 fn timeout(stage: Stage, took: Duration) -> CacheError {
     let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     CacheError::Timeout {

@@ -1,8 +1,8 @@
-//! The cache contract over connections of the [`redis`] crate that a service has already.
+//! The cache contract over existing connections of the [`redis`] crate.
 //!
-//! For migrations: a service moves to [`CacheClient`](cache_core::CacheClient) call by call, and keeps the connections,
-//! the pool and the settings it has. When nothing uses the `redis` crate any more, `cache_stack::from_env()` takes the
-//! place of [`RedisCache`], and nothing else changes.
+//! For migrations: a service moves to [`CacheClient`](cache_core::CacheClient) call by call, and keeps its
+//! connections, pool and settings. Once nothing else uses the `redis` crate, replace [`RedisCache`] by
+//! `cache_stack::from_env()`; nothing else changes.
 //!
 //! | the service has | constructor | feature |
 //! |---|---|---|
@@ -12,14 +12,15 @@
 //! | `deadpool_redis::Pool` | `RedisCache::from_pool` | `deadpool` |
 //! | `deadpool_redis::cluster::Pool` | `RedisCache::from_cluster_pool` | `cluster`, `deadpool` |
 //!
-//! It fits version 1 of the `redis` crate, from 1.8, and version 0.23 of `deadpool-redis`. Features that change how a
-//! service connects (TLS, IAM tokens) are the service's to switch on. Both crates are exported, so that a service can name
-//! the same version.
+//! It supports version 1 of the `redis` crate, from 1.8, and version 0.23 of `deadpool-redis`. The service
+//! enables features that change how it connects (TLS, IAM tokens). Both crates are re-exported, so that a
+//! service can use the same version.
 //!
 //! # What it promises, and what not
 //!
-//! The whole contract: misses, TTLs to the millisecond, exact counters, atomic conditional writes, many keys in any
-//! slots, errors that say whether the call may have been carried out. What hangs on the connection is the service's:
+//! It implements the whole contract: misses, TTLs to the millisecond, exact counters, atomic conditional
+//! writes, many keys in any slots, and errors that say whether the call may have been applied. What depends
+//! on the connection is up to the service:
 //!
 //! | | here | `cache-valkey` |
 //! |---|---|---|
@@ -34,7 +35,8 @@
 //! | [`close`](cache_core::CacheClient::close) | ends this client's calls; the connection stays open | closes the connections |
 //! | administration (`cache-admin`) | no | yes |
 //!
-//! Reads go to replicas if the cluster connection was made so; then a caller may not see its own write at once.
+//! Reads go to replicas if the cluster connection is configured that way. Then a caller may not see its own
+//! write at once.
 //!
 //! Not in here: opening connections, and layers. `cache_stack::wrap` puts layers around any client.
 

@@ -1,4 +1,4 @@
-//! What replies say. No code here depends on which features of the `redis` crate are on.
+//! Reads replies. Nothing here depends on the features of the `redis` crate.
 
 use bytes::Bytes;
 use cache_core::{CacheError, Ttl};
@@ -6,7 +6,7 @@ use redis::Value;
 
 use crate::error::unexpected;
 
-/// Bytes, or nothing.
+/// The bytes, or `None` for nil.
 pub(crate) fn into_value(value: Value) -> Result<Option<Bytes>, CacheError> {
     match value {
         Value::BulkString(bytes) => Ok(Some(Bytes::from(bytes))),
@@ -16,7 +16,7 @@ pub(crate) fn into_value(value: Value) -> Result<Option<Bytes>, CacheError> {
     }
 }
 
-/// An integer, also one that a script answers as text.
+/// An integer, or the text of one, as a script may return it.
 #[expect(
     clippy::needless_pass_by_value,
     reason = "as its siblings, which take the value apart"
@@ -39,12 +39,12 @@ pub(crate) fn into_count(value: Value) -> Result<u64, CacheError> {
     u64::try_from(number).map_err(|_| unexpected(&Value::Int(number), "a count"))
 }
 
-/// What PTTL says: -2 is no such key, -1 no expiry.
+/// Reads a reply to PTTL: -2 means no such key, -1 no expiry.
 pub(crate) fn into_ttl(value: Value) -> Result<Ttl, CacheError> {
     match into_int(value)? {
         -2 => Err(CacheError::Miss),
         ..0 => Ok(Ttl::Forever),
-        // In its last millisecond a key is still there.
+        // 0 means less than a millisecond is left, and the key still exists.
         left => Ok(Ttl::millis(left.unsigned_abs().max(1))),
     }
 }

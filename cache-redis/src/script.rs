@@ -1,5 +1,5 @@
-//! Scripts for what servers have no command for, on every version. They are sent by their digest; a server that does not
-//! know one says so without having run anything, and is sent the text, which it keeps.
+//! Scripts for operations that not every server version has a command for. They are sent by their digest. A
+//! server that does not know a script answers so without running anything, and gets the text, which it keeps.
 
 use std::sync::LazyLock;
 
@@ -19,13 +19,13 @@ fn digest(text: &str) -> String {
     redis::Script::new(text).get_hash().to_owned()
 }
 
-/// Replaces a value that equals `ARGV[1]` by `ARGV[2]`, with the TTL `ARGV[3]` in ms (0: none).
+/// Replaces a value equal to `ARGV[1]` by `ARGV[2]`, with the TTL `ARGV[3]` in ms (0: none).
 pub(crate) static COMPARE_AND_SET: Script = Script {
     text: COMPARE_AND_SET_TEXT,
     digest: LazyLock::new(|| digest(COMPARE_AND_SET_TEXT)),
 };
 
-/// Deletes a value that equals `ARGV[1]`.
+/// Deletes a value equal to `ARGV[1]`.
 pub(crate) static COMPARE_AND_DELETE: Script = Script {
     text: COMPARE_AND_DELETE_TEXT,
     digest: LazyLock::new(|| digest(COMPARE_AND_DELETE_TEXT)),
@@ -37,7 +37,7 @@ pub(crate) static INCREMENT_WITH_TTL: Script = Script {
     digest: LazyLock::new(|| digest(INCREMENT_WITH_TTL_TEXT)),
 };
 
-/// Takes the TTL of a key away; whether the key exists.
+/// Removes the TTL of a key. Returns whether the key exists.
 pub(crate) static PERSIST: Script = Script {
     text: PERSIST_TEXT,
     digest: LazyLock::new(|| digest(PERSIST_TEXT)),
@@ -66,7 +66,7 @@ if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('UNLINK', KEYS[1])
 return 1";
 
-// The new value is read as text: a number goes through a double in Lua, which is wrong beyond 2^53.
+// The new value is read as text, because a number becomes a double in Lua, which is inexact beyond 2^53.
 const INCREMENT_WITH_TTL_TEXT: &str = "\
 redis.call('INCRBY', KEYS[1], ARGV[1])
 if redis.call('PTTL', KEYS[1]) == -1 then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end

@@ -164,7 +164,7 @@ impl Shard for Whole {
             .iter()
             .filter_map(|key| std::str::from_utf8(key).ok())
             .collect();
-        let mut lives = self.client.lives(&names).await?.into_iter();
+        let mut lives = self.client.ttls(&names).await?.into_iter();
         let describe = |key: &Bytes| {
             let life = std::str::from_utf8(key).ok().and_then(|_| lives.next().flatten());
             life.map_or(Described::Gone, |life| {

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
-use cache_aws::dynamodb::{SegmentPage, SegmentWalk};
+use cache_aws::dynamodb::{SegmentPage, SegmentScan};
 use cache_core::{CacheError, Pattern};
 use futures::future::try_join_all;
 
@@ -152,7 +152,7 @@ async fn one_page_each(
     // What is not text is the beginning of no key.
     let prefix = text_of(pattern.literal_prefix());
     let pages = parts.iter().map(|part| {
-        table.client.walk(SegmentWalk {
+        table.client.scan(SegmentScan {
             segment: part.segment,
             segments,
             after: part.after.as_deref(),

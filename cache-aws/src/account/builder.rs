@@ -1,4 +1,4 @@
-//! Builds an [`Aws`]: what is not set comes from where the AWS SDK looks for it.
+//! Builds an [`Aws`]: settings that are not given come from the AWS SDK's sources.
 //!
 //! Not in here: the SDK's own variables and files. The SDK reads them.
 
@@ -110,11 +110,12 @@ impl AwsBuilder {
         self
     }
 
-    /// Finds what was not set. No request is sent, except to the instance's metadata for a region that is set nowhere.
+    /// Resolves settings that were not given. No request is sent, except to the instance's metadata if no
+    /// region is set.
     ///
     /// # Errors
     ///
-    /// [`CacheError::Config`] if the region is set nowhere or a setting is malformed.
+    /// [`CacheError::Config`] if no region is set or a setting is malformed.
     pub async fn load(self) -> Result<Aws, CacheError> {
         let credentials_timeout = self.credentials_timeout.unwrap_or(CREDENTIALS_TIMEOUT);
         let call_timeout = self.call_timeout.unwrap_or(CALL_TIMEOUT);

@@ -1,6 +1,6 @@
 //! How to reach AWS: region, credentials, endpoints and time limits, shared by every service's client.
 //!
-//! Not in here: what is asked of a service, and what its errors mean (`error.rs`).
+//! Not in here: requests to a service, and translating its errors (`error.rs`).
 
 mod builder;
 
@@ -52,9 +52,9 @@ impl fmt::Display for AwsService {
 
 /// How to reach AWS. Cheap to clone.
 ///
-/// By default everything comes from where the AWS SDK looks for it: `AWS_REGION`, `AWS_ACCESS_KEY_ID`,
-/// `AWS_PROFILE`, `AWS_ENDPOINT_URL`, `AWS_ENDPOINT_URL_DYNAMODB` and so on, the profile files, a web identity
-/// token (EKS), the container's credentials (ECS, EKS Pod Identity) and the instance's role (EC2).
+/// By default everything comes from the AWS SDK's sources: `AWS_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_PROFILE`,
+/// `AWS_ENDPOINT_URL`, `AWS_ENDPOINT_URL_DYNAMODB` and so on, the profile files, a web identity token (EKS),
+/// the container's credentials (ECS, EKS Pod Identity) and the instance's role (EC2).
 ///
 /// Profiles that use SSO or `credential_process` are not supported. Export their credentials to the environment
 /// with `aws configure export-credentials --format env`.
@@ -76,7 +76,7 @@ pub struct Aws {
 }
 
 impl Aws {
-    /// Reads everything from where the AWS SDK looks for it.
+    /// Reads everything from the AWS SDK's sources.
     ///
     /// # Errors
     ///
@@ -85,7 +85,7 @@ impl Aws {
         Self::builder().load().await
     }
 
-    /// Starts from what the AWS SDK finds, with every setting open to change.
+    /// Starts a builder. Settings that are not given come from the AWS SDK's sources.
     #[must_use]
     pub fn builder() -> AwsBuilder {
         AwsBuilder::default()

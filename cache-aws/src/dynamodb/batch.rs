@@ -1,4 +1,4 @@
-//! Calls with many keys: split at the service's limits, and what a batch leaves unprocessed sent again.
+//! Calls with many keys: split at the service's limits, with unprocessed items sent again.
 
 use std::collections::HashMap;
 
@@ -12,16 +12,16 @@ use super::layout::{EXPIRES, Expiry, Item, KEY};
 use super::retry::{Deadline, Effect, delay};
 use super::{Table, layout};
 
-/// Keys of one `BatchGetItem`.
+/// The most keys in one `BatchGetItem`.
 pub(super) const READ_AT_ONCE: usize = 100;
-/// Items of one `BatchWriteItem`.
+/// The most items in one `BatchWriteItem`.
 pub(super) const WRITTEN_AT_ONCE: usize = 25;
 
-/// What is read of items.
+/// Which attributes of items are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Part {
     Whole,
-    /// The key and when it ends; costs as much as the whole, and is less to carry.
+    /// The key and the expiry. Costs as much as the whole item, but transfers less.
     Expiry,
 }
 
@@ -82,7 +82,7 @@ impl Table {
         }
         let deadline = self.writing();
         self.within(deadline, async {
-            // A batch with a key twice is refused, and the last value counts.
+            // A batch with a duplicate key is refused, and the last value counts.
             let last: HashMap<&str, &Bytes> = entries.iter().map(|(key, value)| (*key, value)).collect();
             let entries: Vec<(&str, &Bytes)> = last.into_iter().collect();
             let write = |entries: &[(&str, &Bytes)]| {
@@ -109,7 +109,7 @@ impl Table {
         let deadline = self.writing();
         let keys = distinct(keys);
         self.within(deadline, async {
-            // One by one: a batch does not say which of its keys were there.
+            // One by one, because a batch does not say which of its keys existed.
             let deletes: Vec<_> = keys.iter().map(|key| self.delete(key, None, &deadline)).collect();
             stream::iter(deletes)
                 .buffer_unordered(self.options.parallel_requests)
@@ -156,7 +156,7 @@ impl Table {
         Ok(items)
     }
 
-    /// Appends the items of at most 100 keys. After an error, those that were read by then are there.
+    /// Appends the items of at most 100 keys. After an error, it has the items read so far.
     pub(super) async fn read_into(
         &self,
         items: &mut Vec<Item>,
@@ -214,7 +214,7 @@ impl Table {
         }
     }
 
-    /// Carries out at most 25 writes.
+    /// Applies at most 25 writes.
     pub(super) async fn write_batch(
         &self,
         requests: Vec<WriteRequest>,
@@ -222,14 +222,15 @@ impl Table {
     ) -> Result<(), CacheError> {
         let all = requests.len();
         let written = self.write_all(requests, deadline).await;
-        // If a part of the batch is done, the batch may have been done, although its last request was not.
+        // If a part of the batch was applied, the outcome is unknown even if the last request was not
+        // applied.
         written.map_err(|unwritten| match unwritten.left.len() < all {
             true => unwritten.error.with_unknown_outcome(),
             false => unwritten.error,
         })
     }
 
-    /// Carries out at most 25 writes; after an error, says which of them have no result.
+    /// Applies at most 25 writes. After an error, says which of them have no result.
     pub(super) async fn write_all(
         &self,
         mut requests: Vec<WriteRequest>,
@@ -289,19 +290,19 @@ impl Table {
     }
 }
 
-/// What is left of a batch that ended before its end, and why it did.
+/// The rest of a batch that failed, and the error.
 #[derive(Debug)]
 pub(super) struct Undone<T> {
     pub(super) left: Vec<T>,
     pub(super) error: CacheError,
 }
 
-/// How often in a row a batch got nowhere.
+/// How often in a row a batch made no progress.
 #[derive(Debug, Default)]
 struct Rounds(u32);
 
 impl Rounds {
-    /// Waits before the rest of a batch is sent again; an error if there is no time for that.
+    /// Waits before the rest of a batch is sent again. Fails if there is no time for that.
     async fn rest(&mut self, got_somewhere: bool, deadline: &Deadline) -> Result<(), ()> {
         self.0 = if got_somewhere { 0 } else { self.0 + 1 };
         let delay = delay(self.0);

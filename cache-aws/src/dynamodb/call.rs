@@ -1,5 +1,4 @@
-//! How a call of the contract is carried out: within its deadline, ended by a close, its requests sent again if that is
-//! sound.
+//! Runs a call of the contract: within its deadline, ended by a close, with retries that are safe.
 //!
 //! Not in here: what is sent (`contract.rs`, `batch.rs`, `counter.rs`).
 
@@ -9,7 +8,7 @@ use aws_sdk_dynamodb::error::SdkError;
 use cache_core::{CacheError, ConfigError, Outcome, Stage, Unavailability};
 
 use super::Table;
-use super::retry::{Deadline, Effect, Tries};
+use super::retry::{Attempts, Deadline, Effect};
 use crate::account::AwsService;
 use crate::error::{self, Request};
 use crate::quiet::quiet;
@@ -33,7 +32,7 @@ impl Table {
         }
     }
 
-    /// Sends a request, and sends it again if it failed for a reason that may pass and that is sound.
+    /// Sends a request, and retries it after a transient error if that is safe.
     pub(super) async fn send<T, F>(
         &self,
         effect: Effect,
@@ -43,9 +42,9 @@ impl Table {
     where
         F: Future<Output = Result<T, CacheError>> + Send,
     {
-        let mut tries = Tries::default();
+        let mut attempts = Attempts::default();
         loop {
-            let limit = tries.limit(effect, deadline);
+            let limit = attempts.limit(effect, deadline);
             self.cost.request();
             let answer = tokio::time::timeout(limit, quiet(request())).await;
             self.clock.warn_if_wrong();
@@ -57,7 +56,7 @@ impl Table {
                     after: limit,
                 },
             };
-            let delay = tries.next(effect, error, self.options.max_retries, deadline)?;
+            let delay = attempts.next(effect, error, self.options.max_retries, deadline)?;
             tokio::time::sleep(delay).await;
         }
     }
@@ -70,7 +69,7 @@ impl Table {
         }
     }
 
-    /// What a failed request means to the caller.
+    /// Translates a failed request for the caller.
     pub(super) fn translate<E>(
         &self,
         permission: &'static str,
@@ -93,7 +92,7 @@ impl Table {
         if let SdkError::ResponseError(answer) = error
             && !answer.raw().status().is_server_error()
         {
-            // The connection ended in the middle of the answer, or a proxy answered.
+            // The connection ended during the response, or a proxy answered.
             return CacheError::Unavailable {
                 reason: Unavailability::Lost,
                 detail: format!("the answer of DynamoDB to {permission} was cut off or is not DynamoDB's")
@@ -145,7 +144,7 @@ impl Table {
     }
 }
 
-/// The table is not there.
+/// The error if the table does not exist.
 pub(super) fn missing(table: &str, region: &str) -> CacheError {
     CacheError::Config(ConfigError::one(
         "CACHE_DYNAMODB_TABLE",

@@ -1,10 +1,10 @@
-//! The time of day by which entries end: the machine's, unless DynamoDB's shows that it is wrong.
+//! The clock that entries expire by: the machine's, unless DynamoDB's time shows that it is wrong.
 //!
-//! Expressions of DynamoDB cannot ask for the time, so each process compares expiries with a clock of its own. Every
-//! answer of the service has a `Date`, to the second. Together with when the request left and the answer came, that
-//! bounds how far the machine's clock can be off. A clock within the bounds is taken as it is; one outside is corrected
-//! to the nearer bound. So two processes whose machines keep time by NTP agree to the millisecond, and a machine that is
-//! minutes off still agrees with the others to about two seconds.
+//! DynamoDB expressions cannot read the time, so each process compares expiries with its own clock. Every
+//! response has a `Date`, to the second. Together with the times of request and response, it bounds the error
+//! of the machine's clock. A clock within the bounds is used as it is; one outside is corrected to the nearer
+//! bound. So two processes with NTP agree to the millisecond, and a machine that is minutes off still agrees
+//! with the others to about two seconds.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -20,9 +20,9 @@ use aws_smithy_types::DateTime;
 use aws_smithy_types::config_bag::{Storable, StoreReplace};
 use aws_smithy_types::date_time::Format;
 
-/// `Date` is cut to the second, and may be a second old in a server that formats it once a second.
+/// `Date` is truncated to the second, and may be a second old if a server formats it once per second.
 const COARSE: i64 = 2_000;
-/// For how long an observation counts at least; after that the clock may have been set.
+/// How long an observation counts at least. After that the clock may have been set.
 const FRESH: i64 = 60_000;
 
 /// Tells the time since 1970.
@@ -37,13 +37,13 @@ pub(super) fn system() -> WallClock {
     })
 }
 
-/// The clock by which entries end.
+/// The clock that entries expire by.
 pub(super) struct TableClock {
     wall: WallClock,
     /// What is added to the machine's time, in milliseconds.
     offset: AtomicI64,
     seen: Mutex<Seen>,
-    /// Whether somebody was told of the correction.
+    /// Whether the correction was logged.
     warned: AtomicBool,
 }
 
@@ -99,7 +99,7 @@ impl Seen {
             self.now = Some(now);
             return all;
         }
-        // The machine's clock was set: only the newest observation is of the clock as it is.
+        // The machine's clock was set, so only the newest observation is valid.
         *self = Self {
             since: at,
             now: Some(behind),
@@ -134,7 +134,7 @@ impl TableClock {
         i64::try_from((self.wall)().as_millis()).unwrap_or(i64::MAX / 2)
     }
 
-    /// An answer with the time `date`, in seconds since 1970, came to a request that left at `sent`.
+    /// Records a response with the time `date`, in seconds since 1970, to a request sent at `sent`.
     fn observe(&self, sent: i64, received: i64, date: i64) {
         let date = date.saturating_mul(1_000);
         let behind = Behind {
@@ -150,8 +150,7 @@ impl TableClock {
         self.offset.store(correction, Ordering::Relaxed);
     }
 
-    /// Says so when the machine's clock begins to be corrected. Not where that is found out: inside of a request the
-    /// SDK's log is off, and ours with it.
+    /// Logs when a correction begins. Not at its discovery, because logging is off inside of a request.
     pub(super) fn warn_if_wrong(&self) {
         let offset = self.offset();
         if (offset != 0) != self.warned.load(Ordering::Relaxed)

@@ -13,7 +13,8 @@ use super::layout::{EXPIRES, Expiry, Item, KEY, TTL, VALUE};
 use super::retry::{Deadline, Effect};
 use super::{Table, layout};
 
-/// The condition that an entry is there, has not ended, and is one that this client reads. Another one stays as it is.
+/// The condition that an entry exists, has not expired, and is readable by this client. Other items stay as
+/// they are.
 const READABLE: &str = "attribute_exists(#key) AND (attribute_not_exists(#expires) OR #expires > :now) \
                         AND (attribute_type(#value, :binary) OR attribute_type(#value, :number))";
 
@@ -36,8 +37,8 @@ fn values(now: u64) -> HashMap<String, AttributeValue> {
 }
 
 impl Table {
-    /// Deletes the item of `key` and returns its value. Never repeated while the outcome of a request is unknown: the
-    /// second one would find nothing.
+    /// Deletes the item of `key` and returns its value. Never repeated while the outcome of a request is
+    /// unknown, because the second one would find nothing.
     pub(super) async fn get_and_delete(&self, key: &str, deadline: &Deadline) -> Result<Bytes, CacheError> {
         self.send(Effect::WriteOnce, deadline, || async {
             let now = self.clock.now();
@@ -55,7 +56,7 @@ impl Table {
             match request.send().await {
                 Ok(answer) => {
                     self.cost.write(&answer.consumed_capacity);
-                    // Without a former item nothing was deleted: another request was faster.
+                    // Without a previous item nothing was deleted: another request was faster.
                     let former = answer.attributes.filter(|item| !item.is_empty());
                     layout::value(&mut former.ok_or(CacheError::Miss)?)
                 }
@@ -70,7 +71,7 @@ impl Table {
         .await
     }
 
-    /// Sets when the item of `key` ends and returns its value.
+    /// Sets the expiry of the item of `key` and returns its value.
     pub(super) async fn get_and_expire(
         &self,
         key: &str,
@@ -101,7 +102,8 @@ impl Table {
             match request.send().await {
                 Ok(answer) => {
                     self.cost.write(&answer.consumed_capacity);
-                    // Not by the clock: with a short TTL the entry may have ended by now, and it was read.
+                    // Not checked against the clock: with a short TTL the entry may have expired by now, but
+                    // it was read.
                     layout::value(&mut answer.attributes.unwrap_or_default())
                 }
                 Err(error) => match error.as_service_error() {
@@ -116,7 +118,7 @@ impl Table {
     }
 }
 
-/// Why there is no value to return, by the item that the condition did not hold for.
+/// The error if the condition failed, derived from the item.
 fn unreadable(item: Option<Item>, now: u64) -> CacheError {
     match item.map(|item| layout::entry(item, now)) {
         Some(Err(error)) => error,

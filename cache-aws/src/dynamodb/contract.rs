@@ -1,5 +1,5 @@
-//! The contract over single items. Calls with many keys are in `batch.rs`, counters in `counter.rs`, reads that
-//! write in the same request in `combined.rs`.
+//! Implements the contract over single items. Not in here: calls with many keys (`batch.rs`), counters
+//! (`counter.rs`), reads that write in the same request (`combined.rs`).
 
 use std::sync::Arc;
 
@@ -14,15 +14,15 @@ use super::retry::{Deadline, Effect};
 use super::{DynamoClient, Table, layout};
 use crate::error;
 
-/// The condition that an item is there and has not ended.
+/// The condition that an item exists and has not expired.
 pub(super) const LIVE: &str =
     "attribute_exists(#key) AND (attribute_not_exists(#expires) OR #expires > :now)";
-/// The condition that none is there, or that it has ended.
+/// The condition that there is no item, or that it has expired.
 const ABSENT: &str = "attribute_not_exists(#key) OR #expires <= :now";
-/// The condition that an item is there, has not ended, and has this value.
+/// The condition that an item exists, has not expired, and has this value.
 const EQUAL: &str = "#value = :expected AND (attribute_not_exists(#expires) OR #expires > :now)";
 
-/// A key that no entry has been stored under, most likely; reading it costs half of a read unit.
+/// A key that most likely has no entry; reading it costs half of a read unit.
 const PING: &str = "cache:ping";
 
 impl Table {
@@ -39,7 +39,7 @@ impl Table {
         self.options.consistency == Consistency::Strong
     }
 
-    /// When an entry ends whose life begins now.
+    /// The expiry of an entry whose TTL begins now.
     pub(super) fn expiry(&self, ttl: Ttl) -> Result<Option<Expiry>, CacheError> {
         let millis = ttl.as_millis()?;
         Ok(millis.map(|millis| Expiry::after(self.clock.now(), millis)))
@@ -78,7 +78,7 @@ impl Table {
         .await
     }
 
-    /// The value of `key` and what is left of its life.
+    /// The value of `key` and its remaining TTL.
     async fn entry(&self, key: &str) -> Result<(Bytes, Ttl), CacheError> {
         let deadline = self.reading();
         self.within(deadline, async {
@@ -91,7 +91,7 @@ impl Table {
         .await
     }
 
-    /// Stores an item, if `condition` holds; whether it did.
+    /// Stores an item if `condition` holds. Returns whether it did.
     async fn put(
         &self,
         key: &str,
@@ -136,7 +136,7 @@ impl Table {
         self.within(deadline, put).await
     }
 
-    /// Deletes an item if it has not ended, and equals `expected` if that is given; whether it did.
+    /// Deletes an item if it has not expired, and equals `expected` if that is given. Returns whether it did.
     pub(super) async fn delete(
         &self,
         key: &str,
@@ -177,7 +177,7 @@ impl Table {
         .await
     }
 
-    /// Sets when an item ends that has not ended; whether there was one.
+    /// Sets the expiry of an unexpired item. Returns whether there was one.
     async fn set_expiry(
         &self,
         key: &str,
@@ -216,7 +216,7 @@ impl Table {
     }
 }
 
-/// What must be so for a write.
+/// The condition of a write.
 #[derive(Clone, Copy, Debug)]
 enum Condition<'a> {
     Absent,

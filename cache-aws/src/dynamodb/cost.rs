@@ -1,4 +1,4 @@
-//! What a client's requests cost: read and write units, and how often DynamoDB held it back.
+//! Counts the cost of a client's requests: read and write units, and throttling.
 
 use std::fmt;
 use std::sync::OnceLock;
@@ -8,15 +8,15 @@ use aws_sdk_dynamodb::types::ConsumedCapacity;
 use opentelemetry::metrics::{Counter, Meter};
 use opentelemetry::{InstrumentationScope, KeyValue, global};
 
-/// What a client's requests have cost since it was made.
+/// The cost of a client's requests since it was created.
 ///
-/// A read unit is a strongly consistent read of up to 4 KB, or two eventually consistent ones; a write unit is a
-/// write of up to 1 KB. Refused conditional writes cost as much as others. What DynamoDB does not say (requests
-/// without an answer, conditional writes that were refused) is missing here and on nobody's bill but yours.
+/// A read unit is a strongly consistent read of up to 4 KB, or two eventually consistent ones; a write unit
+/// is a write of up to 1 KB. Refused conditional writes cost as much as others. Costs that DynamoDB does not
+/// report (requests without a response, refused conditional writes) are missing here, but billed.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct DynamoDbStats {
-    /// Requests that were sent, each try on its own.
+    /// Requests sent, each attempt counted separately.
     pub requests: u64,
     /// Read units.
     pub read_units: f64,
@@ -50,7 +50,8 @@ struct Instruments {
     unprocessed: Counter<u64>,
 }
 
-/// A metric: its name, its unit, what it tells. All are counters with the attribute `db.collection.name`, the table.
+/// A metric: its name, unit and description. All are counters with the attribute `db.collection.name`, the
+/// table.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Metric {
@@ -58,7 +59,7 @@ pub struct Metric {
     pub name: &'static str,
     /// The unit, in the notation of UCUM.
     pub unit: &'static str,
-    /// What it tells.
+    /// Its description.
     pub meaning: &'static str,
 }
 
@@ -110,7 +111,7 @@ impl Instruments {
         }
     }
 
-    /// Those of the meter provider that is the global one when this is first called.
+    /// The instruments of the global meter provider at the first call.
     fn global() -> &'static Self {
         static GLOBAL: OnceLock<Instruments> = OnceLock::new();
         GLOBAL.get_or_init(|| {
@@ -133,19 +134,19 @@ impl Cost {
         }
     }
 
-    /// A request is sent.
+    /// Records a request.
     pub(super) fn request(&self) {
         self.requests.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A request that reads cost so much.
+    /// Records the cost of a read.
     pub(super) fn read<'a>(&self, consumed: impl IntoIterator<Item = &'a ConsumedCapacity>) {
         let units = sum(consumed);
         self.read.fetch_add(thousandths(units), Ordering::Relaxed);
         self.instruments.read.add(units, &self.table);
     }
 
-    /// A request that writes cost so much.
+    /// Records the cost of a write.
     pub(super) fn write<'a>(&self, consumed: impl IntoIterator<Item = &'a ConsumedCapacity>) {
         let units = sum(consumed);
         self.write.fetch_add(thousandths(units), Ordering::Relaxed);

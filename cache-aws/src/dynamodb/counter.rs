@@ -1,4 +1,4 @@
-//! Counters: an integer's text is stored as a number, and DynamoDB adds to it.
+//! Counters: the text of an integer is stored as a number, and DynamoDB adds to it.
 
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::ReturnConsumedCapacity::Total;
@@ -9,14 +9,14 @@ use super::layout::{EXPIRES, Expiry, Item, KEY, TTL, VALUE};
 use super::retry::{Deadline, Effect};
 use super::{Table, layout};
 
-/// Nothing is there, or a number that has not ended and has room for more.
+/// The condition that there is no item, or an unexpired number that does not overflow.
 const COUNTABLE: &str = "attribute_not_exists(#key) OR ((attribute_not_exists(#expires) OR #expires > :now) \
                          AND attribute_type(#value, :number) AND #value BETWEEN :least AND :most)";
 
-/// The item is there and has ended.
+/// The condition that the item exists and has expired.
 const ENDED: &str = "#expires <= :now";
 
-/// What came of an update.
+/// The outcome of an update.
 enum Updated {
     /// The new count.
     To(i64),
@@ -25,7 +25,7 @@ enum Updated {
 }
 
 impl Table {
-    /// Adds `delta` to the integer of `key`. A life of `millis` goes to a counter that has none.
+    /// Adds `delta` to the integer of `key`. A counter without a TTL gets the TTL `millis`.
     pub(super) async fn add(&self, key: &str, delta: i64, millis: Option<u64>) -> Result<i64, CacheError> {
         let deadline = self.writing();
         let adding = Box::pin(async {
@@ -41,7 +41,7 @@ impl Table {
                 };
                 if let Some((value, _)) = layout::entry(former, self.clock.now())? {
                     integer::add(&value, delta)?;
-                    // It can be added to: it was another value when the update was refused.
+                    // The value has changed since the update was refused, and can be added to now.
                     continue;
                 }
                 if let Updated::To(count) = self.start_over(key, delta, millis, &deadline).await? {
@@ -52,7 +52,7 @@ impl Table {
         self.within(deadline, adding).await
     }
 
-    /// Adds to a counter that has not ended, or makes one.
+    /// Adds to an unexpired counter, or creates one.
     async fn add_to_live(
         &self,
         key: &str,
@@ -111,7 +111,7 @@ impl Table {
         .await
     }
 
-    /// Makes a new counter of an item that has ended.
+    /// Replaces an expired item by a new counter.
     async fn start_over(
         &self,
         key: &str,
@@ -177,7 +177,7 @@ mod tests {
             prop_assert_eq!((least..=most).contains(&number), number.checked_add(delta).is_some());
         }
 
-        /// So the number comes back from DynamoDB as the text that was stored.
+        /// DynamoDB returns the number as the text that was stored.
         #[test]
         fn integer_is_the_text_of_its_number(text in "-?[0-9]{0,20}") {
             if let Some(number) = integer::parse(text.as_bytes()) {

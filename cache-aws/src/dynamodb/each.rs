@@ -1,5 +1,4 @@
-//! Calls that answer each key on its own: a batch that fails fails its own keys, and of those only the ones that it left
-//! undone.
+//! Calls with one result per key: a failed batch affects only its own keys that were left unprocessed.
 
 use std::collections::HashMap;
 
@@ -13,7 +12,7 @@ use super::layout::Item;
 use super::retry::Deadline;
 use super::{Table, layout};
 
-/// What came of keys, by key.
+/// Results by key.
 type Results<T> = HashMap<String, Result<T, CacheError>>;
 
 impl Table {
@@ -27,7 +26,7 @@ impl Table {
         let mut legal: Vec<&str> = legal.map(|(key, _)| *key).collect();
         legal.sort_unstable();
         legal.dedup();
-        let deadline = self.reading().or_wanted();
+        let deadline = self.reading().or_caller_deadline();
         let batches: Vec<_> = legal
             .chunks(READ_AT_ONCE)
             .map(|keys| self.read_each(keys, deadline))
@@ -42,7 +41,7 @@ impl Table {
 
     pub(super) async fn set_each(&self, entries: &[(&str, Bytes, Ttl)]) -> Vec<Result<(), CacheError>> {
         let mut checked = Vec::with_capacity(entries.len());
-        // A batch with a key twice is refused, and the last entry counts.
+        // A batch with a duplicate key is refused, and the last entry counts.
         let mut last = HashMap::with_capacity(entries.len());
         for (key, value, ttl) in entries {
             let request = self.request(key, value, *ttl);
@@ -50,7 +49,7 @@ impl Table {
                 last.insert(*key, request);
             }));
         }
-        let deadline = self.writing().or_wanted();
+        let deadline = self.writing().or_caller_deadline();
         let requests: Vec<WriteRequest> = last.into_values().collect();
         let batches: Vec<_> = requests
             .chunks(WRITTEN_AT_ONCE)
@@ -73,7 +72,7 @@ impl Table {
         Ok(put(key, value, expiry))
     }
 
-    /// What came of all batches. Each ends by its deadline on its own.
+    /// The results of all batches. Each has its own deadline.
     async fn all<T>(&self, batches: Vec<impl Future<Output = Results<T>>>) -> Results<T> {
         let results = stream::iter(batches).buffer_unordered(self.options.parallel_requests);
         results
@@ -84,7 +83,7 @@ impl Table {
             .await
     }
 
-    /// What came of at most 100 keys; of a key that is not in there, that nothing is stored.
+    /// The results of at most 100 keys. A missing key has no entry.
     async fn read_each(&self, keys: &[&str], deadline: Deadline) -> Results<(Bytes, Ttl)> {
         let mut items = Vec::with_capacity(keys.len());
         let asked: Vec<Item> = keys.iter().map(|key| layout::key_of(key)).collect();
@@ -127,7 +126,7 @@ impl Table {
         keys.map(|key| (key.to_owned(), Err(error.clone()))).collect()
     }
 
-    /// Does `work`, which ends by its deadline, unless the client closes: then `all` of it is undone.
+    /// Runs `work`, which ends by its deadline. If the client closes, all of `all` fails.
     async fn or_closed<T>(
         &self,
         work: impl Future<Output = Result<(), Undone<T>>>,

@@ -1,4 +1,4 @@
-//! What an entry is as an item of the table, and back.
+//! Converts entries to items of the table, and back.
 //!
 //! Not in here: requests, and the table itself (`table.rs`).
 
@@ -15,12 +15,12 @@ use cache_core::{CacheError, Ttl, check_key, integer};
 pub(super) const KEY: &str = "key";
 /// The value: a number if it is an integer's text, else binary.
 pub(super) const VALUE: &str = "value";
-/// When the entry ends, in milliseconds since 1970. Readers go by it.
+/// The expiry, in milliseconds since 1970. Readers use it.
 pub(super) const EXPIRES: &str = "expires_ms";
-/// The same in seconds, rounded up. DynamoDB deletes by it.
+/// The expiry in seconds, rounded up. DynamoDB deletes by it.
 pub(super) const TTL: &str = "ttl";
 
-/// The longest partition key that DynamoDB takes, in bytes.
+/// The longest partition key that DynamoDB accepts, in bytes.
 pub(super) const MAX_KEY_LEN: usize = 2_048;
 
 /// DynamoDB's limit for an item, less the longest key, the names of the attributes, and the two expiries.
@@ -29,7 +29,7 @@ pub(super) const MAX_VALUE_LEN: usize = 400 * 1_024 - MAX_KEY_LEN - 128;
 /// An item, or an item's key.
 pub(super) type Item = HashMap<String, AttributeValue>;
 
-/// Checks that DynamoDB takes `key`.
+/// Checks that DynamoDB accepts `key`.
 pub(super) fn check(key: &str) -> Result<(), CacheError> {
     check_key(key)?;
     if key.len() > MAX_KEY_LEN {
@@ -45,7 +45,7 @@ pub(super) fn check(key: &str) -> Result<(), CacheError> {
     Ok(())
 }
 
-/// Checks that an item holds `value`.
+/// Checks that `value` fits into an item.
 pub(super) fn check_value(value: &[u8]) -> Result<(), CacheError> {
     if value.len() > MAX_VALUE_LEN {
         return Err(CacheError::InvalidInput {
@@ -60,14 +60,14 @@ pub(super) fn check_value(value: &[u8]) -> Result<(), CacheError> {
     Ok(())
 }
 
-/// When an entry ends.
+/// The expiry of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Expiry {
     millis: u64,
 }
 
 impl Expiry {
-    /// At the end of a life of `millis` that begins at `now`.
+    /// The expiry of a TTL of `millis` that begins at `now`.
     pub(super) const fn after(now: u64, millis: u64) -> Self {
         Self {
             millis: now.saturating_add(millis),
@@ -79,7 +79,7 @@ impl Expiry {
         number(self.millis)
     }
 
-    /// For DynamoDB's own deletion: never earlier than the entry ends.
+    /// For DynamoDB's own deletion: never before the entry expires.
     pub(super) fn in_seconds(self) -> AttributeValue {
         number(self.millis.div_ceil(1_000))
     }
@@ -116,7 +116,7 @@ pub(super) fn item(key: &str, value: &[u8], expiry: Option<Expiry>) -> Item {
     item
 }
 
-/// The entry that an item is, unless it ended by `now`.
+/// The entry in an item, unless it has expired at `now`.
 pub(super) fn entry(mut item: Item, now: u64) -> Result<Option<(Bytes, Ttl)>, CacheError> {
     let Some(remaining) = remaining(&item, now)? else {
         return Ok(None);
@@ -137,7 +137,7 @@ pub(super) fn value(item: &mut Item) -> Result<Bytes, CacheError> {
     }
 }
 
-/// What is left of an item's life by `now`; `None` if nothing is.
+/// The remaining TTL of an item at `now`; `None` if it has expired.
 pub(super) fn remaining(item: &Item, now: u64) -> Result<Option<Ttl>, CacheError> {
     let Some(attribute) = item.get(EXPIRES) else {
         return Ok(Some(Ttl::Forever));

@@ -1,8 +1,8 @@
 //! A cache whose entries are items of a DynamoDB table.
 //!
-//! In here: the client as its owner sees it. How an entry becomes an item is in `layout.rs`, the calls of the contract
-//! in `contract.rs`, `batch.rs` and `counter.rs`, how a call is bounded and repeated in `call.rs` and `retry.rs`, the
-//! table itself in `table.rs`, walking over all keys in `walk.rs`.
+//! The public client. Not in here: the layout of items (`layout.rs`), the calls of the contract
+//! (`contract.rs`, `batch.rs` and `counter.rs`), deadlines and retries (`call.rs` and `retry.rs`), the table
+//! itself (`table.rs`), scanning all keys (`scan.rs`).
 
 mod batch;
 mod call;
@@ -15,8 +15,8 @@ mod each;
 mod layout;
 mod options;
 mod retry;
+mod scan;
 mod table;
-mod walk;
 
 use std::fmt;
 use std::sync::Arc;
@@ -32,8 +32,8 @@ use tokio::sync::watch;
 
 pub use self::cost::{DynamoDbStats, METRICS, Metric, markdown};
 pub use self::options::{Consistency, DynamoDbOptions};
+pub use self::scan::{SegmentPage, SegmentScan};
 pub use self::table::{CreateTable, Created, DynamoTable, TableState};
-pub use self::walk::{SegmentPage, SegmentWalk};
 
 use self::clock::{DateReader, TableClock, WallClock};
 use self::cost::Cost;
@@ -41,30 +41,32 @@ use crate::account::{Aws, AwsService};
 
 /// A cache whose entries are items of a DynamoDB table.
 ///
-/// The table has the partition key `key` (a string) and nothing else that is fixed; [`DynamoTable::create`] makes one.
-/// An item has the entry's value in `value`, when it ends in `expires_ms` (milliseconds), and the same in `ttl`
-/// (seconds, rounded up), by which DynamoDB deletes it some time later. Until then readers take no notice of it.
+/// The table needs the partition key `key` (a string) and nothing else; [`DynamoTable::create`] creates one.
+/// An item has the entry's value in `value`, its expiry in `expires_ms` (milliseconds), and the same in `ttl`
+/// (seconds, rounded up), by which DynamoDB deletes it some time later. Until then, reads ignore expired
+/// items.
 ///
 /// # Limits
 ///
-/// A key has at most 2,048 bytes, a value at most [`MAX_VALUE_LEN`](Self::MAX_VALUE_LEN). Beyond that calls are
+/// A key has at most 2,048 bytes, a value at most [`MAX_VALUE_LEN`](Self::MAX_VALUE_LEN). Larger ones are
 /// [`CacheError::InvalidInput`], and nothing is sent.
 ///
 /// # Time
 ///
-/// Entries end by the clock of the process that asks. Keep machines' clocks right by NTP. A clock that the `Date` of
-/// DynamoDB's answers shows to be more than two seconds off is corrected by it.
+/// Entries expire by the clock of the reading process. Synchronise clocks with NTP. If the `Date` of
+/// DynamoDB's responses shows that a clock is off by more than two seconds, it is corrected.
 ///
 /// # Retries
 ///
-/// A request that failed for a reason that may pass (throttling, an error of the service, a lost connection) is sent
-/// again under the call's deadline. An increment or a conditional write is sent again only if it certainly was not
-/// carried out; otherwise the error's [`outcome`](CacheError::outcome) is unknown. The SDK's own retries are off.
+/// A request is retried within the call's deadline after a transient error (throttling, an error of the
+/// service, a lost connection). An increment or a conditional write is retried only if it certainly was not
+/// applied; otherwise the error's [`outcome`](CacheError::outcome) is unknown. The SDK's own retries are off.
 ///
 /// # Changes by others
 ///
-/// DynamoDB reports none: [`invalidations`](cache_core::CacheClient::invalidations) is `None`. A near cache in front
-/// keeps entries for a short time instead, and a load in another process is waited for by asking.
+/// DynamoDB does not report changes: [`invalidations`](cache_core::CacheClient::invalidations) is `None`. A
+/// near cache in front keeps entries for a short time instead, and waiting for a load in another process
+/// polls.
 ///
 /// # Examples
 ///
@@ -84,7 +86,7 @@ pub struct DynamoClient {
     table: Arc<Table>,
 }
 
-/// The table, and how it is asked.
+/// The table, and how requests to it are made.
 struct Table {
     name: String,
     aws: Aws,
@@ -95,7 +97,7 @@ struct Table {
     closed: watch::Sender<bool>,
 }
 
-/// Chooses more than a table's name.
+/// Builds a [`DynamoClient`] with options.
 pub struct DynamoClientBuilder {
     aws: Aws,
     table: String,
@@ -105,13 +107,13 @@ pub struct DynamoClientBuilder {
 }
 
 impl DynamoClient {
-    /// The largest value, in bytes: what an item of 400 KB leaves beside the longest key.
+    /// The largest value, in bytes: an item's limit of 400 KB less the longest key.
     pub const MAX_VALUE_LEN: usize = layout::MAX_VALUE_LEN;
 
     /// The longest key, in bytes.
     pub const MAX_KEY_LEN: usize = layout::MAX_KEY_LEN;
 
-    /// A client of the table `table`, with default options.
+    /// Connects to the table `table` with default options.
     ///
     /// # Errors
     ///
@@ -120,7 +122,7 @@ impl DynamoClient {
         Self::builder(aws, table).connect().await
     }
 
-    /// Chooses more than the table's name.
+    /// Starts a builder with more options.
     pub fn builder(aws: &Aws, table: impl Into<String>) -> DynamoClientBuilder {
         DynamoClientBuilder {
             aws: aws.clone(),
@@ -143,19 +145,19 @@ impl DynamoClient {
         self.table.aws.region()
     }
 
-    /// How it reads, writes and waits.
+    /// The client's options.
     #[must_use]
     pub fn options(&self) -> &DynamoDbOptions {
         &self.table.options
     }
 
-    /// What its requests have cost.
+    /// The cost of its requests so far.
     #[must_use]
     pub fn stats(&self) -> DynamoDbStats {
         self.table.cost.stats(self.table.clock.offset())
     }
 
-    /// The table itself: to create it, or to look at it.
+    /// The table itself, to create or describe it.
     #[must_use]
     pub fn administration(&self) -> DynamoTable {
         DynamoTable::new(&self.table.aws, self.table.name.clone())
@@ -174,7 +176,7 @@ impl fmt::Debug for DynamoClient {
 }
 
 impl DynamoClientBuilder {
-    /// How it reads, writes and waits. Default: [`DynamoDbOptions::default`].
+    /// Sets the options. Default: [`DynamoDbOptions::default`].
     #[must_use]
     pub const fn options(mut self, options: DynamoDbOptions) -> Self {
         self.options = options;
@@ -188,22 +190,22 @@ impl DynamoClientBuilder {
         self
     }
 
-    /// The time since 1970 by which entries end, for tests. Default: the machine's clock.
+    /// The clock that entries expire by, for tests. Default: the machine's clock.
     #[must_use]
     pub fn wall_clock(mut self, clock: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
         self.wall = Arc::new(clock);
         self
     }
 
-    /// Makes the client, and checks that the table is there and has a cache's key.
+    /// Creates the client, and checks that the table exists and has a cache's key.
     ///
     /// # Errors
     ///
-    /// [`CacheError::InvalidInput`] for [options](DynamoDbOptions) that no call could go by, and [`CacheError::Config`] for a
-    /// name that no table can have; [`CacheError::Config`] if the table is missing or has another key;
-    /// [`CacheError::Unauthorized`] and [`CacheError::Denied`] for credentials that cannot be used; with [`Startup::Fail`] also
-    /// [`CacheError::Unavailable`] and [`CacheError::Timeout`] if DynamoDB does not answer. A role that may not
-    /// describe the table is no error; the first calls show then what is wrong.
+    /// [`CacheError::InvalidInput`] for unusable [options](DynamoDbOptions); [`CacheError::Config`] for an
+    /// invalid table name, and if the table is missing or has another key; [`CacheError::Unauthorized`] and
+    /// [`CacheError::Denied`] for credentials that cannot be used; with [`Startup::Fail`] also
+    /// [`CacheError::Unavailable`] and [`CacheError::Timeout`] if DynamoDB does not answer. A role that may
+    /// not describe the table is no error; the first calls show then what is wrong.
     ///
     /// # Cancel safety
     ///

@@ -19,31 +19,31 @@ use cache_core::CacheError;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DynamoDbOptions {
-    /// How long a call that reads may take, its retries included.
+    /// How long a read may take, retries included.
     pub read_timeout: Duration,
-    /// How long a call that writes may take, its retries included.
+    /// How long a write may take, retries included.
     pub write_timeout: Duration,
     /// How long opening a connection may take; never longer than the call.
     pub connect_timeout: Duration,
-    /// How often a request is sent again at most after it failed for a reason that may pass.
+    /// The most retries of a request after transient errors.
     pub max_retries: u32,
-    /// How many requests of one call with many keys are under way at most.
+    /// How many requests of one call with many keys may be in flight.
     pub parallel_requests: usize,
-    /// What `get`, `get_entry` and `get_many` see of writes of a moment ago.
+    /// The consistency of `get`, `get_entry` and `get_many`.
     pub consistency: Consistency,
 }
 
-/// What a read sees of writes of a moment ago.
+/// Whether a read sees the most recent writes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Consistency {
-    /// All of them. One read unit for each 4 KB.
+    /// It sees all writes. One read unit per 4 KB.
     #[default]
     Strong,
-    /// Most of them, usually all that are a second old. Half of a read unit for each 4 KB.
+    /// It may miss recent writes, usually those of the last second. Half a read unit per 4 KB.
     ///
-    /// Concerns `get`, `get_entry` and `get_many` only. Then a caller may not see its own write, a deleted key may
-    /// still be read, and a lock that was just taken may look free to who reads it. Use it for values that may be
-    /// stale for a second, and not under `Lock`, `RateLimiter`, `Idempotency` or `Generations`.
+    /// Applies to `get`, `get_entry` and `get_many` only. A caller may not see its own write, a deleted key
+    /// may still be read, and a lock that was just taken may look free to a reader. Use it for values that
+    /// may be stale for a second, and not under `Lock`, `RateLimiter`, `Idempotency` or `Generations`.
     Eventual,
 }
 
@@ -69,23 +69,23 @@ impl DynamoDbOptions {
         self
     }
 
-    /// How often a request is sent again at most after it failed for a reason that may pass: throttling, an error
-    /// of the service, a lost connection. Requests that must not be carried out twice are sent again only if they
-    /// certainly were not. Default: 5.
+    /// The most retries of a request after transient errors: throttling, an error of the service, a lost
+    /// connection. Requests that must not be applied twice are retried only if they certainly were not
+    /// applied. Default: 5.
     #[must_use]
     pub const fn with_max_retries(mut self, retries: u32) -> Self {
         self.max_retries = retries;
         self
     }
 
-    /// How many requests of one call with many keys are under way at most; at least 1. Default: 8.
+    /// How many requests of one call with many keys may be in flight; at least 1. Default: 8.
     #[must_use]
     pub const fn with_parallel_requests(mut self, requests: usize) -> Self {
         self.parallel_requests = if requests == 0 { 1 } else { requests };
         self
     }
 
-    /// What `get`, `get_entry` and `get_many` see of writes of a moment ago. Default: [`Consistency::Strong`].
+    /// The consistency of `get`, `get_entry` and `get_many`. Default: [`Consistency::Strong`].
     #[must_use]
     pub const fn with_consistency(mut self, consistency: Consistency) -> Self {
         self.consistency = consistency;
@@ -94,7 +94,7 @@ impl DynamoDbOptions {
 }
 
 impl DynamoDbOptions {
-    /// Refuses what no call could go by. The fields are public, so this is asked where a client is made.
+    /// Rejects unusable options. The fields are public, so this is checked when a client is created.
     pub(super) fn check(&self) -> Result<(), CacheError> {
         let times = [
             ("read_timeout", self.read_timeout),

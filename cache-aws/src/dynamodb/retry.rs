@@ -1,7 +1,7 @@
-//! Which request is sent again, and when; and the instant by which a call has ended.
+//! Decides which requests are retried and when, and keeps the deadline of a call.
 //!
-//! The SDK's own retries are off: it would repeat a conditional write or an increment after a lost reply, and so carry
-//! it out twice.
+//! The SDK's own retries are off: it would repeat a conditional write or an increment after a lost reply, and
+//! so apply it twice.
 
 use std::time::Duration;
 
@@ -9,18 +9,18 @@ use cache_core::clock::{self, Instant};
 use cache_core::{CacheError, Outcome, Stage};
 use rand::Rng as _;
 
-/// What a request does, as far as sending it again is concerned.
+/// What a request does, which decides whether it may be retried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Effect {
     /// Nothing.
     Read,
-    /// The same when it is done twice.
+    /// Running it twice has the same effect.
     Write,
-    /// Something else when it is done twice: an increment, a conditional write.
+    /// Running it twice has another effect: an increment, a conditional write.
     WriteOnce,
 }
 
-/// The instant by which a call has ended.
+/// The instant by which a call must end.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Deadline {
     at: Instant,
@@ -35,8 +35,8 @@ impl Deadline {
         }
     }
 
-    /// This one, or an earlier one by which a layer above wants the results.
-    pub(super) fn or_wanted(self) -> Self {
+    /// This deadline, or the earlier one that a layer above has set.
+    pub(super) fn or_caller_deadline(self) -> Self {
         match cache_core::deadline::current() {
             Some(wanted) if wanted < self.at => Self {
                 at: wanted,
@@ -54,7 +54,7 @@ impl Deadline {
         self.at.saturating_duration_since(clock::now())
     }
 
-    /// The error of a call that it ended.
+    /// The error of a call that missed this deadline.
     pub(super) const fn passed(&self) -> CacheError {
         CacheError::Timeout {
             stage: Stage::Call,
@@ -63,17 +63,17 @@ impl Deadline {
     }
 }
 
-/// The tries of one request, and what is known of them.
+/// The attempts of one request so far.
 #[derive(Debug, Default)]
-pub(super) struct Tries {
+pub(super) struct Attempts {
     repeated: u32,
-    /// Whether one of them may have been carried out although it has no result.
+    /// Whether an attempt may have been applied although it has no result.
     may_be_done: bool,
 }
 
-impl Tries {
-    /// How long this try may take. The first try of what may be repeated leaves time for a second one: the
-    /// connection may hang.
+impl Attempts {
+    /// How long this attempt may take. The first attempt of a repeatable request leaves time for a second
+    /// one, because the connection may hang.
     pub(super) fn limit(&self, effect: Effect, deadline: &Deadline) -> Duration {
         let remaining = deadline.remaining();
         if effect == Effect::WriteOnce || self.repeated > 0 {
@@ -83,7 +83,7 @@ impl Tries {
         }
     }
 
-    /// How long to wait before the next try after one that failed with `error`; or the error that ends the call.
+    /// Returns how long to wait before the next attempt after `error`, or the error that ends the call.
     pub(super) fn next(
         &mut self,
         effect: Effect,
@@ -107,8 +107,8 @@ impl Tries {
     }
 }
 
-/// How long to wait before another try: 25 ms at first, doubled each time up to a second, half of it drawn, so that
-/// clients that were throttled together do not come back together.
+/// The delay before the next attempt: 25 ms at first, doubled each time up to a second, half of it random, so
+/// that clients that were throttled together do not return together.
 pub(super) fn delay(repeated: u32) -> Duration {
     const BASE: Duration = Duration::from_millis(25);
     const CAP: Duration = Duration::from_secs(1);
@@ -140,7 +140,7 @@ mod tests {
 
     fn is_repeated(effect: Effect, error: CacheError) -> bool {
         let deadline = Deadline::after(Duration::from_secs(10));
-        Tries::default().next(effect, error, 3, &deadline).is_ok()
+        Attempts::default().next(effect, error, 3, &deadline).is_ok()
     }
 
     #[tokio::test]
@@ -157,13 +157,13 @@ mod tests {
     #[tokio::test]
     async fn unknown_outcome_survives_a_refused_retry() {
         let deadline = Deadline::after(Duration::from_secs(10));
-        let mut tries = Tries::default();
+        let mut attempts = Attempts::default();
         assert!(
-            tries
+            attempts
                 .next(Effect::Write, unavailable(Outcome::Unknown), 1, &deadline)
                 .is_ok()
         );
-        let error = tries
+        let error = attempts
             .next(Effect::Write, unavailable(Outcome::NotApplied), 1, &deadline)
             .unwrap_err();
         assert_eq!(error.outcome(), Outcome::Unknown);
@@ -172,13 +172,13 @@ mod tests {
     #[tokio::test]
     async fn retries_end_by_count_and_by_deadline() {
         let deadline = Deadline::after(Duration::from_secs(60));
-        let mut tries = Tries::default();
+        let mut attempts = Attempts::default();
         for _ in 0..3 {
-            assert!(tries.next(Effect::Read, late(), 3, &deadline).is_ok());
+            assert!(attempts.next(Effect::Read, late(), 3, &deadline).is_ok());
         }
-        assert!(tries.next(Effect::Read, late(), 3, &deadline).is_err());
+        assert!(attempts.next(Effect::Read, late(), 3, &deadline).is_err());
         let over = Deadline::after(Duration::ZERO);
-        assert!(Tries::default().next(Effect::Read, late(), 3, &over).is_err());
+        assert!(Attempts::default().next(Effect::Read, late(), 3, &over).is_err());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Users and user groups of ElastiCache, through its management API.
 //!
-//! [`ElastiCache`] sends one request per method and returns [`CacheError`](cache_core::CacheError). [`Condition`]
-//! says what a refusal means to a caller that may try again.
+//! [`ElastiCache`] sends one request per method and returns [`CacheError`](cache_core::CacheError).
+//! [`Condition`] says what a refusal means to a caller that may retry.
 //!
 //! Not in here: which users there should be, the order of the requests, and waiting for a status.
 

@@ -55,11 +55,11 @@ pub enum Status {
 /// How a user is to log in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Login {
-    /// By one of these passwords: one or two, of 16 to 128 characters each. They replace all that it had.
+    /// With one of these passwords: one or two, of 16 to 128 characters each. They replace all previous ones.
     Passwords(Vec<Secret>),
-    /// By a token of IAM. Id and name must be the same.
+    /// With an IAM token. Id and name must be the same.
     Iam,
-    /// By its name alone. Only users of the engine `redis` may.
+    /// With its name alone. Only users of the engine `redis` may.
     NoPassword,
 }
 
@@ -78,7 +78,7 @@ pub struct NewUser {
     pub login: Login,
 }
 
-/// What is to change about a user. What is `None` stays.
+/// A change to a user. Fields that are `None` stay.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UserChange {
     /// What it may do.

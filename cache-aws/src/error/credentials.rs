@@ -1,4 +1,4 @@
-//! What it means that AWS credentials cannot be had.
+//! Translates failures to obtain AWS credentials.
 //!
 //! Not in here: a service that refuses the credentials.
 
@@ -10,7 +10,7 @@ use std::time::Duration;
 use aws_credential_types::provider::error::CredentialsError;
 use cache_core::{CacheError, ErrorSource, Outcome, Unavailability};
 
-/// The error of a source of AWS credentials, if that is what is in the chain.
+/// The error of an AWS credentials source in the chain, if there is one.
 #[cfg(any(
     feature = "secret",
     feature = "keyset",
@@ -23,7 +23,7 @@ pub(super) fn find_in(error: &(dyn Error + 'static), limit: Duration) -> Option<
         if let Some(error) = error.downcast_ref::<CredentialsError>() {
             return Some(translate(error, limit));
         }
-        // What the SDK's cache of credentials says at its time limit; it has no type of its own.
+        // The message of the SDK's credentials cache at its time limit; it has no type.
         if error.to_string().contains("identity resolver timed out") {
             return Some(timed_out(limit));
         }
@@ -32,7 +32,7 @@ pub(super) fn find_in(error: &(dyn Error + 'static), limit: Duration) -> Option<
     None
 }
 
-/// What the error of a source of AWS credentials means.
+/// Translates the error of an AWS credentials source.
 pub(crate) fn translate(error: &CredentialsError, limit: Duration) -> CacheError {
     match error {
         CredentialsError::ProviderTimedOut(_) => timed_out(limit),
@@ -51,7 +51,7 @@ pub(crate) fn translate(error: &CredentialsError, limit: Duration) -> CacheError
     }
 }
 
-/// Credentials did not come within `limit`.
+/// The error if credentials did not arrive within `limit`.
 pub(crate) fn timed_out(limit: Duration) -> CacheError {
     no_answer(
         format!(

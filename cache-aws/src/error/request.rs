@@ -1,6 +1,6 @@
-//! What it means that a request to AWS failed.
+//! Translates failed requests to AWS.
 //!
-//! Not in here: codes that mean something to one service alone, and errors of a response's content.
+//! Not in here: codes that only one service has, and errors of a response's content.
 
 use std::error::Error;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use cache_core::{CacheError, Outcome, Stage, Unavailability};
 use super::credentials::{Failure, chain, find_in};
 use crate::account::{Aws, AwsService};
 
-/// What was asked of AWS, for messages.
+/// A request to AWS, for messages.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Request<'a> {
     pub(crate) service: AwsService,
@@ -51,7 +51,7 @@ pub(crate) fn code<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -
     error.as_service_error().and_then(ProvideErrorMetadata::code)
 }
 
-/// What a failed request means to the caller.
+/// Translates a failed request for the caller.
 pub(crate) fn translate<E>(request: &Request<'_>, error: &SdkError<E, HttpResponse>) -> CacheError
 where
     E: ProvideErrorMetadata + Error + 'static,
@@ -124,7 +124,7 @@ where
     }
 }
 
-/// What a service's answer means, by its code.
+/// Translates a service's error code.
 fn from_answer(request: &Request<'_>, code: &str, message: &str, status: u16) -> CacheError {
     let code = code.strip_suffix("Exception").unwrap_or(code);
     let service = request.service;
@@ -239,7 +239,7 @@ fn in_use(request: &Request<'_>) -> String {
     format!(" ({} in {})", request.permission, request.region)
 }
 
-/// The service's own words in one bounded line.
+/// The service's message in one bounded line.
 fn said(message: &str) -> String {
     const MOST: usize = 400;
     let line: String = message

@@ -10,8 +10,8 @@ use cache_core::clock::{self, Instant};
 use cache_core::{CacheError, Outcome, Unavailability};
 use tokio::sync::watch;
 
-/// For how long a failed fetch answers all who ask. Connections are tried in quick succession and must not become
-/// load on a service that fails.
+/// How long a failed fetch is the result for all callers. Connections are retried in quick succession and
+/// must not overload a failing service.
 const FAILURE_HOLDS: Duration = Duration::from_secs(1);
 
 type Fetched<T> = Result<Arc<T>, CacheError>;
@@ -23,7 +23,7 @@ pub(crate) struct Latest<T> {
 
 struct State<T> {
     value: Option<Arc<T>>,
-    /// Whether the value is to be fetched again however good it looks.
+    /// Whether to fetch again even if the value is still valid.
     stale: bool,
     failed: Option<(Instant, CacheError)>,
     running: Option<watch::Receiver<Option<Fetched<T>>>>,
@@ -42,8 +42,8 @@ impl<T: Send + Sync + 'static> Latest<T> {
         }
     }
 
-    /// The value, if it is still good, else what `fetch` brings. A caller that asks while a fetch runs gets its result; the
-    /// fetch goes on if they all stop waiting. `fetch` must have a time limit.
+    /// Returns the value if it is still valid, otherwise the result of `fetch`. Callers during a fetch share
+    /// its result; it continues even if they all stop waiting. `fetch` must have a time limit.
     pub(crate) async fn get<F>(&self, is_good: impl Fn(&T) -> bool, fetch: impl FnOnce() -> F) -> Fetched<T>
     where
         F: Future<Output = Result<T, CacheError>> + Send + 'static,
@@ -72,7 +72,7 @@ impl<T: Send + Sync + 'static> Latest<T> {
         };
         match running.wait_for(Option::is_some).await {
             Ok(fetched) => fetched.clone().unwrap_or_else(|| Err(abandoned())),
-            // The task is gone without an answer: the runtime is shutting down, or the fetch panicked.
+            // The task ended without a result: the runtime is shutting down, or the fetch panicked.
             Err(_) => {
                 self.state().running = None;
                 Err(abandoned())
@@ -80,7 +80,7 @@ impl<T: Send + Sync + 'static> Latest<T> {
         }
     }
 
-    /// The value that was fetched last, good or not.
+    /// The value that was fetched last, valid or not.
     pub(crate) fn peek(&self) -> Option<Arc<T>> {
         self.state().value.clone()
     }

@@ -1,4 +1,4 @@
-//! Keeping something that is fetched from elsewhere: one fetch for all who wait, in a task that none of them carries.
+//! Keeps a value that is fetched from elsewhere: one fetch for all waiters, in its own task.
 //!
 //! Not in here: what is fetched, and how long one fetch may take.
 

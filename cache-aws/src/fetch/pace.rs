@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use cache_core::clock::{self, Instant};
 
-/// Well below the second for which calls wait for a connection: one that waits for the next fetch fails none of them.
+/// Well below the second that calls wait for a connection, so that waiting for the next fetch fails no call.
 const FIRST: Duration = Duration::from_millis(250);
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// Lets one fetch through at once, then the next after a quarter of a second, and ever fewer, down to one per minute, while none
-/// brings anything new.
+/// Allows one fetch at once, the next after a quarter of a second, and fewer, down to one per minute, while
+/// none returns anything new.
 #[derive(Debug, Default)]
 pub(crate) struct Pace {
-    /// How many fetches in a row brought nothing new.
+    /// How many fetches in a row returned nothing new.
     in_vain: u32,
     not_before: Option<Instant>,
 }
@@ -38,7 +38,7 @@ impl Pace {
         true
     }
 
-    /// The last fetch brought something that had not been tried yet.
+    /// Records that the last fetch returned something new.
     #[cfg(feature = "secret")]
     pub(crate) fn brought_news(&mut self) {
         self.in_vain = 0;

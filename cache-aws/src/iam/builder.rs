@@ -56,7 +56,7 @@ impl IamTokensBuilder {
         self
     }
 
-    /// Makes the source of tokens. Nothing is fetched or sent yet.
+    /// Creates the source of tokens. Nothing is fetched or sent yet.
     ///
     /// # Errors
     ///

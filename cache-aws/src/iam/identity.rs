@@ -18,7 +18,7 @@ use crate::quiet::quiet;
 /// New credentials are fetched when the old ones have less than this left, so that a token can still be used.
 const MARGIN: Duration = Duration::from_secs(60);
 
-/// For how long credentials without an expiry are kept: a profile file may change.
+/// How long credentials without an expiry are kept, because a profile file may change.
 const KEPT: Duration = Duration::from_secs(15 * 60);
 
 /// Holds the AWS credentials.
@@ -59,7 +59,7 @@ impl Identity {
                     || clock::now().saturating_duration_since(keys.since) < KEPT)
         };
         let (provider, timeout) = (self.provider.clone(), self.timeout);
-        // What a fetch that fails or brings nothing better leaves usable, until it expires.
+        // The old credentials stay usable until they expire if a fetch fails or returns nothing better.
         let before = self.latest.peek();
         let fetched = self.latest.get(is_good, || fetch(provider, timeout)).await;
         let keys: Arc<Keys> = match (fetched, before) {
@@ -75,7 +75,7 @@ impl Identity {
         }
     }
 
-    /// Lets the next token be signed with new credentials, if they can be had.
+    /// Signs the next token with new credentials, if they are available.
     pub(super) fn expire(&self) {
         self.latest.expire();
     }

@@ -58,7 +58,7 @@ pub struct IamTokens {
     pace: Mutex<Pace>,
 }
 
-/// Tells the time of day, which is part of the signature.
+/// The clock, because the time is part of the signature.
 type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 
 impl IamTokens {

@@ -1,4 +1,4 @@
-//! Tokens against those that botocore made, and what happens to the credentials that sign them.
+//! Compares tokens with those of botocore, and tests the handling of signing credentials.
 
 use std::future::ready;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};

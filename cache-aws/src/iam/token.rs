@@ -17,12 +17,12 @@ use cache_core::config::IamService;
 
 use super::signing_name;
 
-/// For how long a token can be used to log in. The services take no other value.
+/// How long a token can be used to log in. The services accept no other value.
 const EXPIRES_IN: Duration = Duration::from_secs(900);
 
 const SCHEME: &str = "https://";
 
-/// Who connects to what. Nothing in it is secret.
+/// The user and the cache. Nothing in it is secret.
 #[derive(Clone, Debug)]
 pub(super) struct Subject {
     pub(super) user: String,

@@ -17,7 +17,7 @@ use crate::account::{Aws, AwsService};
 use crate::error::{Request, code, translate};
 use crate::quiet::quiet;
 
-/// What KMS encrypts in one request.
+/// The most bytes that KMS encrypts in one request.
 const MOST: usize = 4096;
 
 /// The name under which Tink puts associated data into the encryption context.
@@ -41,7 +41,7 @@ impl KmsKeyEncryption {
     ///
     /// # Errors
     ///
-    /// [`CacheError::Config`] if `uri` names no KMS key.
+    /// [`CacheError::Config`] if `uri` is not the URI of a KMS key.
     pub fn new(aws: &Aws, uri: &str) -> Result<Self, CacheError> {
         let name = uri::key(uri)?;
         let aws = match name.region {
@@ -152,7 +152,8 @@ impl KeyEncryption for KmsKeyEncryption {
         if ciphertext.is_empty() {
             return Err(self.corrupt("is empty"));
         }
-        // The key is named, although KMS could tell it by the ciphertext: no other key may have encrypted a keyset.
+        // The key is named, although KMS could derive it from the ciphertext, so that no other key may have
+        // encrypted a keyset.
         let mut request = self
             .client
             .decrypt()

@@ -1,6 +1,6 @@
 //! Keysets in Secrets Manager, encrypted under a KMS key.
 //!
-//! Not in here: what a keyset looks like inside, and the files of development. Those are `cache_layers::keyset`.
+//! Not in here: the content of a keyset, and keyset files for development, see `cache_layers::keyset`.
 
 mod kms;
 mod notes;

@@ -45,7 +45,7 @@ impl SecretsManagerKeysetStore {
     ///
     /// # Errors
     ///
-    /// [`CacheError::Config`] if `uri` names no secret.
+    /// [`CacheError::Config`] if `uri` is not the URI of a secret.
     pub fn new(aws: &Aws, uri: &str) -> Result<Self, CacheError> {
         let name = uri::secret(uri)?;
         let secret = match &name.region {
@@ -77,7 +77,7 @@ impl SecretsManagerKeysetStore {
         Ok(answer.tags.unwrap_or_default())
     }
 
-    /// Makes the secret, or gives a secret without a value its first one.
+    /// Creates the secret, or the first version of a secret without a value.
     async fn create(
         &self,
         keyset: &Secret<Vec<u8>>,
@@ -115,7 +115,7 @@ impl SecretsManagerKeysetStore {
         notes: &BTreeMap<String, String>,
         expected: &str,
     ) -> Result<(), CacheError> {
-        // Spares a version that could not become current.
+        // Avoids storing a version that could not become current.
         if self.secret.read(CURRENT).await?.version_id != expected {
             return Err(self.changed());
         }

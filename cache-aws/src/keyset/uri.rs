@@ -1,4 +1,4 @@
-//! The URIs that name a secret and a KMS key.
+//! Parses the URIs of secrets and KMS keys.
 //!
 //! Not in here: whether they exist.
 
@@ -12,10 +12,10 @@ const KEY_SCHEME: &str = "aws-kms://";
 const SECRET_FORMS: &str = "it must be aws-secretsmanager://NAME, aws-secretsmanager:///NAME/THAT/BEGINS/WITH/A/SLASH, or the secret's ARN";
 const KEY_FORMS: &str = "it must be aws-kms://ARN with the ARN of a key or an alias, or aws-kms://alias/NAME, or aws-kms://KEY-ID";
 
-/// A resource of AWS that a URI names.
+/// An AWS resource named by a URI.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Named {
-    /// As the service takes it: a name, an id or an ARN.
+    /// As the service accepts it: a name, an id or an ARN.
     pub(super) id: String,
     /// The region, if it is named by an ARN.
     pub(super) region: Option<String>,

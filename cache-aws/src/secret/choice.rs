@@ -1,4 +1,4 @@
-//! Which version's password to log in with, after servers refused some.
+//! Chooses the version whose password to log in with, after servers refused some.
 //!
 //! Not in here: reading the versions.
 
@@ -32,7 +32,7 @@ impl Versions {
     }
 }
 
-/// The passwords that servers refused, as far as they still matter.
+/// The refused passwords that still matter.
 #[derive(Default)]
 pub(super) struct Choice {
     /// At most as many as there are versions, and one that is no longer among them.
@@ -67,7 +67,7 @@ impl Choice {
         })
     }
 
-    /// Whether `password` is what connections are opened with now, or servers refused all there are.
+    /// Whether `password` is the one in use now, or servers refused all of them.
     pub(super) fn is_chosen(&self, versions: &Versions, password: &Secret) -> bool {
         self.not_refused(versions)
             .is_none_or(|version| version.has(password))
@@ -79,7 +79,7 @@ impl Choice {
         }
     }
 
-    /// Takes note of versions that were just read.
+    /// Records versions that were just read.
     pub(super) fn fetched(&mut self, versions: &Versions) {
         self.refused
             .retain(|password| versions.iter().any(|version| version.has(password)));

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::choice::Version;
 
-/// What is not secret about a service secret.
+/// The non-secret fields of a service secret.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Fields {
     pub(super) host: Option<String>,
@@ -77,7 +77,7 @@ impl Object {
         Self(fields.map(|(name, value)| (plain(&name), value)).collect())
     }
 
-    /// Takes the one field with one of these names out; an error if there are several that differ.
+    /// Removes the field with one of these names. Fails if there are several with different values.
     fn take(&mut self, names: &[&str]) -> Result<Option<Value>, String> {
         let mut found: Option<Value> = None;
         while let Some(at) = self.0.iter().position(|(name, _)| names.contains(&name.as_str())) {

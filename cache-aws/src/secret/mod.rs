@@ -1,6 +1,6 @@
 //! A service secret: one secret in Secrets Manager that holds where the cache is and how to log in.
 //!
-//! Not in here: the configuration that it completes. That is `cache-stack`'s.
+//! Not in here: the configuration that it completes, see `cache-stack`.
 
 mod choice;
 mod fields;
@@ -41,8 +41,8 @@ const LONGEST_WAIT: Duration = Duration::from_millis(500);
 /// Host, port, TLS and keyspace are read once, at the start. User name and password are kept, and read again when a
 /// server refuses them, so that a rotation takes effect without a restart:
 ///
-/// - At most once in 250 ms, and ever more rarely while nothing new is found, down to once per minute. A connection
-///   waits up to 500 ms for it.
+/// - At most once per 250 ms, and less often while nothing new is found, down to once per minute. A
+///   connection waits up to 500 ms for it.
 /// - If the password of the current version (`AWSCURRENT`) is the refused one, or is refused as well, the version that a
 ///   rotation prepares (`AWSPENDING`) and the one before (`AWSPREVIOUS`) are tried: in the middle of a rotation one of them
 ///   is what the server accepts. The server decides; a password is only ever sent to it.
@@ -71,9 +71,9 @@ impl ServiceSecret {
     ///
     /// # Errors
     ///
-    /// [`CacheError::Config`] if `arn` is no secret's ARN, there is no such secret, or it does not hold what it should;
-    /// [`CacheError::Denied`], [`CacheError::Unauthorized`] if AWS refuses; [`CacheError::Unavailable`],
-    /// [`CacheError::Timeout`] if it does not answer.
+    /// [`CacheError::Config`] if `arn` is not a secret's ARN, there is no such secret, or its fields are
+    /// invalid; [`CacheError::Denied`], [`CacheError::Unauthorized`] if AWS refuses;
+    /// [`CacheError::Unavailable`], [`CacheError::Timeout`] if it does not answer.
     pub async fn load(aws: &Aws, arn: &str) -> Result<Self, CacheError> {
         let parsed = Arn::parse(arn)
             .filter(|arn| arn.service == "secretsmanager" && arn.resource.starts_with("secret:"))
@@ -163,7 +163,7 @@ impl ServiceSecret {
         }
     }
 
-    /// Has the secret read again if a server refused what was read, as soon as the pace allows.
+    /// Reads the secret again if a server refused its credentials, as soon as the pace allows.
     async fn expire_when_due(&self) {
         let wait = {
             let choice = self.choice();
@@ -206,7 +206,7 @@ impl CredentialsSource for ServiceSecret {
                 }
                 self.issue(self.choice().choose(&versions))
             }
-            // What was read before is good for all servers that have not refused it.
+            // The previous credentials are valid for all servers that have not refused them.
             (Err(error), Some(before)) => match self.choice().not_refused(&before) {
                 Some(version) => {
                     tracing::warn!(secret = %self.secret.id, %error, "the service secret cannot be read again");
@@ -225,7 +225,7 @@ impl CredentialsSource for ServiceSecret {
         };
         let mut choice = self.choice();
         if !choice.is_chosen(&versions, &credentials.password) {
-            // Another connection was refused the same and there are newer ones since.
+            // Another connection was refused the same credentials, and there are newer ones since.
             return Refusal::ask_again().with_check(check);
         }
         choice.refuse(&credentials.password);

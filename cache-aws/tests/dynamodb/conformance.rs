@@ -1,4 +1,4 @@
-//! The promises of the contract, against the emulator.
+//! The contract, against the emulator.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use cache_core::conformance::{ForeignValues, Outage, Subject};
 use crate::double::{Act, Double};
 use crate::emulator::{Emulator, TABLE, aws};
 
-/// The emulator works off one request after the other, so the load is less than elsewhere, and calls have more time.
+/// The emulator handles one request at a time, so the load is lower than elsewhere, and calls have more time.
 fn subject(client: DynamoClient) -> Subject {
     Subject::new(client)
         .with_largest_value(DynamoClient::MAX_VALUE_LEN)

@@ -1,4 +1,4 @@
-//! What calls cost, by DynamoDB's own account.
+//! The cost of calls, as DynamoDB reports it.
 
 use cache_aws::dynamodb::{Consistency, DynamoClient, DynamoDbOptions, DynamoDbStats};
 use cache_core::{CacheClient as _, Ttl};

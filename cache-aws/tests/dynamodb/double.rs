@@ -1,4 +1,4 @@
-//! A proxy in front of the emulator that does to requests what a script says.
+//! A proxy in front of the emulator that handles requests as a script says.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};

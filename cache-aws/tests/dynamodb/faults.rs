@@ -1,4 +1,4 @@
-//! What the service does on its bad days: each call ends by its deadline, and says truly whether it was carried out.
+//! Failures of the service: each call ends by its deadline, and reports correctly whether it was applied.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;

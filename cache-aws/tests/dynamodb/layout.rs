@@ -1,4 +1,4 @@
-//! What is stored, as others see it; and entries that have ended and are still there.
+//! The stored items, and expired entries that still exist.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -14,5 +14,5 @@ mod double;
 mod emulator;
 mod faults;
 mod layout;
+mod scan;
 mod start;
-mod walk;

@@ -1,4 +1,4 @@
-//! Starting: the table is there and is a cache's, or the error says what to do. And making the table.
+//! Starting: the table exists and is a cache's, or the error says what to do. And creating the table.
 
 use std::time::Duration;
 

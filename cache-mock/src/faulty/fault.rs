@@ -1,39 +1,38 @@
-//! What can go wrong with a call, and with which. When it does is in `faults` and `random`.
+//! The faults of a call, and the operations that they apply to. Not in here: when a fault occurs, see
+//! `faults` and `random`.
 
 use std::time::Duration;
 
 use cache_core::{CacheError, Outcome, Unavailability};
 
-/// What goes wrong with one call.
+/// A fault of one call.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Fault {
-    /// The call is not carried out and fails with this. [`CacheError::Miss`] makes a value look evicted.
+    /// The call is not applied and fails with this error. [`CacheError::Miss`] makes a value look evicted.
     Error(CacheError),
-    /// The call is carried out, this much later. `tokio`'s time: virtual where that is paused.
+    /// The call is applied after this delay, in `tokio`'s time, which is virtual if paused.
     Delay(Duration),
-    /// The request is lost: it is not carried out, and the call times out after this long, waiting for
-    /// the reply.
+    /// The request is lost: it is not applied, and the call times out after this long, waiting for the reply.
     LostRequest(Duration),
-    /// The reply is lost: the call is carried out, and times out all the same after this long. To the
-    /// caller it looks like a lost request.
+    /// The reply is lost: the call is applied, but times out after this long. To the caller it looks like a
+    /// lost request.
     LostReply(Duration),
-    /// The call is not carried out and never ends, until it is dropped or the client is closed.
+    /// The call is not applied and hangs until it is dropped or the client is closed.
     Hang,
-    /// Of a call with many keys that writes, the first `done` are carried out; then it fails with `error`.
-    /// A call that reads fails, one with a single key is carried out where `done` is not 0. Of `get_each`,
-    /// `get_entries` and `set_each` the first `done` keys have their results, and the others this error.
+    /// A write of many keys applies the first `done` of them, then fails with `error`. A read of many keys
+    /// fails. A call with a single key is applied if `done` is not 0. For `get_each`, `get_entries` and
+    /// `set_each`, the first `done` keys have results and the others this error.
     Partial {
-        /// How many keys are done.
+        /// How many keys are applied.
         done: usize,
-        /// What the call fails with.
+        /// The error of the call.
         error: CacheError,
     },
 }
 
 impl Fault {
-    /// The connection is lost before the request is sent: nothing is carried out, and it may be tried
-    /// again.
+    /// The connection is lost before the request is sent: nothing is applied, and a retry is safe.
     #[must_use]
     pub const fn connection_lost() -> Self {
         Self::Error(lost(Outcome::NotApplied))
@@ -60,7 +59,7 @@ const fn lost(outcome: Outcome) -> CacheError {
 
 macro_rules! operations {
     ($($variant:ident $method:ident $does:ident,)+) => {
-        /// A method of the contract that can go wrong.
+        /// A method of the contract that can fail.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[non_exhaustive]
         pub enum Operation {
@@ -74,7 +73,7 @@ macro_rules! operations {
             /// Every operation.
             pub const ALL: &[Self] = &[$(Self::$variant),+];
 
-            /// Whether it changes what is stored.
+            /// Whether it changes stored data.
             #[must_use]
             pub const fn writes(self) -> bool {
                 match self {

@@ -1,4 +1,4 @@
-//! When which call goes wrong, and what was called: the handle that a test keeps of a faulty client.
+//! Schedules faults and counts calls: the handle that a test keeps of a faulty client.
 
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
@@ -8,34 +8,34 @@ use cache_core::slot::slot_of;
 
 use super::{Fault, Operation, RandomFaults};
 
-/// The faults of one [`FaultyCache`](super::FaultyCache), to be scripted and looked at while the client is
-/// in use. A clone is the same faults.
+/// The faults of one [`FaultyCache`](super::FaultyCache), which a test can script and inspect while the
+/// client is in use. Clones share the same faults.
 ///
-/// Of several faults that a call might have, the scripted one comes first, then that of its key or slot, then a
-/// standing one, then chance.
+/// If several faults apply to a call, a scripted one comes first, then one of its key or slot, then a
+/// permanent one, then a random one.
 ///
-/// A call that would not reach the backend (an illegal argument, an empty list, a closed client) has no
-/// fault and uses none up: it is counted by [`calls`](Faults::calls), and passed over by
-/// [`next`](Faults::next) and [`nth`](Faults::nth).
+/// A call that would not reach the backend (an invalid argument, an empty list, a closed client) has no fault
+/// and uses none up: [`calls`](Faults::calls) counts it, and [`next`](Faults::next) and [`nth`](Faults::nth)
+/// skip it.
 #[derive(Clone, Debug, Default)]
 pub struct Faults(Arc<Mutex<State>>);
 
-/// A part of the keys whose calls go wrong.
+/// The keys whose calls fail.
 #[derive(Debug)]
-struct Broken {
-    place: Place,
+struct TargetedFault {
+    target: Target,
     operations: Vec<Operation>,
     fault: Fault,
 }
 
 #[derive(Debug)]
-enum Place {
+enum Target {
     Key(String),
     Slots(RangeInclusive<u16>),
 }
 
-impl Place {
-    fn holds(&self, key: &str) -> bool {
+impl Target {
+    fn contains_key(&self, key: &str) -> bool {
         match self {
             Self::Key(own) => own == key,
             Self::Slots(slots) => slots.contains(&slot_of(key.as_bytes())),
@@ -43,20 +43,20 @@ impl Place {
     }
 }
 
-/// What goes wrong with a call.
+/// A fault to apply to a call.
 #[derive(Debug)]
-pub(super) struct Struck {
+pub(super) struct InjectedFault {
     pub(super) fault: Fault,
-    /// Which keys of a call with many go wrong, if not all of them.
+    /// Which keys of a call with many keys fail; all if `None`.
     pub(super) keys: Option<Vec<bool>>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// By operation and by the number of the call among those of its operation that do I/O.
+    /// By operation and by the number of the call among the calls of its operation that do I/O.
     script: HashMap<(Operation, u64), Fault>,
     /// The newest first.
-    places: Vec<Broken>,
+    targeted: Vec<TargetedFault>,
     standing: HashMap<Operation, Fault>,
     random: Option<RandomFaults>,
     calls: HashMap<Operation, u64>,
@@ -65,7 +65,8 @@ struct State {
 }
 
 impl Faults {
-    /// The next call of `operation` goes wrong. Said again, the one after it does: a queue.
+    /// Makes the next call of `operation` fail. Each further call of this method adds the fault of one more
+    /// call: a queue.
     ///
     /// ```
     /// # use cache_core::{CacheClient, CacheError, MemoryCache, Ttl};
@@ -87,12 +88,12 @@ impl Faults {
         state.script.insert((operation, call), fault);
     }
 
-    /// The `number`th call of `operation` from now on goes wrong; 1 is the next. Only those that would
-    /// reach the backend count.
+    /// Makes the `number`th call of `operation` from now on fail; 1 is the next. Only calls that would reach
+    /// the backend count.
     ///
     /// # Panics
     ///
-    /// Where `number` is 0: that call has been made.
+    /// If `number` is 0.
     pub fn nth(&self, number: u64, operation: Operation, fault: Fault) {
         assert!(number > 0, "the next call is number 1");
         let mut state = self.state();
@@ -100,7 +101,7 @@ impl Faults {
         state.script.insert((operation, call), fault);
     }
 
-    /// Every call of these operations goes wrong from now on, until [`heal`](Faults::heal).
+    /// Makes every call of these operations fail, until [`heal`](Faults::heal).
     ///
     /// ```
     /// # use cache_core::{CacheClient, CacheError, MemoryCache};
@@ -123,16 +124,16 @@ impl Faults {
         }
     }
 
-    /// Every call of these operations with this key goes wrong from now on, until [`heal`](Faults::heal).
+    /// Makes every call of these operations with this key fail, until [`heal`](Faults::heal).
     ///
     /// A call that reads many keys fails if it reads this one. A call that writes many writes the others, and
     /// then fails.
     pub fn on_key(&self, key: impl Into<String>, operations: &[Operation], fault: &Fault) {
-        self.break_place(Place::Key(key.into()), operations, fault);
+        self.add_fault_at(Target::Key(key.into()), operations, fault);
     }
 
-    /// Every call of these operations with a key in one of these slots goes wrong from now on, until
-    /// [`heal`](Faults::heal): as if the primary of these slots were gone. Calls without a key are not touched.
+    /// Makes every call of these operations with a key in these slots fail, until [`heal`](Faults::heal), as
+    /// if the primary of these slots were down. Calls without a key are not affected.
     ///
     /// A call that reads many keys fails if one of them is in these slots. A call that writes many writes the
     /// others, and then fails.
@@ -152,59 +153,63 @@ impl Faults {
     /// # });
     /// ```
     pub fn on_slots(&self, slots: RangeInclusive<u16>, operations: &[Operation], fault: &Fault) {
-        self.break_place(Place::Slots(slots), operations, fault);
+        self.add_fault_at(Target::Slots(slots), operations, fault);
     }
 
-    fn break_place(&self, place: Place, operations: &[Operation], fault: &Fault) {
-        let broken = Broken {
-            place,
+    fn add_fault_at(&self, target: Target, operations: &[Operation], fault: &Fault) {
+        let targeted_fault = TargetedFault {
+            target,
             operations: operations.to_vec(),
             fault: fault.clone(),
         };
-        self.state().places.insert(0, broken);
+        self.state().targeted.insert(0, targeted_fault);
     }
 
-    /// Calls go wrong by chance from now on, until [`heal`](Faults::heal).
+    /// Makes calls fail at random, until [`heal`](Faults::heal).
     pub fn at_random(&self, faults: RandomFaults) {
         self.state().random = Some(faults);
     }
 
-    /// From now on nothing goes wrong: ends what stands, what is scripted and what is random. A call that
-    /// hangs stays as it is.
+    /// Ends all faults: permanent, scripted and random. A call that hangs keeps hanging.
     pub fn heal(&self) {
         let mut state = self.state();
         state.script.clear();
-        state.places.clear();
+        state.targeted.clear();
         state.standing.clear();
         state.random = None;
     }
 
-    /// How often `operation` was called, whether it went wrong or not.
+    /// How often `operation` was called, whether it failed or not.
     #[must_use]
     pub fn calls(&self, operation: Operation) -> u64 {
         self.state().calls(operation)
     }
 
-    /// How often anything was called.
+    /// How many calls there were in total.
     #[must_use]
     pub fn all_calls(&self) -> u64 {
         self.state().calls.values().sum()
     }
 
-    /// How many calls of `operation` a fault was done to.
+    /// How many calls of `operation` had a fault.
     #[must_use]
     pub fn injected(&self, operation: Operation) -> u64 {
         self.state().injected.get(&operation).copied().unwrap_or(0)
     }
 
-    /// How many scripted faults wait for their call. A test whose script ran ends with 0.
+    /// How many scripted faults are still waiting for their call. It is 0 once the whole script has run.
     #[must_use]
     pub fn pending(&self) -> usize {
         self.state().script.len()
     }
 
-    /// Counts a call with these keys, and says what is to go wrong with it. One that does no I/O is never wrong.
-    pub(super) fn of_call(&self, operation: Operation, keys: &[&str], does_io: bool) -> Option<Struck> {
+    /// Counts a call with these keys, and returns its fault. A call without I/O has none.
+    pub(super) fn of_call(
+        &self,
+        operation: Operation,
+        keys: &[&str],
+        does_io: bool,
+    ) -> Option<InjectedFault> {
         let mut state = self.state();
         *state.calls.entry(operation).or_default() += 1;
         if !does_io {
@@ -213,17 +218,17 @@ impl Faults {
         let calls = state.io_calls.entry(operation).or_default();
         *calls += 1;
         let call = *calls;
-        let whole = |fault| Struck { fault, keys: None };
+        let whole = |fault| InjectedFault { fault, keys: None };
         let scripted = state.script.remove(&(operation, call)).map(whole);
-        let struck = scripted
-            .or_else(|| state.at_place(operation, keys))
+        let injected = scripted
+            .or_else(|| state.fault_at(operation, keys))
             .or_else(|| state.standing.get(&operation).cloned().map(whole))
             .or_else(|| {
                 let random = state.random.as_mut()?;
                 random.draw(operation).map(whole)
             })?;
         *state.injected.entry(operation).or_default() += 1;
-        Some(struck)
+        Some(injected)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -232,17 +237,20 @@ impl Faults {
 }
 
 impl State {
-    fn at_place(&self, operation: Operation, keys: &[&str]) -> Option<Struck> {
-        let broken = self.places.iter().find(|broken| {
-            broken.operations.contains(&operation) && keys.iter().any(|key| broken.place.holds(key))
+    fn fault_at(&self, operation: Operation, keys: &[&str]) -> Option<InjectedFault> {
+        let targeted_fault = self.targeted.iter().find(|targeted_fault| {
+            targeted_fault.operations.contains(&operation)
+                && keys.iter().any(|key| targeted_fault.target.contains_key(key))
         })?;
-        let struck = keys.iter().map(|key| {
-            let mut places = self.places.iter();
-            places.any(|broken| broken.operations.contains(&operation) && broken.place.holds(key))
+        let injected = keys.iter().map(|key| {
+            let mut faults = self.targeted.iter();
+            faults.any(|targeted_fault| {
+                targeted_fault.operations.contains(&operation) && targeted_fault.target.contains_key(key)
+            })
         });
-        Some(Struck {
-            fault: broken.fault.clone(),
-            keys: Some(struck.collect()),
+        Some(InjectedFault {
+            fault: targeted_fault.fault.clone(),
+            keys: Some(injected.collect()),
         })
     }
 

@@ -1,4 +1,4 @@
-//! Any client, with faults.
+//! Wraps any client and injects faults.
 
 mod fault;
 mod faults;
@@ -15,14 +15,14 @@ use tokio::sync::watch;
 
 pub use fault::{Fault, Operation};
 pub use faults::Faults;
-use faults::Struck;
+use faults::InjectedFault;
 pub use random::RandomFaults;
 
-/// A client over another one, whose calls go wrong as its [`Faults`] say. Without any it does what the
-/// client inside does.
+/// A client around another one, whose calls fail as its [`Faults`] say. Without faults it behaves like the
+/// inner client.
 ///
-/// Faults are the backend's: a call that would not reach one (an illegal key, a life beyond the limit, an
-/// empty list, a closed client) has its usual answer.
+/// Faults belong to the backend: a call that would not reach it (an invalid key, a TTL beyond the limit, an
+/// empty list, a closed client) has its usual result.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -49,7 +49,7 @@ pub struct FaultyCache<C> {
     closed: watch::Sender<bool>,
 }
 
-/// One short line: what it stands on.
+/// One short line, which names the inner client.
 impl<C: fmt::Debug> fmt::Debug for FaultyCache<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "FaultyCache({:?})", self.inner)
@@ -57,7 +57,7 @@ impl<C: fmt::Debug> fmt::Debug for FaultyCache<C> {
 }
 
 impl<C> FaultyCache<C> {
-    /// A client over `inner`, without faults.
+    /// Wraps `inner`, without faults.
     pub fn new(inner: C) -> Self {
         Self {
             inner,
@@ -66,17 +66,17 @@ impl<C> FaultyCache<C> {
         }
     }
 
-    /// The client inside.
+    /// The inner client.
     pub fn inner(&self) -> &C {
         &self.inner
     }
 
-    /// The faults; keep a clone of them where the client is handed on.
+    /// The faults. Clone them before passing the client on.
     pub fn faults(&self) -> &Faults {
         &self.faults
     }
 
-    /// Does `call`, which names no key, or what is to go wrong with it.
+    /// Runs `call`, which has no key, or its fault.
     async fn call<T>(
         &self,
         operation: Operation,
@@ -86,7 +86,7 @@ impl<C> FaultyCache<C> {
         self.call_of(operation, &[], does_io, call).await
     }
 
-    /// Does `call` of one key, or the same read of many, or what is to go wrong with it.
+    /// Runs `call` of one key, or a read of many keys, or its fault.
     async fn call_of<T>(
         &self,
         operation: Operation,
@@ -94,7 +94,10 @@ impl<C> FaultyCache<C> {
         does_io: bool,
         call: impl Future<Output = Result<T, CacheError>> + Send,
     ) -> Result<T, CacheError> {
-        match self.fault(operation, keys, does_io).map(|struck| struck.fault) {
+        match self
+            .fault(operation, keys, does_io)
+            .map(|injected| injected.fault)
+        {
             None => call.await,
             Some(Fault::Partial { done, error }) => {
                 if operation.writes() && done > 0 {
@@ -102,12 +105,12 @@ impl<C> FaultyCache<C> {
                 }
                 Err(error)
             }
-            Some(fault) => self.suffer(fault, call).await,
+            Some(fault) => self.apply_fault(fault, call).await,
         }
     }
 
-    /// Does `call` for `items`, or what is to go wrong with some of them. `keys` and `checks` have a place for each item;
-    /// one that is illegal keeps its own error.
+    /// Runs `call` for `items`, or the faults of some of them. `keys` and `checks` have one element per item;
+    /// an invalid item keeps its own error.
     async fn each<I, T, Call>(
         &self,
         operation: Operation,
@@ -122,38 +125,45 @@ impl<C> FaultyCache<C> {
         Call: Future<Output = Vec<Result<T, CacheError>>> + Send,
     {
         let does_io = checks.iter().any(Result::is_ok);
-        let Some(Struck { fault, keys: places }) = self.fault(operation, keys, does_io) else {
+        let Some(InjectedFault {
+            fault,
+            keys: affected,
+        }) = self.fault(operation, keys, does_io)
+        else {
             return call(items.to_vec()).await;
         };
-        let wrong: Vec<bool> = match (&fault, places) {
-            (Fault::Partial { done, .. }, _) => (0..items.len()).map(|place| place >= *done).collect(),
-            (_, Some(places)) => places,
+        let failing: Vec<bool> = match (&fault, affected) {
+            (Fault::Partial { done, .. }, _) => (0..items.len()).map(|position| position >= *done).collect(),
+            (_, Some(affected)) => affected,
             (_, None) => vec![true; items.len()],
         };
-        let (struck, spared) = parted(items, Some(&wrong));
-        let mut spared = call(spared).await.into_iter();
-        let mut struck = match self.suffer(fault, async { Ok(call(struck.clone()).await) }).await {
+        let (injected, working) = split_items(items, Some(&failing));
+        let mut working = call(working).await.into_iter();
+        let mut injected = match self
+            .apply_fault(fault, async { Ok(call(injected.clone()).await) })
+            .await
+        {
             Ok(results) => results.into_iter(),
             Err(error) => {
-                let checks = checks.into_iter().zip(&wrong).filter(|(_, wrong)| **wrong);
+                let checks = checks.into_iter().zip(&failing).filter(|(_, failing)| **failing);
                 let failed = checks.map(|(check, _)| Err(check.err().unwrap_or_else(|| error.clone())));
                 failed.collect::<Vec<_>>().into_iter()
             }
         };
-        let in_turn = wrong
+        let in_turn = failing
             .iter()
-            .filter_map(|wrong| if *wrong { struck.next() } else { spared.next() });
+            .filter_map(|failing| if *failing { injected.next() } else { working.next() });
         in_turn.collect()
     }
 
-    /// What is to go wrong with this call.
-    fn fault(&self, operation: Operation, keys: &[&str], does_io: bool) -> Option<Struck> {
+    /// The fault of this call.
+    fn fault(&self, operation: Operation, keys: &[&str], does_io: bool) -> Option<InjectedFault> {
         self.faults
             .of_call(operation, keys, does_io && !*self.closed.borrow())
     }
 
-    /// Does `call` as far as a fault that is the same for one key and for many lets it.
-    async fn suffer<T>(
+    /// Runs `call` with a fault that does not depend on the number of keys.
+    async fn apply_fault<T>(
         &self,
         fault: Fault,
         call: impl Future<Output = Result<T, CacheError>> + Send,
@@ -166,7 +176,7 @@ impl<C> FaultyCache<C> {
             }
             Fault::LostRequest(after) => self.time_out(after).await,
             Fault::LostReply(after) => {
-                // Whatever the reply is, it is lost; that it was given at all is the promise.
+                // The reply is lost, but the call was applied.
                 let _lost = call.await;
                 self.time_out(after).await
             }
@@ -182,7 +192,7 @@ impl<C> FaultyCache<C> {
         })
     }
 
-    /// Waits, but not beyond the client's closing.
+    /// Waits until the client closes at most.
     async fn wait<T>(&self, for_it: impl Future<Output = T> + Send) -> Result<T, CacheError> {
         let mut closed = self.closed.subscribe();
         tokio::select! {
@@ -193,23 +203,26 @@ impl<C> FaultyCache<C> {
     }
 }
 
-fn legal(keys: &[&str]) -> bool {
+fn are_valid_keys(keys: &[&str]) -> bool {
     !keys.is_empty() && keys.iter().all(|key| check_key(key).is_ok())
 }
 
-/// The items that go wrong, and the others; without a word all of them do.
-fn parted<T: Clone>(items: &[T], wrong: Option<&[bool]>) -> (Vec<T>, Vec<T>) {
-    let Some(wrong) = wrong else {
+/// Splits items into failing and working ones; all fail if `failing` is `None`.
+fn split_items<T: Clone>(items: &[T], failing: Option<&[bool]>) -> (Vec<T>, Vec<T>) {
+    let Some(failing) = failing else {
         return (items.to_vec(), Vec::new());
     };
     let those = |which: bool| {
-        let items = items.iter().zip(wrong).filter(|(_, wrong)| **wrong == which);
+        let items = items
+            .iter()
+            .zip(failing)
+            .filter(|(_, failing)| **failing == which);
         items.map(|(item, _)| item.clone()).collect()
     };
     (those(true), those(false))
 }
 
-fn lives(ttl: Ttl) -> bool {
+fn is_valid_ttl(ttl: Ttl) -> bool {
     ttl.as_duration().is_ok()
 }
 
@@ -217,23 +230,33 @@ fn lives(ttl: Ttl) -> bool {
 #[deny(clippy::missing_trait_methods)]
 impl<C: CacheClient> CacheClient for FaultyCache<C> {
     async fn get(&self, key: &str) -> Result<Bytes, CacheError> {
-        self.call_of(Operation::Get, &[key], legal(&[key]), self.inner.get(key))
-            .await
+        self.call_of(
+            Operation::Get,
+            &[key],
+            are_valid_keys(&[key]),
+            self.inner.get(key),
+        )
+        .await
     }
 
     async fn get_entry(&self, key: &str) -> Result<Entry, CacheError> {
         self.call_of(
             Operation::GetEntry,
             &[key],
-            legal(&[key]),
+            are_valid_keys(&[key]),
             self.inner.get_entry(key),
         )
         .await
     }
 
     async fn get_many<'a>(&self, keys: &[&'a str]) -> Result<Vec<Option<Bytes>>, CacheError> {
-        self.call_of(Operation::GetMany, keys, legal(keys), self.inner.get_many(keys))
-            .await
+        self.call_of(
+            Operation::GetMany,
+            keys,
+            are_valid_keys(keys),
+            self.inner.get_many(keys),
+        )
+        .await
     }
 
     async fn get_each<'a>(&self, keys: &[&'a str]) -> Vec<Result<Bytes, CacheError>> {
@@ -249,25 +272,30 @@ impl<C: CacheClient> CacheClient for FaultyCache<C> {
     }
 
     async fn set(&self, key: &str, value: Bytes, ttl: Ttl) -> Result<(), CacheError> {
-        let does_io = legal(&[key]) && lives(ttl);
+        let does_io = are_valid_keys(&[key]) && is_valid_ttl(ttl);
         self.call_of(Operation::Set, &[key], does_io, self.inner.set(key, value, ttl))
             .await
     }
 
     async fn set_many<'a>(&self, entries: &[(&'a str, Bytes)], ttl: Ttl) -> Result<(), CacheError> {
         let keys: Vec<&str> = entries.iter().map(|(key, _)| *key).collect();
-        let Some(struck) = self.fault(Operation::SetMany, &keys, legal(&keys) && lives(ttl)) else {
+        let Some(injected) = self.fault(
+            Operation::SetMany,
+            &keys,
+            are_valid_keys(&keys) && is_valid_ttl(ttl),
+        ) else {
             return self.inner.set_many(entries, ttl).await;
         };
-        if let Fault::Partial { done, error } = struck.fault {
+        if let Fault::Partial { done, error } = injected.fault {
             self.inner
                 .set_many(&entries[..done.min(entries.len())], ttl)
                 .await?;
             return Err(error);
         }
-        let (wrong, spared) = parted(entries, struck.keys.as_deref());
-        self.inner.set_many(&spared, ttl).await?;
-        self.suffer(struck.fault, self.inner.set_many(&wrong, ttl)).await
+        let (failing, working) = split_items(entries, injected.keys.as_deref());
+        self.inner.set_many(&working, ttl).await?;
+        self.apply_fault(injected.fault, self.inner.set_many(&failing, ttl))
+            .await
     }
 
     async fn set_each<'a>(&self, entries: &[(&'a str, Bytes, Ttl)]) -> Vec<Result<(), CacheError>> {
@@ -280,7 +308,7 @@ impl<C: CacheClient> CacheClient for FaultyCache<C> {
     }
 
     async fn set_if_absent(&self, key: &str, value: Bytes, ttl: Ttl) -> Result<bool, CacheError> {
-        let does_io = legal(&[key]) && lives(ttl);
+        let does_io = are_valid_keys(&[key]) && is_valid_ttl(ttl);
         self.call_of(
             Operation::SetIfAbsent,
             &[key],
@@ -297,7 +325,7 @@ impl<C: CacheClient> CacheClient for FaultyCache<C> {
         value: Bytes,
         ttl: Ttl,
     ) -> Result<bool, CacheError> {
-        let does_io = legal(&[key]) && lives(ttl);
+        let does_io = are_valid_keys(&[key]) && is_valid_ttl(ttl);
         let call = self.inner.compare_and_set(key, expected, value, ttl);
         self.call_of(Operation::CompareAndSet, &[key], does_io, call)
             .await
@@ -305,47 +333,57 @@ impl<C: CacheClient> CacheClient for FaultyCache<C> {
 
     async fn compare_and_delete(&self, key: &str, expected: &[u8]) -> Result<bool, CacheError> {
         let call = self.inner.compare_and_delete(key, expected);
-        self.call_of(Operation::CompareAndDelete, &[key], legal(&[key]), call)
+        self.call_of(Operation::CompareAndDelete, &[key], are_valid_keys(&[key]), call)
             .await
     }
 
     async fn get_and_delete(&self, key: &str) -> Result<Bytes, CacheError> {
         let call = self.inner.get_and_delete(key);
-        self.call_of(Operation::GetAndDelete, &[key], legal(&[key]), call)
+        self.call_of(Operation::GetAndDelete, &[key], are_valid_keys(&[key]), call)
             .await
     }
 
     async fn get_and_expire(&self, key: &str, ttl: Ttl) -> Result<Bytes, CacheError> {
-        let does_io = legal(&[key]) && lives(ttl);
+        let does_io = are_valid_keys(&[key]) && is_valid_ttl(ttl);
         let call = self.inner.get_and_expire(key, ttl);
         self.call_of(Operation::GetAndExpire, &[key], does_io, call).await
     }
 
     async fn del<'a>(&self, keys: &[&'a str]) -> Result<u64, CacheError> {
-        let Some(struck) = self.fault(Operation::Del, keys, legal(keys)) else {
+        let Some(injected) = self.fault(Operation::Del, keys, are_valid_keys(keys)) else {
             return self.inner.del(keys).await;
         };
-        if let Fault::Partial { done, error } = struck.fault {
+        if let Fault::Partial { done, error } = injected.fault {
             self.inner.del(&keys[..done.min(keys.len())]).await?;
             return Err(error);
         }
-        let (wrong, spared) = parted(keys, struck.keys.as_deref());
-        let gone = self.inner.del(&spared).await?;
-        Ok(gone + self.suffer(struck.fault, self.inner.del(&wrong)).await?)
+        let (failing, working) = split_items(keys, injected.keys.as_deref());
+        let gone = self.inner.del(&working).await?;
+        Ok(gone + self.apply_fault(injected.fault, self.inner.del(&failing)).await?)
     }
 
     async fn exists<'a>(&self, keys: &[&'a str]) -> Result<u64, CacheError> {
-        self.call_of(Operation::Exists, keys, legal(keys), self.inner.exists(keys))
-            .await
+        self.call_of(
+            Operation::Exists,
+            keys,
+            are_valid_keys(keys),
+            self.inner.exists(keys),
+        )
+        .await
     }
 
     async fn incr(&self, key: &str) -> Result<i64, CacheError> {
-        self.call_of(Operation::Incr, &[key], legal(&[key]), self.inner.incr(key))
-            .await
+        self.call_of(
+            Operation::Incr,
+            &[key],
+            are_valid_keys(&[key]),
+            self.inner.incr(key),
+        )
+        .await
     }
 
     async fn incr_by(&self, key: &str, delta: i64, ttl: Ttl) -> Result<i64, CacheError> {
-        let does_io = legal(&[key]) && lives(ttl);
+        let does_io = are_valid_keys(&[key]) && is_valid_ttl(ttl);
         self.call_of(
             Operation::IncrBy,
             &[key],
@@ -356,14 +394,19 @@ impl<C: CacheClient> CacheClient for FaultyCache<C> {
     }
 
     async fn expire(&self, key: &str, ttl: Ttl) -> Result<bool, CacheError> {
-        let does_io = legal(&[key]) && lives(ttl);
+        let does_io = are_valid_keys(&[key]) && is_valid_ttl(ttl);
         self.call_of(Operation::Expire, &[key], does_io, self.inner.expire(key, ttl))
             .await
     }
 
     async fn ttl(&self, key: &str) -> Result<Ttl, CacheError> {
-        self.call_of(Operation::Ttl, &[key], legal(&[key]), self.inner.ttl(key))
-            .await
+        self.call_of(
+            Operation::Ttl,
+            &[key],
+            are_valid_keys(&[key]),
+            self.inner.ttl(key),
+        )
+        .await
     }
 
     fn invalidations(&self) -> Option<Arc<dyn InvalidationSource>> {

@@ -1,4 +1,4 @@
-//! Faults at random, the same ones for the same seed and the same order of calls.
+//! Random faults, reproducible by seed and order of calls.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -9,8 +9,8 @@ use rand::{Rng, SeedableRng};
 
 use super::{Fault, Operation};
 
-/// How often which fault happens. Rates are shares of all calls, from 0 to 1; where they add up to more
-/// than 1, the first in this list are served first: errors, lost requests, lost replies, hangs, delays.
+/// The rate of each random fault. Rates are fractions of all calls, from 0 to 1. If they add up to more than
+/// 1, the first ones in this list win: errors, lost requests, lost replies, hangs, delays.
 ///
 /// ```
 /// use std::time::Duration;
@@ -36,7 +36,7 @@ pub struct RandomFaults {
 }
 
 impl RandomFaults {
-    /// No faults yet; all chance hangs on `seed`.
+    /// Creates random faults from `seed`, with all rates 0.
     pub fn new(seed: u64) -> Self {
         Self {
             chance: StdRng::seed_from_u64(seed),
@@ -51,13 +51,13 @@ impl RandomFaults {
         }
     }
 
-    /// How often a call fails without being carried out. Default: never.
+    /// How often a call fails without being applied. Default: never.
     pub fn errors(mut self, rate: f64) -> Self {
         self.errors = rate;
         self
     }
 
-    /// What such a call fails with. Default: a lost connection.
+    /// The error of such a call. Default: a lost connection.
     pub fn failing_with(mut self, error: CacheError) -> Self {
         self.error = Fault::Error(error);
         self
@@ -81,20 +81,20 @@ impl RandomFaults {
         self
     }
 
-    /// How often a call never ends. Default: never.
+    /// How often a call hangs. Default: never.
     pub fn hangs(mut self, rate: f64) -> Self {
         self.hangs = rate;
         self
     }
 
-    /// How often a call is late, and by how much. Default: never.
+    /// How often a call is delayed, and by how much. Default: never.
     pub fn delays(mut self, rate: f64, by: RangeInclusive<Duration>) -> Self {
         self.delays = rate;
         self.delay = by;
         self
     }
 
-    /// What happens to the next call. A client is closed without faults, so that tests end.
+    /// Draws the fault of the next call. `close` never fails, so that tests end.
     pub(super) fn draw(&mut self, operation: Operation) -> Option<Fault> {
         let drawn: f64 = self.chance.random();
         let late = if self.delay.is_empty() {

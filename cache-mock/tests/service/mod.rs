@@ -1,4 +1,4 @@
-//! A caller as one finds it in a service: a lookup that is expensive, and cached; a counter of use.
+//! A typical caller in a service: an expensive cached lookup, and a usage counter.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -7,7 +7,7 @@ use cache_core::{CacheClient, CacheClientExt, CacheError, Outcome, Ttl};
 
 /// How long a plan is kept.
 pub(crate) const KEPT: Ttl = Ttl::secs(300);
-/// What the cache may cost a lookup.
+/// How long a lookup may wait for the cache.
 const PATIENCE: Duration = Duration::from_millis(250);
 
 /// Where plans come from when they are not cached.
@@ -23,7 +23,7 @@ impl Database {
     }
 }
 
-/// The plan of a tenant, whatever state the cache is in.
+/// The plan of a tenant, in any state of the cache.
 pub(crate) async fn plan(cache: &dyn CacheClient, database: &Database, tenant: &str) -> String {
     let key = format!("plan:{tenant}");
     let cached = tokio::time::timeout(PATIENCE, cache.find_string(&key)).await;
@@ -31,14 +31,14 @@ pub(crate) async fn plan(cache: &dyn CacheClient, database: &Database, tenant: &
         return plan;
     }
     let plan = database.plan(tenant);
-    // A cache that did not answer in time is not asked to store either.
+    // If the cache did not answer in time, do not store either.
     if cached.is_ok() {
         let _stored = tokio::time::timeout(PATIENCE, cache.set_string(&key, &plan, KEPT)).await;
     }
     plan
 }
 
-/// Counts a use, once: where the outcome of a try is unknown it is not tried again.
+/// Counts a use at most once: not retried if the outcome of an attempt is unknown.
 pub(crate) async fn count_use(cache: &dyn CacheClient, tenant: &str) -> Result<i64, CacheError> {
     let key = format!("uses:{tenant}");
     match cache.incr(&key).await {
@@ -49,13 +49,13 @@ pub(crate) async fn count_use(cache: &dyn CacheClient, tenant: &str) -> Result<i
     }
 }
 
-/// Forgets the plans of these tenants, all of them.
+/// Deletes the plans of all these tenants.
 pub(crate) async fn forget(cache: &dyn CacheClient, tenants: &[&str]) -> Result<(), CacheError> {
     let keys: Vec<String> = tenants.iter().map(|tenant| format!("plan:{tenant}")).collect();
     let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
     for _ in 0..3 {
         match cache.del(&keys).await {
-            // To delete what is deleted already does no harm, so an unknown outcome is tried again.
+            // Deleting twice is harmless, so an unknown outcome is retried.
             Err(error) if error.is_transient() => {}
             result => return result.map(drop),
         }

@@ -1,8 +1,8 @@
-//! A connection to a cluster: each request is routed by the slot that the client computed.
+//! A connection to a cluster. Each request is routed by the slot that this client computed.
 //!
-//! A `ClusterConnection` follows redirections by itself, within its own number of retries. One that was made without
-//! retries (`ClusterClientBuilder::retries(0)`) hands redirections out, and they are followed here: a server that
-//! redirects a request has not carried it out.
+//! A `ClusterConnection` follows redirections by itself, within its own number of retries. Without retries
+//! (`ClusterClientBuilder::retries(0)`) it returns redirections, and they are followed here: a redirected
+//! request was not applied.
 
 use std::time::Duration;
 
@@ -14,9 +14,9 @@ use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::{Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr};
 use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult, ServerErrorKind, Value};
 
-use super::{Failure, Place, Session, Source};
+use super::{Failure, Session, Source, Target};
 
-/// How often one request follows redirections.
+/// How many redirections one request follows.
 const REDIRECTIONS: u32 = 4;
 
 /// How long the first redirected request waits for the connection to read the slots again; doubled for each further one.
@@ -42,8 +42,8 @@ impl Source for OnCluster {
 }
 
 impl Session for OnCluster {
-    fn send<'a>(&'a self, command: &'a Cmd, place: Place) -> RedisFuture<'a, Value> {
-        self.follow(command, place).boxed()
+    fn send<'a>(&'a self, command: &'a Cmd, target: Target) -> RedisFuture<'a, Value> {
+        self.follow(command, target).boxed()
     }
 
     fn send_all<'a>(&'a self, _: &'a Pipeline) -> RedisFuture<'a, Vec<Value>> {
@@ -55,18 +55,18 @@ impl Session for OnCluster {
     }
 
     fn ping(&self) -> RedisFuture<'_, Value> {
-        self.ask_every_primary().boxed()
+        self.ping_every_primary().boxed()
     }
 }
 
 impl OnCluster {
-    async fn follow(&self, command: &Cmd, place: Place) -> RedisResult<Value> {
+    async fn follow(&self, command: &Cmd, target: Target) -> RedisResult<Value> {
         let mut redirections = Redirections::default();
         loop {
             let mut connection = self.0.clone();
             let answer = match redirections.asked_at.take() {
                 None => {
-                    let routing = RoutingInfo::SingleNode(route(place));
+                    let routing = RoutingInfo::SingleNode(route_to(target));
                     connection.route_command(command.clone(), routing).await
                 }
                 Some(node) => {
@@ -85,11 +85,11 @@ impl OnCluster {
 }
 
 impl OnCluster {
-    /// Asks one slot of every primary that the cluster has.
+    /// Asks about a key of every primary in the cluster.
     ///
-    /// Not by `PING`, which the connection sends to the primaries that it is connected to and to no others; and which any
-    /// node may answer. A question about a key is answered by the owner of its slot only.
-    async fn ask_every_primary(&self) -> RedisResult<Value> {
+    /// Not with `PING`, because the connection sends that only to primaries that it is connected to, and any
+    /// node may answer it. Only the owner of a slot answers a command about one of its keys.
+    async fn ping_every_primary(&self) -> RedisResult<Value> {
         let mut slots = redis::cmd("CLUSTER");
         slots.arg("SLOTS");
         let somewhere = RoutingInfo::SingleNode(SingleNodeRoutingInfo::Random);
@@ -102,9 +102,9 @@ impl OnCluster {
         let asked = primaries(slots)?.into_iter().map(|slot| async move {
             let mut exists = redis::cmd("EXISTS");
             exists.arg(key_in(slot));
-            let answer = self.follow(&exists, Place { slot, reads: false }).await;
+            let answer = self.follow(&exists, Target { slot, reads: false }).await;
             match answer.and_then(Value::extract_error) {
-                // A user that may not ask has been answered, too.
+                // A refusal is an answer, too.
                 Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm) => Ok(Value::Okay),
                 answer => answer,
             }
@@ -113,7 +113,7 @@ impl OnCluster {
     }
 }
 
-/// One slot of each primary in the answer to `CLUSTER SLOTS`.
+/// One slot of each primary in the reply to `CLUSTER SLOTS`.
 fn primaries(slots: Value) -> RedisResult<Vec<u16>> {
     let ranges = slots.into_sequence().map_err(|_| short())?;
     let mut found: Vec<(Value, u16)> = Vec::new();
@@ -142,16 +142,16 @@ fn key_in(slot: u16) -> String {
         .unwrap_or_default()
 }
 
-/// Where one request was sent on to.
+/// The redirections of one request.
 #[derive(Default)]
 struct Redirections {
     followed: u32,
-    /// The node that takes over the slot, if a server named one with `ASK`.
+    /// The node that imports the slot, if a server named one with `ASK`.
     asked_at: Option<SingleNodeRoutingInfo>,
 }
 
 impl Redirections {
-    /// Gets ready for the next try; or the error, if it is no redirection or one too many.
+    /// Prepares the next attempt, or returns the error if it is not a redirection or one too many.
     async fn follow(&mut self, error: RedisError) -> RedisResult<()> {
         if self.followed == REDIRECTIONS {
             return Err(error);
@@ -182,13 +182,13 @@ fn node_at(address: &str) -> Option<SingleNodeRoutingInfo> {
     })
 }
 
-fn route(place: Place) -> SingleNodeRoutingInfo {
-    let address = if place.reads {
+fn route_to(target: Target) -> SingleNodeRoutingInfo {
+    let address = if target.reads {
         SlotAddr::ReplicaOptional
     } else {
         SlotAddr::Master
     };
-    SingleNodeRoutingInfo::SpecificNode(Route::new(place.slot, address))
+    SingleNodeRoutingInfo::SpecificNode(Route::new(target.slot, address))
 }
 
 fn short() -> RedisError {

@@ -1,6 +1,6 @@
-//! What the client asks of a connection, whichever kind it is: one command, or one pipeline if there is one server.
+//! The interface to any kind of connection: one command, or one pipeline to a single server.
 //!
-//! Not in here: deadlines, closing, and what an error means to a caller.
+//! Not in here: deadlines, closing, and translating errors.
 
 #[cfg(feature = "cluster")]
 mod cluster;
@@ -19,38 +19,38 @@ pub(crate) use pool::ClusterPool;
 pub(crate) use pool::SinglePool;
 pub(crate) use single::Single;
 
-/// Where sessions come from: a connection that is shared, or a pool.
+/// The source of sessions: a shared connection, or a pool.
 #[async_trait]
 pub(crate) trait Source: Send + Sync + 'static {
-    /// What it is, in words.
+    /// A description of the source.
     fn name(&self) -> &'static str;
 
-    /// Whether it speaks to a cluster: each key then goes in a request of its own, and the connection sends a request
-    /// again by itself after a failure, so that an error says nothing about earlier tries.
+    /// Whether it connects to a cluster. Then each key has its own request, and the connection itself retries
+    /// failed requests, so an error says nothing about earlier attempts.
     fn is_cluster(&self) -> bool;
 
     /// A connection for one call.
     async fn session(&self) -> Result<Box<dyn Session>, Failure>;
 }
 
-/// A connection, for the time of one call. Requests may overlap.
+/// A connection during one call. Requests may overlap.
 pub(crate) trait Session: Send + Sync {
     /// Sends one command. A refusal may be a value or an error.
-    fn send<'a>(&'a self, command: &'a Cmd, place: Place) -> RedisFuture<'a, Value>;
+    fn send<'a>(&'a self, command: &'a Cmd, target: Target) -> RedisFuture<'a, Value>;
 
-    /// Sends a pipeline to the one server that there is; one value per command. A refusal may be a value, or an error in
-    /// place of all values.
+    /// Sends a pipeline to the single server. Returns one value per command. A refusal may be a value, or an
+    /// error instead of all values.
     fn send_all<'a>(&'a self, pipeline: &'a Pipeline) -> RedisFuture<'a, Vec<Value>>;
 
-    /// Asks every primary in use.
+    /// Pings every primary in use.
     fn ping(&self) -> RedisFuture<'_, Value>;
 }
 
-/// Where a request goes. A connection to one server needs neither.
+/// Where a request goes. A connection to a single server ignores it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Place {
+pub(crate) struct Target {
     pub(crate) slot: u16,
-    /// Whether a replica may answer, if the connection was made to read from replicas.
+    /// Whether a replica may answer, if the connection reads from replicas.
     pub(crate) reads: bool,
 }
 
@@ -65,7 +65,7 @@ pub(crate) enum Failure {
     PoolTimeout,
     /// The service closed the pool.
     PoolClosed,
-    /// The pool cannot wait: it was made without a runtime.
+    /// The pool cannot wait, because it was created without a runtime.
     PoolWithoutRuntime,
     /// The pool could not open or check a connection. Nothing was sent.
     NotConnected(Option<RedisError>),

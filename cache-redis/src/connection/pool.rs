@@ -1,12 +1,12 @@
-//! Pools: each call checks a connection out, and hands it back when it ends or is dropped.
+//! Pools: each call checks a connection out, and returns it when it ends or is dropped.
 //!
-//! The connections in these pools are multiplexed: one that comes back with a request under way is as good as any.
+//! The pooled connections are multiplexed, so one that is returned with a request in flight is still usable.
 
 use async_trait::async_trait;
 use deadpool_redis::PoolError;
 use redis::{Cmd, Pipeline, RedisFuture, Value};
 
-use super::{Failure, Place, Session, Single, Source};
+use super::{Failure, Session, Single, Source, Target};
 
 /// A pool of connections to one server.
 pub(crate) struct SinglePool(pub(crate) deadpool_redis::Pool);
@@ -50,15 +50,15 @@ impl Source for ClusterPool {
     }
 }
 
-/// A session over a connection that goes back to its pool at the end of the call.
+/// A session over a connection that returns to its pool at the end of the call.
 struct CheckedOut<S, H> {
     session: S,
     _held: H,
 }
 
 impl<S: Session, H: Send + Sync> Session for CheckedOut<S, H> {
-    fn send<'a>(&'a self, command: &'a Cmd, place: Place) -> RedisFuture<'a, Value> {
-        self.session.send(command, place)
+    fn send<'a>(&'a self, command: &'a Cmd, target: Target) -> RedisFuture<'a, Value> {
+        self.session.send(command, target)
     }
 
     fn send_all<'a>(&'a self, pipeline: &'a Pipeline) -> RedisFuture<'a, Vec<Value>> {

@@ -1,11 +1,11 @@
-//! Connections to one server: a handle that is cloned for every request.
+//! Connections to one server. The handle is cloned for every request.
 
 use async_trait::async_trait;
 use futures::FutureExt as _;
 use redis::aio::ConnectionLike;
 use redis::{Cmd, Pipeline, RedisFuture, Value};
 
-use super::{Failure, Place, Session, Source};
+use super::{Failure, Session, Source, Target};
 
 /// A connection to one server, shared by all calls.
 #[derive(Clone)]
@@ -42,7 +42,7 @@ impl<C> Session for Single<C>
 where
     C: ConnectionLike + Clone + Send + Sync,
 {
-    fn send<'a>(&'a self, command: &'a Cmd, _: Place) -> RedisFuture<'a, Value> {
+    fn send<'a>(&'a self, command: &'a Cmd, _: Target) -> RedisFuture<'a, Value> {
         let mut connection = self.connection.clone();
         async move { connection.req_packed_command(command).await }.boxed()
     }

@@ -1,4 +1,4 @@
-//! The table, row by row; and that nothing of what a caller sent is shown.
+//! Checks each row of the table, and that no caller data is shown.
 
 use super::*;
 
@@ -119,7 +119,7 @@ fn retried_request_leaves_outcome_unknown() {
         from_failure(Failure::Request(not_ready), repeated).outcome(),
         Outcome::Unknown
     );
-    // A pool that hands out nothing has sent nothing.
+    // A pool without a connection has sent nothing.
     assert_eq!(
         from_failure(Failure::PoolTimeout, repeated).outcome(),
         Outcome::NotApplied

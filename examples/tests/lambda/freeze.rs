@@ -71,7 +71,6 @@ async fn first_answer_is_right(connections: Connections, rounds: u32) -> Result<
         function.thaw().await?;
         let after = api.answer_to(&id).await?;
         let took = thawed.elapsed();
-        println!("{connections:?}, round {round}: {after} after {took:?}");
         ensure!(
             after["plan"] == plan.as_str(),
             "round {round}: {after}, after {took:?}"

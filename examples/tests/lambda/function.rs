@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use tests::{Server, ServerOptions, Version};
+use tests::{Cluster, ClusterOptions, Server, ServerOptions, Version};
 
 use crate::process::Process;
 use crate::runtime_api::RuntimeApi;
@@ -25,15 +25,42 @@ async fn one_client_with_one_connection_serves_all_invocations() -> Result<()> {
     for _ in 0..20 {
         assert_eq!(served_from(EVENT).await?, "cache");
     }
-    let clients = server.call(&["CLIENT", "LIST", "TYPE", "normal"]).await?.text();
-    let connections = clients
-        .lines()
-        .filter(|line| line.contains("name=function"))
-        .count();
-    assert_eq!(connections, 1, "{clients}");
+    assert_eq!(connections(&server).await?, 1);
     let (status, log) = function.stop().await?;
     ensure!(status.success() && log.contains("stopped"), "{status}: {log}");
     Ok(())
+}
+
+#[tokio::test]
+async fn cluster_gets_at_most_one_connection_per_node() -> Result<()> {
+    let cluster = Cluster::start(ClusterOptions::new(3, 1)).await?;
+    let address = cluster.node(0).address();
+    let api = RuntimeApi::start().await?;
+    let variables = [
+        ("CACHE_MODE", "cluster"),
+        ("CACHE_ADDRS", address.as_str()),
+        ("CACHE_CLIENT_NAME", "function"),
+        ("CACHE_L1_MAX_BYTES", "8MiB"),
+    ];
+    let _function = Process::start(&api, &variables)?;
+    for _ in 0..2 {
+        for tenant in 0..30 {
+            api.invoke(&format!(r#"{{"tenant":"tenant-{tenant}"}}"#)).await?;
+        }
+    }
+    let mut found = Vec::new();
+    for node in cluster.nodes() {
+        found.push(connections(node).await?);
+    }
+    assert_eq!(found.iter().max(), Some(&1), "{found:?}");
+    Ok(())
+}
+
+/// How many connections the function has to a server.
+async fn connections(server: &Server) -> Result<usize> {
+    let clients = server.call(&["CLIENT", "LIST", "TYPE", "normal"]).await?.text();
+    let of_function = clients.lines().filter(|line| line.contains("name=function"));
+    Ok(of_function.count())
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Making a table: requested, waited for, completed; and done again if it was interrupted.
+//! Creates a table: requests it, waits for it and completes it. An interrupted creation can be repeated.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use super::state::{attribute, check, state};
 use super::{DynamoTable, config};
 use crate::error;
 
-/// What a new table has in addition to what a cache needs.
+/// Options of a new table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CreateTable {
@@ -66,7 +66,7 @@ impl CreateTable {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Created {
-    /// Whether the table was made; `false` if it was there.
+    /// Whether the table was created; `false` if it existed.
     pub table: bool,
     /// Whether the deletion of expired items was switched on; `false` if it was on.
     pub ttl: bool,
@@ -75,17 +75,17 @@ pub struct Created {
 }
 
 impl DynamoTable {
-    /// Makes the table (pay per request), waits until it can be used, and switches the deletion of expired items on. What
-    /// is there already is left as it is, so that a creation that was interrupted can be done again.
+    /// Creates the table (pay per request), waits until it can be used, and enables the deletion of expired
+    /// items. Existing parts are left as they are, so that an interrupted creation can be repeated.
     ///
     /// # Errors
     ///
     /// [`CacheError::Config`] if there is a table of this name that a cache cannot use;
-    /// [`CacheError::Timeout`] if it cannot be used in time: do it again.
+    /// [`CacheError::Timeout`] if it cannot be used in time: repeat the call.
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe; what was begun goes on in AWS.
+    /// Cancel safe; AWS completes what was requested.
     pub async fn create(&self, options: &CreateTable) -> Result<Created, CacheError> {
         let deadline = Deadline::after(options.patience);
         let mut created = Created {
@@ -132,7 +132,7 @@ impl DynamoTable {
             async move {
                 match request.send().await {
                     Ok(_) => Ok(true),
-                    // Made by another process, or by the request before.
+                    // Created by another process, or by an earlier request.
                     Err(error) if error::code(&error) == Some("ResourceInUseException") => Ok(false),
                     Err(error) => Err(error),
                 }
@@ -144,7 +144,7 @@ impl DynamoTable {
     async fn wait_until_usable(&self, deadline: &Deadline) -> Result<(), CacheError> {
         for repeated in 3.. {
             let table = self.description().await?;
-            // Not there yet: what was just made is seen a moment later.
+            // A new table becomes visible a moment later.
             if let Some(table) = table {
                 let state = state(&table, None);
                 if state.status == TableStatus::Active.as_str() {

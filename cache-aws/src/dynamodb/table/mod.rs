@@ -1,4 +1,5 @@
-//! The table itself: looked at, and checked at start. Making one is in `create.rs`, what one is like in `state.rs`.
+//! The table itself: describes it and checks it at start. Not in here: creating one, see `create.rs`; its
+//! properties, see `state.rs`.
 
 mod create;
 mod state;
@@ -16,7 +17,7 @@ use cache_core::{CacheError, ConfigError};
 pub use self::create::{CreateTable, Created};
 pub use self::state::TableState;
 use self::state::{check, state, unsigned};
-use super::retry::{Deadline, Effect, Tries};
+use super::retry::{Attempts, Deadline, Effect};
 use super::{DynamoClient, call, sdk};
 use crate::account::{Aws, AwsService};
 use crate::error::{self, Request};
@@ -25,7 +26,7 @@ use crate::quiet::quiet;
 /// How long one request about the table may take.
 const REQUEST: Duration = Duration::from_secs(10);
 
-/// A table, to make it or to look at it. Its entries are the business of [`DynamoClient`].
+/// A table, to create or describe it. Its entries are accessed with [`DynamoClient`].
 #[derive(Clone)]
 pub struct DynamoTable {
     aws: Aws,
@@ -34,7 +35,7 @@ pub struct DynamoTable {
 }
 
 impl DynamoTable {
-    /// The table `name`, which need not be there.
+    /// The table `name`, which need not exist.
     pub fn new(aws: &Aws, name: impl Into<String>) -> Self {
         Self {
             aws: aws.clone(),
@@ -55,7 +56,7 @@ impl DynamoTable {
         self.aws.region()
     }
 
-    /// What it is like; `None` if it is not there.
+    /// Describes the table; `None` if it does not exist.
     ///
     /// # Errors
     ///
@@ -76,7 +77,7 @@ impl DynamoTable {
     ///
     /// # Errors
     ///
-    /// As [`describe`](Self::describe); [`CacheError::Config`] if it is not there.
+    /// As [`describe`](Self::describe); [`CacheError::Config`] if it does not exist.
     pub async fn item_count(&self) -> Result<u64, CacheError> {
         match self.description().await? {
             Some(table) => Ok(unsigned(table.item_count)),
@@ -84,7 +85,8 @@ impl DynamoTable {
         }
     }
 
-    /// Its ARN, which names the account and the region; `None` if the table is not there or DynamoDB does not say.
+    /// Its ARN, which names the account and the region; `None` if the table does not exist or DynamoDB does
+    /// not return it.
     ///
     /// # Errors
     ///
@@ -119,7 +121,7 @@ impl DynamoTable {
         .await
     }
 
-    /// Sends a request about the table, and again if it failed for a reason that may pass.
+    /// Sends a request about the table, with retries after transient errors.
     async fn ask<T, E, F>(
         &self,
         effect: Effect,
@@ -131,9 +133,10 @@ impl DynamoTable {
         E: ProvideErrorMetadata + std::error::Error + 'static,
     {
         let deadline = Deadline::after(REQUEST);
-        let mut tries = Tries::default();
+        let mut attempts = Attempts::default();
         loop {
-            let error = match tokio::time::timeout(tries.limit(effect, &deadline), quiet(request())).await {
+            let error = match tokio::time::timeout(attempts.limit(effect, &deadline), quiet(request())).await
+            {
                 Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(error)) if error::code(&error) == Some("ResourceNotFoundException") => {
                     return Err(call::missing(&self.name, self.aws.region()));
@@ -147,7 +150,7 @@ impl DynamoTable {
                 }
                 Err(_) => deadline.passed(),
             };
-            let delay = tries.next(effect, error, 5, &deadline)?;
+            let delay = attempts.next(effect, error, 5, &deadline)?;
             tokio::time::sleep(delay).await;
         }
     }
@@ -160,7 +163,7 @@ impl fmt::Debug for DynamoTable {
 }
 
 impl DynamoClient {
-    /// Checks at start that the table is there and has a cache's key.
+    /// Checks at start that the table exists and has a cache's key.
     pub(super) async fn check(&self, startup: Startup) -> Result<(), CacheError> {
         let table = self.administration();
         let limit = self.options().read_timeout.max(self.options().connect_timeout);

@@ -1,4 +1,4 @@
-//! What a table is like, and whether a cache can use it.
+//! Describes a table, and checks whether a cache can use it.
 
 use aws_sdk_dynamodb::types::{
     BillingMode, TableDescription, TableStatus, TimeToLiveDescription, TimeToLiveStatus,
@@ -8,7 +8,7 @@ use cache_core::CacheError;
 use super::super::layout::{KEY, TTL};
 use super::config;
 
-/// What a table is like, as far as a cache is concerned.
+/// The properties of a table that matter to a cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TableState {
@@ -20,16 +20,16 @@ pub struct TableState {
     pub billing: String,
     /// How many items it holds, expired ones included, as DynamoDB counted up to six hours ago.
     pub items: u64,
-    /// What they take, in bytes, of the same time.
+    /// Their size in bytes, as of the same time.
     pub bytes: u64,
-    /// The attribute by which expired items are deleted; `None` if that is off or may not be asked.
+    /// The attribute by which expired items are deleted; `None` if that is off or unknown.
     pub ttl_attribute: Option<String>,
     /// Whether the role may ask for the deletion of expired items.
     pub ttl_is_known: bool,
 }
 
 impl TableState {
-    /// Why a cache cannot use the table, or should not; none if all is well. One line each.
+    /// Why a cache cannot or should not use the table, one line each; empty if nothing is wrong.
     #[must_use]
     pub fn problems(&self) -> Vec<String> {
         let mut problems = self.obstacles();

@@ -1,27 +1,27 @@
-//! Walking over the table in parts.
+//! Scans the table in segments.
 
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use cache_aws::dynamodb::{DynamoClient, SegmentWalk};
+use cache_aws::dynamodb::{DynamoClient, SegmentScan};
 use cache_core::{CacheClient as _, Ttl};
 
 use crate::double::{Act, Double};
 use crate::emulator::{Emulator, TABLE, aws};
 
-async fn walked(client: &DynamoClient, segments: u32, prefix: &str, limit: u32) -> Vec<String> {
+async fn scan_all(client: &DynamoClient, segments: u32, prefix: &str, limit: u32) -> Vec<String> {
     let mut keys = Vec::new();
     for segment in 0..segments {
         let mut after = None;
         loop {
-            let step = SegmentWalk {
+            let step = SegmentScan {
                 segment,
                 segments,
                 after: after.as_deref(),
                 prefix,
                 limit,
             };
-            let page = client.walk(step).await.unwrap();
+            let page = client.scan(step).await.unwrap();
             assert!(page.looked_at <= limit.into());
             keys.extend(page.keys);
             after = page.after;
@@ -34,7 +34,7 @@ async fn walked(client: &DynamoClient, segments: u32, prefix: &str, limit: u32) 
 }
 
 #[tokio::test]
-async fn walk_visits_every_key_once() {
+async fn scan_visits_every_key_once() {
     let emulator = Emulator::start().await;
     let client = emulator.client().await;
     let all: BTreeSet<String> = (0..300).map(|number| format!("a:{number}")).collect();
@@ -44,11 +44,11 @@ async fn walk_visits_every_key_once() {
     client.set("a:ended", "x".into(), Ttl::millis(1)).await.unwrap();
     while client.exists(&["a:ended"]).await.unwrap() > 0 {}
     for (segments, limit) in [(1, 1_000), (1, 7), (8, 10), (64, 3)] {
-        let keys = walked(&client, segments, "a:", limit).await;
+        let keys = scan_all(&client, segments, "a:", limit).await;
         assert_eq!(keys.len(), 300, "none twice");
         assert_eq!(keys.into_iter().collect::<BTreeSet<_>>(), all);
     }
-    assert_eq!(walked(&client, 4, "", 50).await.len(), 301);
+    assert_eq!(scan_all(&client, 4, "", 50).await.len(), 301);
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
-//! Walking over all keys of the table, and removing those that were found: for administration.
+//! Scans all keys of the table and removes keys, for administration.
 //!
-//! Not in here: where a walk goes on, and what is looked for; that is the administration's business.
+//! Not in here: the position of a scan, and which keys to look for. The administration decides that.
 
 use aws_sdk_dynamodb::types::ReturnConsumedCapacity::Total;
 use cache_core::{CacheError, Outcome, Ttl};
@@ -12,30 +12,31 @@ use super::layout::{EXPIRES, KEY};
 use super::retry::Effect;
 use super::{DynamoClient, layout};
 
-/// One step of a walk over a part of the table.
+/// One step of a scan over a segment of the table.
 #[derive(Clone, Copy, Debug)]
-pub struct SegmentWalk<'a> {
-    /// Which part of the table, from 0.
+pub struct SegmentScan<'a> {
+    /// Which segment of the table, from 0.
     pub segment: u32,
-    /// How many parts there are, at most 1,000,000. A key is in the same part for as long as their number is the same.
+    /// How many segments there are, at most 1,000,000. A key stays in its segment as long as this number is
+    /// the same.
     pub segments: u32,
-    /// The key after which the step begins; `None` is the start of the part.
+    /// The key after which the step begins; `None` is the start of the segment.
     pub after: Option<&'a str>,
-    /// What the keys begin with; others are looked at, and paid for, but not returned.
+    /// The prefix of the keys. Other keys are read, and paid for, but not returned.
     pub prefix: &'a str,
-    /// How many keys to look at, at least 1.
+    /// How many keys to read, at least 1.
     pub limit: u32,
 }
 
-/// What one step of a walk found.
+/// The result of one step of a scan.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SegmentPage {
-    /// The keys of entries that have not ended.
+    /// The keys of unexpired entries.
     pub keys: Vec<String>,
-    /// The key after which the next step begins; `None` at the end of the part.
+    /// The key after which the next step begins; `None` at the end of the segment.
     pub after: Option<String>,
-    /// How many items were looked at.
+    /// How many items were read.
     pub looked_at: u64,
 }
 
@@ -43,8 +44,8 @@ pub struct SegmentPage {
 const REMOVED_AT_ONCE: usize = 25;
 
 impl DynamoClient {
-    /// Looks at some keys of a part of the table. Eventually consistent: an entry that was stored a moment ago may be
-    /// missing, one that was just deleted may be there.
+    /// Reads some keys of a segment of the table. Eventually consistent: a recently stored entry may be
+    /// missing, and a recently deleted one may be returned.
     ///
     /// # Errors
     ///
@@ -53,7 +54,7 @@ impl DynamoClient {
     /// # Cancel safety
     ///
     /// Cancel safe.
-    pub async fn walk(&self, step: SegmentWalk<'_>) -> Result<SegmentPage, CacheError> {
+    pub async fn scan(&self, step: SegmentScan<'_>) -> Result<SegmentPage, CacheError> {
         let table = &self.table;
         let deadline = table.reading();
         let limit = i32::try_from(step.limit.max(1)).unwrap_or(i32::MAX);
@@ -97,9 +98,9 @@ impl DynamoClient {
         })
     }
 
-    /// Removes `keys` with any value, in batches; each batch has the whole write timeout. What could not be
-    /// removed comes back with the last reason; where that leaves the [outcome](CacheError::outcome) open, some of
-    /// it may be gone. A batch does not say which of its keys were there.
+    /// Removes `keys` with any value, in batches; each batch has the whole write timeout. Keys that could not
+    /// be removed are returned with the last error. If its [outcome](CacheError::outcome) is unknown, some of
+    /// them may be gone. A batch does not say which of its keys existed.
     ///
     /// # Errors
     ///
@@ -131,7 +132,7 @@ impl DynamoClient {
             if let Err((keys, error)) = batch {
                 let (all, last) = failed.get_or_insert_with(|| (Vec::new(), error.clone()));
                 all.extend(keys.iter().map(|key| (*key).to_owned()));
-                // An open outcome of one batch is not forgotten for another's.
+                // Keep an unknown outcome of an earlier batch.
                 if last.outcome() == Outcome::NotApplied {
                     *last = error;
                 }
@@ -140,23 +141,23 @@ impl DynamoClient {
         failed.map_or(Ok(()), Err)
     }
 
-    /// What is left of the lives of `keys`, in their order; `None` where there is no entry.
+    /// The remaining TTLs of `keys`, in order; `None` for a missing entry.
     ///
     /// # Errors
     ///
     /// As a read.
-    pub async fn lives(&self, keys: &[&str]) -> Result<Vec<Option<Ttl>>, CacheError> {
+    pub async fn ttls(&self, keys: &[&str]) -> Result<Vec<Option<Ttl>>, CacheError> {
         let table = &self.table;
         let deadline = table.reading();
         let items = table.within(deadline, table.items(keys, Part::Expiry, true, &deadline));
         let items = items.await?;
         let now = table.clock.now();
-        let mut lives = std::collections::HashMap::with_capacity(items.len());
+        let mut ttls = std::collections::HashMap::with_capacity(items.len());
         for item in &items {
             if let (Some(key), Some(left)) = (layout::key_in(item), layout::remaining(item, now)?) {
-                lives.insert(key, left);
+                ttls.insert(key, left);
             }
         }
-        Ok(keys.iter().map(|key| lives.get(*key).copied()).collect())
+        Ok(keys.iter().map(|key| ttls.get(*key).copied()).collect())
     }
 }
