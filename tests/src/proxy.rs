@@ -46,6 +46,8 @@ struct State {
     alter: Mutex<Option<Alter>>,
     links: Mutex<Vec<AbortHandle>>,
     accepted: AtomicUsize,
+    /// Connections up to this number carry nothing any more.
+    silenced: AtomicUsize,
     moved: AtomicU64,
 }
 
@@ -74,6 +76,7 @@ impl Proxy {
                 alter: Mutex::new(None),
                 links: Mutex::default(),
                 accepted: AtomicUsize::new(0),
+                silenced: AtomicUsize::new(0),
                 moved: AtomicU64::new(0),
             }),
             address,
@@ -103,6 +106,13 @@ impl Proxy {
     /// Undoes [`pause`](Self::pause); what had been held back goes on its way.
     pub fn resume(&self) {
         self.shared.paused.send_replace(false);
+    }
+
+    /// Silences the connections that are open, for good: neither bytes nor their end pass, as where a firewall has
+    /// forgotten them. New connections work.
+    pub fn silence_open(&self) {
+        let accepted = self.shared.accepted.load(Ordering::SeqCst);
+        self.shared.silenced.store(accepted, Ordering::SeqCst);
     }
 
     /// Holds back every chunk of bytes by this long, in each direction.
@@ -212,18 +222,18 @@ impl std::fmt::Debug for State {
 
 impl State {
     fn admit(self: &Arc<Self>, client: TcpStream) {
-        self.accepted.fetch_add(1, Ordering::Relaxed);
+        let number = self.accepted.fetch_add(1, Ordering::SeqCst) + 1;
         let state = Arc::clone(self);
         let link = tokio::spawn(async move {
             // The link ends when either side does; why makes no difference here.
-            let _ = state.link(client).await;
+            let _ = state.link(client, number).await;
         });
         let mut links = lock(&self.links);
         links.retain(|link| !link.is_finished());
         links.push(link.abort_handle());
     }
 
-    async fn link(&self, client: TcpStream) -> Result<()> {
+    async fn link(&self, client: TcpStream, number: usize) -> Result<()> {
         let target = lock(&self.target).clone();
         let server = TcpStream::connect(target).await?;
         client.set_nodelay(true)?;
@@ -231,14 +241,15 @@ impl State {
         let (from_client, to_client) = client.into_split();
         let (from_server, to_server) = server.into_split();
         tokio::try_join!(
-            self.carry(from_client, to_server, Way::ToServer),
-            self.carry(from_server, to_client, Way::ToClient)
+            self.carry(number, from_client, to_server, Way::ToServer),
+            self.carry(number, from_server, to_client, Way::ToClient)
         )?;
         Ok(())
     }
 
     async fn carry(
         &self,
+        number: usize,
         mut from: impl AsyncRead + Unpin,
         mut to: impl AsyncWrite + Unpin,
         way: Way,
@@ -248,6 +259,9 @@ impl State {
         loop {
             let length = from.read(&mut chunk).await?;
             paused.wait_for(|paused| !paused).await?;
+            if number <= self.silenced.load(Ordering::SeqCst) {
+                std::future::pending::<()>().await;
+            }
             let delay = *lock(&self.delay);
             if !delay.is_zero() {
                 tokio::time::sleep(delay).await;
