@@ -3,6 +3,8 @@
 `terraform validate` needs the provider, which is not to be had here. Its schema is: the bindings that were generated from it
 name every resource with its arguments, nested blocks and which are required.
 
+The inputs and outputs of modules from the registry are those that registry_modules.json beside this file names.
+
 Prints one JSON object: what is wrong, and the facts that the test compares with the product.
 """
 
@@ -109,28 +111,45 @@ def main(folder, packages):
     for root, path in files(folder):
         with open(path) as file:
             modules.setdefault(root, []).append((os.path.relpath(path, folder), file.read()))
-    facts = {"actions": [], "settings": [], "resources": 0}
+    facts = {"actions": [], "settings": [], "resources": 0, "from_registry": 0}
     variables = {}
+    outputs = {}
+    with open(os.path.join(os.path.dirname(os.path.realpath(__file__)), "registry_modules.json")) as file:
+        registry = json.load(file)
+    for source, module in registry.items():
+        variables[source] = {name: name in module["optional"] for name in module["required"] + module["optional"]}
+        outputs[source] = set(module["outputs"])
     for root, texts in modules.items():
         variables[root] = {}
+        outputs[root] = set()
         for where, text in texts:
-            for one in hcl2.loads(text).get("variable", []):
+            tree = hcl2.loads(text)
+            for one in tree.get("variable", []):
                 for name, body in one.items():
                     variables[root][unquote(name)] = "default" in body
+            for one in tree.get("output", []):
+                outputs[root] |= {unquote(name) for name in one}
     for root, texts in modules.items():
-        declared = {"local": set(), "module": set(), "resource": set()}
+        declared = {"local": set(), "module": {}, "resource": set()}
         for where, text in texts:
             tree = hcl2.loads(text)
             for one in tree.get("locals", []):
                 declared["local"] |= {key for key in one if not key.startswith("__")}
             for one in tree.get("module", []):
                 for name, body in one.items():
-                    declared["module"].add(unquote(name))
-                    target = os.path.normpath(os.path.join(root, unquote(body["source"])))
+                    source = unquote(body["source"])
+                    target = source if source in registry else os.path.normpath(os.path.join(root, source))
+                    declared["module"][unquote(name)] = target
                     if target not in variables:
                         check.wrong.append(f"{where}: no module at {target}")
                         continue
-                    given = {key for key in body if not key.startswith("__")} - {"source"} - META
+                    if source in registry:
+                        facts["from_registry"] += 1
+                        version = registry[source]["version"]
+                        wanted = "~> " + version.rpartition(".")[0]
+                        if unquote(body.get("version", "")) != wanted:
+                            check.wrong.append(f"{where}: the version of {source} has to be {wanted}: {version} was looked at")
+                    given = {key for key in body if not key.startswith("__")} - {"source", "version"} - META
                     for key in given - set(variables[target]):
                         check.wrong.append(f"{where}: module {name} has no variable {key}")
                     for key, has_default in variables[target].items():
@@ -151,9 +170,11 @@ def main(folder, packages):
             for name in re.findall(r"\blocal\.(\w+)", code):
                 if name not in declared["local"]:
                     check.wrong.append(f"{where}: no local value {name}")
-            for name in re.findall(r"\bmodule\.(\w+)", code):
+            for name, output in re.findall(r"\bmodule\.(\w+)\.(\w+)", code):
                 if name not in declared["module"]:
                     check.wrong.append(f"{where}: no module {name}")
+                elif output not in outputs.get(declared["module"][name], {output}):
+                    check.wrong.append(f"{where}: module {name} has no output {output}")
             for kind, name in re.findall(r"\b(aws_\w+)\.(\w+)", code):
                 if (kind, name) not in declared["resource"]:
                     check.wrong.append(f"{where}: no resource {kind}.{name}")

@@ -1,4 +1,5 @@
 //! The Terraform against the schema of the AWS provider, the policies of docs/aws.md and the settings that there are.
+//! The inputs and outputs of modules from the registry are recorded in registry_modules.json, which holds their names only.
 
 use std::path::Path;
 use std::process::Command;
@@ -29,6 +30,7 @@ struct Facts {
     actions: Vec<String>,
     settings: Vec<String>,
     resources: usize,
+    from_registry: usize,
 }
 
 async fn check(name: &str, folder: &Path) -> Result<Option<Facts>> {
@@ -58,6 +60,7 @@ async fn the_modules_fit_the_provider_the_policies_and_the_settings() -> Result<
     };
     assert_eq!(facts.wrong, Vec::<String>::new());
     assert!(facts.resources >= 15, "{facts:?}");
+    assert_eq!(facts.from_registry, 1, "{facts:?}");
     assert!(facts.actions.len() >= 11, "{facts:?}");
     for action in facts.actions {
         assert!(
@@ -108,6 +111,19 @@ async fn what_the_provider_does_not_know_is_noticed() -> Result<()> {
             "aws_kms_key.this.arn",
             "aws_kms_key.that.arn",
         ),
+        // An input of the registry's module, an output of it, its version; an output of a module here.
+        ("registry-module/main.tf", "  num_node_groups ", "  node_groups "),
+        (
+            "registry-module/main.tf",
+            "elasticache.replication_group_arn",
+            "elasticache.group_arn",
+        ),
+        ("registry-module/main.tf", "~> 1.10", "~> 2.0"),
+        (
+            "production/main.tf",
+            "module.encryption.key_arn",
+            "module.encryption.kms_arn",
+        ),
     ];
     for (file, right, wrong) in mistakes {
         let path = folder.path().join(file);
@@ -126,6 +142,10 @@ async fn what_the_provider_does_not_know_is_noticed() -> Result<()> {
         "rolle",
         "shardz",
         "aws_kms_key.that",
+        "no variable node_groups",
+        "no output group_arn",
+        "has to be ~> 1.10",
+        "no output kms_arn",
     ] {
         assert!(
             facts.wrong.iter().any(|line| line.contains(noticed)),
