@@ -229,6 +229,8 @@ impl Lock {
         self.config.listener.tell(&match acquired {
             Ok(Some(_)) => LockEvent::Acquired { waited },
             Ok(None) => LockEvent::Taken { waited },
+            // The cache was not asked.
+            Err(CacheError::InvalidInput { .. }) => return,
             Err(error) => LockEvent::Failed {
                 error: error.clone(),
                 waited,

@@ -103,6 +103,7 @@ async fn lock_tells_who_got_it_how_long_that_took_and_how_it_ended() {
         .listener(rig.metrics.listener());
     let locks = Lock::new(cache.clone(), config.build().unwrap());
 
+    locks.try_acquire("").await.unwrap_err();
     let held = locks.acquire(KEY, SECOND).await.unwrap();
     assert!(locks.try_acquire(KEY).await.unwrap().is_none());
     locks.acquire(KEY, SECOND).await.unwrap_err();

@@ -54,7 +54,7 @@ pub(crate) struct Serve {
     /// Go on with the jobs that a former process left in the middle
     #[arg(long, requires = "store")]
     resume: bool,
-    /// Let pages of this origin, such as https://console.example, send tokens and read answers (CORS); several times for
+    /// Let pages of this origin, such as `https://console.example`, send tokens and read answers (CORS); several times for
     /// several, or with commas between
     #[arg(long, value_name = "ORIGIN", value_delimiter = ',', requires = "tokens")]
     cors_origin: Vec<String>,
