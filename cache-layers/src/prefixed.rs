@@ -28,7 +28,7 @@ const MAX_PREFIX_LEN: usize = 1024;
 /// most [`MAX_KEY_LEN`] - 8 bytes. A longer one is [`CacheError::InvalidInput`], with a message that says so. A hash
 /// tag in a key works as before, because a prefix holds no braces. If a recipe stores something next to a key without
 /// a hash tag, it stays in that key's slot: its name ends in letters that are chosen for the prefix. From a list of
-/// changed keys the caller gets those under the prefix. It gets no event that has none of them.
+/// changed keys the caller gets those under the prefix. If there are none, it gets no event.
 ///
 /// A prefix separates callers that keep to it. It is not a permission. For that, give each caller its own user, whose
 /// access list names the prefix.
