@@ -75,7 +75,8 @@ use crate::within::within;
 const TRIES: u32 = 5;
 /// The random bits of a new number.
 const RANDOM_BITS: u32 = 20;
-/// Every number that was made here is at least this: it stands for a quarter of an hour after the beginning of 1970.
+/// Every number that was made here is at least this: it corresponds to a quarter of an hour after the beginning of
+/// 1970.
 const FLOOR: u64 = 1 << 40;
 
 /// The generations of namespaces. See the [module](self) for what is promised.
@@ -345,7 +346,7 @@ impl Core {
     }
 }
 
-/// The key of a namespace's counter, whatever generation the namespace has.
+/// The key of a namespace's counter. It does not depend on the namespace's generation.
 fn counter_key(namespace: &Keyspace) -> Result<String, CacheError> {
     let prefix = namespace.generation(0).prefix();
     let key = prefix.strip_suffix("+0:").unwrap_or(&prefix).to_owned() + "#generation";

@@ -124,8 +124,8 @@ impl GuardedConfigBuilder {
         self
     }
 
-    /// How long a call takes that counts as slow, whatever its answer. A call that its caller drops also counts as
-    /// slow if it had waited for that long or for 100 ms. Default: none, only dropped calls are slow.
+    /// How long a call takes that counts as slow, with any answer. A call that its caller drops also counts as slow
+    /// if it had waited for that long or for 100 ms. Default: none, only dropped calls are slow.
     pub const fn slow_call(mut self, slow: Duration) -> Self {
         self.config.slow_call = Some(slow);
         self
@@ -143,10 +143,10 @@ impl GuardedConfigBuilder {
         self
     }
 
-    /// How long calls may fail or be slow without a good one between them. Then the circuit opens whatever the rate.
-    /// Without this, the many good calls that a busy window still holds would keep it closed for seconds after a
-    /// backend has stalled. The time counts from the beginning of the first of those calls, of which there must be at
-    /// least `minimum_calls`. Default: 100 milliseconds.
+    /// How long calls may fail or be slow without a good one between them. Then the circuit opens at any rate of
+    /// failures. Without this, the many good calls that a busy window still holds would keep it closed for seconds
+    /// after a backend has stalled. The time counts from the beginning of the first of those calls, of which there
+    /// must be at least `minimum_calls`. Default: 100 milliseconds.
     pub const fn failing_for(mut self, time: Duration) -> Self {
         self.config.failing_for = time;
         self

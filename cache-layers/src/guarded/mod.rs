@@ -302,7 +302,7 @@ impl Guarded {
         self.at(&[]).call(reaches, make).await
     }
 
-    /// Returns the error, whatever it is.
+    /// Returns the error in any case.
     fn surface<T>(result: Result<T, Stop<'_>>) -> Result<T, CacheError> {
         result.map_err(Stop::into_error)
     }

@@ -96,15 +96,15 @@ impl IdempotencyConfigBuilder {
         self
     }
 
-    /// The largest response that is kept, in bytes. Of a larger one only the fact that it ran is stored. Default: 1
-    /// MiB.
+    /// The largest response that is kept, in bytes. Of a larger one only the fact that the request ran is stored.
+    /// Default: 1 MiB.
     pub const fn max_response(mut self, bytes: usize) -> Self {
         self.config.max_response = bytes;
         self
     }
 
-    /// How long a caller waits for the cache: in one `acquire`, in one `complete`, in one `release`. Default: 1
-    /// second.
+    /// How long a caller waits for the cache: in one `acquire`, in one `complete`, in one `release`. Default:
+    /// 1 second.
     pub const fn cache_deadline(mut self, deadline: Duration) -> Self {
         self.config.cache_deadline = deadline;
         self

@@ -9,8 +9,8 @@
 //! 2. The fencing number, from the counter next to the lock. A holder so slow that its lease ran out gets a number
 //!    too, and it may be greater than the number of the current holder.
 //! 3. `compare_and_set` of the token by the token and the number. A number is only used if its holder's token is
-//!    still stored. So of two holders the later one has the greater number, however slow either is, and whatever
-//!    their clocks say.
+//!    still stored. So of two holders the later one has the greater number, however slow either is, and
+//!    independent of their clocks.
 
 use std::fmt::{self, Write as _};
 use std::sync::{Arc, OnceLock};
@@ -25,7 +25,7 @@ use crate::beside::{beside, check_room};
 
 /// How often a request is sent if its reply is lost.
 const TRIES: u32 = 3;
-/// No counter that was made here is smaller: it would stand for the year 2004.
+/// No counter that was made here is smaller: it would correspond to the year 2004.
 const FLOOR: i64 = 1 << 40;
 /// The words that name the lock and its counter next to the key.
 const LOCK: &str = "lock";

@@ -99,7 +99,7 @@ impl Held {
     }
 
     /// Waits until the lock is lost. Returns as soon as the loss is reported, and at the latest before the lease can
-    /// have run out, whatever the cache does.
+    /// have run out, even if the cache does not answer.
     ///
     /// # Cancel safety
     ///

@@ -12,7 +12,7 @@
 //!   changes. The latest moment, by the holder's own clock, is [a margin](LockConfigBuilder::margin) before the lease
 //!   can have run out at the server, whether or not the cache answers.
 //! - **A fencing number that grows.** Of two holders the later one has the greater number, however long either was
-//!   stopped, and whatever the clocks say.
+//!   stopped, and independent of their clocks.
 //! - **A lost reply is not a lost lock.** A caller that does not know whether a request was carried out asks by its
 //!   token.
 //! - **A caller that leaves blocks no one.** A dropped call releases what it may have acquired. A killed holder keeps

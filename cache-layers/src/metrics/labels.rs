@@ -94,7 +94,7 @@ labels! {
 }
 
 labels! {
-    /// The recipes, besides read-throughs, whose failures are counted.
+    /// The recipes other than read-throughs, whose failures are counted here.
     Recipe {
         Lock = "lock",
         Idempotency = "idempotency",

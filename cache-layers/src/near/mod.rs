@@ -26,8 +26,8 @@
 //! while the lease of its vouch has ended: the process was frozen, and the connection has not been checked since.
 //!
 //! [`reset`](Near::reset) (everything changed, or the changes are not known) replaces the store by an empty one. That
-//! swaps one pointer, whatever the store held. A mark belongs to the store of its time. So a read from before the
-//! reset cannot store its copy. Another thread frees the memory.
+//! swaps one pointer, independent of the size of the store. A mark belongs to the store of its time. So a read from
+//! before the reset cannot store its copy. Another thread frees the memory.
 //!
 //! Reads of the store take none of these locks.
 

@@ -167,7 +167,7 @@ impl<V: Clone> Store<V> {
             max_entries,
         } = bounds;
         let estimate = max_entries.min(max_bytes / SMALL).max(1);
-        // What the engine remembers of keys that are gone is not weighed: its room is taken off first.
+        // The engine's memory of evicted keys has no weight, so its room is subtracted first.
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,

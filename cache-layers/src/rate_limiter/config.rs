@@ -1,4 +1,4 @@
-//! Configuration of a limiter, whatever the quota.
+//! Configuration of a limiter. Quotas are separate.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -88,8 +88,8 @@ impl RateLimiterConfigBuilder {
 
     /// How long this process remembers a denial and denies calls of the same subject by it, without asking. Zero:
     /// never. A remembered denial can only be wrong if calls have different costs. A cheap one may be denied for that
-    /// long because an expensive one, denied elsewhere at that moment, had not taken its cost back yet. Default: 10
-    /// milliseconds.
+    /// long because an expensive one, denied elsewhere at that moment, had not taken its cost back yet. Default:
+    /// 10 milliseconds.
     pub const fn denial_memory(mut self, time: Duration) -> Self {
         self.config.denial_memory = time;
         self

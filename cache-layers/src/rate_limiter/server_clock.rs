@@ -165,7 +165,7 @@ impl ServerClock {
         failed.is_some_and(|at| clock::now().saturating_duration_since(at) < REST)
     }
 
-    /// The time by the last measurement, whatever its age. For callers that have asked before.
+    /// The time by the last measurement, of any age. For callers that have asked before.
     pub(super) fn still(&self) -> Option<Duration> {
         self.last().map(|last| last.now())
     }

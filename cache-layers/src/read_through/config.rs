@@ -231,8 +231,8 @@ impl ReadThroughConfigBuilder {
         self
     }
 
-    /// The largest value that is stored, in bytes. A larger one is returned and counted, but not stored. Default: 1
-    /// MiB.
+    /// The largest value that is stored, in bytes. A larger one is returned and counted, but not stored. Default:
+    /// 1 MiB.
     pub const fn max_payload(mut self, bytes: usize) -> Self {
         self.config.max_payload = bytes;
         self

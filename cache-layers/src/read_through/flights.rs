@@ -65,8 +65,8 @@ struct Joinable<V> {
     progress: Arc<watch::Sender<Progress<V>>>,
 }
 
-/// A flight, held by the task that runs it. Dropping it ends it, for whatever reason. Waiters without an outcome then
-/// learn that it was given up.
+/// A flight, held by the task that runs it. Dropping it ends it. Waiters without an outcome then learn that it was
+/// given up.
 pub(super) struct Flight<V> {
     flights: Arc<Flights<V>>,
     pub(super) key: Arc<str>,

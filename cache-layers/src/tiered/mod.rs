@@ -58,10 +58,10 @@
 //! keeps a copy of the value. A client may hand out a slice of a larger buffer, which would keep the whole buffer in
 //! memory, and does not say how large that is.
 //!
-//! A near cache of more than 1 MiB is split into shards, each with its own lock, at most four for each core. An entry
-//! that takes more than 97 % of a shard is not kept. If entries are few and large, or many and small, either bound
-//! may be reached first. If both kinds are mixed, at most half of the other bound may be in use by then. An expired
-//! entry makes room when it is requested, or when others need the room.
+//! A near cache of more than 1 MiB is split into shards, each with its own lock: up to four for each core, rounded up
+//! to a power of two. An entry that takes more than 97 % of a shard is not kept. If entries are few and large, or
+//! many and small, either bound may be reached first. If both kinds are mixed, at most half of the other bound may be
+//! in use by then. An expired entry makes room when it is requested, or when others need the room.
 //!
 //! # Examples
 //!
