@@ -1,6 +1,6 @@
 //! Layers that wrap a cache client, and recipes built on top of one.
 //!
-//! Nothing in here names a vendor. Layers and recipes do not know each other: they meet only in
+//! Nothing in here names a vendor, and no layer names another one: they meet only in
 //! [`CacheClient`](cache_core::CacheClient).
 //!
 //! # Layers
