@@ -1,30 +1,30 @@
-//! Names for what a recipe keeps beside a key of its caller's: in the slot of that key, and under every pattern
-//! that covers the key and ends in `*`.
+//! Names for what a recipe stores next to a caller's key: in the slot of that key, and under every pattern that
+//! covers the key and ends in `*`.
 //!
-//! Not in here: what is kept there.
+//! Not in here: what is stored there.
 //!
 //! # Layout
 //!
-//! What is beside `KEY` is named `KEY:#WORD`. That is enough for a key with a hash tag. For any other key three
-//! letters or digits follow, `KEY:#WORD:#abc`. They are chosen so that the name has the checksum of the key, and
-//! with it the key's slot. A key prefix changes both checksums; the layer that puts it there chooses other letters
-//! ([`push_under`]), and the old ones on the way back ([`without`]).
+//! The companion key of `KEY` is `KEY:#WORD`. That is enough for a key with a hash tag. For any other key three
+//! letters or digits follow, `KEY:#WORD:#abc`. They are chosen so that the name has the checksum of the key, and with
+//! it the key's slot. A key prefix changes both checksums. The layer that adds the prefix chooses other letters
+//! ([`push_under`]), and restores the old ones on the way back ([`without`]).
 
 use std::sync::LazyLock;
 
 use cache_core::slot::{SLOTS, has_tag, slot_of};
 use cache_core::{CacheError, MAX_KEY_LEN, check_key};
 
-/// What a name is longer than its key and its word: `:#` twice, and the letters.
+/// How much longer a name is than its key and its word: `:#` twice, and the letters.
 const ROOM: usize = 2 + 2 + FILL;
-/// How many letters are behind a name.
+/// How many letters end a name.
 const FILL: usize = 3;
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
-/// Letters by the slot of a key that consists of them, the first in the order of the alphabet.
+/// Letters by the slot of a key that consists of them. Of several the first in alphabetical order.
 static FILLS: LazyLock<Vec<[u8; FILL]>> = LazyLock::new(fills);
 
-/// Checks that `key` is a key, and leaves room for a name beside it with a word of up to `word` bytes.
+/// Checks that `key` is a key, and leaves room for a companion key with a word of up to `word` bytes.
 pub(crate) fn check_room(key: &str, word: usize) -> Result<(), CacheError> {
     check_key(key)?;
     let most = MAX_KEY_LEN - ROOM - word;
@@ -37,7 +37,7 @@ pub(crate) fn check_room(key: &str, word: usize) -> Result<(), CacheError> {
     Ok(())
 }
 
-/// The name of `word` beside `key`. A word has no braces and no `#`.
+/// Returns the companion key of `key` for `word`. A word has no braces and no `#`.
 pub(crate) fn beside(key: &str, word: &str) -> String {
     let mut name = String::with_capacity(key.len() + word.len() + ROOM);
     name.push_str(key);
@@ -50,9 +50,10 @@ pub(crate) fn beside(key: &str, word: &str) -> String {
     name
 }
 
-/// Appends `prefix`, which holds no braces, and `name`, which may be one beside a key.
+/// Appends `prefix`, which holds no braces, and `name`, which may be a companion key.
 ///
-/// Where the name was in the slot of its key, the two are in one slot under the prefix, too. Different names stay
+/// If the name was in the slot of its key, the two are in one slot under the prefix too. Different names stay
+/// different, whether or not they were built in here.
 /// different, whether or not they were made in here.
 pub(crate) fn push_under(joined: &mut String, prefix: &str, name: &str) {
     let start = joined.len();
@@ -67,7 +68,7 @@ pub(crate) fn push_under(joined: &mut String, prefix: &str, name: &str) {
     }
 }
 
-/// What [`push_under`] made a longer name of, if it begins with `prefix`.
+/// Returns the name from which [`push_under`] built `joined`, if that begins with `prefix`.
 pub(crate) fn without(prefix: &str, joined: &str) -> Option<String> {
     let mut name = joined.strip_prefix(prefix)?.to_owned();
     if let Some(key) = key_of(&name) {
@@ -80,9 +81,9 @@ pub(crate) fn without(prefix: &str, joined: &str) -> Option<String> {
     Some(name)
 }
 
-/// The key that `name` is beside, where the name ends in letters of [`FILLS`].
+/// Returns the key of the companion key `name`, if `name` ends in letters of [`FILLS`].
 fn key_of(name: &str) -> Option<&str> {
-    // Nearly all names fail at the first of these.
+    // Nearly all names fail at the first of these checks.
     let (stem, letters) = name.split_at_checked(name.len().checked_sub(FILL)?)?;
     let stem = stem.strip_suffix(":#")?;
     let key = &stem[..stem.rfind(":#").filter(|at| *at > 0)?];
@@ -90,10 +91,10 @@ fn key_of(name: &str) -> Option<&str> {
     (!has_tag(name.as_bytes()) && FILLS.get(slot)?.as_slice() == letters.as_bytes()).then_some(key)
 }
 
-/// Appends the letters with which `name` from `start` on, which has no hash tag, is in `slot`.
+/// Appends the letters that put `name` from `start` on, which has no hash tag, into `slot`.
 fn fill(name: &mut String, start: usize, slot: u16) {
     name.push_str("\0\0\0");
-    // The checksum is linear: what the letters add to it does not depend on what is in front of them.
+    // The checksum is linear: what the letters add to it does not depend on the text before them.
     let needed = slot_of(&name.as_bytes()[start..]) ^ slot;
     name.truncate(name.len() - FILL);
     if let Some(letters) = FILLS.get(usize::from(needed)) {
@@ -190,7 +191,7 @@ mod tests {
         assert_eq!(beside("{acme}:7", "lease"), "{acme}:7:#lease");
     }
 
-    /// Other processes look there.
+    /// Other processes look for it there.
     const GOLDEN: &str = "user:7:#lease:#7OG";
 
     #[test]

@@ -1,16 +1,16 @@
-//! The one place of the layers that asks for the time of day.
+//! The only place in the layers that reads the time of day.
 //!
-//! What other processes compare is wall time. All waiting is by [`cache_core::clock`], which is monotonic, and
+//! Processes compare wall time with each other. All waiting uses [`cache_core::clock`], which is monotonic, and is
 //! not in here.
 
 use std::fmt::Debug;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Tells the time of day.
+/// Returns the time of day.
 ///
-/// Implement it to hold the time still in a test. What depends on the clocks of machines agreeing says so.
+/// Implement it to stop the time in a test. Code that depends on equal clocks of machines says so.
 pub trait WallClock: Debug + Send + Sync + 'static {
-    /// The time that has passed since 1970-01-01 00:00 UTC.
+    /// Returns the time since 1970-01-01 00:00 UTC.
     fn since_epoch(&self) -> Duration;
 }
 

@@ -1,12 +1,12 @@
-//! Puts the results of a call that answers each key on its own together: those that a layer has itself, and
-//! those of the client inside.
+//! Combines the results of a call with one result per key: those that a layer has itself, and those of the client
+//! inside.
 
 use cache_core::CacheError;
 
-/// A result for each place; `None` where the client inside gives it.
+/// A result for each position, or `None` if the client inside provides it.
 pub(crate) type Known<T> = Vec<Option<Result<T, CacheError>>>;
 
-/// Prepares each of `items` for the client inside. What fails has its result already.
+/// Prepares each of `items` for the client inside. An item that fails has its result already.
 pub(crate) fn prepare<I, P, T>(
     items: impl ExactSizeIterator<Item = I>,
     mut prepare: impl FnMut(I) -> Result<P, CacheError>,
@@ -24,7 +24,7 @@ pub(crate) fn prepare<I, P, T>(
     (prepared, known)
 }
 
-/// Fills the places that are not known, in order, with the answers of the client inside.
+/// Fills the unknown positions, in order, with the answers of the client inside.
 pub(crate) fn fill<T>(known: Known<T>, answers: Vec<Result<T, CacheError>>) -> Vec<Result<T, CacheError>> {
     let mut answers = answers.into_iter();
     let mut next = || answers.next().unwrap_or_else(|| Err(missing()));
@@ -34,7 +34,7 @@ pub(crate) fn fill<T>(known: Known<T>, answers: Vec<Result<T, CacheError>>) -> V
         .collect()
 }
 
-/// A client broke the contract. No key may get the answer of another one because of that.
+/// The error for a client that broke the contract. No key may get the answer of another one because of that.
 pub(crate) fn missing() -> CacheError {
     CacheError::Corrupt {
         detail: "the client inside gave fewer results than it was asked for".into(),

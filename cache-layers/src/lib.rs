@@ -1,7 +1,62 @@
-//! What wraps a cache client, and what is built on one.
+//! Layers that wrap a cache client, and recipes built on top of one.
 //!
-//! Nothing in here names a vendor, and no layer names another one: they meet in
-//! [`CacheClient`](cache_core::CacheClient) only.
+//! Nothing in here names a vendor, and no layer names another one: they meet only in
+//! [`CacheClient`](cache_core::CacheClient).
+//!
+//! # Layers
+//!
+//! A layer is a [`CacheClient`](cache_core::CacheClient) that wraps another one.
+//!
+//! | layer | what it does |
+//! |---|---|
+//! | [`Prefixed`] | puts a prefix before every key |
+//! | [`Observed`] | counts, times and traces every call |
+//! | [`Tiered`] | keeps a near cache in this process, and drops entries when they change |
+//! | `Encrypted` (feature `encryption`) | encrypts values, with keys that rotate |
+//! | [`Guarded`] | adds a deadline and a circuit breaker, and can treat an unavailable backend as an empty cache |
+//!
+//! # Recipes
+//!
+//! A recipe uses a client, bare or layered, to solve one problem.
+//!
+//! | recipe | what it does |
+//! |---|---|
+//! | [`ReadThrough`] | loads missing values, once for all callers that want the same key |
+//! | [`Lock`] | lets one process of a fleet work at a time, with a fencing number |
+//! | [`Idempotency`] | runs a request once and replays its response to retries |
+//! | [`RateLimiter`] | limits how much a subject may do in a window of time |
+//! | [`Generations`] | makes all old keys of a namespace unreachable with one call |
+//!
+//! The tower middleware for [`Idempotency`] and [`RateLimiter`] is in `http` (feature `tower`). Layers and recipes
+//! report what they do to a [`Listener`]; [`CacheMetrics`] makes metrics from that.
+//!
+//! # The order of layers
+//!
+//! ```text
+//! caller
+//!   |
+//!   v
+//! Prefixed            keys get their prefix; everything below sees the backend's keys
+//!   |
+//! Observed("edge")    measures what callers see, near hits included
+//!   |
+//! Tiered              the near cache: a hit ends here
+//!   |
+//! Encrypted           the near cache holds plain values, the remote cache only sealed ones
+//!   |
+//! Observed("far")     measures what the backend is asked
+//!   |
+//! Guarded             deadline and circuit breaker, for the backend only
+//!   |
+//!   v
+//! client              talks to the backend
+//! ```
+//!
+//! Leave out the layers that you do not need. Without [`Tiered`], one [`Observed`] is enough.
+//!
+//! A wrong order is `Guarded > Tiered > client`. Near hits would pay for the deadline and count as successful calls
+//! of the backend, so the circuit would open late or never. Once open, it would reject calls that the near cache
+//! could have answered.
 
 mod beside;
 mod clock;

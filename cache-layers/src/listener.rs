@@ -1,7 +1,7 @@
-//! How layers and recipes report what they did, to whoever wants to know.
+//! How layers and recipes report what they do.
 //!
-//! Each has one type of event, and takes one [`Listener`] of it in its configuration. Not in here: metrics. They are one
-//! listener of many ([`CacheMetrics::listener`](crate::CacheMetrics::listener)).
+//! Each has one type of event, and takes one [`Listener`] for it in its configuration. Not in here: metrics. They are
+//! one possible listener ([`CacheMetrics::listener`](crate::CacheMetrics::listener)).
 
 use std::fmt::{self, Debug};
 use std::sync::Arc;
@@ -34,8 +34,8 @@ use std::sync::Arc;
 /// # Ok::<(), cache_core::CacheError>(())
 /// ```
 pub trait Listener<E>: Debug + Send + Sync + 'static {
-    /// Called on the task on which the event happens, with no lock held: it must be quick and must not block. Events that
-    /// happen at the same time on several threads may arrive in any order.
+    /// Called on the task on which the event happens, with no lock held. It must be quick and must not block. Events
+    /// that happen at the same time on several threads may arrive in any order.
     fn on_event(&self, event: &E);
 }
 

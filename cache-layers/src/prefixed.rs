@@ -1,7 +1,7 @@
-//! A client whose keys all start with a prefix: several services, or several uses, on one backend.
+//! A client whose keys all start with a prefix, for several services, or several uses, on one backend.
 //!
-//! Not in here: how keys are built from parts. That is [`Keyspace`](cache_core::Keyspace)'s business, and
-//! what it builds is a key as any other.
+//! Not in here: how keys are built from parts. [`Keyspace`](cache_core::Keyspace) does that, and its keys are keys
+//! like any other.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,35 +17,37 @@ use cache_core::{
     MAX_KEY_LEN, Subscription, TrackingStatus, Ttl, check_key,
 };
 
-/// The longest prefix, in bytes of UTF-8; that of `CACHE_KEY_PREFIX`.
+/// The longest prefix, in bytes of UTF-8. The same limit as for `CACHE_KEY_PREFIX`.
 const MAX_PREFIX_LEN: usize = 1024;
 
-/// Puts a prefix before every key on the way down, and takes it off the keys of invalidations on the way up.
+/// Puts a prefix before every key, and removes it from the keys of invalidations.
 ///
 /// # Behaviour
 ///
-/// Everything else passes. The prefix is part of the key: with one of 8 bytes a caller's key has at most
-/// [`MAX_KEY_LEN`] - 8, and a longer one is [`CacheError::InvalidInput`] that says so. A hash tag in a key
-/// works as before, since a prefix holds no braces. What a recipe keeps beside a key without a hash tag stays in
-/// that key's slot: its name ends in letters that are chosen for the prefix. Of a list of changed keys the caller hears those under
-/// the prefix; of an event without any it hears nothing.
+/// Everything else passes unchanged. The prefix is part of the key: with a prefix of 8 bytes a caller's key has at
+/// most [`MAX_KEY_LEN`] - 8 bytes. A longer one is [`CacheError::InvalidInput`], with a message that says so. A hash
+/// tag in a key works as before, because a prefix holds no braces. If a recipe stores something next to a key without
+/// a hash tag, it stays in that key's slot: its name ends in letters that are chosen for the prefix. From a list of
+/// changed keys the caller gets those under the prefix. If there are none, it gets no event.
 ///
-/// A prefix keeps callers apart who keep to it. It is no permission: for that, give each a user of its own
-/// whose access list names the prefix.
+/// A prefix separates callers that keep to it. It is not a permission. For that, give each caller its own user, whose
+/// access list names the prefix.
 ///
 /// # Its place
 ///
-/// On top of all layers: `Prefixed > Observed("edge") > Tiered > Encrypted > Observed("far") > Guarded >
-/// client`. So what is below knows each entry by the one key under which the backend has it.
+/// On top of all layers: `Prefixed > Observed("edge") > Tiered > Encrypted > Observed("far") > Guarded > client`. So
+/// the layers below know each entry by the one key under which the backend has it.
 ///
-/// Below an encryption that binds each value to its key, values would be bound to the key without the prefix:
-/// moved to another prefix they would still open, and a tool that knows the backend's keys could not open
-/// them. Below a near tier, every message of the backend about a change would have to be translated; here
-/// that is so only where a caller listens.
+/// Wrong orders:
+///
+/// - Below an encryption that binds each value to its key, values would be bound to the key without the prefix. They
+///   would still open if moved to another prefix, and a tool that knows the backend's keys could not open them.
+/// - Below a near cache, every report of a change would have to be translated. On top, that happens only if a caller
+///   listens.
 ///
 /// # Cost
 ///
-/// One allocation per call for the joined key; two per call with many keys, however many.
+/// One allocation per call for the joined key. Two per call with many keys, however many.
 ///
 /// # Examples
 ///
@@ -70,7 +72,7 @@ pub struct Prefixed {
     prefix: Arc<str>,
 }
 
-/// One short line: what it stands on. A prefix may be a tenant's name, and long.
+/// One short line that names the client inside, but not the prefix. A prefix may be a tenant's name, and long.
 impl fmt::Debug for Prefixed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Prefixed({:?})", self.client)
@@ -78,12 +80,12 @@ impl fmt::Debug for Prefixed {
 }
 
 impl Prefixed {
-    /// A client whose keys lie under `prefix` in `client`.
+    /// Creates a client whose keys get `prefix` in `client`.
     ///
     /// # Errors
     ///
-    /// [`CacheError::InvalidInput`] for a prefix that is empty or over 1,024 bytes long, or holds braces or
-    /// control characters.
+    /// [`CacheError::InvalidInput`] for a prefix that is empty, longer than 1,024 bytes, or holds braces or control
+    /// characters.
     pub fn new(client: Arc<dyn CacheClient>, prefix: impl Into<Arc<str>>) -> Result<Self, CacheError> {
         let prefix = prefix.into();
         let clean = !prefix.chars().any(|c| c.is_control() || matches!(c, '{' | '}'));
@@ -96,19 +98,19 @@ impl Prefixed {
         Ok(Self { client, prefix })
     }
 
-    /// The client that it stands on.
+    /// Returns the client inside.
     #[must_use]
     pub fn inner(&self) -> &Arc<dyn CacheClient> {
         &self.client
     }
 
-    /// What is put before every key.
+    /// Returns the prefix.
     #[must_use]
     pub fn prefix(&self) -> &str {
         &self.prefix
     }
 
-    /// The longest key that callers may give, in bytes.
+    /// Returns the length of the longest key that callers may use, in bytes.
     #[must_use]
     pub fn longest_key(&self) -> usize {
         MAX_KEY_LEN - self.prefix.len()
@@ -130,7 +132,7 @@ impl Prefixed {
         Ok(())
     }
 
-    /// The key as the client inside knows it.
+    /// Returns the key as the client inside knows it.
     fn join(&self, key: &str) -> Result<String, CacheError> {
         self.check(key)?;
         let mut joined = String::with_capacity(self.prefix.len() + key.len());
@@ -138,13 +140,13 @@ impl Prefixed {
         Ok(joined)
     }
 
-    /// The keys as the client inside knows them, one behind the other; see [`parts`](Self::parts).
+    /// Joins the keys as the client inside knows them, one after the other; see [`parts`](Self::parts).
     fn join_all<'k>(&self, keys: impl Iterator<Item = &'k str> + Clone) -> Result<String, CacheError> {
         keys.clone().try_for_each(|key| self.check(key))?;
         Ok(self.join_checked(keys))
     }
 
-    /// [`join_all`](Self::join_all) of keys that have been checked.
+    /// As [`join_all`](Self::join_all), for keys that have been checked.
     fn join_checked<'k>(&self, keys: impl Iterator<Item = &'k str> + Clone) -> String {
         let length = keys.clone().map(|key| self.prefix.len() + key.len()).sum();
         let mut joined = String::with_capacity(length);
@@ -154,7 +156,7 @@ impl Prefixed {
         joined
     }
 
-    /// What [`join_all`](Self::join_all) put together, one by one.
+    /// Splits the result of [`join_all`](Self::join_all) into its keys.
     fn parts<'j>(
         &self,
         mut joined: &'j str,
@@ -294,7 +296,7 @@ impl CacheClient for Prefixed {
     }
 }
 
-/// The events of the client inside, by the keys that callers know.
+/// Passes on the events of the client inside, with the keys that callers know.
 #[derive(Debug)]
 struct Stripped {
     source: Arc<dyn InvalidationSource>,
@@ -324,7 +326,7 @@ impl InvalidationListener for Strip {
         let Invalidation::Keys(keys) = event else {
             return self.listener.on_invalidation(event);
         };
-        // What is no key of a caller's, since nothing is left of it, cannot have been read through here.
+        // A key of which nothing is left is not a caller's key, so it cannot have been read through here.
         let own = keys.iter().filter_map(|key| without(&self.prefix, key));
         let own: Vec<String> = own.filter(|key| !key.is_empty()).collect();
         if !own.is_empty() {

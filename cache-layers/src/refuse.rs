@@ -1,10 +1,10 @@
-//! How a setting that cannot be is refused. The settings themselves are with what they set.
+//! Builds the error for an invalid setting. The settings themselves are in the modules that use them.
 
 use std::borrow::Cow;
 
 use cache_core::CacheError;
 
-/// Refuses `argument`; `reason` says what it takes.
+/// Refuses `argument`. `reason` says what it accepts.
 pub(crate) fn refuse<T>(
     argument: &'static str,
     reason: impl Into<Cow<'static, str>>,

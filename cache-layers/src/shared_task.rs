@@ -1,17 +1,17 @@
-//! Work that is done once for all who want its result at the same time, in a task: it goes on whether or not those
-//! who wait are polled, or drop their wait.
+//! Work that runs once, in a task, for all callers that want its result at the same time. It goes on whether or not
+//! those callers are polled, or stop waiting.
 //!
-//! Not in here: what the work is, and how long a caller waits for it.
+//! Not in here: the work, and how long a caller waits for it.
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::watch;
 
-/// One piece of work that can be under way at a time.
+/// A piece of work of which one run can be in progress at a time.
 pub(crate) struct SharedTask<T>(Mutex<Option<watch::Receiver<Option<T>>>>);
 
-/// The result of work that is under way.
+/// The result of work in progress.
 pub(crate) struct Joined<T>(watch::Receiver<Option<T>>);
 
 impl<T> Default for SharedTask<T> {
@@ -21,13 +21,13 @@ impl<T> Default for SharedTask<T> {
 }
 
 impl<T: Clone + Send + Sync + 'static> SharedTask<T> {
-    /// Joins the work that is under way, or starts `work` in a task.
+    /// Joins the work in progress, or starts `work` in a task.
     pub(crate) fn join<Work>(&self, work: impl FnOnce() -> Work) -> Joined<T>
     where
         Work: Future<Output = T> + Send + 'static,
     {
         let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // One that has no value and no sender went with its runtime, or panicked.
+        // Without a value and a sender the run panicked, or ended with its runtime.
         let under_way =
             |result: &&watch::Receiver<Option<T>>| result.has_changed().is_ok() && result.borrow().is_none();
         if let Some(result) = current.as_ref().filter(under_way) {
@@ -45,7 +45,7 @@ impl<T: Clone + Send + Sync + 'static> SharedTask<T> {
 }
 
 impl<T: Clone> Joined<T> {
-    /// Waits for the result; `None` where the work ended without one.
+    /// Waits for the result. Returns `None` if the work ended without one.
     pub(crate) async fn result(mut self) -> Option<T> {
         let result = self.0.wait_for(Option::is_some).await.ok()?;
         result.clone()

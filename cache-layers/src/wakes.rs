@@ -1,6 +1,6 @@
-//! Wakes those who wait for a change of a key, when the backend reports it: one listener for all keys of a recipe.
+//! Wakes the waiters of a key when the backend reports that it changed: one listener for all keys of a recipe.
 //!
-//! Not in here: what they do where it does not. They look again after a while by themselves.
+//! Not in here: waiting without reports. Waiters then look again at intervals.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -14,7 +14,7 @@ use tokio::sync::watch;
 pub(crate) struct Wakes {
     client: Arc<dyn CacheClient>,
     watched: Arc<Watched>,
-    /// Made with the first watch: until then nobody needs reports.
+    /// Created with the first watch. Until then no one needs reports.
     listening: OnceLock<Option<Listening>>,
 }
 
@@ -25,12 +25,12 @@ struct Listening {
 
 #[derive(Debug, Default)]
 struct Watched {
-    /// How many there are, so that news that nobody waits for costs one load.
+    /// The number of keys, so that a report without waiters costs one load.
     count: AtomicUsize,
     keys: Mutex<Keys>,
 }
 
-/// Each watched key, with whom to wake and how many watch.
+/// Each watched key, with its sender and the number of watches.
 type Keys = HashMap<Arc<str>, (watch::Sender<()>, usize)>;
 
 /// A watch over keys, until it is dropped.
@@ -54,9 +54,9 @@ impl Wakes {
         }
     }
 
-    /// Whether a change will be heard of at the moment.
+    /// Whether changes are reported at the moment.
     pub(crate) fn are_on(&self) -> bool {
-        // While some servers do not report changes, what was read from the others is tracked, and says so.
+        // If some servers do not report changes, reads from the others are still tracked, and their entries say so.
         self.listening().is_some_and(|listening| {
             matches!(
                 listening.source.status(),
@@ -65,7 +65,7 @@ impl Wakes {
         })
     }
 
-    /// Watches keys from now on. What is to be noticed has to be read after this.
+    /// Watches keys from now on. To notice a change, read the key after this.
     pub(crate) fn watch<const N: usize>(&self, keys: [&str; N]) -> Watch<N> {
         self.listening();
         let mut table = self.watched.keys();
@@ -101,7 +101,7 @@ impl Wakes {
 }
 
 impl<const N: usize> Watch<N> {
-    /// The changes of each key, in the order in which they were named.
+    /// The changes of each key, in the order of the call to [`Wakes::watch`].
     pub(crate) const fn changes(&mut self) -> &mut [Changes; N] {
         &mut self.changes
     }
@@ -129,7 +129,7 @@ impl Watched {
                     sender.send_replace(());
                 }
             }
-            // After a flush, or a lost connection, everybody has to look.
+            // After a flush, or a lost connection, every waiter has to look.
             _ => table.values().for_each(|(sender, _)| sender.send_replace(())),
         }
     }

@@ -1,11 +1,12 @@
-//! A deadline over what a recipe asks of the cache.
+//! A deadline for the cache operations of a recipe.
 
 use std::time::Duration;
 
 use cache_core::deadline::counted_from;
 use cache_core::{CacheError, Stage, clock};
 
-/// Waits for `operation`, but no longer than `deadline`. The calls that it makes count as one for the deadlines of the
+/// Waits for `operation`, but at most for `deadline`. Its calls count as one request for the deadlines of the layers
+/// below.
 /// layers below.
 pub(crate) async fn within<T>(
     deadline: Duration,

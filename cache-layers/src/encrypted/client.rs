@@ -1,7 +1,7 @@
-//! The contract, with values that are sealed below here.
+//! Implements the contract, with values that are sealed before they reach the client inside.
 //!
-//! In here: the methods that need no loop. Conditional writes are in `conditional.rs`, counters in `counters.rs`,
-//! calls that answer each key on its own in `each.rs`.
+//! In here: the methods that need no loop. Conditional writes are in `conditional.rs`, counters in `counters.rs`, and
+//! calls with one result per key in `each.rs`.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -16,11 +16,11 @@ use super::read::Trouble;
 use super::source::Translated;
 use super::{Encrypted, Name};
 
-/// After so many values of one call the task's budget is asked.
+/// After this many values of one call, the task's cooperative budget is checked.
 pub(super) const VALUES_PER_BUDGET: usize = 32;
-/// How many unreadable values of one call are removed; the others are removed by later reads.
+/// How many unreadable values of one call are removed. Later reads remove the others.
 const REMOVALS_PER_CALL: usize = 64;
-/// How many of them at a time.
+/// How many of them are removed at a time.
 const REMOVALS_AT_ONCE: usize = 8;
 
 #[async_trait]
@@ -31,7 +31,7 @@ impl CacheClient for Encrypted {
         match self.inner.get(&name.stored).await {
             Ok(stored) => match self.open(key, &stored) {
                 Ok(opened) => Ok(opened.value),
-                // Boxed, as all that is rare, so that a usual read makes room for its own variables only.
+                // Boxed, like everything rare, so that a usual read reserves room only for its own variables.
                 Err(trouble) => match Box::pin(self.settle(&name, &stored, trouble)).await {
                     Some(opened) => Ok(opened.value),
                     None => Err(CacheError::Miss),
@@ -59,7 +59,7 @@ impl CacheClient for Encrypted {
             Err(CacheError::Miss) => match self.plain_key(&name) {
                 Some(plain_key) => {
                     let entry = self.inner.get_entry(plain_key).await?;
-                    // Untracked: the change that counts is that of the sealed entry, whose read was a miss.
+                    // Untracked: the change that matters is that of the sealed entry, whose read was a miss.
                     Ok(Entry::untracked(
                         self.plaintext(entry.value).value,
                         entry.remaining,
@@ -195,7 +195,7 @@ impl CacheClient for Encrypted {
     async fn del<'a>(&self, keys: &[&'a str]) -> Result<u64, CacheError> {
         let names = self.names(keys)?;
         let stored_keys: Vec<&str> = names.iter().map(|name| &*name.stored).collect();
-        // Before the sealed value, or a reader between the two would get the plain one.
+        // Before the sealed value. Otherwise a reader between the two would get the plain one.
         let plain = self.drop_plaintext(&names).await?;
         let sealed = self.inner.del(&stored_keys).await?;
         Ok(if plain == 0 {
@@ -274,7 +274,7 @@ impl Encrypted {
         keys.iter().map(|key| self.name(key)).collect()
     }
 
-    /// Settles the values of one call that were not read, with one wait for unknown keys.
+    /// Handles the values of one call that were not read, with one wait for unknown keys.
     pub(super) async fn settle_many(
         &self,
         names: &[Name<'_>],
@@ -297,7 +297,7 @@ impl Encrypted {
     }
 }
 
-/// How many different keys.
+/// Returns the number of different keys.
 fn distinct(keys: &[&str]) -> u64 {
     let mut keys = keys.to_vec();
     keys.sort_unstable();

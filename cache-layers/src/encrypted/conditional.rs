@@ -1,8 +1,8 @@
-//! Conditional writes over values whose stored bytes differ each time that they are sealed.
+//! Conditional writes for values whose stored bytes differ each time that they are sealed.
 //!
-//! A comparison is made here, with the value that was opened; the write is then conditional on the stored bytes that it
-//! was opened from. No two sealings have the same bytes, so if the bytes are still there, so is the value: the comparison
-//! holds at the moment of the write.
+//! The comparison is made here, with the opened value. The write is then conditional on the stored bytes from which
+//! the value was opened. No two sealings have the same bytes. So if the bytes are still stored, so is the value, and
+//! the comparison holds at the moment of the write.
 
 use bytes::Bytes;
 use cache_core::{CacheError, Outcome, Ttl, Unavailability, integer};
@@ -14,12 +14,12 @@ use super::{Encrypted, Name, TRIES};
 struct Seen<'n> {
     stored: Bytes,
     opened: Opened,
-    /// The other name that it was read from, if it is not encrypted.
+    /// The other name from which it was read, if it is not encrypted.
     plain_key: Option<&'n str>,
 }
 
 impl Encrypted {
-    /// The value of a key now, also if it is not encrypted.
+    /// Reads the current value of a key, also if it is not encrypted.
     async fn see<'n>(&self, name: &'n Name<'_>) -> Result<Option<Seen<'n>>, CacheError> {
         match self.inner.get(&name.stored).await {
             Ok(stored) => {
@@ -67,13 +67,13 @@ impl Encrypted {
             }
             let is_counter = seen.opened.is_counter && integer::parse(value).is_some();
             let stored = if is_counter {
-                // A counter stays one, so that it can be counted on in one step.
+                // A counter stays a counter, so that counting takes one step.
                 value.clone()
             } else {
                 self.seal(name.key, value)?
             };
             if let Some(plain_key) = seen.plain_key {
-                // The call that removes the plain value has replaced it.
+                // The call that removes the plain value is the one that replaces it.
                 if self.inner.compare_and_delete(plain_key, &seen.stored).await? {
                     self.inner.set_if_absent(&name.stored, stored, ttl).await?;
                     return Ok(true);
@@ -104,8 +104,8 @@ impl Encrypted {
         Err(too_many_changes())
     }
 
-    /// Deletes the value of a key and returns it. What cannot be opened is a miss, and stays for the instances that
-    /// can open it.
+    /// Deletes the value of a key and returns it. A value that cannot be opened is a miss. It stays for the instances
+    /// that can open it.
     pub(super) async fn take(&self, name: &Name<'_>) -> Result<Bytes, CacheError> {
         for _ in 0..TRIES {
             let Some(seen) = self.see(name).await? else {
@@ -118,12 +118,12 @@ impl Encrypted {
         Err(too_many_changes())
     }
 
-    /// Deletes what was seen, if it is still stored; whether it was.
+    /// Deletes the entry that was seen, if it is still stored. Returns whether it was.
     async fn remove(&self, name: &Name<'_>, seen: &Seen<'_>) -> Result<bool, CacheError> {
         let from = if let Some(plain_key) = seen.plain_key {
             plain_key
         } else {
-            // What is hidden by the sealed value must not show when that is gone.
+            // A plain value hidden by the sealed one must not appear when that is gone.
             self.drop_plaintext(std::slice::from_ref(name)).await?;
             &*name.stored
         };
@@ -152,7 +152,7 @@ impl Encrypted {
             }
             let stored = match self.inner.get(&name.stored).await {
                 Ok(stored) => stored,
-                // It was there a moment ago.
+                // It existed a moment ago.
                 Err(CacheError::Miss) => return Ok(false),
                 Err(error) => return Err(error),
             };
@@ -160,7 +160,7 @@ impl Encrypted {
                 Err(trouble) if trouble.is_replaceable() => trouble,
                 _ => return Ok(false),
             };
-            // To a reader this is a miss, so it is absent.
+            // A reader gets a miss for it, so it counts as absent.
             self.count(trouble);
             let replaced = self
                 .inner
@@ -173,7 +173,7 @@ impl Encrypted {
     }
 }
 
-/// Somebody writes the same value again and again, in new bytes each time.
+/// The error if the same value is written again and again, in new bytes each time.
 pub(super) fn too_many_changes() -> CacheError {
     CacheError::Unavailable {
         reason: Unavailability::NotReady,

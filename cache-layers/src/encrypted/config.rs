@@ -1,6 +1,6 @@
-//! How a layer that encrypts behaves: every choice, its default, and what is refused.
+//! Configuration of a layer that encrypts: every setting, its default, and what is refused.
 //!
-//! Not in here: how often the keyset is refreshed, which is the keyring's (`keyring/config.rs`).
+//! Not in here: how often the keyset is refreshed. The keyring's configuration says that (`keyring/config.rs`).
 
 use cache_core::CacheError;
 
@@ -14,12 +14,12 @@ pub enum Migration {
     /// Such a value is a miss.
     #[default]
     Strict,
-    /// Such a value is read, and counted; what is written is encrypted. For the time between the first instance
-    /// that encrypts and the end of the last entry that was written without.
+    /// Such a value is read and counted, and all writes are encrypted. For the time from the first instance that
+    /// encrypts until the last unencrypted entry has expired.
     ReadPlaintext,
 }
 
-/// The choices of an [`Encrypted`](super::Encrypted).
+/// The configuration of an [`Encrypted`](super::Encrypted).
 ///
 /// ```
 /// use cache_layers::EncryptedConfig;
@@ -67,10 +67,10 @@ impl EncryptedConfig {
     }
 }
 
-/// The largest value that a Valkey server takes.
+/// The largest value that a Valkey server accepts.
 const LARGEST_STORED: usize = 512 * 1024 * 1024;
 
-/// Makes an [`EncryptedConfig`]. A setter never fails; [`build`](Self::build) says what is wrong.
+/// Builds an [`EncryptedConfig`]. A setter never fails; [`build`](Self::build) reports what is wrong.
 #[derive(Clone, Debug, Default)]
 #[must_use]
 pub struct EncryptedConfigBuilder {
@@ -78,7 +78,7 @@ pub struct EncryptedConfigBuilder {
 }
 
 impl EncryptedConfigBuilder {
-    /// How a sealed value is stored. All services that share entries need the same. Default:
+    /// How a sealed value is stored. All services that share entries need the same form. Default:
     /// [`StoredForm::Tink`].
     pub const fn stored_form(mut self, form: StoredForm) -> Self {
         self.config.form = form;
@@ -91,28 +91,28 @@ impl EncryptedConfigBuilder {
         self
     }
 
-    /// Refuses counters: `incr` and `incr_by` are [`CacheError::Unsupported`], and an integer in clear text is a value
-    /// that is not encrypted. Then nothing in the remote cache is read without proof of who sealed it (in
-    /// [`Migration::Strict`]). Default: counters work, and are stored in clear text.
+    /// Refuses counters: `incr` and `incr_by` are [`CacheError::Unsupported`], and an integer in clear text is
+    /// treated as a value that is not encrypted. In [`Migration::Strict`] the layer then reads nothing from the
+    /// remote cache without proof of who sealed it. Default: counters work, and are stored in clear text.
     pub const fn without_counters(mut self) -> Self {
         self.config.counters = false;
         self
     }
 
-    /// The largest value that callers may store, in bytes before it is sealed; a larger one is
-    /// [`CacheError::InvalidInput`] before anything is sealed or sent. From 1 on. Default: the largest that is at
-    /// most 512 MiB when it is sealed, which is the most that a Valkey server takes. The client inside may take
-    /// less, and then refuses the sealed value.
+    /// The largest value that callers may store, in bytes before it is sealed. A larger one is
+    /// [`CacheError::InvalidInput`] before anything is sealed or sent. At least 1. Default: the largest value that
+    /// has at most 512 MiB when it is sealed, which is the most that a Valkey server accepts. The client inside may
+    /// accept less, and then refuses the sealed value.
     pub const fn max_value(mut self, bytes: usize) -> Self {
         self.config.max_value = Some(bytes);
         self
     }
 
-    /// The configuration.
+    /// Builds the configuration.
     ///
     /// # Errors
     ///
-    /// [`CacheError::InvalidInput`] that names the choice that is refused, and what it takes.
+    /// [`CacheError::InvalidInput`], which names the refused setting and what it accepts.
     pub fn build(self) -> Result<EncryptedConfig, CacheError> {
         if self.config.max_value == Some(0) {
             return refuse("max_value", "takes 1 and more");

@@ -1,7 +1,7 @@
-//! Counters: integers that the backend counts, and so has to see.
+//! Counters: integers that the backend counts, and therefore has to see.
 //!
-//! An integer that a caller stored is sealed like any value. The first count turns it into a counter in clear text, in
-//! one conditional write; from then on the backend counts in one step.
+//! An integer that a caller stored is sealed like any value. The first count turns it into a counter in clear text,
+//! in one conditional write. From then on the backend counts in one step.
 
 use bytes::Bytes;
 use cache_core::{CacheError, Ttl, integer};
@@ -9,18 +9,18 @@ use cache_core::{CacheError, Ttl, integer};
 use super::conditional::too_many_changes;
 use super::{Encrypted, Name, TRIES};
 
-/// What came of a look at a value that the backend could not count.
+/// The result of looking at a value that the backend could not count.
 enum Look {
-    /// It is a counter now, and counted.
+    /// It is a counter now, and was counted.
     Counted(i64),
     /// It is another value by now.
     Changed,
-    /// This instance cannot read it, and another one may.
+    /// This instance cannot read it, but another one may.
     Unreadable,
 }
 
 impl Encrypted {
-    /// Counts; with a `ttl` as `incr_by` does, without one as `incr`.
+    /// Counts: with a `ttl` as `incr_by` does, without one as `incr`.
     pub(super) async fn count_up(
         &self,
         name: &Name<'_>,
@@ -67,7 +67,7 @@ impl Encrypted {
             Err(trouble) => match self.settle(name, &entry.value, trouble).await {
                 Some(opened) => opened,
                 None if trouble.is_replaceable() => {
-                    // To a reader this is a miss, so counting begins at 0.
+                    // A reader gets a miss for it, so counting starts at 0.
                     self.inner.compare_and_delete(&name.stored, &entry.value).await?;
                     return Ok(Look::Changed);
                 }
@@ -76,7 +76,7 @@ impl Encrypted {
         };
         let sum = integer::add(&opened.value, delta)?;
         if opened.is_counter {
-            // Somebody else has made it one a moment ago.
+            // Another caller has just turned it into a counter.
             return Ok(Look::Changed);
         }
         let life = match (entry.remaining.is_forever(), ttl) {

@@ -1,4 +1,4 @@
-//! Calls that answer each key on its own: each value is sealed and opened on its own.
+//! Calls with one result per key: each value is sealed and opened by itself.
 
 use bytes::Bytes;
 use cache_core::{CacheError, Entry, Lookup, Ttl};
@@ -12,10 +12,10 @@ use crate::each::{fill, prepare};
 /// How many removals of plain values run at a time.
 const REMOVALS_AT_ONCE: usize = 32;
 
-/// What a caller wants of each key.
+/// What a caller wants for each key.
 #[derive(Clone, Copy)]
 enum Wanted {
-    /// The value alone.
+    /// Only the value.
     Values,
     /// The value and its TTL.
     Entries,
@@ -76,7 +76,7 @@ impl Encrypted {
             let plain_keys: Vec<&str> = missing.iter().map(|(_, plain_key)| *plain_key).collect();
             let found = self.stored_each(&plain_keys, wanted).await;
             for ((place, _), found) in missing.iter().zip(found) {
-                // Untracked: the change that counts is that of the other name.
+                // Untracked: the change that matters is that of the other name.
                 results[*place] = found.map(|found| match found {
                     Lookup::Found(entry) => Lookup::Found(Entry::untracked(
                         self.plaintext(entry.value).value,
@@ -89,7 +89,7 @@ impl Encrypted {
         fill(known, results)
     }
 
-    /// What is stored under each of these names. Where values alone are wanted the TTL is not asked for.
+    /// Reads what is stored under each of these names. If only values are wanted, it does not ask for the TTL.
     async fn stored_each(&self, names: &[&str], wanted: Wanted) -> Vec<Result<Lookup, CacheError>> {
         match wanted {
             Wanted::Entries => self.inner.get_entries(names).await,
@@ -138,8 +138,8 @@ impl Encrypted {
         fill(known, fill(inner_known, stored))
     }
 
-    /// Removes values under the other names of these keys; a result for each of them, or none where there are no
-    /// such names.
+    /// Removes values under the other names of these keys. Returns a result for each of them, or nothing if there are
+    /// no such names.
     async fn drop_each_plaintext<'n>(
         &self,
         names: impl Iterator<Item = &'n Name<'n>>,
@@ -147,7 +147,7 @@ impl Encrypted {
         if !self.reads_plaintext() {
             return Vec::new();
         }
-        // One by one: the failure of one key must not be that of the others.
+        // One by one, so that the failure of one key does not affect the others.
         let removals: Vec<_> = names
             .map(|name| async move { self.drop_plaintext(std::slice::from_ref(name)).await.map(drop) })
             .collect();

@@ -1,6 +1,6 @@
 //! How a sealed value is stored: under which key, and in which bytes.
 //!
-//! Not in here: sealing and opening, which are the keyset's, and what becomes of a value that does not open
+//! Not in here: sealing and opening (the keyset does that), and the handling of a value that does not open
 //! (`read.rs`).
 
 use std::borrow::Cow;
@@ -17,11 +17,11 @@ use cache_core::MAX_KEY_LEN;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StoredForm {
-    /// The ciphertext of Tink as it is, under the key as it is: 33 bytes more than the value.
+    /// The ciphertext of Tink unchanged, under the unchanged key: 33 bytes more than the value.
     #[default]
     Tink,
-    /// The form of chinmina-bridge, for entries that both share: under `enc:` and the key, `cb-enc:` and the
-    /// ciphertext in standard base64. The associated data is the key without `enc:`.
+    /// The form of chinmina-bridge, to share entries with it: under `enc:` and the key, `cb-enc:` and the ciphertext
+    /// in standard base64. The associated data is the key without `enc:`.
     ChinminaBridge,
 }
 
@@ -34,19 +34,19 @@ const TINK_START: u8 = 1;
 /// The shortest ciphertext of a key without a prefix.
 pub(super) const SHORTEST: usize = 12 + 16;
 
-/// What stored bytes look like.
+/// The kind of stored bytes.
 #[derive(Debug)]
 pub(super) enum Shape<'s> {
-    /// They may be, or are said to be, this ciphertext.
+    /// They may be this ciphertext, or are marked as it.
     Ciphertext(Cow<'s, [u8]>),
     /// They are no ciphertext of this form.
     Other,
-    /// They carry the mark of this form, and no ciphertext behind it.
+    /// They have the mark of this form, but no ciphertext after it.
     Malformed,
 }
 
 impl StoredForm {
-    /// How long a value of `len` bytes is when it is stored.
+    /// The stored length of a value of `len` bytes.
     #[must_use]
     pub const fn sealed_len(self, len: usize) -> usize {
         let sealed = len + OVERHEAD;
@@ -56,7 +56,7 @@ impl StoredForm {
         }
     }
 
-    /// The longest value that is at most `stored` bytes long when it is stored.
+    /// The length of the longest value whose stored form has at most `stored` bytes.
     #[must_use]
     pub const fn plaintext_len(self, stored: usize) -> usize {
         match self {
@@ -65,13 +65,13 @@ impl StoredForm {
         }
     }
 
-    /// The longest key that this form takes, in bytes.
+    /// The length of the longest key that this form accepts, in bytes.
     #[must_use]
     pub const fn longest_key(self) -> usize {
         MAX_KEY_LEN - self.key_prefix().len()
     }
 
-    /// What is put before every key that is stored; empty if keys are stored as they are.
+    /// The prefix of every stored key. Empty if keys are stored unchanged.
     #[must_use]
     pub const fn key_prefix(self) -> &'static str {
         match self {
@@ -88,7 +88,7 @@ impl StoredForm {
         }
     }
 
-    /// The key whose values are stored under that name; `None` if it is no name of this form.
+    /// The key whose values are stored under that name, or `None` if it is no name of this form.
     pub(super) fn key_of(self, stored_key: &str) -> Option<&str> {
         match self {
             Self::Tink => Some(stored_key),
@@ -106,7 +106,7 @@ impl StoredForm {
         }
     }
 
-    /// A ciphertext, as it is stored.
+    /// A ciphertext in its stored form.
     pub(super) fn wrap(self, ciphertext: Vec<u8>) -> Bytes {
         match self {
             Self::Tink => ciphertext.into(),
@@ -115,18 +115,18 @@ impl StoredForm {
                 let (marker, text) = stored.split_at_mut(MARKER.len());
                 marker.copy_from_slice(MARKER);
                 let written = STANDARD.encode_slice(&ciphertext, text);
-                // The room is what base64 takes, exactly.
+                // The buffer has exactly the size of the base64 text.
                 debug_assert_eq!(written.ok(), Some(text.len()));
                 stored.into()
             }
         }
     }
 
-    /// The form that an entry of `length` bytes seems to have, by its key and its first bytes. For tools: nothing is
-    /// decrypted, so bytes of others may look the same.
+    /// Guesses the form of an entry of `length` bytes from its key and its first bytes. For tools: nothing is
+    /// decrypted, so other bytes may look the same.
     ///
-    /// The form of Tink has no mark but a 1 before the number of its key. So at least the first 33 bytes are needed,
-    /// and text is never taken for it.
+    /// The form of Tink has no mark except a 1 before the number of its key. So at least the first 33 bytes are
+    /// needed, and text is never taken for it.
     #[must_use]
     pub fn guess(stored_key: &[u8], start: &[u8], length: u64) -> Option<Self> {
         let is_long = u64::try_from(OVERHEAD).is_ok_and(|overhead| length >= overhead);
@@ -137,7 +137,7 @@ impl StoredForm {
         (is_long && start.len() >= OVERHEAD && start[0] == TINK_START && !is_text).then_some(Self::Tink)
     }
 
-    /// What stored bytes look like.
+    /// Classifies stored bytes.
     pub(super) fn unwrap(self, stored: &[u8]) -> Shape<'_> {
         match self {
             Self::Tink => Shape::Ciphertext(Cow::Borrowed(stored)),
@@ -153,7 +153,7 @@ impl StoredForm {
         }
     }
 
-    /// Whether a ciphertext is told from other bytes by a mark of the form, not by its own prefix alone.
+    /// Whether a mark of the form identifies a ciphertext, not only the ciphertext's own prefix.
     pub(super) const fn is_marked(self) -> bool {
         matches!(self, Self::ChinminaBridge)
     }

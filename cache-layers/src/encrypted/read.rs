@@ -1,6 +1,6 @@
-//! What a stored value says, and what becomes of one that says nothing.
+//! Opens stored values, and decides what happens to those that do not open.
 //!
-//! Not in here: where it was read from, and what a caller does with it (`client.rs`, `conditional.rs`).
+//! Not in here: where they were read from, and what a caller does with them (`client.rs`, `conditional.rs`).
 
 use bytes::Bytes;
 use cache_core::integer;
@@ -22,7 +22,7 @@ pub(super) struct Opened {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Trouble {
     reason: Unreadable,
-    /// The key that the value names, if it is unknown and named.
+    /// The key that the value names, if it names one that is unknown.
     key_id: Option<u32>,
 }
 
@@ -36,8 +36,8 @@ impl Trouble {
         matches!(self.reason, Unreadable::Malformed | Unreadable::Refused)
     }
 
-    /// Whether a conditional write may take the entry for absent and replace it. One of an unknown key may be the good
-    /// entry, or the lock, of an instance with a newer keyset.
+    /// Whether a conditional write may treat the entry as absent and replace it. An entry of an unknown key may be a
+    /// valid entry, or the lock, of an instance with a newer keyset.
     pub(super) const fn is_replaceable(self) -> bool {
         !self.is_of_an_unknown_key()
     }
@@ -48,7 +48,7 @@ impl Trouble {
 }
 
 impl Encrypted {
-    /// What `stored` says, by the keyset in use.
+    /// Opens `stored` with the keyset in use.
     #[inline]
     pub(super) fn open(&self, key: &str, stored: &Bytes) -> Result<Opened, Trouble> {
         if self.config.counters && integer::parse(stored).is_some() {
@@ -76,7 +76,7 @@ impl Encrypted {
         }
     }
 
-    /// What bytes are that did not open.
+    /// Classifies bytes that did not open.
     #[cold]
     fn judge(
         &self,
@@ -93,7 +93,7 @@ impl Encrypted {
             }),
             // It was tried with the very key that it names.
             OpenError::Refused if names_a_key => Err(Trouble::new(Unreadable::Refused)),
-            // A ciphertext that names no key is one of a RAW key, here of one that this keyset does not have.
+            // A ciphertext that names no key belongs to a RAW key, here to one that this keyset does not have.
             _ if self.config.form.is_marked() => Err(Trouble::new(Unreadable::UnknownKey)),
             OpenError::Refused if has_raw_keys(keyset) => Err(Trouble::new(Unreadable::UnknownKey)),
             OpenError::Refused | OpenError::TooShort if self.reads_plaintext() => {
@@ -103,7 +103,7 @@ impl Encrypted {
         }
     }
 
-    /// A value that is not encrypted and is read all the same.
+    /// A value that is not encrypted but is read anyway.
     pub(super) fn plaintext(&self, value: Bytes) -> Opened {
         self.counts.add(Count::Plaintext);
         Opened {
@@ -112,8 +112,8 @@ impl Encrypted {
         }
     }
 
-    /// What becomes of a value that was not read: of an unknown key it may be read after a refresh of the keyset; if
-    /// no instance can read it, it is removed. `None` is a miss.
+    /// Handles a value that was not read. If its key is unknown, it is read again after a refresh of the keyset. If
+    /// no instance can read it, it is removed. Returns `None` for a miss.
     pub(super) async fn settle(&self, name: &Name<'_>, stored: &Bytes, trouble: Trouble) -> Option<Opened> {
         let trouble = match self.try_again(name, stored, trouble).await {
             Ok(opened) => return Some(opened),
@@ -132,7 +132,7 @@ impl Encrypted {
             Some(id) if self.keyring.learn(id).await => self.open(name.key, stored),
             Some(_) => Err(trouble),
             None => {
-                // Whether a refresh brings the key can only be seen by trying, so no caller waits for it.
+                // Only another try can show whether a refresh brings the key, so no caller waits for it.
                 self.keyring.ask();
                 Err(trouble)
             }
@@ -144,7 +144,7 @@ impl Encrypted {
         self.count(trouble);
         if trouble.is_dead() {
             let removed = self.inner.compare_and_delete(&name.stored, stored).await;
-            // An error is no reason to fail a read; the next read tries again.
+            // An error is no reason to fail a read. The next read tries again.
             if removed.is_ok_and(|removed| removed) {
                 self.counts.add(Count::Removed);
             }
@@ -155,14 +155,14 @@ impl Encrypted {
         self.counts.add(Count::Unreadable(trouble.reason));
     }
 
-    /// Waits, once for many values, for the unknown keys that they name.
+    /// Waits once for all unknown keys that many values name.
     pub(super) async fn learn_all(&self, troubles: impl Iterator<Item = Trouble>) {
         let mut unknown: Vec<u32> = troubles.filter_map(|trouble| trouble.key_id).collect();
         unknown.sort_unstable();
         unknown.dedup();
         for id in unknown {
-            // One refresh brings all keys that there are. If it did not bring this one, it brings none of the others
-            // before the next one may begin.
+            // One refresh brings all keys that exist. If it did not bring this one, it brings none of the others
+            // before the next refresh may begin.
             if !self.keyring.learn(id).await {
                 return;
             }

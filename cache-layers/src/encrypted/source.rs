@@ -1,4 +1,4 @@
-//! Reports of changes on their way up: by the keys that callers know.
+//! Passes on reports of changes, with the keys that callers know.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use cache_core::{Invalidation, InvalidationListener, InvalidationSource, Subscri
 
 use super::form::StoredForm;
 
-/// The reports of the client inside, with its names for keys translated back.
+/// The reports of the client inside, with its names translated back to keys.
 #[derive(Debug)]
 pub(super) struct Translated {
     pub(super) source: Arc<dyn InvalidationSource>,

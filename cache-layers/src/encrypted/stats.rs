@@ -1,4 +1,4 @@
-//! What a layer that encrypts counts about itself.
+//! Counters of a layer that encrypts.
 
 use crate::metrics::Tally;
 
@@ -6,9 +6,9 @@ use crate::metrics::Tally;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Unreadable {
-    /// It is not encrypted, or not in the configured form.
+    /// It is not sealed, or not in the configured form.
     NotSealed,
-    /// It carries the mark of the configured form, and no ciphertext behind it.
+    /// It has the mark of the configured form, but no ciphertext after it.
     Malformed,
     /// It was sealed with a key that is not among the enabled keys of the keyset.
     UnknownKey,
@@ -32,7 +32,7 @@ impl Unreadable {
     }
 }
 
-/// How often what happened, since the layer was made.
+/// Counters of events since the layer was created.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EncryptedStats {
@@ -40,7 +40,7 @@ pub struct EncryptedStats {
     pub sealed: u64,
     /// Values that were opened.
     pub opened: u64,
-    /// Values that were read although they are not encrypted; counters are not among them.
+    /// Values that were read although they are not encrypted. Counters are not among them.
     pub plaintext: u64,
     /// Stored values that were a miss, because they are [not sealed](Unreadable::NotSealed).
     pub not_sealed: u64,
@@ -55,7 +55,7 @@ pub struct EncryptedStats {
 }
 
 impl EncryptedStats {
-    /// Stored values that were a miss for that reason.
+    /// Stored values that were a miss for this reason.
     #[must_use]
     pub const fn unreadable(&self, reason: Unreadable) -> u64 {
         match reason {

@@ -1,4 +1,4 @@
-//! How generations behave.
+//! Configuration of generations.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::clock::{SystemClock, WallClock};
 use crate::listener::{Listener, MaybeListener};
 use crate::refuse::refuse;
 
-/// The choices of [`Generations`](super::Generations).
+/// The configuration of [`Generations`](super::Generations).
 ///
 /// ```
 /// use std::time::Duration;
@@ -46,7 +46,7 @@ impl GenerationsConfig {
     }
 }
 
-/// Makes a [`GenerationsConfig`]. A setter never fails; [`build`](Self::build) says what is wrong.
+/// Builds a [`GenerationsConfig`]. A setter never fails; [`build`](Self::build) reports what is wrong.
 #[derive(Clone, Debug, Default)]
 #[must_use]
 pub struct GenerationsConfigBuilder {
@@ -54,37 +54,37 @@ pub struct GenerationsConfigBuilder {
 }
 
 impl GenerationsConfigBuilder {
-    /// For how long this process goes by a generation that it read, and so the longest time that it may not
-    /// notice a new one. Zero: every call asks. Default: 1 second.
+    /// How long this process uses a generation that it read. This is also the longest time that it may not notice a
+    /// new one. Zero: every call asks. Default: 1 second.
     pub const fn near_life(mut self, life: Duration) -> Self {
         self.config.near_life = life;
         self
     }
 
-    /// How long a call waits for the cache, all its round trips together. What it waited for with others goes on
-    /// for them. From 1 ms to 1 hour. Default: 500 milliseconds.
+    /// How long a call waits for the cache, all its round trips together. A shared read goes on for the other
+    /// callers. From 1 ms to 1 hour. Default: 500 milliseconds.
     pub const fn deadline(mut self, deadline: Duration) -> Self {
         self.config.deadline = deadline;
         self
     }
 
-    /// The time of day, from which the number of a namespace without one is made. Default: [`SystemClock`].
+    /// The time of day, from which a namespace gets its first number. Default: [`SystemClock`].
     pub fn clock(mut self, clock: Arc<dyn WallClock>) -> Self {
         self.config.clock = clock;
         self
     }
 
-    /// What receives [what happens](GenerationsEvent) to generations. Default: nothing.
+    /// Receives the [events](GenerationsEvent) of generations. Default: none.
     pub fn listener(mut self, listener: Arc<dyn Listener<GenerationsEvent>>) -> Self {
         self.config.listener = MaybeListener::of(listener);
         self
     }
 
-    /// The configuration.
+    /// Builds the configuration.
     ///
     /// # Errors
     ///
-    /// [`CacheError::InvalidInput`] that names the first choice that cannot be, and what can.
+    /// [`CacheError::InvalidInput`], which names the first invalid setting and what it accepts.
     pub fn build(self) -> Result<GenerationsConfig, CacheError> {
         if self.config.near_life > Duration::from_secs(3_600) {
             return refuse("near_life", "takes up to 1 hour");

@@ -1,25 +1,25 @@
-//! What the recipe reports about itself.
+//! The events that the recipe reports.
 //!
-//! Not in here: metrics. Whoever makes them listens.
+//! Not in here: metrics. They are made by a listener.
 
 use cache_core::CacheError;
 
-/// Something that [`Generations`](super::Generations) did. No event names a namespace.
+/// An event of [`Generations`](super::Generations). No event names a namespace.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum GenerationsEvent {
     /// A call was answered from this process's memory.
     Known,
-    /// A call was answered by the cache, in a read of its own or in one that it shared.
+    /// A call was answered by the cache, in its own read or in a shared one.
     Read,
-    /// A namespace stepped to a new generation.
+    /// A namespace moved to a new generation.
     Bumped,
-    /// A namespace had no counter, and got one: all its keys are misses. So it is once for a new namespace; any other time
-    /// the counter was lost (evicted, flushed, or in a failover).
+    /// A namespace had no counter and got one, so all its keys are misses. This happens once for a new namespace. At
+    /// any other time the counter was lost (evicted, flushed, or in a failover).
     Begun,
-    /// A call failed, because the cache did.
+    /// A call failed because the cache did.
     Failed {
-        /// What the cache answered.
+        /// The error of the cache.
         error: CacheError,
     },
 }

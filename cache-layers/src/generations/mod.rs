@@ -1,33 +1,31 @@
-//! One call, and all old keys of a namespace are out of reach.
+//! Makes all old keys of a namespace unreachable with one call.
 //!
-//! In here: [`Generations`] and what it promises. Where the generation stands in a key is
-//! [`Keyspace::generation`]'s business. Not in here: removing the old keys, which go with their lives, or by a
-//! purge of their pattern.
+//! In here: [`Generations`] and what it promises. [`Keyspace::generation`] decides where the generation goes in a
+//! key. Not in here: removing the old keys. They expire with their TTL, or a purge removes their pattern.
 //!
 //! # What is promised
 //!
-//! - **One step for all.** [`bump`](Generations::bump) is one atomic addition, however many keys there are.
-//!   Who builds keys from the new generation never finds a value of an old one.
+//! - **One step for all.** [`bump`](Generations::bump) is one atomic addition, however many keys there are. A caller
+//!   that builds keys from the new generation never finds a value of an old one.
 //! - **A bound on not noticing.** A process that reads [`current`](Generations::current) notices a bump within
-//!   [`near_life`](GenerationsConfigBuilder::near_life), counted from the moment it last began to ask, and
-//!   what its last question takes. Where the client reports changes it notices at once; the bound holds
-//!   all the same, so a report that is lost costs no more than the bound. A client that reads from replicas, or
-//!   keeps values near, adds what these lag behind.
-//! - **Never back.** A counter that is missing (evicted, flushed, purged, lost by a failover) begins anew at a
-//!   number that was not used before: the time of day in milliseconds and 20 random bits. All keys of
-//!   the namespace are then misses.
-//! - **A deadline.** No call waits for the cache for longer than
-//!   [`deadline`](GenerationsConfigBuilder::deadline), however many ask, and no caller waits for another one.
-//! - **No guessing.** Where the cache cannot say which generation it is, the answer is an error, not the last
-//!   one known.
+//!   [`near_life`](GenerationsConfigBuilder::near_life), counted from when it last began to ask, plus the time that
+//!   its last question takes. If the client reports changes, it notices at once. The bound still holds, so a lost
+//!   report costs no more than the bound. A client that reads from replicas, or keeps values near, adds their lag.
+//! - **Never back.** A missing counter (evicted, flushed, purged, lost by a failover) starts again at a number that
+//!   was not used before: the time of day in milliseconds and 20 random bits. All keys of the namespace are then
+//!   misses.
+//! - **A deadline.** No call waits for the cache for longer than [`deadline`](GenerationsConfigBuilder::deadline),
+//!   however many callers ask, and no caller waits for another one.
+//! - **No guessing.** If the cache cannot say which generation is current, the answer is an error, not the last known
+//!   generation.
 //!
-//! A bump that the primary confirmed and then lost in a failover is lost for all: keys of the old generation can
-//! be reached again. Bump again after a failover where that matters.
+//! If the primary confirmed a bump and then loses it in a failover, it is lost for all processes: keys of the old
+//! generation can be reached again. If that matters, bump again after a failover.
 //!
 //! # In the cache
 //!
-//! At the namespace's prefix and `#generation`, an integer that lives for ever; of a tenant's keyspace in
-//! the tenant's slot. It is no key of a keyspace. The namespace's own pattern covers it.
+//! An integer without a TTL, at the namespace's prefix followed by `#generation`. For a tenant's keyspace it is in
+//! the tenant's slot. It is not a key of a keyspace. The namespace's own pattern covers it.
 //!
 //! # Examples
 //!
@@ -73,16 +71,17 @@ pub use self::events::GenerationsEvent;
 use self::near::{Near, Space};
 use crate::within::within;
 
-/// How often a counter is looked at that somebody else makes or changes at the same moment.
+/// How often a read is tried if another process creates or changes the counter at the same moment.
 const TRIES: u32 = 5;
-/// The random bits of a number that is made anew.
+/// The random bits of a new number.
 const RANDOM_BITS: u32 = 20;
-/// No number that was made is smaller: it stands for a quarter of an hour after the beginning of 1970.
+/// Every number that was made here is at least this: it corresponds to a quarter of an hour after the beginning of
+/// 1970.
 const FLOOR: u64 = 1 << 40;
 
 /// The generations of namespaces. See the [module](self) for what is promised.
 ///
-/// Cheap to clone; clones share what they have read.
+/// Cheap to clone. Clones share what they have read.
 #[derive(Clone, Debug)]
 pub struct Generations {
     core: Arc<Core>,
@@ -96,7 +95,7 @@ struct Core {
     _subscription: Option<Subscription>,
 }
 
-/// A namespace in a generation of its own.
+/// A namespace in one generation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Generation {
     number: u64,
@@ -111,21 +110,21 @@ impl Generation {
         }
     }
 
-    /// Its number. Later ones are greater, as long as the counter is not lost; there may be gaps.
+    /// Its number. Later ones are greater, as long as the counter is not lost. There may be gaps.
     #[must_use]
     pub const fn number(&self) -> u64 {
         self.number
     }
 
-    /// The keyspace that makes its keys.
+    /// The keyspace that builds its keys.
     #[must_use]
     pub const fn keys(&self) -> &Keyspace {
         &self.keys
     }
 
-    /// The keyspace of the generation before, whose [`pattern_all`](Keyspace::pattern_all) a purge after a
-    /// [`bump`](Generations::bump) takes. Where the counter had been lost there was no such generation, and
-    /// the pattern matches nothing: those keys go with their lives.
+    /// The keyspace of the generation before. A purge after a [`bump`](Generations::bump) uses its
+    /// [`pattern_all`](Keyspace::pattern_all). If the counter had been lost, there was no such generation and the
+    /// pattern matches nothing. Those keys expire with their TTL.
     #[must_use]
     pub fn previous(&self) -> Keyspace {
         self.keys.generation(self.number.saturating_sub(1))
@@ -133,7 +132,7 @@ impl Generation {
 }
 
 impl Generations {
-    /// Generations whose counters are kept by `client`.
+    /// Creates generations whose counters are stored through `client`.
     #[must_use]
     pub fn new(client: Arc<dyn CacheClient>, config: GenerationsConfig) -> Self {
         let near = Arc::<Near>::default();
@@ -151,19 +150,19 @@ impl Generations {
         }
     }
 
-    /// The client that it stands on.
+    /// Returns the client that stores the counters.
     #[must_use]
     pub fn client(&self) -> &Arc<dyn CacheClient> {
         &self.core.client
     }
 
-    /// `namespace` in its present generation; a generation that it has already is put aside.
+    /// Returns `namespace` in its current generation. A generation that `namespace` already has is ignored.
     ///
     /// # Errors
     ///
-    /// As [`get_entry`](CacheClient::get_entry); [`CacheError::Timeout`] after
-    /// [`deadline`](GenerationsConfigBuilder::deadline); [`CacheError::Corrupt`] where something else stands at the
-    /// counter's place. Callers who ask at the same time share one read, and its error.
+    /// As [`get_entry`](CacheClient::get_entry). [`CacheError::Timeout`] after
+    /// [`deadline`](GenerationsConfigBuilder::deadline). [`CacheError::Corrupt`] if the counter's key holds something
+    /// else. Callers that ask at the same time share one read, and its error.
     ///
     /// # Cancel safety
     ///
@@ -193,11 +192,11 @@ impl Generations {
         ))
     }
 
-    /// `namespace` in its present generation, asked of the cache anew; `None` where it has none so far. Unlike
-    /// [`current`](Self::current), this begins none.
+    /// Reads the current generation of `namespace` from the cache. Returns `None` if it has none so far. Unlike
+    /// [`current`](Self::current), this creates none.
     ///
-    /// A client that [bypasses](crate::guarded::OnFailure::Bypass) a cache that is down answers that there is none:
-    /// ask the backend itself where that matters.
+    /// A client that [bypasses](crate::guarded::OnFailure::Bypass) a cache that is down answers that there is none.
+    /// If that matters, ask the backend itself.
     ///
     /// # Errors
     ///
@@ -212,7 +211,7 @@ impl Generations {
         match self.core.told(GenerationsEvent::Read, value) {
             Ok(value) => Ok(match parse(&value)? {
                 number @ FLOOR.. => Some(Generation::new(namespace, number)),
-                // Somebody is about to begin.
+                // Another process is about to create it.
                 _ => None,
             }),
             Err(CacheError::Miss) => Ok(None),
@@ -220,16 +219,16 @@ impl Generations {
         }
     }
 
-    /// Steps to a new generation: all keys of the old ones are out of reach. The new one.
+    /// Moves to a new generation, which makes all keys of older ones unreachable. Returns the new generation.
     ///
     /// # Errors
     ///
-    /// As [`incr`](CacheClient::incr). After an error whose [`outcome`](CacheError::outcome) is unknown the
-    /// step may have been made; to make another does no harm.
+    /// As [`incr`](CacheClient::incr). After an error with an unknown [`outcome`](CacheError::outcome) the step may
+    /// have been made. Another step does no harm.
     ///
     /// # Cancel safety
     ///
-    /// Dropped, the step may or may not have been made.
+    /// If the future is dropped, the step may or may not have been made.
     pub async fn bump(&self, namespace: &Keyspace) -> Result<Generation, CacheError> {
         let key = counter_key(namespace)?;
         let space = self.core.near.space(&key);
@@ -243,7 +242,7 @@ impl Generations {
 }
 
 impl Core {
-    /// The result of a call, reported: `done`, or that it failed.
+    /// Reports the result of a call: `done`, or that it failed.
     fn told<T>(&self, done: GenerationsEvent, result: Result<T, CacheError>) -> Result<T, CacheError> {
         self.config.listener.tell(&match &result {
             Ok(_) | Err(CacheError::Miss) => done,
@@ -252,7 +251,7 @@ impl Core {
         result
     }
 
-    /// Reads once for all who ask at the same time, in a task.
+    /// Reads once, in a task, for all callers that ask at the same time.
     async fn read_for_all(self: &Arc<Self>, key: &str, space: &Arc<Space>) -> Result<u64, CacheError> {
         loop {
             let reading = space.reading.join(|| {
@@ -270,9 +269,9 @@ impl Core {
         loop {
             tries -= 1;
             let (changes, sent) = (space.changes(), clock::now());
-            // Nobody may wait for it any more, and then nobody else ends it.
+            // The deadline is needed here: if no caller waits any more, nothing else ends the read.
             let number = within(self.config.deadline, self.read(key)).await?;
-            // One that changed while it was read is read again.
+            // A number that changed while it was read is read again.
             if space.keep(number, sent + self.config.near_life, changes) || tries == 0 {
                 return Ok(number);
             }
@@ -284,7 +283,7 @@ impl Core {
             match self.client.get_entry(key).await {
                 Ok(entry) => match parse(&entry.value)? {
                     number @ FLOOR.. => return Ok(number),
-                    // Somebody adds to a counter that is not there, and has not made it yet, or died.
+                    // Another process adds to a counter that is absent, and has not created it yet, or died.
                     _ => {
                         if let Some(number) = self.begin(key, Some(&entry.value)).await? {
                             return Ok(number);
@@ -307,7 +306,7 @@ impl Core {
         for _ in 0..TRIES {
             let sum = match self.client.incr(key).await {
                 Ok(sum) => u64::try_from(sum).unwrap_or(0),
-                // One step more does no harm.
+                // One more step does no harm.
                 Err(error) if error.outcome() == Outcome::Unknown && !lost_reply => {
                     lost_reply = true;
                     continue;
@@ -325,11 +324,11 @@ impl Core {
         Err(unsettled())
     }
 
-    /// Begins anew, at a number that was not used before, in place of what was found; `None` where that is
-    /// no longer there.
+    /// Starts again at a number that was not used before, in place of `found`. Returns `None` if `found` is no longer
+    /// there.
     async fn begin(&self, key: &str, found: Option<&Bytes>) -> Result<Option<u64>, CacheError> {
         let millis = u64::try_from(self.config.clock.since_epoch().as_millis()).unwrap_or(0);
-        // Until the year 2248.
+        // Works until the year 2248.
         let millis = millis.clamp(FLOOR >> RANDOM_BITS, (1 << (63 - RANDOM_BITS)) - 1);
         let number = millis << RANDOM_BITS | rand::rng().random_range(0..1 << RANDOM_BITS);
         let text = Bytes::from(number.to_string());
@@ -347,7 +346,7 @@ impl Core {
     }
 }
 
-/// Where the counter of a namespace is, whichever generation the namespace has been given.
+/// The key of a namespace's counter. It does not depend on the namespace's generation.
 fn counter_key(namespace: &Keyspace) -> Result<String, CacheError> {
     let prefix = namespace.generation(0).prefix();
     let key = prefix.strip_suffix("+0:").unwrap_or(&prefix).to_owned() + "#generation";

@@ -1,4 +1,4 @@
-//! The generations that this process has read, each for a short time.
+//! The generations that this process has read, each kept for a short time.
 //!
 //! Not in here: reading them.
 
@@ -10,7 +10,7 @@ use cache_core::{CacheError, Invalidation};
 
 use crate::shared_task::SharedTask;
 
-/// More namespaces are not kept at once; that only costs round trips.
+/// More namespaces are not kept at once. That only costs round trips.
 const MOST: usize = 16_384;
 
 /// The namespaces, by the key of their counter.
@@ -21,14 +21,14 @@ pub(super) struct Near(Mutex<HashMap<String, Arc<Space>>>);
 #[derive(Debug, Default)]
 pub(super) struct Space {
     copy: Mutex<Kept>,
-    /// One read for all who want to know at the same time.
+    /// One read for all callers that ask at the same time.
     pub(super) reading: SharedTask<Result<u64, CacheError>>,
 }
 
 #[derive(Debug, Default)]
 struct Kept {
     number: Option<(u64, Instant)>,
-    /// How often it was said that the number has changed.
+    /// How many changes of the number were reported.
     changes: u64,
 }
 
@@ -57,7 +57,7 @@ impl Near {
                     space.forget();
                 }
             }
-            // After a flush, or a lost connection, everything may have changed.
+            // After a flush or a lost connection, everything may have changed.
             _ => spaces.values().for_each(|space| space.forget()),
         }
     }
@@ -68,7 +68,7 @@ impl Near {
 }
 
 impl Space {
-    /// The number, if it is known well enough.
+    /// The number, if it was read recently enough.
     pub(super) fn number(&self) -> Option<u64> {
         let (number, until) = self.kept().number?;
         (clock::now() < until).then_some(number)
@@ -78,7 +78,8 @@ impl Space {
         self.kept().changes
     }
 
-    /// Keeps what was read, unless it has changed since there were `changes`; whether it did.
+    /// Keeps a number that was read, unless changes were reported after the count `changes`. Returns whether it was
+    /// kept.
     pub(super) fn keep(&self, number: u64, until: Instant, changes: u64) -> bool {
         let mut kept = self.kept();
         let unchanged = kept.changes == changes;

@@ -1,6 +1,6 @@
-//! The circuit breaker: when calls are let through, and what their ends mean.
+//! The circuit breaker: decides when calls are let through, and what their ends mean.
 //!
-//! Time is an argument, so that every order of events can be tried. Not in here: calls. Who makes one asks
+//! Time is an argument, so that every order of events can be tested. Not in here: calls. The caller asks
 //! [`admit`](Breaker::admit) first and reports to [`end`](Breaker::end).
 
 mod run;
@@ -25,14 +25,14 @@ use run::Run;
 #[derive(Debug)]
 pub(super) struct Breaker {
     rules: Rules,
-    /// What a call looks at: the generation, and in the last two bits the state. Each change of state is a
-    /// new generation, so that what was let through in an earlier one says nothing about this one.
+    /// The generation, and in the last two bits the state. Every call reads it. Each change of state is a new
+    /// generation, so a call that was let through in an earlier one does not count in this one.
     gate: AtomicU64,
     window: Window,
     run: Run,
     core: Mutex<Core>,
     counters: Arc<Counters>,
-    /// Whether it is that of one part of the backend.
+    /// Whether it is the circuit of one part of the backend.
     of_part: bool,
 }
 
@@ -45,24 +45,24 @@ struct Rules {
     minimum_calls: u64,
     open_for: Duration,
     probes: u32,
-    /// From 0 to 1: by how much of its half the time of an open circuit is cut.
+    /// A random number from 0 to 1: how much of one half of the open time is cut off.
     chance: fn() -> f64,
 }
 
-/// What only changes with the state.
+/// What changes only with the state.
 #[derive(Debug)]
 struct Core {
     state: BreakerState,
     generation: u64,
-    /// When the circuit was last closed no more.
+    /// When the circuit last left the closed state.
     opened: Instant,
     /// When the open circuit lets a call through.
     until: Instant,
-    /// What the counters were then.
+    /// The counters at that time.
     before: Totals,
     shed_before: u64,
     why: Option<Why>,
-    /// Places of the half-open circuit that are taken, and when the last one was.
+    /// How many places of the half-open circuit are taken, and when the last one was.
     taken: u32,
     last_taken: Instant,
     succeeded: u32,
@@ -72,12 +72,12 @@ struct Core {
 #[derive(Clone, Debug)]
 struct Why {
     totals: Totals,
-    /// So many bad and slow calls for so long, and none else, where it was not the rate.
+    /// How many bad and slow calls in a row, and for how long, if these opened the circuit and not a rate.
     run: Option<(u64, Duration)>,
     cause: Option<CacheError>,
 }
 
-/// Leave to make one call, to be handed back with [`Breaker::end`].
+/// Permission to make one call. Return it with [`Breaker::end`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Ticket {
     generation: u64,
@@ -90,16 +90,16 @@ pub(super) struct Ticket {
 pub(super) enum Verdict<'e> {
     /// It works.
     Good,
-    /// It does not.
+    /// It does not work.
     Bad(&'e CacheError),
-    /// A part of it works and a part does not: neither a success nor a failure in the rates, but a sign that
+    /// A part of it works and a part does not. This is neither a success nor a failure in the rates, but a sign that
     /// something answers.
     Partial,
     /// Nothing.
     Void,
 }
 
-/// A change of state, to be told to whoever listens once no lock is held.
+/// A change of state, to be reported to listeners once no lock is held.
 pub(super) type Told = Option<Box<StateChange>>;
 
 impl Breaker {
@@ -147,7 +147,7 @@ impl Breaker {
         state_of(self.gate.load(Ordering::Acquire))
     }
 
-    /// Whether a call may be made now; if not, it is shed.
+    /// Whether a call may be made now. If not, it is shed.
     #[inline]
     pub(super) fn admit(&self, now: Instant) -> (Option<Ticket>, Told) {
         let gate = self.gate.load(Ordering::Acquire);
@@ -176,8 +176,8 @@ impl Breaker {
         } else if now.saturating_duration_since(core.last_taken) < self.rules.open_for {
             return (None, told);
         }
-        // Here all places are taken by calls that do not come back: they hang without a deadline, or nobody
-        // polls them. The circuit must not stay half-open for their sake.
+        // All places are taken by calls that do not come back: they hang without a deadline, or are not polled. The
+        // circuit must not stay half-open because of them.
         core.last_taken = now;
         self.counters.add(Count::probes);
         let ticket = Ticket {
@@ -187,8 +187,8 @@ impl Breaker {
         (Some(ticket), told)
     }
 
-    /// Takes a ticket back. `slow` is whether the call took as long as a slow one. `now` may be earlier for
-    /// a good call that was not slow, back to its beginning.
+    /// Takes a ticket back. `slow` is whether the call counts as slow. For a good call that was not slow, `now` may
+    /// be earlier, back to its beginning.
     #[inline]
     pub(super) fn end(&self, ticket: Ticket, now: Instant, verdict: Verdict<'_>, slow: bool) -> Told {
         if self.gate.load(Ordering::Acquire) >> STATE_BITS != ticket.generation {
@@ -267,7 +267,7 @@ impl Breaker {
         }
     }
 
-    /// The error of a call that is shed.
+    /// Returns the error of a call that is shed.
     pub(super) fn refusal(&self, now: Instant) -> CacheError {
         let core = self.core();
         let (why, opened) = (core.why.clone(), core.opened);
@@ -286,7 +286,7 @@ impl Breaker {
         }
     }
 
-    /// Changes the state, and says so.
+    /// Changes the state, and returns the change.
     fn turn(&self, core: &mut Core, to: BreakerState, now: Instant, cause: Option<CacheError>) -> Told {
         let from = std::mem::replace(&mut core.state, to);
         core.generation += 1;
@@ -308,7 +308,7 @@ impl Breaker {
         }))
     }
 
-    /// All that was ever counted.
+    /// Everything that was ever counted.
     fn totals(&self) -> Totals {
         Totals {
             calls: self.counters.get(Count::calls),
@@ -360,7 +360,7 @@ impl Ticket {
         }
     }
 
-    /// Whether the call is one by which the half-open circuit finds out.
+    /// Whether the call is a probe of the half-open circuit.
     pub(super) const fn is_probe(self) -> bool {
         self.probe
     }
@@ -394,7 +394,7 @@ const fn state_of(gate: u64) -> BreakerState {
     }
 }
 
-/// For reading: without what is less than a millisecond.
+/// For display: rounded down to whole milliseconds.
 fn millis(time: Duration) -> Duration {
     Duration::from_millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
 }

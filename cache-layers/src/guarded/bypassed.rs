@@ -1,5 +1,5 @@
-//! Says that calls fail and nobody sees it, where the breaker has no change of state to say it with: it is
-//! off, or too few calls fail for it to open.
+//! Logs failures that are bypassed and that the breaker does not report: the breaker is off, or too few calls fail
+//! for it to open.
 //!
 //! One line per window, never one per call.
 
@@ -13,7 +13,7 @@ use cache_core::clock::Instant;
 #[derive(Debug)]
 pub(super) struct Bypassed {
     every: Duration,
-    /// Whether the first failure of a time is told at once. Else the breaker gets its chance first.
+    /// Whether the first failure after a quiet time is logged at once. Otherwise the breaker gets its chance first.
     at_once: bool,
     unsaid: Mutex<Unsaid>,
 }
@@ -33,7 +33,7 @@ impl Bypassed {
         }
     }
 
-    /// A failure was bypassed; `at_once` if the breaker has no part in it.
+    /// Records a bypassed failure. `at_once` if the breaker has no part in it.
     pub(super) fn note(&self, error: &CacheError, now: Instant, at_once: bool) {
         let mut unsaid = self.unsaid.lock().unwrap_or_else(PoisonError::into_inner);
         unsaid.failures += 1;
@@ -54,7 +54,7 @@ impl Bypassed {
         }
     }
 
-    /// The circuit opened, which tells of all failures so far.
+    /// Records that the circuit opened. That log line covers all failures so far.
     pub(super) fn told(&self) {
         *self.unsaid.lock().unwrap_or_else(PoisonError::into_inner) = Unsaid::default();
     }

@@ -1,4 +1,4 @@
-//! How a guard behaves: every choice, its default, and what does not go together.
+//! Configuration of a guard: every setting, its default, and what does not go together.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use super::parts::PartOf;
 use crate::listener::{Listener, MaybeListener};
 use crate::refuse::refuse;
 
-/// The choices of a [`Guarded`](super::Guarded).
+/// The configuration of a [`Guarded`](super::Guarded).
 ///
 /// ```
 /// use std::time::Duration;
@@ -43,14 +43,14 @@ pub struct GuardedConfig {
     pub(super) listener: MaybeListener<StateChange>,
 }
 
-/// What an unavailable backend means to callers.
+/// What callers get while the backend is unavailable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OnFailure {
     /// An error.
     #[default]
     Fail,
-    /// A read is a miss, a write is left out, where that is an honest answer: see the table of
+    /// A read is a miss and a write is left out, if that is an honest answer: see the table of
     /// [`Guarded`](super::Guarded).
     Bypass,
 }
@@ -82,7 +82,7 @@ impl GuardedConfig {
     }
 }
 
-/// Makes a [`GuardedConfig`]. A setter never fails; [`build`](Self::build) says what is wrong.
+/// Builds a [`GuardedConfig`]. A setter never fails; [`build`](Self::build) reports what is wrong.
 #[derive(Clone, Debug, Default)]
 #[must_use]
 pub struct GuardedConfigBuilder {
@@ -90,99 +90,99 @@ pub struct GuardedConfigBuilder {
 }
 
 impl GuardedConfigBuilder {
-    /// How long a call may take, all that the client does for it included. Default: as long as the client
-    /// lets it.
+    /// How long a call may take, including everything that the client does for it. Default: no limit but the client's
+    /// own.
     pub const fn deadline(mut self, deadline: Duration) -> Self {
         self.config.deadline = Some(deadline);
         self
     }
 
-    /// What an unavailable backend means to callers. Default: [`OnFailure::Fail`].
+    /// What callers get while the backend is unavailable. Default: [`OnFailure::Fail`].
     pub const fn on_failure(mut self, on_failure: OnFailure) -> Self {
         self.config.on_failure = on_failure;
         self
     }
 
-    /// Leaves the circuit breaker out: every call is tried. Default: there is one.
+    /// Switches the circuit breaker off: every call is tried. Default: it is on.
     pub const fn without_breaker(mut self) -> Self {
         self.config.breaker = false;
         self
     }
 
-    /// Which part of the backend a key is in, if its parts fail by themselves: the nodes of a cluster. Equal numbers are
-    /// one part. Each part has a circuit for itself, so that one that is down is left alone and the others are
-    /// asked, by calls with keys of several parts, too. Called for each key of a call: it must be quick. Default: there are no parts.
+    /// The part of the backend that holds a key, if its parts can fail one by one: the nodes of a cluster. Equal
+    /// numbers are one part. Each part has its own circuit, so calls avoid a part that is down and still reach the
+    /// others. That includes calls with keys of several parts. The function is called for each key of a call, so it
+    /// must be quick. Default: no parts.
     pub fn part_of(mut self, part_of: impl Fn(&str) -> u64 + Send + Sync + 'static) -> Self {
         self.config.part_of = Some(PartOf(Arc::new(part_of)));
         self
     }
 
-    /// The share of failed calls from which the circuit opens: above 0, at most 1. Default: 0.5.
+    /// The share of failed calls at which the circuit opens: above 0, at most 1. Default: 0.5.
     pub const fn failure_rate(mut self, rate: f64) -> Self {
         self.config.failure_rate = rate;
         self
     }
 
-    /// How long a call takes that counts as slow, whatever its answer. A call that its caller drops counts too, if
-    /// it had waited for that long or for 100 ms. Default: none, only dropped calls are slow.
+    /// How long a call takes that counts as slow, with any answer. A call that its caller drops also counts as slow
+    /// if it had waited for that long or for 100 ms. Default: none, only dropped calls are slow.
     pub const fn slow_call(mut self, slow: Duration) -> Self {
         self.config.slow_call = Some(slow);
         self
     }
 
-    /// The share of slow calls from which the circuit opens: above 0, at most 1. Default: 0.5.
+    /// The share of slow calls at which the circuit opens: above 0, at most 1. Default: 0.5.
     pub const fn slow_rate(mut self, rate: f64) -> Self {
         self.config.slow_rate = rate;
         self
     }
 
-    /// How far back calls are counted; forgotten a tenth at a time. Default: 10 seconds.
+    /// How far back calls are counted. They are forgotten a tenth at a time. Default: 10 seconds.
     pub const fn window(mut self, window: Duration) -> Self {
         self.config.window = window;
         self
     }
 
-    /// For how long calls may fail or be slow without a good one between them: then the circuit opens
-    /// whatever the rate. Without this, the many good calls that a busy window still holds would keep it
-    /// closed for seconds after a backend has stalled. Counted from the beginning of the first of those
-    /// calls, of which there have to be `minimum_calls`. Default: 100 milliseconds.
+    /// How long calls may fail or be slow without a good one between them. Then the circuit opens at any rate of
+    /// failures. Without this, the many good calls that a busy window still holds would keep it closed for seconds
+    /// after a backend has stalled. The time counts from the beginning of the first of those calls, of which there
+    /// must be at least `minimum_calls`. Default: 100 milliseconds.
     pub const fn failing_for(mut self, time: Duration) -> Self {
         self.config.failing_for = time;
         self
     }
 
-    /// How many calls there have to be before a rate, or a time of failures only, means anything.
-    /// Default: 20.
+    /// How many calls are needed before a rate, or a time with only failures, counts. Default: 20.
     pub const fn minimum_calls(mut self, calls: u32) -> Self {
         self.config.minimum_calls = calls;
         self
     }
 
-    /// How long the circuit stays open at most; by chance down to half of it, so that the processes of a
-    /// fleet do not try in step. Default: 1 second.
+    /// How long the circuit stays open at most. The actual time is random, down to half of it, so that the processes
+    /// of a fleet do not try at the same time. Default: 1 second.
     pub const fn open_for(mut self, time: Duration) -> Self {
         self.config.open_for = time;
         self
     }
 
-    /// How many calls are let through to see whether the backend is back, and how many of them have to
-    /// succeed for the circuit to close: all. Default: 1.
+    /// How many calls are let through to see whether the backend is back. All of them have to succeed for the circuit
+    /// to close. Default: 1.
     pub const fn probes(mut self, probes: u32) -> Self {
         self.config.probes = probes;
         self
     }
 
-    /// Who hears of changes of the circuit's state. Default: nobody but the log.
+    /// Receives changes of the circuit's state. Default: none, they are only logged.
     pub fn listener(mut self, listener: Arc<dyn Listener<StateChange>>) -> Self {
         self.config.listener = MaybeListener::of(listener);
         self
     }
 
-    /// The configuration.
+    /// Builds the configuration.
     ///
     /// # Errors
     ///
-    /// [`CacheError::InvalidInput`] that names the first choice that cannot be, and what can.
+    /// [`CacheError::InvalidInput`], which names the first invalid setting and what it accepts.
     pub fn build(self) -> Result<GuardedConfig, CacheError> {
         let config = self.config;
         let spans = [

@@ -1,5 +1,5 @@
-//! The contract: which method is answered how while the backend is not available. The table is in the docs
-//! of [`Guarded`].
+//! Implements the contract: how each method answers while the backend is not available. The table is in the docs of
+//! [`Guarded`].
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -19,10 +19,10 @@ fn lives(ttl: Ttl) -> bool {
     ttl.as_duration().is_ok()
 }
 
-/// How long a value may be, in bytes, that no backend refuses for its length.
+/// The length in bytes up to which no backend refuses a value for its length.
 const SURELY_ACCEPTED: usize = 256 * 1024;
 
-/// Calls whose keys are in one part, or of which one is illegal.
+/// Calls whose keys are all in one part, or of which one key is illegal.
 impl Guarded {
     pub(super) async fn get_many_of_part(&self, keys: &[&str]) -> Result<Vec<Option<Bytes>>, CacheError> {
         let result = self
@@ -142,7 +142,7 @@ impl CacheClient for Guarded {
             Some(groups) if entries.iter().all(|(_, value)| value.len() <= SURELY_ACCEPTED) => {
                 self.set_many_of_parts(entries, ttl, &groups).await
             }
-            // The client refuses a value over its limit before it sends anything, and so none of the entries is stored.
+            // The client refuses a value over its limit before it sends anything, so none of the entries is stored.
             Some(_) => {
                 let whole = self.whole().call(true, || self.client.set_many(entries, ttl));
                 self.bypass(whole.await, || Ok(()))

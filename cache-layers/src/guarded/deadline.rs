@@ -1,4 +1,4 @@
-//! A call, but not beyond its deadline, which is that of all calls of the same request.
+//! Runs a call within its deadline, which all calls of the same request share.
 
 use std::pin::{Pin, pin};
 use std::task::Poll;
@@ -10,18 +10,18 @@ use cache_core::{CacheError, Stage};
 use tokio::task::coop::{Unconstrained, unconstrained};
 use tokio::time::{Sleep, sleep_until};
 
-/// Until when a call may take.
+/// The deadline of a call.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Deadline {
     pub(super) at: Instant,
-    /// How long a call may take that is the first one of its request.
+    /// The time for a call that is the first one of its request.
     pub(super) whole: Duration,
-    /// How much of that earlier calls of the request took.
+    /// How much of that time earlier calls of the request took.
     taken: Duration,
 }
 
 impl Deadline {
-    /// That of a call which starts at `now`.
+    /// The deadline of a call that starts at `now`.
     pub(super) fn of(whole: Duration, now: Instant) -> Self {
         let start = start_of_request().map_or(now, |start| start.min(now));
         Self {
@@ -41,7 +41,7 @@ impl Deadline {
         self.whole.saturating_sub(self.taken)
     }
 
-    /// Whether this ended the call although the call had less than half of it: that says little about the backend.
+    /// Whether this ended a call that had less than half of the time. Such an end says little about the backend.
     pub(super) fn cut_short<T>(&self, result: &Result<T, CacheError>) -> bool {
         let ended = matches!(
             result,
@@ -50,7 +50,7 @@ impl Deadline {
         ended && self.left() < self.whole / 2
     }
 
-    /// The error of a call that is not begun, since nothing is left.
+    /// The error of a call that does not begin because nothing is left.
     pub(super) const fn used_up(&self) -> CacheError {
         CacheError::Timeout {
             stage: Stage::Connect,
@@ -59,7 +59,7 @@ impl Deadline {
     }
 }
 
-/// Awaits `call`. A call that answers at once pays for no timer.
+/// Awaits `call`. A call that answers at once does not create a timer.
 pub(super) async fn within<T>(
     deadline: Option<Deadline>,
     call: impl Future<Output = Result<T, CacheError>>,
@@ -73,8 +73,8 @@ pub(super) async fn within<T>(
         if let Poll::Ready(result) = call.as_mut().poll(context) {
             return Poll::Ready(result);
         }
-        // Unconstrained: a call that uses up the budget of its task each time must not keep the timer
-        // from being looked at.
+        // Unconstrained: a call that uses up the budget of its task each time must not keep the timer from being
+        // polled.
         let timer = timer.get_or_insert_with(|| Box::pin(unconstrained(sleep_until(at))));
         timer.as_mut().poll(context).map(|()| {
             Err(CacheError::Timeout {

@@ -1,4 +1,4 @@
-//! Calls that answer each key on its own: one call for the circuit, one answer per key for `Fail` or `Bypass`.
+//! Calls with one result per key: one call for the circuit, one answer per key for `Fail` or `Bypass`.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -16,8 +16,8 @@ use super::{Guarded, OnFailure, Stop, deadline, is_bypassed};
 const WAY_BACK: Duration = Duration::from_millis(25);
 
 impl Guarded {
-    /// Makes a call with `keys`, which pass `checks` or do not, if the circuit lets it. `instead` is what a key has for an
-    /// answer whose failure is bypassed.
+    /// Makes a call with `keys`, of which some may have failed their `checks`, if the circuit lets it through.
+    /// `instead` is the answer of a key whose failure is bypassed.
     pub(super) async fn each<T, Call>(
         &self,
         keys: &[&str],
@@ -72,7 +72,7 @@ impl Guarded {
         results
     }
 
-    /// Replaces failures by what an empty cache would answer.
+    /// Replaces failures by the answers of an empty cache.
     fn bypass_each<T>(
         &self,
         results: &mut [Result<T, CacheError>],
@@ -95,8 +95,8 @@ impl Guarded {
     }
 }
 
-/// Does `call`, and lets the client below know when it has to answer with what it has by then. It gets the guard's
-/// deadline less a little, which the results need on their way back: once the guard's own timer has run out, none of
+/// Runs `call`, and tells the client below when it has to answer with what it has. That is a little before the
+/// guard's deadline, because the results need time on their way back. Once the guard's own timer has run out, none of
 /// them counts.
 async fn in_time<F: Future>(deadline: Option<Deadline>, call: F) -> F::Output {
     match deadline {

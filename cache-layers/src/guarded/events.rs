@@ -1,6 +1,6 @@
-//! What a guard tells about itself: a log line and an event for each change of state, counters for who asks.
+//! What a guard reports: a log line and an event for each change of state, and counters.
 //!
-//! Not in here: metrics. Whoever makes them listens, or asks.
+//! Not in here: metrics. They listen to the events, or read the counters.
 
 use std::fmt;
 use std::time::Duration;
@@ -14,11 +14,11 @@ use crate::metrics::Tally;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum BreakerState {
-    /// It lets them through. Also the state of a guard without a breaker.
+    /// Lets them through. Also the state of a guard without a breaker.
     Closed,
-    /// It answers them itself.
+    /// Answers them itself.
     Open,
-    /// It lets a few through to see whether the backend is back, and answers the others itself.
+    /// Lets a few through to see whether the backend is back, and answers the others itself.
     HalfOpen,
 }
 
@@ -32,7 +32,7 @@ impl fmt::Display for BreakerState {
     }
 }
 
-/// The circuit went from one state to another.
+/// The circuit changed from one state to another.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct StateChange {
@@ -40,26 +40,26 @@ pub struct StateChange {
     pub from: BreakerState,
     /// The state that began.
     pub to: BreakerState,
-    /// How long ago the circuit opened; zero where it opens now.
+    /// How long ago the circuit opened. Zero if it opens now.
     pub outage: Duration,
-    /// Calls that reached the client: within the window where the circuit opens, else during the outage.
+    /// Calls that reached the client: within the window if the circuit opens, else during the outage.
     pub calls: u64,
-    /// Those of them that failed.
+    /// The part of them that failed.
     pub failures: u64,
-    /// Those of them that were slow.
+    /// The part of them that was slow.
     pub slow: u64,
-    /// Calls that the open circuit answered, during the outage.
+    /// Calls that the open circuit answered during the outage.
     pub shed: u64,
     /// Whether it is the circuit of one [part](super::GuardedConfigBuilder::part_of) of the backend. The counts above
     /// are those of all parts.
     pub of_part: bool,
-    /// The failure that opened the circuit; none where slow calls did, and where it closes.
+    /// The failure that opened the circuit. `None` if slow calls opened it, and if it closes.
     pub cause: Option<CacheError>,
 }
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)+) => {
-        /// How often what happened, since the guard was made.
+        /// Counters of events since the guard was created.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         #[non_exhaustive]
         pub struct GuardStats {
@@ -103,16 +103,16 @@ macro_rules! counters {
 }
 
 counters! {
-    /// Calls that reached the client and ended, whichever way.
+    /// Calls that reached the client and ended, with any result.
     calls,
-    /// Those of [`calls`](Self::calls) that failed since the backend was not available, or too slow for
-    /// the deadline.
+    /// The part of [`calls`](Self::calls) that failed because the backend was not available, or too slow for the
+    /// deadline.
     failures,
-    /// Those of [`failures`](Self::failures) that the deadline ended.
+    /// The part of [`failures`](Self::failures) that the deadline ended.
     timeouts,
-    /// Those of [`calls`](Self::calls) that took as long as a slow call.
+    /// The part of [`calls`](Self::calls) that took as long as a slow call.
     slow,
-    /// Those of [`calls`](Self::calls) that their callers dropped.
+    /// The part of [`calls`](Self::calls) that their callers dropped.
     dropped,
     /// Calls that the open circuit answered.
     shed,
@@ -126,8 +126,8 @@ counters! {
     probes,
 }
 
-/// The line of a change of state. What callers notice is a warning; what follows until the circuit closes is
-/// for who looks closely, since it happens once a second.
+/// Logs a change of state. A change that callers notice is a warning. Later changes until the circuit closes have a
+/// lower level, because they happen once a second.
 pub(super) fn log(change: &StateChange, on_failure: OnFailure) {
     let StateChange {
         calls,

@@ -1,8 +1,9 @@
-//! A client that never costs its callers more than a deadline, and nearly nothing while its backend is gone.
+//! A guard around a client: a deadline for each call, and a circuit breaker that answers at once while the backend is
+//! down.
 //!
-//! In here: [`Guarded`] and what it promises. How it answers each method is in `contract.rs`; the circuit
-//! breaker, which knows nothing of calls, is in `breaker.rs`. Not in here: trying again. The client inside
-//! does that, and the deadline of this layer is over all of its tries.
+//! In here: [`Guarded`] and what it promises. How it answers each method is in `contract.rs`. The circuit breaker,
+//! which does not know about calls, is in `breaker.rs`. Not in here: retries. The client inside retries, and this
+//! layer's deadline includes all its tries.
 
 mod breaker;
 mod bypassed;
@@ -34,23 +35,25 @@ use parts::Parts;
 use running::{Running, is_failure};
 use several::Groups;
 
-/// A deadline for the whole call, a circuit breaker, and a choice of what an unavailable backend means.
+/// A deadline for the whole call, a circuit breaker, and a choice of what callers get while the backend is
+/// unavailable.
 ///
 /// # The deadline
 ///
-/// [`deadline`](GuardedConfigBuilder::deadline) is over everything that the client does for a call: waiting
-/// for a connection, retries, redirections. What it ends is [`CacheError::Timeout`] with
-/// [`Stage::Call`](cache_core::Stage::Call); a write that it ends may have been carried out, and the error's
+/// [`deadline`](GuardedConfigBuilder::deadline) includes everything that the client does for a call: waiting for a
+/// connection, retries, redirections. A call that it ends fails with [`CacheError::Timeout`] and
+/// [`Stage::Call`](cache_core::Stage::Call). A write that it ends may have been carried out, and the error's
 /// [`outcome`](CacheError::outcome) says so. It does not end [`close`](CacheClient::close).
 ///
-/// It is one deadline for a whole request: a read-through, or another recipe, that makes several calls one after the other
-/// for one caller announces when the first one began ([`cache_core::deadline::counted_from`]), and the deadline counts from
-/// there. A call for which nothing is left fails at once, with
-/// [`Stage::Connect`](cache_core::Stage::Connect): it was not begun. If less than half was left and the call ran out of time,
-/// it counts like a call that its caller dropped.
+/// One deadline covers a whole request. A read-through or another recipe that makes several calls in a row for one
+/// caller announces when the first one began ([`cache_core::deadline::counted_from`]), and the deadline counts from
+/// there. If nothing is left for a call, it fails at once with [`Stage::Connect`](cache_core::Stage::Connect),
+/// because it was not begun. If less than half was left and the call ran out of time, it counts like a call that its
+/// caller dropped.
 ///
-/// `get_each`, `get_entries` and `set_each` have to answer with what they have by then: the guard hands its deadline, less 25 ms or a tenth
-/// of it, to the client below ([`cache_core::deadline`]). So keys that have an answer do not fail with the others.
+/// `get_each`, `get_entries` and `set_each` have to answer in time with the results that they have. The guard passes
+/// its deadline, less 25 ms or a tenth of it, to the client below ([`cache_core::deadline`]). So keys that have an
+/// answer do not fail with the others.
 ///
 /// # The circuit breaker
 ///
@@ -63,46 +66,49 @@ use several::Groups;
 ///     +--------------------------------------- HalfOpen --+
 /// ```
 ///
-/// - **Closed**: calls are let through, and counted over a sliding window of time. The circuit opens at a
-///   failed or slow call with which the window holds `minimum_calls` or more, and of them a share of
-///   `failure_rate` or more failed, or a share of `slow_rate` or more took `slow_call` or longer; or with
-///   which there were, for `failing_for`, only failed and slow calls, `minimum_calls` or more. The second
-///   rule is for the backend that stalls under load: its callers meet their deadline about once.
-/// - **Open**: calls are answered without the client: within microseconds, by
-///   [`CacheError::Unavailable`] with [`Unavailability::CircuitOpen`](cache_core::Unavailability::CircuitOpen)
-///   and the outcome [`NotApplied`](cache_core::Outcome::NotApplied). Its text says since when and why, its
-///   source is the failure that opened the circuit.
-/// - **Half-open**, when `open_for` is over, shortened by chance so that the processes of a fleet do not try
-///   in step: the next calls are let through, `probes` of them and no more, so that what comes back is not
-///   run over. All others are still answered without the client. There is no call of the guard's own.
+/// - **Closed**: calls are let through, and counted over a sliding window of time. A failed or slow call opens the
+///   circuit if the window then holds at least `minimum_calls`, and one of two shares is reached: `failure_rate` of
+///   them failed, or `slow_rate` of them took `slow_call` or longer. It also opens the circuit if for `failing_for`
+///   there were only failed and slow calls, at least `minimum_calls` of them. This second rule is for a backend that
+///   stalls under load: its callers run into their deadline about once.
+/// - **Open**: calls are answered without the client, within microseconds. They fail with
+///   [`CacheError::Unavailable`], [`Unavailability::CircuitOpen`](cache_core::Unavailability::CircuitOpen) and the
+///   outcome [`NotApplied`](cache_core::Outcome::NotApplied). The error's text says since when and why. Its source is
+///   the failure that opened the circuit.
+/// - **Half-open**, after `open_for`, shortened at random so that the processes of a fleet do not try at the same
+///   time. The next `probes` calls are let through, and no more, so that a backend that comes back is not overloaded.
+///   All other calls are still answered without the client. The guard makes no calls itself.
 ///
-/// A failure is [`CacheError::Unavailable`] and [`CacheError::Timeout`], the guard's own included. A miss, a
-/// refusal ([`Rejected`](CacheError::Rejected), [`Denied`](CacheError::Denied),
-/// [`Unauthorized`](CacheError::Unauthorized)) and [`Corrupt`](CacheError::Corrupt) are answers of a backend
-/// that is there. [`InvalidInput`](CacheError::InvalidInput), [`Closed`](CacheError::Closed),
-/// [`Unsupported`](CacheError::Unsupported) and [`Config`](CacheError::Config) say nothing about it. A call
-/// that its caller drops, as a shorter deadline above the guard does, counts as slow if it had waited for 100 ms, or
-/// for a shorter `slow_call`; else it does not count. A dropped probe gives its place back, unless it had waited for
-/// `slow_call`, or for `open_for` where none is set: then it failed. What was let through before a change of state says nothing after it.
+/// [`CacheError::Unavailable`] and [`CacheError::Timeout`] are failures, including the guard's own. A miss, a refusal
+/// ([`Rejected`](CacheError::Rejected), [`Denied`](CacheError::Denied), [`Unauthorized`](CacheError::Unauthorized))
+/// and [`Corrupt`](CacheError::Corrupt) are answers of a backend that works.
+/// [`InvalidInput`](CacheError::InvalidInput), [`Closed`](CacheError::Closed),
+/// [`Unsupported`](CacheError::Unsupported) and [`Config`](CacheError::Config) say nothing about it.
 ///
-/// `get_each` and `set_each` are one call each. If all of their keys fail, the call failed. If some fail and some do not, it
-/// is neither a success nor a failure in the rates: a part of the backend answers and a part does not. As a probe it is a
-/// success, and it ends a run of failed calls.
+/// A call that its caller drops, as a shorter deadline above the guard does, counts as slow if it had waited for 100
+/// ms, or for a shorter `slow_call`. Otherwise it does not count. A dropped probe gives its place back, unless it had
+/// waited for `slow_call`, or for `open_for` if no `slow_call` is set: then it failed. A call that was let through
+/// before a change of state does not count after it.
 ///
-/// The states and the two rates are those of [resilience4j's `CircuitBreaker`] with a time-based window
-/// (whose defaults of 50 % and a minimum number of calls these are too, over less time); that a single
-/// failed probe opens the circuit again is as Nygard describes it in "Release It!" (2007). Opening by
-/// failures in a row is Envoy's [outlier detection]; that they have to last for a time is ours, since the
-/// loss of one shared connection fails all its calls at once.
+/// `get_each` and `set_each` are one call each. If all their keys fail, the call failed. If only some fail, the call
+/// is neither a success nor a failure in the rates: a part of the backend answers and a part does not. As a probe it
+/// is a success, and it ends a run of failed calls.
+///
+/// The states and the two rates are those of [resilience4j's `CircuitBreaker`] with a time-based window. The default
+/// of 50 % and the minimum number of calls also come from there, over less time. A single failed probe opens the
+/// circuit again, as Nygard describes it in "Release It!" (2007). Opening by failures in a row comes from Envoy's
+/// [outlier detection]. That they have to last for a time is our addition, because the loss of one shared connection
+/// fails all its calls at once.
 ///
 /// [resilience4j's `CircuitBreaker`]: https://resilience4j.readme.io/docs/circuitbreaker
 /// [outlier detection]: https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/outlier
 ///
 /// # `Fail` or `Bypass`
 ///
-/// With [`OnFailure::Fail`] every error surfaces. With [`OnFailure::Bypass`] a failure, the answer of an open circuit,
-/// and a refusal for the backend's own state ([`is_backend_state`](CacheError::is_backend_state): a full server's `OOM`,
-/// `MISCONF`, ...) become what an empty cache would answer, where that is an honest answer:
+/// With [`OnFailure::Fail`] every error reaches the caller. With [`OnFailure::Bypass`] some errors become the answer
+/// of an empty cache, if that is an honest answer. These are failures, the answer of an open circuit, and a refusal
+/// because of the backend's own state ([`is_backend_state`](CacheError::is_backend_state): a full server's `OOM`,
+/// `MISCONF`, ...).
 ///
 /// | method | answer |
 /// |---|---|
@@ -115,42 +121,48 @@ use several::Groups;
 /// | `set`, `set_many` | `Ok(())`, and nothing may have been stored |
 /// | `set_each` | `Ok(())` for each entry that failed, and it may not have been stored |
 /// | `del` | `0`, and nothing may have been deleted |
-/// | `expire` | `false`, and the life may be as it was |
+/// | `expire` | `false`, and the TTL may be as it was |
 /// | `incr`, `incr_by`, `set_if_absent`, `compare_and_set`, `compare_and_delete`, `get_and_delete` | the error: no made-up answer is true |
 /// | `ping`, `close` | the error: health checks are to see it |
 ///
-/// Errors about the operation or the user surface in either case. `docs/errors.md` has one table of what servers say, and what
-/// callers get. `OOM` and `MISCONF` are bypassed and do not count for the circuit: such a server answers reads as before. What was bypassed is counted in
-/// [`GuardStats::bypassed`], and told in the log once per change of state, not per call; while too few calls
-/// fail for the circuit to open, or there is no breaker, once per window.
+/// Errors about the operation or the user reach the caller in either case. `docs/errors.md` has one table of what
+/// servers say and what callers get. `OOM` and `MISCONF` are bypassed and do not count for the circuit, because such
+/// a server answers reads as before.
 ///
-/// A `set` or `del` that was bypassed leaves **the old value** in the backend, where callers meet it again
-/// when the backend is back, until its life is over. Whoever cannot live with that takes `Fail`, or gives
-/// entries short lives.
+/// Bypassed calls are counted in [`GuardStats::bypassed`]. They are logged once per change of state, not per call. If
+/// too few calls fail for the circuit to open, or there is no breaker, they are logged once per window.
+///
+/// A bypassed `set` or `del` leaves **the old value** in the backend. Callers get that value again when the backend
+/// is back, until its TTL is over. If that is not acceptable, use `Fail`, or give entries short TTLs.
 ///
 /// # Its place
 ///
-/// Directly on the client: `Prefixed > Observed("edge") > Tiered > Encrypted > Observed("far") > Guarded >
-/// client`. Over a near tier, its hits would pay for the deadline and count as calls of a healthy backend:
-/// the circuit would open late or never, and once open would shed what the near tier could have answered.
-/// Over an encryption, a key service that is slow would open the circuit of a cache that is well. Below the
-/// observation, what is bypassed is seen there as a miss and is told apart by
-/// [`stats`](Guarded::stats) only. One guard is for one backend. If that is a cluster, give each node a circuit
-/// ([`part_of`](GuardedConfigBuilder::part_of)): else one node that is gone, and whose keys are asked for most, opens
-/// the circuit for all. A call with keys of several parts becomes one call for each part, all at once. So a part whose
-/// circuit is open costs no waiting: `get_each` and `set_each` have the answers of the others, `del` and `set_many`
-/// are carried out there, and the call fails with the error of the open circuit (with `Bypass`: it is as if that part were
-/// empty). Calls without keys have a circuit for themselves.
+/// Directly on the client: `Prefixed > Observed("edge") > Tiered > Encrypted > Observed("far") > Guarded > client`.
+///
+/// Wrong orders:
+///
+/// - Above a near cache, near hits would pay for the deadline and count as calls of a healthy backend. The circuit
+///   would open late or never, and once open would shed calls that the near cache could have answered.
+/// - Above an encryption, a slow key service would open the circuit of a healthy cache.
+///
+/// `Observed("far")` sees a bypassed call as a miss. Only [`stats`](Guarded::stats) tells the two apart.
+///
+/// One guard is for one backend. If that is a cluster, give each node a circuit
+/// ([`part_of`](GuardedConfigBuilder::part_of)). Otherwise one node that is down, and whose keys are used most, opens
+/// the circuit for all. A call with keys of several parts becomes one call for each part, all at once. So a part with
+/// an open circuit costs no waiting: `get_each` and `set_each` have the answers of the other parts, and `del` and
+/// `set_many` are carried out there. The call then fails with the error of the open circuit (with `Bypass`, as if
+/// that part were empty). Calls without keys have their own circuit.
 ///
 /// # Cost
 ///
-/// Beside the client, in the closed state: a look at the clock (two with a `slow_call`), some atomic
-/// additions, the box that every layer's call costs; a timer, where there is a deadline and the call does
-/// not answer at once. No lock, but for one per tenth of the window. The open state takes a short one.
+/// In the closed state, in addition to the client: a look at the clock (two with a `slow_call`), some atomic
+/// additions, and the box that every layer's call costs. A timer, if there is a deadline and the call does not answer
+/// at once. No lock, except one per tenth of the window. The open state takes a short lock.
 ///
 /// # Panics
 ///
-/// With a deadline, calls have to be made inside a tokio runtime whose timers are on.
+/// With a deadline, calls must be made inside a tokio runtime whose timers are on.
 ///
 /// # Examples
 ///
@@ -195,12 +207,12 @@ pub struct Guarded {
     parts: Option<Parts>,
     counters: Arc<Counters>,
     bypassed: Bypassed,
-    /// Whether this client was closed through the guard: the circuit has no say in what it answers then.
+    /// Whether this client was closed through the guard. The circuit does not affect its answers then.
     closed: AtomicBool,
 }
 
 impl Guarded {
-    /// A guard of `client`.
+    /// Creates a guard around `client`.
     #[must_use]
     pub fn new(client: Arc<dyn CacheClient>, config: GuardedConfig) -> Self {
         let counters = Arc::<Counters>::default();
@@ -218,15 +230,14 @@ impl Guarded {
         }
     }
 
-    /// The client that it stands on.
+    /// Returns the client inside.
     #[must_use]
     pub fn inner(&self) -> &Arc<dyn CacheClient> {
         &self.client
     }
 
-    /// What the circuit breaker does with calls at the moment. With a circuit
-    /// [for each part](GuardedConfigBuilder::part_of) it is closed as long as that of any part is
-    /// that was asked so far.
+    /// What the circuit breaker does with calls at the moment. With a circuit [for each
+    /// part](GuardedConfigBuilder::part_of), it is closed if the circuit of any part used so far is closed.
     #[must_use]
     pub fn state(&self) -> BreakerState {
         let whole = self.breaker.as_ref().map_or(BreakerState::Closed, Breaker::state);
@@ -246,8 +257,7 @@ impl Guarded {
         }
     }
 
-    /// The guard of calls with these keys.
-    /// They are in one part: the caller has [split](Self::split) them.
+    /// The guard of calls with these keys. They are in one part: the caller has [split](Self::split) them.
     fn at<'g>(&'g self, keys: &[&str]) -> Gate<'g> {
         let whole = self.breaker.as_ref();
         let part = keys.first().zip(self.parts.as_ref()).and_then(|(key, parts)| {
@@ -260,31 +270,31 @@ impl Guarded {
         }
     }
 
-    /// The positions of `keys` by part, for one call each; `None` if one call has all of them: they are in one part, or one
-    /// of them is illegal and the client refuses it before it sends anything.
+    /// Returns the positions of `keys` by part, for one call each. `None` if one call has all of them: they are in
+    /// one part, or one of them is illegal and the client refuses it before it sends anything.
     fn split(&self, keys: &[&str]) -> Option<Groups> {
         let groups = self.split_each(keys)?;
         keys.iter().all(|key| check_key(key).is_ok()).then_some(groups)
     }
 
-    /// As [`split`](Self::split), for calls that answer an illegal key by itself.
+    /// As [`split`](Self::split), for calls that answer an illegal key with its own error.
     fn split_each(&self, keys: &[&str]) -> Option<Groups> {
         let parts = self.parts.as_ref()?;
-        // What a closed client answers is the same for all keys.
+        // A closed client gives the same answer for all keys.
         if self.closed.load(Ordering::Acquire) {
             return None;
         }
         parts.split(keys)
     }
 
-    /// How often what happened.
+    /// Returns the counters of events.
     #[must_use]
     pub fn stats(&self) -> GuardStats {
         self.counters.snapshot()
     }
 
-    /// Makes a call that `reaches` the backend, if the circuit lets it; a call that does not (an illegal
-    /// argument, an empty list) is the client's to answer.
+    /// Makes a call that `reaches` the backend, if the circuit lets it through. The client itself answers a call that
+    /// does not (an illegal argument, an empty list).
     async fn call<T, Call>(&self, reaches: bool, make: impl FnOnce() -> Call + Send) -> Result<T, Stop<'_>>
     where
         Call: Future<Output = Result<T, CacheError>> + Send,
@@ -292,12 +302,12 @@ impl Guarded {
         self.at(&[]).call(reaches, make).await
     }
 
-    /// The error surfaces, whatever it is.
+    /// Returns the error in any case.
     fn surface<T>(result: Result<T, Stop<'_>>) -> Result<T, CacheError> {
         result.map_err(Stop::into_error)
     }
 
-    /// The answer is `instead`, where the error is about availability and is to be bypassed.
+    /// Returns `instead`, if the error is to be bypassed.
     fn bypass<T>(
         &self,
         result: Result<T, Stop<'_>>,
@@ -310,7 +320,7 @@ impl Guarded {
                 if let Stop::Failed(error) = &stop
                     && self.state() == BreakerState::Closed
                 {
-                    // What is no failure never opens the circuit, which would tell of it.
+                    // An error that is no failure never opens the circuit, so the breaker would not log it.
                     self.bypassed.note(error, clock::now(), !is_failure(error));
                 }
                 instead()
@@ -388,17 +398,17 @@ impl<'g> Gate<'g> {
     }
 }
 
-/// Whether [`OnFailure::Bypass`] covers an error: it is about the backend, and not about what was asked.
+/// Whether [`OnFailure::Bypass`] covers an error: it is about the backend, and not about the request.
 fn is_bypassed(error: &CacheError) -> bool {
     is_failure(error) || error.is_backend_state()
 }
 
-/// Why a call has no answer of the client's.
+/// Why a call has no answer from the client.
 #[derive(Debug)]
 enum Stop<'g> {
     /// The circuit is open.
     Shed(&'g Breaker),
-    /// The client, or the deadline, says why.
+    /// The client or the deadline failed it.
     Failed(CacheError),
 }
 
@@ -418,7 +428,7 @@ impl Stop<'_> {
     }
 }
 
-/// One short line: what it stands on, and the state of the circuit unless it is closed.
+/// One short line: the client inside, and the state of the circuit unless it is closed.
 impl fmt::Debug for Guarded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.state() {

@@ -1,20 +1,20 @@
-//! A circuit for each part of a backend whose parts fail by themselves, such as the nodes of a cluster.
+//! A circuit for each part of a backend whose parts can fail one by one, such as the nodes of a cluster.
 //!
-//! Not in here: what a part is. The one who makes the guard says so.
+//! Not in here: what a part is. The guard's configuration says so.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use super::breaker::Breaker;
 
-/// Which part of the backend a key is in: equal numbers are one part.
+/// Returns the part of the backend that holds a key. Equal numbers are one part.
 #[derive(Clone)]
 pub(super) struct PartOf(pub(super) Arc<dyn Fn(&str) -> u64 + Send + Sync>);
 
-/// How many circuits there are at most. Parts beyond that share one.
+/// The largest number of circuits. More parts than that share them.
 const MOST: usize = 256;
 
-/// The circuits of parts. The first call of a part makes its circuit.
+/// The circuits of parts. The first call of a part creates its circuit.
 pub(super) struct Parts {
     of: PartOf,
     breakers: Box<[OnceLock<Box<Breaker>>]>,
@@ -28,13 +28,14 @@ impl Parts {
         }
     }
 
-    /// The circuit of the part that `key` is in.
+    /// Returns the circuit of the part that holds `key`.
     pub(super) fn breaker(&self, key: &str, make: impl FnOnce() -> Breaker) -> Option<&Breaker> {
         let breaker = self.breakers.get(self.circuit(key))?;
         Some(breaker.get_or_init(|| Box::new(make())))
     }
 
-    /// The positions of `keys` by circuit, in the order in which the circuits appear; `None` if one circuit has all keys.
+    /// Returns the positions of `keys` by circuit, in the order in which the circuits appear. `None` if one circuit
+    /// has all keys.
     pub(super) fn split(&self, keys: &[&str]) -> Option<Vec<Vec<usize>>> {
         let mut circuits = keys.iter().map(|key| self.circuit(key));
         let first = circuits.next()?;
@@ -55,14 +56,14 @@ impl Parts {
         Some(groups)
     }
 
-    /// Which of the circuits is that of `key`: below `MOST`.
+    /// Returns the number of the circuit of `key`: below `MOST`.
     fn circuit(&self, key: &str) -> usize {
-        // Numbers may be addresses, which have their low bits in common.
+        // Numbers may be addresses, whose low bits are equal.
         let [mixed, ..] = (self.of.0)(key).wrapping_mul(0x9E37_79B9_7F4A_7C15).to_be_bytes();
         usize::from(mixed)
     }
 
-    /// The circuits that there are.
+    /// The circuits created so far.
     pub(super) fn breakers(&self) -> impl Iterator<Item = &Breaker> {
         self.breakers
             .iter()

@@ -1,4 +1,4 @@
-//! A call that was let through: what its end, or its being dropped, says about the backend.
+//! A call that was let through, and what its end, or its being dropped, says about the backend.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::breaker::{Breaker, Ticket, Verdict};
 use super::deadline::Deadline;
 use super::events::Count;
 
-/// A call that its caller dropped after so long is slow: a deadline above the guard ended it, most likely.
+/// A call that its caller dropped after this time counts as slow. Most likely a deadline above the guard ended it.
 const GAVE_UP: Duration = Duration::from_millis(100);
 
 /// Whether an error says that the backend is not available.
@@ -32,7 +32,7 @@ const fn verdict<T>(result: &Result<T, CacheError>) -> Verdict<'_> {
     }
 }
 
-/// A call that was let through and has not ended. Dropping it says that its caller dropped the call.
+/// A call that was let through and has not ended. Dropping this means that the caller dropped the call.
 pub(super) struct Running<'g> {
     pub(super) guard: &'g Guarded,
     pub(super) breaker: Option<&'g Breaker>,
@@ -45,13 +45,13 @@ pub(super) struct Running<'g> {
 impl Running<'_> {
     pub(super) fn end<T>(self, result: &Result<T, CacheError>) {
         if self.deadline.is_some_and(|deadline| deadline.cut_short(result)) {
-            // As if its caller had dropped it.
+            // Counted as if its caller had dropped it.
             return drop(self);
         }
         self.end_with(verdict(result));
     }
 
-    /// As [`end`](Self::end), of a call that answers each key on its own.
+    /// As [`end`](Self::end), for a call with one result per key.
     pub(super) fn end_each<T>(self, results: &[Result<T, CacheError>]) {
         let cut_short = |deadline: Deadline| results.iter().all(|result| deadline.cut_short(result));
         if self.deadline.is_some_and(cut_short) {
@@ -85,7 +85,7 @@ impl Running<'_> {
             }
         }
         let slow = self.guard.config.slow_call;
-        // To look at the clock is the dearest thing that the guard of a good call does. Where it makes no
+        // Reading the clock is the most expensive thing that the guard does for a good call. If it makes no
         // difference, such a call is counted at the time when it began.
         let now = match verdict {
             Verdict::Good | Verdict::Partial | Verdict::Void if slow.is_none() && !self.is_probe() => {
@@ -96,7 +96,7 @@ impl Running<'_> {
         self.report(verdict, now, slow);
     }
 
-    /// `slow` is from when on the call took long.
+    /// `slow` is the time from which on the call counts as slow.
     #[inline]
     fn report(&self, verdict: Verdict<'_>, now: Instant, slow: Option<Duration>) {
         let guard = self.guard;

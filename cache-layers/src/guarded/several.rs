@@ -1,6 +1,6 @@
-//! Calls with keys of several parts: one call for each part, all at once, and their answers put together.
+//! Calls with keys of several parts: one call for each part, all at once, whose answers are combined.
 //!
-//! Not in here: which keys are in which part (`parts.rs`), and what a call of one part does.
+//! Not in here: which keys are in which part (`parts.rs`), and the call of one part.
 
 use bytes::Bytes;
 use cache_core::{CacheError, Lookup, Outcome, Ttl};
@@ -9,7 +9,7 @@ use futures::future::{join_all, try_join_all};
 use super::Guarded;
 use crate::each;
 
-/// The positions of a call's items by part.
+/// The positions of a call's items, by part.
 pub(super) type Groups = Vec<Vec<usize>>;
 
 impl Guarded {
@@ -19,7 +19,7 @@ impl Guarded {
         groups: &Groups,
     ) -> Result<Vec<Option<Bytes>>, CacheError> {
         let parts = pick(keys, groups);
-        // The first error decides: nobody waits for what the others would have answered.
+        // The first error decides: the other answers are not waited for.
         let answers = try_join_all(parts.iter().map(|keys| self.get_many_of_part(keys))).await?;
         Ok(in_order(keys.len(), groups, answers, || None))
     }
@@ -51,7 +51,7 @@ impl Guarded {
         groups: &Groups,
     ) -> Result<(), CacheError> {
         let parts = pick(entries, groups);
-        // Each part is written, whatever becomes of the others.
+        // Each part is written, whether or not the others fail.
         written(join_all(parts.iter().map(|entries| self.set_many_of_part(entries, ttl))).await).map(drop)
     }
 
@@ -67,7 +67,7 @@ impl Guarded {
 
     pub(super) async fn del_of_parts(&self, keys: &[&str], groups: &Groups) -> Result<u64, CacheError> {
         let parts = pick(keys, groups);
-        // Each part is written, whatever becomes of the others.
+        // Each part is written, whether or not the others fail.
         let counts = written(join_all(parts.iter().map(|keys| self.del_of_part(keys))).await)?;
         Ok(counts.into_iter().sum())
     }
@@ -79,8 +79,8 @@ impl Guarded {
     }
 }
 
-/// The answers of all parts, or the first error. If any part was written, the call may have been carried out, even if the
-/// part that failed was not.
+/// Returns the answers of all parts, or the first error. If any part was written, the call may have been carried out,
+/// even if the part that failed was not.
 fn written<T>(answers: Vec<Result<T, CacheError>>) -> Result<Vec<T>, CacheError> {
     let is_in_part = answers.iter().any(|answer| match answer {
         Ok(_) => true,
@@ -96,13 +96,13 @@ fn written<T>(answers: Vec<Result<T, CacheError>>) -> Result<Vec<T>, CacheError>
     })
 }
 
-/// The items of each group.
+/// Returns the items of each group.
 fn pick<T: Clone>(items: &[T], groups: &Groups) -> Vec<Vec<T>> {
     let of_group = |group: &Vec<usize>| group.iter().filter_map(|at| items.get(*at).cloned()).collect();
     groups.iter().map(of_group).collect()
 }
 
-/// The answers of all groups in the order of the call. A position that has none gets `missing`.
+/// Returns the answers of all groups in the order of the call. A position without an answer gets `missing`.
 fn in_order<T>(count: usize, groups: &Groups, answers: Vec<Vec<T>>, missing: impl Fn() -> T) -> Vec<T> {
     let mut ordered: Vec<Option<T>> = std::iter::repeat_with(|| None).take(count).collect();
     for (group, answers) in groups.iter().zip(answers) {

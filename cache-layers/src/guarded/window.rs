@@ -1,6 +1,6 @@
-//! How many calls there were lately, and how many of them went wrong: a sliding window in ten steps.
+//! Counts recent calls and failures in a sliding window of ten steps.
 //!
-//! Not in here: what that means. The breaker decides.
+//! Not in here: what the counts mean. The breaker decides that.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -13,31 +13,31 @@ use crate::metrics::Tally;
 const STEPS: u64 = 10;
 const BUCKETS: usize = 10;
 
-/// Counts of the last `span`, forgotten a tenth at a time. To count costs a few atomic additions; a lock is
-/// taken once per step, by the first call that falls into it.
+/// Counts of the last `span`, forgotten a tenth at a time. Counting costs a few atomic additions. A lock is taken
+/// once per step, by the first call that falls into it.
 ///
-/// A call that is counted by one thread at the very moment in which another begins a step anew may be
-/// counted in that step, or not at all.
+/// If one thread counts a call at the very moment in which another thread begins a new step, the call may be counted
+/// in that step, or not at all.
 #[derive(Debug)]
 pub(super) struct Window {
     origin: Instant,
     /// Nanoseconds.
     step: u64,
     buckets: [Bucket; BUCKETS],
-    /// The calls of each bucket. Counted by every call, so by each thread for itself.
+    /// The calls of each bucket. Every call counts here, so each thread has its own shard.
     calls: Tally<BUCKETS>,
     turning: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
 struct Bucket {
-    /// The step that the counts are of; 0 is none.
+    /// The step that the counts belong to. 0 means none.
     step: AtomicU64,
     failures: AtomicU64,
     slow: AtomicU64,
 }
 
-/// What a [`Window`] holds.
+/// The counts of a [`Window`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Totals {
     pub(super) calls: u64,
@@ -46,7 +46,7 @@ pub(super) struct Totals {
 }
 
 impl Totals {
-    /// What was counted after `before`.
+    /// Returns what was counted after `before`.
     pub(super) const fn since(self, before: Self) -> Self {
         Self {
             calls: self.calls.saturating_sub(before.calls),
@@ -98,7 +98,7 @@ impl Window {
         totals
     }
 
-    /// Forgets everything.
+    /// Forgets all counts.
     pub(super) fn clear(&self) {
         let _turning = self.turning.lock().unwrap_or_else(PoisonError::into_inner);
         for (place, bucket) in self.buckets.iter().enumerate() {
@@ -108,7 +108,8 @@ impl Window {
         }
     }
 
-    /// Makes `bucket` that of `step`; whether it is. It is not where a later step has it already.
+    /// Assigns `bucket` to `step`. Returns whether that succeeded. It does not if a later step has the bucket
+    /// already.
     #[cold]
     fn begin(&self, place: usize, step: u64) -> bool {
         let bucket = &self.buckets[place];
@@ -122,7 +123,7 @@ impl Window {
         held <= step
     }
 
-    /// The number of the step that `now` lies in. They count from `STEPS`, so that 0 is never lately.
+    /// The number of the step that `now` is in. Numbers start at `STEPS`, so that 0 is never recent.
     #[inline]
     fn step_of(&self, now: Instant) -> u64 {
         nanos(now.saturating_duration_since(self.origin)) / self.step + STEPS
@@ -194,7 +195,7 @@ mod tests {
             slow: 0,
         };
         assert_eq!(window.totals(origin + ms(1_000)), one);
-        // Who comes with a time that is over leaves the new step alone.
+        // A call with a time in an earlier step does not change the new step.
         window.count(origin, true, true);
         assert_eq!(window.totals(origin + ms(1_000)), one);
         window.clear();

@@ -11,7 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 pin_project! {
-    /// The body of a response: the service's own, untouched or read ahead, or one that was kept.
+    /// The body of a response: the service's own, untouched or partly read, or a stored one.
     pub struct ResponseBody<B> where B: Body {
         #[pin]
         form: Form<B>,
@@ -28,13 +28,13 @@ pin_project! {
     }
 }
 
-/// What is left of a body of which some was read.
+/// The rest of a body of which some was read.
 pub(super) enum Rest<B: Body> {
     More(Pin<Box<B>>),
     Failed(Option<B::Error>),
 }
 
-/// What became of an attempt to read a whole response body.
+/// The result of an attempt to read a whole response body.
 pub(super) enum Read<B: Body> {
     Whole(Bytes),
     /// It is larger than the limit, or has trailers.
@@ -62,7 +62,7 @@ impl<B: Body> ResponseBody<B> {
     }
 }
 
-/// Reads `body` whole, where it has at most `limit` bytes. Where not, nothing of it is lost.
+/// Reads the whole `body`, if it has at most `limit` bytes. Otherwise nothing of it is lost.
 pub(super) async fn read_response<B: Body<Data = Bytes>>(body: B, limit: usize) -> Read<B> {
     if is_larger(&body, limit) {
         return Read::NotKept(ResponseBody::untouched(body));
@@ -91,7 +91,7 @@ pub(super) async fn read_response<B: Body<Data = Bytes>>(body: B, limit: usize) 
     let mut data = read.into_iter().filter_map(|frame| frame.into_data().ok());
     let first = data.next().unwrap_or_default();
     let mut whole = match data.next() {
-        // One frame, as mostly: not copied.
+        // One frame, the usual case: not copied.
         None => return Read::Whole(first),
         Some(second) => {
             let mut whole = BytesMut::with_capacity(len);
@@ -104,7 +104,7 @@ pub(super) async fn read_response<B: Body<Data = Bytes>>(body: B, limit: usize) 
     Read::Whole(whole.freeze())
 }
 
-/// Why a request has no whole body.
+/// Why a request's body was not read as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unread {
     TooLarge,
@@ -135,7 +135,7 @@ pub(super) async fn read_request<B: Body>(body: B, limit: usize) -> Result<Bytes
     Ok(whole.freeze())
 }
 
-/// Whether it says so itself.
+/// Whether the body's size hint exceeds the limit.
 fn is_larger(body: &impl Body, limit: usize) -> bool {
     u64::try_from(limit).is_ok_and(|limit| body.size_hint().lower() > limit)
 }
@@ -199,7 +199,7 @@ fn len(bytes: &Bytes) -> u64 {
     u64::try_from(bytes.len()).unwrap_or(u64::MAX)
 }
 
-/// Shows which form it has, never its bytes.
+/// Shows the form of the body, never its bytes.
 impl<B: Body> fmt::Debug for ResponseBody<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match &self.form {

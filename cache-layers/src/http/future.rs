@@ -1,4 +1,4 @@
-//! The future of the middleware: a box only where there is something to wait for.
+//! The future of the middleware. It is boxed only if there is something to wait for.
 
 use std::fmt;
 use std::future::Future;
@@ -31,7 +31,7 @@ pin_project! {
 }
 
 impl<F, R: Body, E> ResponseFuture<F, R, E> {
-    /// As if the middleware were not there.
+    /// Passes the request on as if the middleware did not exist.
     pub(super) const fn passed(future: F) -> Self {
         Self {
             way: Way::Passed { future },
@@ -66,7 +66,7 @@ where
                 let response = ready!(future.poll(context))?;
                 Poll::Ready(Ok(response.map(ResponseBody::untouched)))
             }
-            // Polled again after it was ready, which nobody may: it never is.
+            // Polled again after it was ready, which is not allowed. It then never becomes ready.
             WayProjected::Refused { response } => response
                 .take()
                 .map_or(Poll::Pending, |response| Poll::Ready(Ok(response))),

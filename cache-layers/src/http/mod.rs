@@ -1,12 +1,12 @@
-//! The recipes as HTTP middleware, for [`tower`](https://docs.rs/tower) and what stands on it, such as `axum`.
+//! The recipes as HTTP middleware, for [`tower`](https://docs.rs/tower) and frameworks built on it, such as `axum`.
 //! Feature `tower`.
 //!
-//! In here: [`IdempotencyLayer`] over [`Idempotency`](crate::Idempotency), [`RateLimitLayer`] over
+//! In here: [`IdempotencyLayer`] over [`Idempotency`](crate::Idempotency), and [`RateLimitLayer`] over
 //! [`RateLimiter`](crate::RateLimiter). Not in here: what the recipes do.
 //!
-//! All refusals are `application/problem+json` (RFC 9457): `title` and `detail` for people, and a member
-//! `code` for programs. `type` is `about:blank` unless one is registered, or a page of
-//! yours [is named](IdempotencyLayer::documentation).
+//! All refusals are `application/problem+json` (RFC 9457): `title` and `detail` for people, and a member `code` for
+//! programs. `type` is `about:blank` unless one is registered, or a page of yours [is
+//! set](IdempotencyLayer::documentation).
 
 mod body;
 mod future;
@@ -23,5 +23,5 @@ pub use future::ResponseFuture;
 pub use idempotency::{IdempotencyLayer, IdempotencyOutcome, IdempotencyService, NotKept, Unprotected};
 pub use rate_limit::{RateLimitLayer, RateLimitPolicy, RateLimitService};
 
-/// What a service's own code reads off a request.
+/// A function of the service that reads something from a request.
 type Reads<T> = Arc<dyn Fn(&Parts) -> Option<T> + Send + Sync>;

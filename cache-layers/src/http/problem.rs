@@ -10,9 +10,9 @@ use serde_json::{Map, Value};
 #[derive(Clone, Debug)]
 pub(super) struct Problem {
     status: StatusCode,
-    /// Where somebody has registered one.
+    /// The registered type, if there is one.
     kind: Option<&'static str>,
-    /// What programs tell problems apart by.
+    /// The code by which programs distinguish problems.
     code: &'static str,
     title: &'static str,
     detail: &'static str,
@@ -53,7 +53,7 @@ impl Problem {
         self
     }
 
-    /// The response. `documentation` is the page that explains the codes, each at its own fragment.
+    /// Builds the response. `documentation` is the page that explains the codes, each at its own fragment.
     pub(super) fn response(self, documentation: Option<&str>) -> Response<Bytes> {
         let mut members = self.more;
         let kind = match (self.kind, documentation) {
@@ -73,7 +73,7 @@ impl Problem {
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/problem+json"),
         );
-        // Nothing in between may answer another request by it.
+        // No proxy may use it to answer another request.
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(time) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(time)));
@@ -82,7 +82,7 @@ impl Problem {
     }
 }
 
-/// Rounded up, at least 1: `Retry-After: 0` would ask for a retry that is in vain.
+/// Rounded up, at least 1: `Retry-After: 0` would ask for a retry that fails again.
 pub(super) fn whole_seconds(time: Duration) -> u64 {
     let seconds = time.as_secs() + u64::from(time.subsec_nanos() > 0);
     seconds.max(1)

@@ -1,4 +1,4 @@
-//! How the recipe behaves: every choice, its default, and what does not go together.
+//! Configuration of the recipe: every setting, its default, and what does not go together.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use super::events::IdempotencyEvent;
 use crate::listener::{Listener, MaybeListener};
 use crate::refuse::refuse;
 
-/// The choices of an [`Idempotency`](super::Idempotency).
+/// The configuration of an [`Idempotency`](super::Idempotency).
 ///
 /// ```
 /// use std::time::Duration;
@@ -33,14 +33,14 @@ pub struct IdempotencyConfig {
     pub(super) listener: MaybeListener<IdempotencyEvent>,
 }
 
-/// What becomes of a request when the cache cannot say whether it has run.
+/// What happens to a request if the cache cannot say whether it has run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OnFailure {
-    /// It does not run ("fail closed"): [`acquire`](super::Idempotency::acquire) answers the cache's error.
+    /// It does not run ("fail closed"): [`acquire`](super::Idempotency::acquire) returns the cache's error.
     Refuse,
-    /// It runs ("fail open"), with a claim that says that it [is not
-    /// protected](super::Claim::is_protected): neither from running twice nor from running beside itself.
+    /// It runs ("fail open"), with a claim that [is not protected](super::Claim::is_protected): the request may run
+    /// twice, and at the same time as a retry.
     RunUnprotected,
 }
 
@@ -68,7 +68,7 @@ impl IdempotencyConfig {
     }
 }
 
-/// Makes an [`IdempotencyConfig`].
+/// Builds an [`IdempotencyConfig`].
 #[derive(Clone, Debug, Default)]
 #[must_use]
 pub struct IdempotencyConfigBuilder {
@@ -76,57 +76,58 @@ pub struct IdempotencyConfigBuilder {
 }
 
 impl IdempotencyConfigBuilder {
-    /// How long a response is kept, and its key with it: so long a retry gets it again. Default: 24 hours.
+    /// How long a response and its key are stored. A retry within this time gets the response. Default: 24 hours.
     pub const fn response_life(mut self, life: Duration) -> Self {
         self.config.response_life = life;
         self
     }
 
-    /// How long a claim lives that nobody extends: the longest time that a killed process keeps retries
-    /// waiting. While the request runs, its claim is extended at every third of it. Default: 1 minute.
+    /// The TTL of a claim that is not extended. This is the longest time that a killed process keeps retries waiting.
+    /// While the request runs, its claim is extended every third of this time. Default: 1 minute.
     pub const fn claim_life(mut self, life: Duration) -> Self {
         self.config.claim_life = life;
         self
     }
 
-    /// After how long a claim is not extended any more, so that a request that hangs gives its key back at
-    /// last. Choose more than the longest request takes. Default: 15 minutes.
+    /// How long a claim is extended. After that a hanging request loses its key. Choose more than the longest request
+    /// takes. Default: 15 minutes.
     pub const fn max_run(mut self, time: Duration) -> Self {
         self.config.max_run = time;
         self
     }
 
-    /// The largest response that is kept, in bytes. Of a larger one only that it was given. Default: 1 MiB.
+    /// The largest response that is kept, in bytes. Of a larger one only the fact that the request ran is stored.
+    /// Default: 1 MiB.
     pub const fn max_response(mut self, bytes: usize) -> Self {
         self.config.max_response = bytes;
         self
     }
 
-    /// How long a caller waits for the cache: in one `acquire`, in one `complete`, in one `release`.
-    /// Default: 1 second.
+    /// How long a caller waits for the cache: in one `acquire`, in one `complete`, in one `release`. Default:
+    /// 1 second.
     pub const fn cache_deadline(mut self, deadline: Duration) -> Self {
         self.config.cache_deadline = deadline;
         self
     }
 
-    /// What becomes of a request when the cache fails. Default: [`OnFailure::Refuse`], since an operation
-    /// that asks for this is one that must not be done twice, and nothing is lost where none has run.
+    /// What happens to a request if the cache fails. Default: [`OnFailure::Refuse`], because an operation with an
+    /// idempotency key must not run twice, and nothing is lost if it has not run.
     pub const fn on_failure(mut self, policy: OnFailure) -> Self {
         self.config.on_failure = policy;
         self
     }
 
-    /// What receives [what happens](IdempotencyEvent) to requests. Default: nothing.
+    /// Receives the [events](IdempotencyEvent) of requests. Default: none.
     pub fn listener(mut self, listener: Arc<dyn Listener<IdempotencyEvent>>) -> Self {
         self.config.listener = MaybeListener::of(listener);
         self
     }
 
-    /// The configuration.
+    /// Builds the configuration.
     ///
     /// # Errors
     ///
-    /// [`CacheError::InvalidInput`] that names the first choice that cannot be, and what can.
+    /// [`CacheError::InvalidInput`], which names the first invalid setting and what it accepts.
     pub fn build(self) -> Result<IdempotencyConfig, CacheError> {
         let config = self.config;
         let spans = [
@@ -140,7 +141,7 @@ impl IdempotencyConfigBuilder {
                 return refuse(argument, "takes 1 ms to 100 years");
             }
         }
-        // An extension is tried at a third of the life, and one that fails is to leave time for another.
+        // An extension is tried after a third of the TTL. If it fails, there must be time for another one.
         if config.claim_life < config.cache_deadline * 3 {
             return refuse("claim_life", "takes three times the cache deadline or more");
         }

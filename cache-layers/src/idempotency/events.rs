@@ -1,47 +1,47 @@
-//! What the recipe reports about itself.
+//! The events that the recipe reports.
 //!
-//! Not in here: metrics. Whoever makes them listens.
+//! Not in here: metrics. They are made by a listener.
 
 use cache_core::CacheError;
 
 use super::{Acquired, Completion};
 
-/// Something that an [`Idempotency`](super::Idempotency) did. No event names a scope or a key, or holds a response.
+/// An event of an [`Idempotency`](super::Idempotency). No event names a scope or a key, or holds a response.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum IdempotencyEvent {
-    /// A request is to run, and has the key.
+    /// A request may run, and has claimed the key.
     Run,
-    /// A request is to run without protection, because the cache failed:
+    /// A request runs without protection because the cache failed:
     /// [`OnFailure::RunUnprotected`](super::OnFailure::RunUnprotected).
     Unprotected {
-        /// What the cache answered.
+        /// The error of the cache.
         error: CacheError,
     },
-    /// A request was told that another one with its key is running.
+    /// A request found another one with its key running.
     InProgress,
     /// A request got the response of an earlier one.
     Replayed,
-    /// A request was told that it has run, and that its response was too large to be kept.
+    /// A request found that it has run, but its response was too large to be kept.
     NotReplayable,
-    /// A request was refused: its key stands for another request.
+    /// A request was refused because its key belongs to another request.
     Mismatch,
-    /// A request was refused, because the cache failed.
+    /// A request was refused because the cache failed.
     Failed {
-        /// What the cache answered.
+        /// The error of the cache.
         error: CacheError,
     },
     /// A run ended with a response.
     Completed {
-        /// What became of the response; never [`Completion::Unprotected`].
+        /// What happened to the response. Never [`Completion::Unprotected`].
         completion: Completion,
     },
-    /// A key was given back, so that a retry runs.
+    /// A key was released, so that a retry runs.
     Released,
-    /// The end of a run could not be stored within the life of its claim. Retries were told that the request is in progress
-    /// until the claim expired; after that, one of them runs.
+    /// The outcome of a run could not be stored within the TTL of its claim. Retries got "in progress" until the
+    /// claim expired. After that, one of them runs.
     NotStored {
-        /// What the cache answered last.
+        /// The last error of the cache.
         error: CacheError,
     },
 }

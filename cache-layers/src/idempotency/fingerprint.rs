@@ -1,19 +1,18 @@
-//! What tells one request from another under the same key.
+//! Fingerprints: they tell different requests under the same key apart.
 
 use std::fmt;
 
 use sha2::{Digest, Sha256};
 
-/// The SHA-256 of what makes a request the same request: its method, its target, its body.
+/// The SHA-256 of what identifies a request: its method, its target, its body.
 ///
-/// It is stored in place of the request, and compared to that of a retry.
+/// It is stored in place of the request, and compared to the fingerprint of a retry.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint([u8; 32]);
 
 impl Fingerprint {
-    /// The fingerprint of these parts, in this order: SHA-256 over each part's length (8 bytes, big-endian)
-    /// and the part. So the cut between parts counts.
-    ///
+    /// Makes the fingerprint of these parts, in this order: SHA-256 over each part's length (8 bytes, big-endian) and
+    /// the part. So it matters where one part ends and the next begins.
     /// ```
     /// use cache_layers::idempotency::Fingerprint;
     ///
@@ -26,14 +25,14 @@ impl Fingerprint {
         let mut hash = Sha256::new();
         for part in parts {
             let part = part.as_ref();
-            // A length of memory fits into 64 bits.
+            // The length of a slice in memory fits into 64 bits.
             hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
             hash.update(part);
         }
         Self(hash.finalize().into())
     }
 
-    /// Its 32 bytes.
+    /// Returns its 32 bytes.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
@@ -47,7 +46,7 @@ impl From<[u8; 32]> for Fingerprint {
     }
 }
 
-/// The first 32 bits, in hex: enough to tell two apart in a log.
+/// Shows the first 32 bits in hex: enough to tell two apart in a log.
 impl fmt::Debug for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [a, b, c, d, ..] = self.0;

@@ -1,8 +1,8 @@
-//! The task behind one `acquire`: it takes the key, keeps it while the request runs, and leaves behind what
-//! the run's end asks for.
+//! The background task behind one `acquire`: it claims the key, extends the claim while the request runs, and stores
+//! the outcome of the run.
 //!
-//! All of it is in one task, so that nothing that the cache is asked overtakes what was asked before, and so
-//! that no caller who leaves, at whatever point, leaves a claim behind.
+//! One task does all of it. So no call to the cache overtakes an earlier one, and no caller leaves a claim behind,
+//! whenever it leaves.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,9 +16,9 @@ use super::record::{Record, State};
 use super::{Acquired, Core, Fingerprint, IdempotencyEvent};
 use crate::within::within;
 
-/// How often the key is tried for while it is neither free nor readable.
+/// How often the task tries to claim the key while it is neither free nor readable.
 const ROUNDS: u32 = 3;
-/// The pauses between tries to leave behind what the run's end asks for.
+/// The pauses between tries to store the outcome of the run.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
@@ -26,26 +26,26 @@ pub(super) struct Keeper {
     core: Arc<Core>,
     key: String,
     fingerprint: Fingerprint,
-    /// The record of a run in progress. Its owner is in it: no other keeper writes the same bytes.
+    /// The record of a run in progress. It contains its owner, so no other task writes the same bytes.
     mine: Bytes,
 }
 
-/// What a request gets from its keeper.
+/// What a request gets from its task.
 pub(super) struct Offer {
     acquired: Acquired,
-    /// Hears that a claim was taken; without that it is given back.
+    /// Told that the claim was taken. Otherwise the claim is released.
     taker: Option<oneshot::Sender<()>>,
 }
 
 impl Offer {
-    /// What is offered, unless it was a claim that has been given back by now.
+    /// Returns the offer, unless it was a claim that has been released by now.
     pub(super) fn take(self) -> Option<Acquired> {
         let in_time = self.taker.is_none_or(|taker| taker.send(()).is_ok());
         in_time.then_some(self.acquired)
     }
 }
 
-/// What is to stand in the place of our claim.
+/// What replaces our claim.
 enum Leave {
     Nothing,
     Record(Bytes, Completion),
@@ -66,22 +66,22 @@ impl Keeper {
         })
     }
 
-    /// From the first look to the end of the run.
+    /// Runs from the first look at the key to the end of the run.
     pub(super) async fn run(self, answer: oneshot::Sender<Result<Offer, CacheError>>) {
         let mut unsure = false;
-        // A client answers within its own deadline. The limit is for one that does not.
+        // A client answers within its own deadline. This limit is for a client that does not.
         let taken = within(self.core.config.claim_life, self.take(&mut unsure)).await;
         match taken {
             Ok(None) => {
                 let (keeper, end) = oneshot::channel();
                 let (taker, taken) = oneshot::channel();
                 let claim = Acquired::Run(Claim::held(keeper));
-                // Nobody there any more: the offer comes back, is dropped, and that is its end.
+                // If the caller has left, the offer comes back and is dropped, which releases the claim.
                 drop(answer.send(Ok(Offer {
                     acquired: claim,
                     taker: Some(taker),
                 })));
-                // A caller that is there and not polled does not keep the key from others.
+                // A caller that exists but is not polled must not keep the key from others.
                 let taken = tokio::time::timeout(self.core.config.cache_deadline, taken).await;
                 if !matches!(taken, Ok(Ok(()))) {
                     return self.finish(None).await;
@@ -106,13 +106,13 @@ impl Keeper {
         }
     }
 
-    /// Takes the key, or says what stands there. A reply that is lost is made up for by looking; `unsure`
-    /// is whether one was, and the claim may be there.
+    /// Claims the key, or returns what is stored there. After a lost reply it looks at the key. `unsure` is set while
+    /// a reply was lost and the claim may be stored.
     async fn take(&self, unsure: &mut bool) -> Result<Option<Acquired>, CacheError> {
         let (client, key) = (&self.core.client, &self.key);
         let life = Ttl::After(self.core.config.claim_life);
         for _ in 0..ROUNDS {
-            // Set before, as the future may be dropped on the way.
+            // Set before the call, because the future may be dropped during it.
             let before = std::mem::replace(unsure, true);
             match client.set_if_absent(key, self.mine.clone(), life).await {
                 Ok(true) => return Ok(None),
@@ -126,7 +126,7 @@ impl Keeper {
             match client.get_entry(key).await {
                 Ok(entry) if entry.value == self.mine => return Ok(None),
                 Ok(entry) => return self.judge(&entry.value, entry.remaining).map(Some),
-                // It went between the two; or the request was lost, and is sent once more.
+                // It was deleted between the two calls, or the request was lost and is sent again.
                 Err(CacheError::Miss) => {}
                 Err(error) => return Err(error),
             }
@@ -137,7 +137,7 @@ impl Keeper {
         })
     }
 
-    /// What another's record means to this request.
+    /// What another request's record means to this one.
     fn judge(&self, stored: &Bytes, remaining: Ttl) -> Result<Acquired, CacheError> {
         let record = Record::decode(&self.key, stored).ok_or_else(|| CacheError::Corrupt {
             detail: "what stands under the key is no idempotency record of this version".into(),
@@ -158,7 +158,7 @@ impl Keeper {
         })
     }
 
-    /// Extends the claim for as long as it is ours and may be. Never ends.
+    /// Extends the claim for as long as it is ours and `max_run` allows. Never returns.
     async fn extend<T>(&self) -> T {
         let config = &self.core.config;
         let begun = clock::now();
@@ -175,7 +175,7 @@ impl Keeper {
                 .compare_and_set(&self.key, &self.mine, self.mine.clone(), life);
             pause = match self.within_deadline(extended).await {
                 Ok(true) => config.claim_life / 3,
-                // It expired. Should somebody else have it, the run's end will show.
+                // It expired. If another run has it, the end of this run will show that.
                 Ok(false) => break,
                 Err(_) => config.claim_life / 12,
             };
@@ -200,7 +200,7 @@ impl Keeper {
         }
     }
 
-    /// The record with its response, where that may be kept.
+    /// The record with its response, if that may be kept.
     fn completed(&self, response: Bytes) -> Option<Bytes> {
         if response.len() > self.core.config.max_response {
             return None;
@@ -220,8 +220,8 @@ impl Keeper {
         .encode(&self.key)
     }
 
-    /// Puts `leave` in the place of the claim, and tells whoever waits how the first try went. Where that
-    /// failed, tries on for as long as a claim lives. All tries do the same, whichever of them arrive.
+    /// Replaces the claim by `leave`, and tells the caller how the first try went. After a failure it tries again for
+    /// as long as a claim lasts. All tries do the same, so it does not matter which of them arrive.
     async fn leave(&self, mut leave: Leave, mut reply: Option<Reply>) {
         let begun = clock::now();
         let mut pause = FIRST_PAUSE;
@@ -231,7 +231,7 @@ impl Keeper {
                 (&left, &leave)
                 && let Some(smaller) = self.not_kept()
             {
-                // More than this backend takes.
+                // The response is larger than this backend accepts.
                 leave = Leave::Record(smaller, Completion::NotKept);
                 left = self.within_deadline(self.try_to_leave(&leave)).await;
             }
@@ -270,12 +270,12 @@ impl Keeper {
         let replaced = client
             .compare_and_set(key, &self.mine, record.clone(), life)
             .await?;
-        // Otherwise the claim expired. Where nobody else has the key, late is better than never.
+        // Otherwise the claim expired. If no other run has the key, a late response is better than none.
         if replaced || client.set_if_absent(key, record.clone(), life).await? {
             return Ok(*completion);
         }
         match client.get(key).await {
-            // An earlier try arrived, and its reply did not.
+            // An earlier try arrived, but its reply was lost.
             Ok(there) if there == *record => Ok(*completion),
             Ok(_) | Err(CacheError::Miss) => Ok(Completion::Overtaken),
             Err(error) => Err(error),

@@ -1,45 +1,45 @@
-//! An operation that is asked for several times is done once: the first request runs, its retries get the
-//! response that it left.
+//! Runs an operation once however often it is requested: the first request runs, and its retries get the stored
+//! response.
 //!
-//! In here: [`Idempotency`], on any client, for any protocol. Not in here: HTTP. The middleware that reads
+//! In here: [`Idempotency`], for any client and any protocol. Not in here: HTTP. The middleware that reads
 //! `Idempotency-Key` is in `http` (feature `tower`).
 //!
-//! After the IETF's draft-ietf-httpapi-idempotency-key-header (the Idempotency-Key HTTP header field), and
-//! the practice that it grew from: <https://docs.stripe.com/api/idempotent_requests>.
+//! The recipe follows the IETF's draft-ietf-httpapi-idempotency-key-header (the Idempotency-Key HTTP header field),
+//! and the practice behind it: <https://docs.stripe.com/api/idempotent_requests>.
 //!
-//! # The way of a request
+//! # How a request proceeds
 //!
-//! 1. [`acquire`](Idempotency::acquire) names its scope (a tenant, an account), its key (chosen by the client,
-//!    new for each operation, the same for each retry of it) and its [`Fingerprint`].
-//! 2. The first one gets a [`Claim`]: it runs, and either leaves its response
-//!    ([`complete`](Claim::complete)) or, having failed, gives the key back ([`release`](Claim::release)).
-//! 3. Whoever asks meanwhile is told that it is in progress; whoever asks later gets the response; whoever
-//!    asks for something else under the same key is told so.
+//! 1. [`acquire`](Idempotency::acquire) gets a scope (a tenant, an account), a key and a [`Fingerprint`]. The client
+//!    chooses the key: a new one for each operation, the same one for each retry of it.
+//! 2. The first request gets a [`Claim`] and runs. Then it stores its response ([`complete`](Claim::complete)), or
+//!    releases the key if it failed ([`release`](Claim::release)).
+//! 3. A request that comes during the run gets "in progress". A later one gets the response. A different request
+//!    under the same key gets a mismatch.
 //!
 //! # What is promised
 //!
-//! - **One run at a time** per scope and key over all processes on the same cache, and none after one that
-//!   was completed, for as long as its response lives. Not so once a claim has expired under a run: where its
-//!   process was killed or held up, or could not reach the cache, for longer than
-//!   [`claim_life`](IdempotencyConfigBuilder::claim_life), or the run took longer than
-//!   [`max_run`](IdempotencyConfigBuilder::max_run). And not where the server loses what it acknowledged: a
-//!   failover to a replica that lags, an eviction (the memory policy to choose is `noeviction`).
-//! - **No overwriting.** A run whose claim expired leaves its response only where no other run has the key.
-//! - **No mixing.** The scope and the key are parts of a [`Keyspace`]'s key: two different pairs never share
-//!   one. The record names the key that it belongs to.
-//! - **No orphans.** Whoever leaves, at whatever point, leaves no claim behind: see [`Claim`].
-//! - **What the cache cannot answer is not guessed**: see [`OnFailure`].
+//! - **One run at a time** per scope and key over all processes on the same cache, and none after a completed run for
+//!   as long as its response is stored. This does not hold once a claim has expired during its run. A claim expires
+//!   if its process was killed, held up or cut off from the cache for longer than
+//!   [`claim_life`](IdempotencyConfigBuilder::claim_life), or if the run took longer than
+//!   [`max_run`](IdempotencyConfigBuilder::max_run). Nor does it hold if the server loses what it acknowledged: a
+//!   failover to a replica that lags, or an eviction (choose the memory policy `noeviction`).
+//! - **No overwriting.** A run whose claim expired stores its response only if no other run has the key.
+//! - **No mixing.** The scope and the key are parts of a [`Keyspace`]'s key, so two different pairs never share one.
+//!   The record names its key.
+//! - **No orphans.** A caller that leaves, at any point, leaves no claim behind: see [`Claim`].
+//! - **No guessing** if the cache cannot answer: see [`OnFailure`].
 //!
-//! It is a matter of what the cache *remembers*; where an operation must not be done twice under any
-//! circumstance, the key belongs into the database transaction that does it, too.
+//! All of this depends on what the cache *remembers*. If an operation must not run twice under any circumstances,
+//! also store the key in the database transaction that does the work.
 //!
-//! The client may bypass a cache that is down as long as it makes up no answer to conditional writes: one that
-//! did would let everything run. A near tier is of no use below this, and does no harm.
+//! The client below may bypass a cache that is down, as long as it makes up no answers to conditional writes: with
+//! made-up answers every request would run. A near cache below this recipe is of no use, and does no harm.
 //!
 //! # In the cache
 //!
-//! Under `KEYSPACE:idempotency:SCOPE:KEY` stands a [record](self#record). Of a scope all records are found by
-//! [`pattern_under`](Keyspace::pattern_under) of `["idempotency", scope]`.
+//! The [record](self#record) is stored under `KEYSPACE:idempotency:SCOPE:KEY`. To match all records of a scope, use
+//! [`pattern_under`](Keyspace::pattern_under) with `["idempotency", scope]`.
 //!
 //! ## Record
 //!
@@ -104,9 +104,9 @@ use keeper::Keeper;
 /// The first part of every key.
 const PART: &str = "idempotency";
 
-/// Runs what has a key once, and remembers what came of it. See the [module](self) for what is promised.
+/// Runs each keyed request once, and stores its response. See the [module](self) for what is promised.
 ///
-/// Cheap to clone; clones, and others on the same cache with the same keyspace, agree with each other.
+/// Cheap to clone. Clones, and other instances on the same cache with the same keyspace, work together.
 #[derive(Clone, Debug)]
 pub struct Idempotency {
     core: Arc<Core>,
@@ -119,26 +119,26 @@ struct Core {
     config: IdempotencyConfig,
 }
 
-/// What a request is to do.
+/// What a request has to do.
 #[must_use]
 pub enum Acquired {
-    /// Nobody has asked, or who did gave the key back: run it.
+    /// The key is new, or was released: run the request.
     Run(Claim),
-    /// Another request with this key is running: try again in a while.
+    /// Another request with this key is running: try again later.
     InProgress {
-        /// What is left of its claim, unless that is extended: the longest wait after its process was killed.
+        /// What is left of its claim if that is not extended: the longest wait after its process was killed.
         remaining: Duration,
     },
-    /// It has run: this is its response.
+    /// The request has run, and this is its response.
     Replay(Bytes),
-    /// It has run, and its response was too large to be kept. Trying again will not help.
+    /// The request has run, but its response was too large to be kept. Retrying does not help.
     NotReplayable,
-    /// The key stands for another request, which has another fingerprint.
+    /// The key belongs to another request, with another fingerprint.
     Mismatch,
 }
 
 impl Idempotency {
-    /// The recipe on top of `client`, its records in `keyspace`.
+    /// Creates the recipe on top of `client`, with its records in `keyspace`.
     #[must_use]
     pub fn new(client: Arc<dyn CacheClient>, keyspace: Keyspace, config: IdempotencyConfig) -> Self {
         Self {
@@ -150,7 +150,7 @@ impl Idempotency {
         }
     }
 
-    /// The client that it stands on.
+    /// Returns the client that stores the records.
     #[must_use]
     pub fn client(&self) -> &Arc<dyn CacheClient> {
         &self.core.client
@@ -162,18 +162,18 @@ impl Idempotency {
         self.core.config.max_response
     }
 
-    /// Asks whether the request is to run. `scope` is whose key it is, and may be empty where all keys are
-    /// of one party; another scope's requests are never seen.
+    /// Asks whether the request has to run. `scope` is the owner of the key, and may be empty if all keys have one
+    /// owner. Requests of other scopes are never seen.
     ///
     /// # Errors
     ///
-    /// [`CacheError::InvalidInput`] for an empty key. Otherwise the cache's error, where
-    /// [`OnFailure::Refuse`] is chosen; [`CacheError::Corrupt`] where something else stands under the key.
+    /// [`CacheError::InvalidInput`] for an empty key. The cache's error, if [`OnFailure::Refuse`] is chosen.
+    /// [`CacheError::Corrupt`] if something other than a record is stored under the key.
     ///
     /// # Cancel safety
     ///
-    /// Safe: a claim that nobody waits for any more, or that is not taken within the
-    /// [`cache_deadline`](IdempotencyConfigBuilder::cache_deadline), is given back.
+    /// Safe. A claim is released if its caller has left, or does not take it within the
+    /// [`cache_deadline`](IdempotencyConfigBuilder::cache_deadline).
     ///
     /// # Panics
     ///
@@ -190,7 +190,7 @@ impl Idempotency {
         let keeper = Keeper::new(Arc::clone(&self.core), key, fingerprint)?;
         let (answer, acquired) = oneshot::channel();
         tokio::spawn(keeper.run(answer));
-        // A keeper that is gone went with the runtime.
+        // If the background task is gone, its runtime has ended.
         let acquired = async {
             let offer = acquired.await.unwrap_or(Err(CacheError::Closed))?;
             offer.take().ok_or(CacheError::Timeout {

@@ -1,6 +1,6 @@
-//! What is stored under an idempotency key, byte by byte.
+//! The bytes stored under an idempotency key.
 //!
-//! Not in here: what a response is. To a record it is bytes.
+//! Not in here: the meaning of a response. To a record it is bytes.
 //!
 //! # Layout
 //!
@@ -23,7 +23,7 @@ pub(super) enum State {
     NotKept,
 }
 
-/// A decoded record; its key is the one that it was asked for.
+/// A decoded record. Its key is the key that was read.
 #[derive(Clone, PartialEq, Eq)]
 #[cfg_attr(test, derive(Debug))]
 pub(super) struct Record {
@@ -32,7 +32,7 @@ pub(super) struct Record {
 }
 
 impl Record {
-    /// The bytes to store under `key`; `None` where a length has no room in the layout.
+    /// Returns the bytes to store under `key`, or `None` if a length does not fit the layout.
     pub(super) fn encode(&self, key: &str) -> Option<Bytes> {
         let (kind, payload): (u8, &[u8]) = match &self.state {
             State::InProgress(owner) => (0, owner),
@@ -54,7 +54,7 @@ impl Record {
         Some(bytes.freeze())
     }
 
-    /// Reads what is stored under `key`; `None` where it is no record of this version and key.
+    /// Decodes what is stored under `key`. Returns `None` if it is not a record of this version and key.
     pub(super) fn decode(key: &str, stored: &Bytes) -> Option<Self> {
         let (header, rest) = stored.split_first_chunk::<HEADER>()?;
         if header[..3] != MAGIC || header[3] != VERSION || header[5..8] != [0; 3] {
@@ -157,7 +157,7 @@ mod tests {
         fn a_changed_head_is_none(record in records(), at in 0_usize..8, to in any::<u8>()) {
             let mut stored = record.encode("key").unwrap().to_vec();
             let before = std::mem::replace(&mut stored[at], to);
-            // Byte 4 is the kind, of which there are several.
+            // Byte 4 is the kind, and has several valid values.
             if before != to && at != 4 {
                 prop_assert_eq!(Record::decode("key", &stored.into()), None);
             }

@@ -109,14 +109,14 @@ impl Keyset {
         self.enabled().map(|key| key.id)
     }
 
-    /// What may be shown of the keyset: also keys that are not enabled.
+    /// Returns what may be shown of the keyset, including keys that are not enabled.
     #[must_use]
     pub const fn info(&self) -> &KeysetInfo {
         &self.info
     }
 
-    /// A keyset of checked keys. `enabled` holds the id, the prefix and the material of each enabled key, and
-    /// `None` comes back if the primary is not among them or a key has a length that AES-GCM does not take.
+    /// Creates a keyset of checked keys. `enabled` holds the id, the prefix and the material of each enabled key.
+    /// Returns `None` if the primary is not among them, or a key has a length that AES-GCM does not accept.
     pub(super) fn new<'a>(
         info: KeysetInfo,
         enabled: impl IntoIterator<Item = (u32, OutputPrefix, &'a [u8])>,
@@ -194,7 +194,7 @@ impl Key {
             self.aead
                 .open_separate_gather(nonce, Aad::from(associated_data), text, tag, &mut plaintext);
         if opened.is_err() {
-            // It may hold text that nothing vouches for.
+            // It may hold unauthenticated text.
             plaintext.zeroize();
             return None;
         }

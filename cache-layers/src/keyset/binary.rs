@@ -1,7 +1,7 @@
 //! Keysets as protocol buffers.
 //!
-//! A `Keyset` and an `EncryptedKeyset` can be told apart although neither names itself: field 1 is only in the first,
-//! where it is a number; field 3 is only in the second; and a ciphertext in field 2 does not read as a key.
+//! A `Keyset` and an `EncryptedKeyset` can be distinguished although neither names itself. Field 1 is only in the
+//! first, where it is a number. Field 3 is only in the second. And a ciphertext in field 2 does not decode as a key.
 
 use bytes::Buf as _;
 use cache_core::Secret;
@@ -42,7 +42,7 @@ fn unreadable() -> Invalid {
 struct Seen {
     primary_key_id: bool,
     keyset_info: bool,
-    /// Whether field 2 is there, and each time as a key with a type.
+    /// Whether field 2 is present, and each time as a key with a type.
     all_are_keys: bool,
 }
 

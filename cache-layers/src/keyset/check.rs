@@ -1,6 +1,6 @@
-//! What a keyset must be to be used, as Tink checks it.
+//! Checks that a keyset can be used, with the same rules as Tink.
 //!
-//! Not in here: reading one from its stored form.
+//! Not in here: reading a keyset from its stored form.
 
 use std::borrow::Cow;
 
@@ -12,7 +12,7 @@ use super::aead;
 use super::info::{KeyStatus, KeysetInfo, OutputPrefix, short};
 use super::proto::{self, AesGcmKey, Key, Keyset};
 
-/// Why a keyset is refused: without its key material, and without any text from it that could be some.
+/// Why a keyset is refused. Contains no key material, and no text from the keyset that could be some.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Invalid(Cow<'static, str>);
 
@@ -31,7 +31,7 @@ impl From<Invalid> for CacheError {
     }
 }
 
-/// Makes the usable keyset, if Tink would.
+/// Creates the usable keyset, if Tink would.
 pub(super) fn usable(keyset: &Keyset) -> Result<aead::Keyset, Invalid> {
     if keyset.key.iter().all(|key| key.status == proto::DESTROYED) {
         return Err(Invalid::new("it is empty: it holds no key that is not destroyed"));
@@ -99,7 +99,7 @@ fn prefix(key: &Key) -> Result<OutputPrefix, Invalid> {
     })
 }
 
-/// The key itself, if it is one that is supported.
+/// Returns the key itself, if it is of a supported kind.
 fn material(key: &Key) -> Result<AesGcmKey, Invalid> {
     let id = key.key_id;
     let Some(data) = &key.key_data else {

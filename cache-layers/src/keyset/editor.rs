@@ -1,7 +1,7 @@
-//! Making and changing keysets.
+//! Creates and changes keysets.
 //!
-//! Not in here: when a change is safe for services that use the keyset, which is the rotation schedule of
-//! `cachectl keyset`, and where the keyset is kept.
+//! Not in here: when a change is safe for services that use the keyset (the rotation schedule of `cachectl keyset`
+//! says that), and where the keyset is stored.
 
 use cache_core::keyset::KeyEncryption;
 use cache_core::{CacheError, Secret};
@@ -57,12 +57,12 @@ impl KeysetEditor {
         Ok((Self { keyset }, form))
     }
 
-    /// The stored form of the keyset, after a proof that it can be used. An encrypted form needs `kek`, which has to
-    /// be able to decrypt as well.
+    /// Returns the stored form of the keyset, after a proof that it can be used. An encrypted form needs `kek`, which
+    /// must also be able to decrypt.
     ///
     /// # Errors
     ///
-    /// [`CacheError::InvalidInput`] if `kek` is missing for an encrypted form or given for another one, and as
+    /// [`CacheError::InvalidInput`] if `kek` is missing for an encrypted form or given for another one. Also as
     /// [`KeyEncryption::encrypt`] and [`KeyEncryption::decrypt`].
     pub async fn write(
         &self,
@@ -92,7 +92,7 @@ impl KeysetEditor {
         }
     }
 
-    /// The keyset to seal and open with.
+    /// Returns the keyset to seal and open with.
     ///
     /// # Errors
     ///
@@ -101,14 +101,14 @@ impl KeysetEditor {
         load::prove(check::usable(&self.keyset)?)
     }
 
-    /// What may be shown of the keyset.
+    /// Returns what may be shown of the keyset.
     #[must_use]
     pub fn info(&self) -> KeysetInfo {
         KeysetInfo::of(&self.keyset.info())
     }
 
-    /// What a stored keyset shows without its key-encryption key, and its form. For an encrypted keyset this is what
-    /// its writer noted beside the ciphertext, which nothing vouches for and which may be missing.
+    /// Returns what a stored keyset shows without its key-encryption key, and its form. For an encrypted keyset this
+    /// is what its writer noted next to the ciphertext. Nothing proves that it is right, and it may be missing.
     ///
     /// # Errors
     ///
@@ -226,7 +226,7 @@ impl KeysetEditor {
         Ok(key)
     }
 
-    /// A random id that is not zero, and that also tools that take it for a signed number show as it is.
+    /// Returns a random id that is not zero. Tools that read it as a signed number also show it unchanged.
     fn unused_id(&self) -> Result<u32, CacheError> {
         loop {
             let mut bytes = [0; 4];

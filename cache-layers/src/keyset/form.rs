@@ -1,4 +1,4 @@
-//! The forms in which a keyset is stored, and how they are told apart.
+//! The forms in which a keyset is stored, and how they are distinguished.
 
 use std::fmt;
 
@@ -34,7 +34,7 @@ impl KeysetForm {
         }
     }
 
-    /// The name as `cachectl` takes and shows it.
+    /// The name as `cachectl` accepts and shows it.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {

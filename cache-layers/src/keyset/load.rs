@@ -1,4 +1,4 @@
-//! Making a usable keyset from its stored bytes, and proving it.
+//! Creates a usable keyset from its stored bytes, and proves it.
 //!
 //! Not in here: where the bytes come from, and when they are read again.
 
@@ -14,15 +14,16 @@ use super::{binary, json, proto, wrap};
 
 const KMS_KEY: &str = "CACHE_ENCRYPTION_KMS_ENVELOPE_KEY_URI";
 
-/// Makes a keyset from its stored bytes, in any of the [forms](KeysetForm), and proves it: it seals and opens a text.
+/// Creates a keyset from its stored bytes, in any of the [forms](KeysetForm), and proves it: it seals and opens a
+/// text.
 ///
-/// `kek` decrypts the keyset; without it the keyset has to be in clear, and with it encrypted.
+/// `kek` decrypts the keyset. Without it the keyset has to be in clear, and with it encrypted.
 ///
 /// # Errors
 ///
-/// [`CacheError::Config`] if `kek` is missing, or is there for a keyset in clear; [`CacheError::Corrupt`] if the
-/// keyset is not one that Tink takes, or `kek` did not encrypt it; and as
-/// [`KeyEncryption::decrypt`]. Each says what to check and shows nothing of the keyset's content.
+/// [`CacheError::Config`] if `kek` is missing, or given for a keyset in clear. [`CacheError::Corrupt`] if it is not a
+/// keyset that Tink accepts, or `kek` did not encrypt it. Also as [`KeyEncryption::decrypt`]. Each error says what to
+/// check and shows nothing of the keyset's content.
 ///
 /// # Cancel safety
 ///
@@ -58,7 +59,8 @@ pub(super) async fn decrypted(
     Ok((clear, form))
 }
 
-/// What the stored keyset shows without its key-encryption key: for an encrypted keyset, what its writer noted.
+/// Returns what the stored keyset shows without its key-encryption key. For an encrypted keyset that is what its
+/// writer noted.
 pub(super) fn shown(stored: &[u8]) -> Result<(Option<KeysetInfo>, KeysetForm), CacheError> {
     let (read, form) = read(stored)?;
     let info = match read {

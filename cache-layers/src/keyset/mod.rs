@@ -1,13 +1,13 @@
 //! Tink keysets for authenticated encryption: reading, writing, changing and using them.
 //!
-//! A [`Keyset`] seals and opens values; [`load`] makes one from its stored bytes. [`KeysetEditor`] makes and changes
-//! keysets, and [`FileKeysetStore`] keeps one in a file. Keysets and ciphertexts are those of Google Tink's AEAD with
-//! AES-GCM keys, in both directions.
+//! A [`Keyset`] seals and opens values, and [`load`] creates one from its stored bytes. [`KeysetEditor`] creates and
+//! changes keysets, and [`FileKeysetStore`] stores one in a file. Keysets and ciphertexts are those of Google Tink's
+//! AEAD with AES-GCM keys, in both directions.
 //!
 //! # Deviations from Tink
 //!
-//! Tink is the Python package, version 1.16.1. Everything else that it accepts is accepted, and everything that it
-//! refuses is refused. This is refused although Tink accepts it:
+//! Tink here means the Python package, version 1.16.1. Everything else that it accepts is accepted, and everything
+//! that it refuses is refused. The following is refused although Tink accepts it:
 //!
 //! - base64 with characters outside its alphabet (Tink skips them), other than white space;
 //! - a JSON field that is given twice, once in camelCase and once in `snake_case`;
@@ -17,7 +17,7 @@
 //! - a binary keyset with a field of another wire type than it should have (Tink's parser skips the field);
 //! - clear text in a place where a key-encryption key says that the keyset should be encrypted.
 //!
-//! Not in here: what is stored in a cache, which is the layer `Encrypted`, and the services that hold keysets.
+//! Not in here: storing values in a cache, which the layer `Encrypted` does, and the services that hold keysets.
 
 mod aead;
 mod binary;

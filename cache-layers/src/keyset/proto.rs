@@ -100,8 +100,8 @@ pub(super) struct KeyInfo {
 
 /// Decodes a message and leaves no copy of its bytes behind.
 ///
-/// prost copies each bytes field out of a plain slice through a buffer that nothing wipes; out of [`Bytes`] it takes
-/// a view. The view's owner is wiped when the last view is gone.
+/// From a plain slice, prost copies each bytes field through a buffer that nothing wipes. From [`Bytes`] it takes a
+/// view. The view's owner is wiped when the last view is gone.
 pub(super) fn decode<M: Message + Default>(bytes: &[u8]) -> Result<M, DecodeError> {
     M::decode(Bytes::from_owner(Zeroizing::new(bytes.to_vec())))
 }

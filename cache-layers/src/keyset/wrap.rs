@@ -1,6 +1,6 @@
-//! Encrypting keysets under a key-encryption key, and decrypting them.
+//! Encrypts keysets under a key-encryption key, and decrypts them.
 //!
-//! The associated data is empty, as in Tink's other tools: with AWS KMS that is no encryption context.
+//! The associated data is empty, as in Tink's other tools. With AWS KMS that means no encryption context.
 
 use cache_core::CacheError;
 use cache_core::keyset::KeyEncryption;

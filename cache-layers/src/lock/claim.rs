@@ -1,16 +1,16 @@
-//! What is done to a lock in the cache, on behalf of one holder.
+//! What one holder does to a lock in the cache.
 //!
-//! Each step is atomic and names the holder's token, and so is safe to repeat: a reply that was lost is made
-//! up for by asking again, which is asking whose the lock is. Not in here: waiting, and when to extend.
+//! Each step is atomic and names the holder's token, so it is safe to repeat. If a reply is lost, the holder asks
+//! again, and the token shows who has the lock. Not in here: waiting, and when to extend.
 //!
-//! # Taking it
+//! # Acquiring
 //!
 //! 1. `set_if_absent` of the token: from here on the lock is ours.
-//! 2. Its fencing number, from the counter beside it. Somebody who was so slow that the lease ran out gets a number,
-//!    too, and a greater one than whoever has the lock by then.
-//! 3. `compare_and_set` of the token by the token and the number. Only whose token still stands there ever
-//!    uses the number. So of two holders the later one has the greater number, however slow either is,
-//!    and whatever their clocks say.
+//! 2. The fencing number, from the counter next to the lock. A holder so slow that its lease ran out gets a number
+//!    too, and it may be greater than the number of the current holder.
+//! 3. `compare_and_set` of the token by the token and the number. A number is only used if its holder's token is
+//!    still stored. So of two holders the later one has the greater number, however slow either is, and
+//!    independent of their clocks.
 
 use std::fmt::{self, Write as _};
 use std::sync::{Arc, OnceLock};
@@ -23,27 +23,27 @@ use rand::Rng as _;
 use super::config::LockConfig;
 use crate::beside::{beside, check_room};
 
-/// How often a request is sent whose reply is lost.
+/// How often a request is sent if its reply is lost.
 const TRIES: u32 = 3;
-/// No counter that was made shows less: it would stand for 2004.
+/// No counter that was made here is smaller: it would correspond to the year 2004.
 const FLOOR: i64 = 1 << 40;
-/// What the lock and its counter are called beside the key.
+/// The words that name the lock and its counter next to the key.
 const LOCK: &str = "lock";
 const FENCE: &str = "fence";
 
-/// A holder to be, its token, and where the lock is.
+/// A prospective holder: its token, and where the lock is.
 pub(super) struct Claim {
     pub(super) client: Arc<dyn CacheClient>,
     pub(super) config: Arc<LockConfig>,
     pub(super) lock_key: String,
     fence_key: String,
-    /// What stands in the lock before the number is known.
+    /// The lock's value before the number is known.
     bare: Bytes,
-    /// What stands there after.
+    /// The lock's value after that.
     sealed: OnceLock<Bytes>,
 }
 
-/// A lock that was taken.
+/// A lock that was acquired.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Taken {
     pub(super) fence: u64,
@@ -73,7 +73,7 @@ impl Claim {
         })
     }
 
-    /// Tries to take the lock; `None` where somebody else has it.
+    /// Tries to acquire the lock. Returns `None` if another holder has it.
     pub(super) async fn take(&self) -> Result<Option<Taken>, CacheError> {
         let mut unsure = false;
         for tries in (0..TRIES).rev() {
@@ -82,7 +82,7 @@ impl Claim {
                 .set_if_absent(&self.lock_key, self.bare.clone(), self.lease());
             match took.await {
                 Ok(true) => return self.seal().await,
-                // It may be the request whose reply was lost that is in the way.
+                // The value in the way may be our own, from the request whose reply was lost.
                 Ok(false) if unsure => return self.seal().await,
                 Ok(false) => return Ok(None),
                 Err(error) if error.outcome() == Outcome::Unknown && tries > 0 => unsure = true,
@@ -114,7 +114,7 @@ impl Claim {
         Ok(None)
     }
 
-    /// The next number. One that nobody will use, since a reply was lost, leaves a gap.
+    /// Takes the next number. If a reply is lost, its number stays unused and leaves a gap.
     async fn next_fence(&self) -> Result<u64, CacheError> {
         let life = Ttl::After(self.config.fence_life);
         for tries in (0..TRIES * 2).rev() {
@@ -126,7 +126,7 @@ impl Claim {
             if number >= FLOOR {
                 return Ok(number.unsigned_abs());
             }
-            // The counter was not there. It begins at the time, which is beyond whatever it was before.
+            // The counter was absent. It starts at the time of day, which is greater than any earlier value.
             let millis = i64::try_from(self.config.clock.since_epoch().as_millis()).unwrap_or(FLOOR);
             let start = millis.max(FLOOR);
             let (found, begun) = (number.to_string(), Bytes::from(start.to_string()));
@@ -146,12 +146,12 @@ impl Claim {
         })
     }
 
-    /// Lets the lease begin anew; whether the lock is still ours.
+    /// Restarts the lease. Returns whether the lock is still ours.
     pub(super) async fn extend(&self) -> Result<bool, CacheError> {
         self.replace(self.value(), self.value()).await
     }
 
-    /// Gives the lock back; whether it was still ours, or may have been.
+    /// Releases the lock. Returns whether it was still ours, or may have been.
     pub(super) async fn release(&self) -> Result<bool, CacheError> {
         let mut unsure = false;
         for tries in (0..TRIES).rev() {
@@ -164,15 +164,15 @@ impl Claim {
         Ok(unsure)
     }
 
-    /// Gives back what may have been taken by a request whose reply nobody waited for.
+    /// Releases what a request may have acquired if its caller left before the reply.
     pub(super) async fn abandon(&self) {
-        // Where that fails, too, the lease runs out.
+        // If that fails too, the lease runs out.
         for value in [Some(&self.bare), self.sealed.get()].into_iter().flatten() {
             let _ = self.client.compare_and_delete(&self.lock_key, value).await;
         }
     }
 
-    /// What stands in the lock while it is ours.
+    /// The lock's value while it is ours.
     pub(super) fn value(&self) -> &Bytes {
         self.sealed.get().unwrap_or(&self.bare)
     }
@@ -189,7 +189,7 @@ impl Claim {
 }
 
 impl fmt::Debug for Claim {
-    /// Never the token: who has it can release the lock.
+    /// Never shows the token: anyone who has it can release the lock.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Claim")
             .field("lock_key", &self.lock_key)
@@ -197,7 +197,7 @@ impl fmt::Debug for Claim {
     }
 }
 
-/// An attempt that is under way. Dropped before it came to its end, it gives back what it may have taken.
+/// An attempt in progress. If it is dropped before it ends, it releases what it may have acquired.
 #[derive(Debug)]
 pub(super) struct Attempt(Option<Arc<Claim>>);
 
@@ -206,7 +206,7 @@ impl Attempt {
         Self(Some(Arc::clone(claim)))
     }
 
-    /// The attempt came to its end.
+    /// Records that the attempt has ended.
     pub(super) fn ended(mut self) {
         self.0 = None;
     }

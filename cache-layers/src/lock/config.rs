@@ -1,4 +1,4 @@
-//! How locks behave.
+//! Configuration of locks.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::clock::{SystemClock, WallClock};
 use crate::listener::{Listener, MaybeListener};
 use crate::refuse::refuse;
 
-/// The choices of a [`Lock`](super::Lock).
+/// The configuration of a [`Lock`](super::Lock).
 ///
 /// ```
 /// use std::time::Duration;
@@ -51,7 +51,7 @@ impl LockConfig {
         LockConfigBuilder::default()
     }
 
-    /// For how long the holder relies on a lease, counted from when it began to ask for it.
+    /// How long the holder relies on a lease, counted from when it began the request.
     pub(super) fn relied_on(&self) -> Duration {
         self.lease - self.margin()
     }
@@ -61,7 +61,7 @@ impl LockConfig {
     }
 }
 
-/// Makes a [`LockConfig`]. A setter never fails; [`build`](Self::build) says what is wrong.
+/// Builds a [`LockConfig`]. A setter never fails; [`build`](Self::build) reports what is wrong.
 #[derive(Clone, Debug, Default)]
 #[must_use]
 pub struct LockConfigBuilder {
@@ -69,37 +69,37 @@ pub struct LockConfigBuilder {
 }
 
 impl LockConfigBuilder {
-    /// How long a lock lives without its holder extending it: the longest time that one who was killed keeps
-    /// others waiting. 10 milliseconds to a day; of the order of seconds, as a lease that a pause of the
-    /// process outlasts is lost. Default: 10 seconds.
+    /// How long a lock lasts if its holder does not extend it. This is the longest time that a killed holder keeps
+    /// others waiting. 10 milliseconds to 1 day. Choose seconds rather than milliseconds: a pause of the process that
+    /// lasts longer than the lease loses the lock. Default: 10 seconds.
     pub const fn lease(mut self, lease: Duration) -> Self {
         self.config.lease = lease;
         self
     }
 
-    /// How long before the lease can have run out the holder takes it as lost: room for clocks that do not run
-    /// at the same speed, and for the guarded work to be dropped. Less than half of the lease. Default: a tenth
-    /// of the lease.
+    /// How long before the earliest possible end of the lease the holder treats the lock as lost. This leaves room
+    /// for clocks that run at different speeds, and for the guarded work to be dropped. Less than half of the lease.
+    /// Default: a tenth of the lease.
     pub const fn margin(mut self, margin: Duration) -> Self {
         self.config.margin = Some(margin);
         self
     }
 
-    /// Whether a lock that is held is extended in the background, every third of the lease. Default: yes.
+    /// Whether a held lock is extended in the background, every third of the lease. Default: yes.
     pub const fn auto_extend(mut self, extend: bool) -> Self {
         self.config.auto_extend = extend;
         self
     }
 
-    /// How often, on average, who waits looks again where the client does not report changes; by chance between
-    /// half of it and one and a half. Default: 100 milliseconds.
+    /// How often, on average, a waiting caller looks again if the client does not report changes. Each pause is
+    /// random, between half of this and one and a half times this. Default: 100 milliseconds.
     pub const fn poll(mut self, every: Duration) -> Self {
         self.config.poll = every;
         self
     }
 
-    /// How long the counter of fencing numbers lives, from its first number on; then it begins anew, at a
-    /// greater one as long as the lock was not taken more than a thousand times a second. A day at least.
+    /// The TTL of the counter of fencing numbers, counted from its first number. After that the counter starts again,
+    /// at a greater number, unless the lock was acquired more than a thousand times a second. At least 1 day.
     /// Default: 30 days.
     pub const fn fence_life(mut self, life: Duration) -> Self {
         self.config.fence_life = life;
@@ -112,17 +112,17 @@ impl LockConfigBuilder {
         self
     }
 
-    /// What receives [what happens](LockEvent) to locks. Default: nothing.
+    /// Receives the [events](LockEvent) of locks. Default: none.
     pub fn listener(mut self, listener: Arc<dyn Listener<LockEvent>>) -> Self {
         self.config.listener = MaybeListener::of(listener);
         self
     }
 
-    /// The configuration.
+    /// Builds the configuration.
     ///
     /// # Errors
     ///
-    /// [`CacheError::InvalidInput`] that names the first choice that cannot be, and what can.
+    /// [`CacheError::InvalidInput`], which names the first invalid setting and what it accepts.
     pub fn build(self) -> Result<LockConfig, CacheError> {
         let config = self.config;
         let (ms, days) = (Duration::from_millis, |days: u64| Duration::from_secs(days * DAY));

@@ -1,10 +1,10 @@
-//! Hears of changes of one lock, when the client reports them.
+//! Notices changes of one lock, if the client reports them.
 
 use std::sync::Arc;
 
 use crate::wakes::{Wakes, Watch};
 
-/// An ear on one key, until it is dropped. What is to be noticed has to be read after it was made.
+/// Watches one key until it is dropped. To notice a change, read the key after creating this.
 #[derive(Debug)]
 pub(super) struct Ear {
     wakes: Arc<Wakes>,
@@ -19,7 +19,7 @@ impl Ear {
         }
     }
 
-    /// Whether a change will be heard of at the moment.
+    /// Whether changes are reported at the moment.
     pub(super) fn hears(&self) -> bool {
         self.wakes.are_on()
     }

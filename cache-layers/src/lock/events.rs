@@ -1,6 +1,6 @@
-//! What locks report about themselves.
+//! The events that locks report.
 //!
-//! Not in here: metrics. Whoever makes them listens.
+//! Not in here: metrics. They are made by a listener.
 
 use std::time::Duration;
 
@@ -8,35 +8,35 @@ use cache_core::CacheError;
 
 use super::error::Loss;
 
-/// Something that a [`Lock`](super::Lock) did. No event names a key.
+/// An event of a [`Lock`](super::Lock). No event names a key.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum LockEvent {
-    /// A caller got a lock.
+    /// A caller acquired a lock.
     Acquired {
         /// How long it waited, round trips included.
         waited: Duration,
     },
-    /// A caller did not get a lock, because others had it.
+    /// A caller did not get a lock because others had it.
     Taken {
         /// How long it waited.
         waited: Duration,
     },
-    /// A caller did not get a lock, because the cache failed.
+    /// A caller did not get a lock because the cache failed.
     Failed {
-        /// What the cache answered last.
+        /// The last error of the cache.
         error: CacheError,
         /// How long it waited.
         waited: Duration,
     },
-    /// A held lock was given back.
+    /// A held lock was released.
     Released {
         /// How long it was held.
         held: Duration,
     },
-    /// A held lock was lost; work under it was cancelled.
+    /// A held lock was lost, and the work under it was cancelled.
     Lost {
-        /// How.
+        /// How it was lost.
         loss: Loss,
         /// How long it was held.
         held: Duration,

@@ -1,4 +1,4 @@
-//! A lock that is held: kept in the background, relied upon by the holder's own clock.
+//! A held lock: extended in the background, and trusted by the holder's own clock.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,15 +14,15 @@ use super::events::LockEvent;
 use super::standing::Standing;
 use crate::wakes::Wakes;
 
-/// The fencing number of a lock: whoever holds the lock later has a greater one.
+/// The fencing number of a lock. A later holder has a greater number.
 ///
-/// Hand it to the resource with each change, and let the resource refuse a smaller one than it has seen. This
-/// is what protects the resource; see [what a lock promises](super#what-is-not).
+/// Pass it to the resource with each change, and let the resource refuse a number smaller than one it has seen. That
+/// is what protects the resource; see [what a lock does not promise](super#what-is-not).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fence(u64);
 
 impl Fence {
-    /// The number.
+    /// Returns the number.
     #[must_use]
     pub const fn get(self) -> u64 {
         self.0
@@ -35,16 +35,16 @@ impl fmt::Display for Fence {
     }
 }
 
-/// A lock that is held, until it is [released](Held::release), dropped or lost.
+/// A lock that is held until it is [released](Held::release), dropped or lost.
 ///
-/// Dropped, it is released in the background; where that fails, it expires with its lease.
+/// Dropping it releases it in the background. If that fails, it expires with its lease.
 #[derive(Debug)]
 #[must_use = "dropped, the lock is released"]
 pub struct Held {
     claim: Arc<Claim>,
     standing: Arc<Standing>,
     fence: Fence,
-    /// Ends the keeper, also by being dropped.
+    /// Ends the background task, also when dropped.
     end: oneshot::Sender<oneshot::Sender<Result<bool, CacheError>>>,
 }
 
@@ -61,20 +61,20 @@ impl Held {
         }
     }
 
-    /// Its fencing number.
+    /// Returns the fencing number.
     #[must_use]
     pub const fn fence(&self) -> Fence {
         self.fence
     }
 
-    /// Whether it is held, as far as can be known: by this process's clock, and by what was last heard. Once it
-    /// is lost it is not held again.
+    /// Whether the lock is held, as far as this process knows: by its own clock, and by the last report or reply. A
+    /// lost lock is never held again.
     #[must_use]
     pub fn is_held(&self) -> bool {
         self.standing.now().is_ok()
     }
 
-    /// How long it can be relied upon if it is not extended; zero where it is lost.
+    /// How long the lock can be relied upon if it is not extended. Zero if it is lost.
     #[must_use]
     pub fn remaining(&self) -> Duration {
         self.standing.now().map_or(Duration::ZERO, |until| {
@@ -82,25 +82,24 @@ impl Held {
         })
     }
 
-    /// Lets the lease begin anew. Only needed without
-    /// [`auto_extend`](super::LockConfigBuilder::auto_extend).
+    /// Restarts the lease. Only needed without [`auto_extend`](super::LockConfigBuilder::auto_extend).
     ///
     /// # Errors
     ///
-    /// [`LockError::Lost`]; [`LockError::Cache`] where the cache failed, and the lock is held as long as it
-    /// was before.
+    /// [`LockError::Lost`] if the lock is lost. [`LockError::Cache`] if the cache failed; the lock is then held for
+    /// as long as before.
     ///
     /// # Cancel safety
     ///
-    /// Dropped, the lease may have begun anew without this process relying on it.
+    /// If the future is dropped, the lease may have been restarted, but this process does not rely on it.
     pub async fn extend(&self) -> Result<(), LockError> {
         self.standing.now().map_err(LockError::Lost)?;
         extend(&self.claim, &self.standing).await?;
         self.standing.now().map(drop).map_err(LockError::Lost)
     }
 
-    /// Waits until the lock is lost: as soon as that is heard, and at the latest before the lease can have run
-    /// out, whatever the cache does.
+    /// Waits until the lock is lost. Returns as soon as the loss is reported, and at the latest before the lease can
+    /// have run out, even if the cache does not answer.
     ///
     /// # Cancel safety
     ///
@@ -109,47 +108,46 @@ impl Held {
         self.standing.lost().await
     }
 
-    /// Runs `work` while the lock is held. Where it is lost, `work` is dropped.
+    /// Runs `work` while the lock is held. If the lock is lost, `work` is dropped.
     ///
     /// # Errors
     ///
-    /// [`LockError::Lost`], also where `work` came to its end and the lock was lost by then, so that what it
-    /// did may have met with what another holder did.
+    /// [`LockError::Lost`]. Also if `work` finished but the lock was lost by then, because another holder may have
+    /// worked at the same time.
     ///
     /// # Cancel safety
     ///
-    /// Dropped, `work` is dropped.
+    /// Dropping the future drops `work`.
     pub async fn guard<T>(&self, work: impl Future<Output = T>) -> Result<T, LockError> {
         let done = tokio::select! {
             biased;
             loss = self.lost() => return Err(LockError::Lost(loss)),
             done = work => done,
         };
-        // Work that did not yield kept everybody from noticing.
+        // Work that never yielded hid the loss until now.
         self.standing.now().map_err(LockError::Lost)?;
         Ok(done)
     }
 
-    /// Gives the lock back; whether it was held until then, or may have been where a reply was lost. A lock that
-    /// is somebody else's by now is left alone.
+    /// Releases the lock. Returns whether it was held until then, or may have been, if a reply was lost. A lock that
+    /// belongs to another holder by now is left alone.
     ///
     /// # Errors
     ///
-    /// As [`compare_and_delete`](cache_core::CacheClient::compare_and_delete); the lock then expires with its
-    /// lease.
+    /// As [`compare_and_delete`](cache_core::CacheClient::compare_and_delete). The lock then expires with its lease.
     ///
     /// # Cancel safety
     ///
-    /// Dropped, the lock is released all the same.
+    /// If the future is dropped, the lock is released all the same.
     pub async fn release(self) -> Result<bool, CacheError> {
         let (reply, answer) = oneshot::channel();
-        // The keeper lives as long as its runtime.
+        // The background task ends only with its runtime.
         let _gone = self.end.send(reply);
         answer.await.unwrap_or(Err(CacheError::Closed))
     }
 }
 
-/// Extends a held lock until it is given back, dropped or lost, and listens for its loss.
+/// Extends a held lock until it is released, dropped or lost, and watches for its loss.
 async fn keep(
     claim: Arc<Claim>,
     standing: Arc<Standing>,
@@ -169,13 +167,13 @@ async fn keep(
     let (reply, loss) = match ended {
         Ok(reply) => (reply, standing.now().err()),
         Err(loss) => {
-            // Reported at once, also where the holder goes on for a while.
+            // Reported at once, even if the holder goes on for a while.
             lost(loss, clock::now() - begun);
             (end.await, None)
         }
     };
-    // What is lost is not given back before the holder says that it is done: until the lease runs out
-    // nobody else can have it.
+    // A lost lock is not released before the holder says that it is done. Until the lease runs out, no other holder
+    // can acquire it.
     let held = clock::now() - begun;
     let released = claim.release().await;
     if !is_reported {
@@ -189,7 +187,7 @@ async fn keep(
     }
 }
 
-/// What does not end.
+/// The result of a future that never ends.
 enum Never {}
 
 async fn extend_on_time(claim: &Claim, standing: &Standing) -> Never {
@@ -198,20 +196,20 @@ async fn extend_on_time(claim: &Claim, standing: &Standing) -> Never {
         while let Err(LockError::Cache(_)) = extend(claim, standing).await
             && standing.now().is_ok()
         {
-            // A cache that fails is asked often enough to catch it when it is back.
+            // While the cache fails, ask often enough to notice soon when it is back.
             tokio::time::sleep(claim.config.lease / 30).await;
         }
     }
     std::future::pending().await
 }
 
-/// Looks where the lock was changed, by whomever.
+/// Looks at the lock whenever a change is reported.
 async fn listen(claim: &Claim, standing: &Standing, wakes: &Arc<Wakes>) -> Never {
     if claim.client.invalidations().is_some() {
         let mut ear = Ear::on(wakes, &claim.lock_key);
         while standing.now().is_ok() {
-            // To read is what makes the next change heard. What is read may be old, where a replica or a
-            // near tier answers: that the lock is lost is only said by who would extend it.
+            // A read makes the server report the next change. The value may be old if a replica or a near cache
+            // answers. So only an extension decides that the lock is lost.
             let found = claim.client.get_entry(&claim.lock_key).await;
             if found.is_ok_and(|entry| entry.value == claim.value()) {
                 ear.changed().await;
@@ -224,10 +222,10 @@ async fn listen(claim: &Claim, standing: &Standing, wakes: &Arc<Wakes>) -> Never
     std::future::pending().await
 }
 
-/// Extends a lock; an error of the cache where that is not known.
+/// Extends a lock. Returns the cache's error if the result is not known.
 async fn extend(claim: &Claim, standing: &Standing) -> Result<(), LockError> {
     let sent = clock::now();
-    // By the holder's clock the lock may be lost while the cache is silent.
+    // The lock may be lost by the holder's clock while the cache does not answer.
     let extended = tokio::select! {
         biased;
         extended = claim.extend() => extended?,

@@ -1,54 +1,57 @@
-//! One at a time, in a whole fleet.
+//! A distributed lock: one holder at a time across all processes on one cache.
 //!
-//! In here: [`Lock`] and what it promises. What is done in the cache is in `claim.rs`, what a holder knows by its
-//! own clock in `standing.rs`. Not in here: other layers. A lock stands on top of any client.
+//! In here: [`Lock`] and what it promises. What a holder does in the cache is in `claim.rs`; what it knows by its own
+//! clock is in `standing.rs`. Not in here: other layers. A lock works on top of any client.
 //!
 //! # What is promised
 //!
-//! - **One holder**, as far as the cache keeps what it said: a lock is taken, extended and given back
-//!   atomically, by a random token that only its holder has. Who does not hold it cannot extend or release it.
-//! - **A lost lock cancels the work.** [`Lock::run`] drops the work's future as soon as the lock is deleted or
-//!   somebody else's, where the client reports changes, or at the next extension where it does not; and at the
-//!   latest, by the holder's own clock, [a margin](LockConfigBuilder::margin) before the lease can have run
-//!   out at the server, whether or not the cache answers.
-//! - **A fencing number that grows**: of two holders the later one has the greater number, however long either
-//!   was stopped, and whatever the clocks say.
-//! - **A lost reply is no lost lock.** Who does not know whether a request was carried out asks by its token.
-//! - **Who leaves strands nobody**: a call that is dropped gives back what it may have taken. A holder that is
-//!   killed keeps others waiting for the lease at most.
-//! - **First come, first served** within a process, but for a caller that is not polled when its turn comes: nobody
-//!   waits for that one. What it may have taken in the cache by then expires with the lease. Between processes
-//!   whoever is first.
+//! - **One holder**, as long as the cache keeps what it confirmed. A lock is acquired, extended and released
+//!   atomically, by a random token that only its holder has. A process without the token cannot extend or release it.
+//! - **A lost lock cancels the work.** [`Lock::run`] drops the work's future when the lock is deleted or belongs to
+//!   another holder: as soon as the client reports the change, or at the next extension if the client reports no
+//!   changes. The latest moment, by the holder's own clock, is [a margin](LockConfigBuilder::margin) before the lease
+//!   can have run out at the server, whether or not the cache answers.
+//! - **A fencing number that grows.** Of two holders the later one has the greater number, however long either was
+//!   stopped, and independent of their clocks.
+//! - **A lost reply is not a lost lock.** A caller that does not know whether a request was carried out asks by its
+//!   token.
+//! - **A caller that leaves blocks no one.** A dropped call releases what it may have acquired. A killed holder keeps
+//!   others waiting for at most the lease.
+//! - **First come, first served** within a process. The exception is a caller that is not polled when its turn comes:
+//!   the others do not wait for it. If that caller has acquired the lock by then, the lock expires with the lease.
+//!   Between processes there is no order.
 //!
 //! # What is not
 //!
-//! **No lock with a lease can promise that two never work at once**, and neither does this one. A holder that is
-//! stopped (by a paused virtual machine, a blocking call, a page fault) between looking at the clock and
-//! changing the resource changes it when somebody else holds the lock. And a server that replicates
-//! asynchronously may, at a failover, lose a lock that it confirmed; so may an eviction or a flush. What
-//! protects the resource is the [`Fence`]: the resource has to refuse a number that is smaller than one that it
-//! has seen. See Martin Kleppmann, ["How to do distributed
-//! locking"](https://martin.kleppmann.com/2016/02/08/how-to-do-distributed-locking.html). Where the resource cannot
-//! do that, take a lock as a way to save work, not as what keeps data right.
+//! **No lock with a lease can promise that two holders never work at once**, and neither does this one. A holder can
+//! be stopped between looking at the clock and changing the resource: by a paused virtual machine, a blocking call or
+//! a page fault. It then changes the resource while another holder has the lock. A server that replicates
+//! asynchronously may lose a confirmed lock at a failover. An eviction or a flush may lose it too. What protects the
+//! resource is the [`Fence`]: the resource has to refuse a number smaller than one it has seen. See Martin Kleppmann,
+//! ["How to do distributed locking"](https://martin.kleppmann.com/2016/02/08/how-to-do-distributed-locking.html). If
+//! the resource cannot check the number, use a lock to save work, not to keep data correct.
 //!
-//! Redlock is not used: a majority of independent servers does not help against a holder that was stopped, and
-//! gives no fencing number.
+//! Redlock is not used. A majority of independent servers does not help against a holder that was stopped, and gives
+//! no fencing number.
 //!
-//! The counter of fencing numbers is as safe as the cache. Lost by an eviction or a flush, it begins anew at
-//! the time of day in milliseconds, as it did the first time: greater than all numbers before, as long as the
-//! lock was taken less than a thousand times a second on average and clocks differ by less than the counter
-//! lived. A failover that loses the last numbers may hand them out again.
+//! The counter of fencing numbers is as safe as the cache. If an eviction or a flush loses it, it starts again at the
+//! time of day in milliseconds, as it did the first time. That is greater than all earlier numbers if the lock was
+//! acquired less than a thousand times a second on average, and if clocks differ by less than the counter's age. A
+//! failover that loses the last numbers may hand them out again.
 //!
-//! Time at which the machine sleeps is not counted by its monotonic clock on all systems.
+//! On some systems the monotonic clock does not count time during which the machine sleeps.
 //!
 //! # In the cache
 //!
-//! Beside the key, in the key's slot of a cluster: at `KEY:#lock` the text `1 ` and 32 hex digits of the holder's
-//! token, then a space and the fencing number; at `KEY:#fence` the counter. Behind both names of a key without a
-//! hash tag follow `:#` and three letters or digits that depend on the key. A pattern that covers the key and ends
-//! in `*` covers both.
+//! Two entries next to the key, in the key's slot of a cluster:
 //!
-//! To take a lock costs three round trips (token, number, both), to find it taken one.
+//! - `KEY:#lock` holds the text `1 ` and 32 hex digits of the holder's token, then a space and the fencing number.
+//! - `KEY:#fence` holds the counter.
+//!
+//! If the key has no hash tag, both names end in `:#` and three letters or digits that depend on the key. A pattern
+//! that covers the key and ends in `*` covers both.
+//!
+//! Acquiring a free lock costs three round trips (token, number, both). Finding that it is taken costs one.
 //!
 //! # Examples
 //!
@@ -103,9 +106,9 @@ use self::ear::Ear;
 use self::turns::Turns;
 use crate::wakes::Wakes;
 
-/// Locks, each by the name of a key. See the [module](self) for what is promised.
+/// Locks, each named by a key. See the [module](self) for what is promised.
 ///
-/// Cheap to clone; clones are the same.
+/// Cheap to clone. Clones share their state.
 #[derive(Clone, Debug)]
 pub struct Lock {
     client: Arc<dyn CacheClient>,
@@ -115,7 +118,7 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Locks that are kept by `client`.
+    /// Creates locks that are stored through `client`.
     #[must_use]
     pub fn new(client: Arc<dyn CacheClient>, config: LockConfig) -> Self {
         Self {
@@ -126,21 +129,21 @@ impl Lock {
         }
     }
 
-    /// The client that they stand on.
+    /// Returns the client that the locks use.
     #[must_use]
     pub fn client(&self) -> &Arc<dyn CacheClient> {
         &self.client
     }
 
-    /// Takes the lock of `key` if it is free; `None` where somebody has it.
+    /// Acquires the lock of `key` if it is free. Returns `None` if another holder has it.
     ///
     /// # Errors
     ///
-    /// As [`set_if_absent`](CacheClient::set_if_absent). What may have been taken is given back, or expires.
+    /// As [`set_if_absent`](CacheClient::set_if_absent). A lock that may have been acquired is released, or expires.
     ///
     /// # Cancel safety
     ///
-    /// Dropped, what may have been taken is given back, or expires.
+    /// If the future is dropped, a lock that may have been acquired is released, or expires.
     ///
     /// # Panics
     ///
@@ -152,17 +155,17 @@ impl Lock {
         tried
     }
 
-    /// Takes the lock of `key`, and waits for it for `wait` at most, all round trips included.
+    /// Acquires the lock of `key`. Waits for it for at most `wait`, all round trips included.
     ///
     /// # Behaviour
     ///
-    /// Who waits is woken by the client where that reports changes, and looks again every now and then where it
-    /// does not. A cache that fails for a while is waited for, too.
+    /// The client wakes the waiting caller if it reports changes. Otherwise the caller looks again at
+    /// [intervals](LockConfigBuilder::poll). A cache that fails for a while does not end the wait.
     ///
     /// # Errors
     ///
-    /// [`LockError::Taken`] where others had it; [`LockError::Cache`] where the cache failed last, or for a
-    /// `key` that cannot be one.
+    /// [`LockError::Taken`] if others held the lock. [`LockError::Cache`] if the cache failed last, or for an invalid
+    /// `key`.
     ///
     /// # Cancel safety
     ///
@@ -183,19 +186,19 @@ impl Lock {
         acquired?.ok_or(LockError::Taken { waited: wait })
     }
 
-    /// Does `work` under the lock of `key`, for which it waits for `wait` at most, and gives the lock back.
+    /// Runs `work` under the lock of `key`, then releases the lock. Waits for the lock for at most `wait`.
     ///
-    /// Where the lock is lost meanwhile, `work` is dropped at its next `await`. It gets the fencing number, for
-    /// whatever it changes.
+    /// If the lock is lost during the run, `work` is dropped at its next `await`. `work` gets the fencing number, to
+    /// pass on with each change it makes.
     ///
     /// # Errors
     ///
-    /// As [`acquire`](Self::acquire); [`LockError::Lost`] where the lock was lost before the work was done. A
-    /// lock that cannot be given back since the cache fails is no error: it expires.
+    /// As [`acquire`](Self::acquire), and [`LockError::Lost`] if the lock was lost before the work was done. If the
+    /// lock cannot be released because the cache fails, that is not an error: the lock expires.
     ///
     /// # Cancel safety
     ///
-    /// Dropped, `work` is dropped and the lock is given back in the background.
+    /// Dropping the future drops `work`, and the lock is released in the background.
     ///
     /// # Panics
     ///
@@ -214,7 +217,7 @@ impl Lock {
         }
     }
 
-    /// One try to take the lock.
+    /// Tries once to acquire the lock.
     async fn attempt(&self, key: &str) -> Result<Option<Held>, CacheError> {
         let claim = Arc::new(Claim::new(&self.client, &self.config, key)?);
         let attempt = Attempt::of(&claim);
@@ -256,12 +259,12 @@ impl Lock {
         turn.during(acquiring).await
     }
 
-    /// Waits until it makes sense to try again.
+    /// Waits until another try makes sense.
     async fn wait_for_change(&self, lock_key: &str, ear: &mut Ear) {
         let poll = self.config.poll.mul_f64(rand::rng().random_range(0.5..1.5));
         let entry = match self.client.get_entry(lock_key).await {
             Ok(entry) => entry,
-            // Free, by now; or a replica that lags behind says so.
+            // The lock is free by now, or a lagging replica says so.
             Err(CacheError::Miss) => return tokio::time::sleep(SHORT).await,
             Err(_) => return tokio::time::sleep(poll).await,
         };
@@ -269,7 +272,7 @@ impl Lock {
             Ttl::After(left) => left,
             Ttl::Forever => self.config.lease,
         };
-        // It is free once its time is up, whether or not that is reported.
+        // The lock is free when its TTL is over, whether or not that is reported.
         let end = tokio::time::sleep_until(clock::now() + left);
         if entry.tracked && ear.hears() {
             tokio::select! {
@@ -285,5 +288,5 @@ impl Lock {
     }
 }
 
-/// How long to wait for a lock that seems to be free and was not.
+/// How long to wait if the lock seems to be free and was not.
 const SHORT: Duration = Duration::from_millis(1);

@@ -1,4 +1,4 @@
-//! What a holder knows about its lock: until when it can rely on it, or that it is lost. By its own clock.
+//! What a holder knows by its own clock: until when it can rely on its lock, or that the lock is lost.
 
 use cache_core::clock::{self, Instant};
 use tokio::sync::watch;
@@ -10,9 +10,9 @@ pub(super) struct Standing(watch::Sender<State>);
 
 #[derive(Clone, Copy, Debug)]
 enum State {
-    /// Held until then, at least.
+    /// Held at least until then.
     Until(Instant),
-    /// For good: what was lost once is not ours again.
+    /// Final: a lock that was lost is never ours again.
     Lost(Loss),
 }
 
@@ -31,7 +31,7 @@ impl Standing {
         }
     }
 
-    /// The lock was extended; whether that was in time.
+    /// Records that the lock was extended. Fails if that came too late.
     pub(super) fn extend(&self, until: Instant) -> Result<(), Loss> {
         self.now()?;
         self.0.send_if_modified(|state| match state {
@@ -44,7 +44,7 @@ impl Standing {
         self.now().map(drop)
     }
 
-    /// The lock is lost; how, if it was lost already.
+    /// Records that the lock is lost. Returns how it was lost first.
     pub(super) fn lose(&self, loss: Loss) -> Loss {
         let mut how = loss;
         self.0.send_if_modified(|state| match state {
@@ -52,7 +52,7 @@ impl Standing {
                 how = *first;
                 false
             }
-            // Unless it was extended in the meantime.
+            // Unless it was extended by now.
             State::Until(_) => {
                 *state = State::Lost(loss);
                 true
@@ -61,7 +61,7 @@ impl Standing {
         how
     }
 
-    /// Waits until the lock is lost. It is decided in here, whether or not anybody else gets to run.
+    /// Waits until the lock is lost. Decides that in here, so it does not depend on other tasks being run.
     pub(super) async fn lost(&self) -> Loss {
         let mut changes = self.0.subscribe();
         loop {
@@ -70,7 +70,7 @@ impl Standing {
                 Err(loss) => return loss,
                 Ok(until) => {
                     tokio::select! {
-                        // The sender is in here and stays.
+                        // The sender is in `self`, so it is still there.
                         _ = changes.changed() => {}
                         () = tokio::time::sleep_until(until) => {}
                     }
@@ -91,7 +91,7 @@ mod tests {
         let second = Duration::from_secs(1);
         let standing = Standing::until(clock::now() + second);
         assert_eq!(standing.extend(clock::now() + second * 2), Ok(()));
-        // Nobody looks when the time is up.
+        // No one looks at the state when the time is up.
         tokio::time::sleep(second * 2).await;
         assert_eq!(standing.extend(clock::now() + second), Err(Loss::Expired));
         assert_eq!(standing.now(), Err(Loss::Expired));

@@ -1,8 +1,7 @@
-//! Who of this process is next: of all who wait for a lock here, one at a time asks the cache, in the order in
-//! which they came.
+//! The queue of callers that wait for a lock in this process: one at a time asks the cache, in the order of arrival.
 //!
-//! A caller whose turn it is shows every now and then that it is polled. While it does not, those behind it do not wait
-//! for it: then they ask the cache out of turn.
+//! The caller whose turn it is records a heartbeat while it is polled. If the heartbeat stops, the callers behind it
+//! stop waiting for it and ask the cache out of turn.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,37 +10,37 @@ use std::time::Duration;
 use cache_core::clock::{self, Instant};
 use tokio::sync::{Mutex as Places, OwnedMutexGuard};
 
-/// How often the caller whose turn it is shows that it is polled.
+/// How often the caller whose turn it is records a heartbeat.
 const BEAT: Duration = Duration::from_millis(50);
-/// After how long without that the others go on.
+/// How long without a heartbeat until the others go on.
 const PATIENCE: Duration = Duration::from_millis(250);
 
 #[derive(Debug, Default)]
 pub(super) struct Turns(Mutex<HashMap<String, Arc<Queue>>>);
 
-/// Those who wait for one lock.
+/// The callers that wait for one lock.
 #[derive(Debug)]
 struct Queue {
     places: Arc<Places<()>>,
-    /// When a caller whose turn it is was last polled.
+    /// When the caller whose turn it is was last polled.
     beat: Mutex<Instant>,
 }
 
-/// The turn of one who waits, until it is dropped.
+/// The turn of a waiting caller, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Turn {
     turns: Arc<Turns>,
     key: String,
     queue: Arc<Queue>,
-    /// None for one who goes out of turn.
+    /// `None` for a caller that goes out of turn.
     place: Option<OwnedMutexGuard<()>>,
 }
 
 impl Turns {
-    /// Waits for one's turn; not for longer than those in front are polled.
+    /// Waits for the caller's turn, but only while those in front are polled.
     pub(super) async fn take(self: &Arc<Self>, key: &str) -> Turn {
         let queue = Arc::clone(self.queues().entry(key.to_owned()).or_default());
-        // Made first, so that it tidies up also after a caller who left while waiting.
+        // Created first, so that it also cleans up after a caller that leaves while it waits.
         let mut turn = Turn {
             turns: Arc::clone(self),
             key: key.to_owned(),
@@ -73,7 +72,7 @@ impl Turns {
 }
 
 impl Turn {
-    /// Does `work`, and shows meanwhile that it is polled.
+    /// Runs `work`, and records heartbeats while it is polled.
     pub(super) async fn during<T>(&self, work: impl Future<Output = T>) -> T {
         let mut work = std::pin::pin!(work);
         loop {
@@ -112,7 +111,7 @@ impl Drop for Turn {
     fn drop(&mut self) {
         let mut queues = self.turns.queues();
         self.place = None;
-        // Those who wait hold the queue, too: this turn and the table are two.
+        // Waiting callers hold the queue too. This turn and the table make two.
         let is_last = |queue: &Arc<Queue>| Arc::ptr_eq(queue, &self.queue) && Arc::strong_count(queue) == 2;
         if queues.get(&self.key).is_some_and(is_last) {
             queues.remove(&self.key);

@@ -1,5 +1,5 @@
-//! Every metric there is, in one list: instruments are made from it, the table in `docs/metrics.md` is
-//! checked against it, and a test emits everything and finds nothing else.
+//! Every metric, in one list. Instruments are created from it, the table in `docs/metrics.md` is checked against it,
+//! and a test emits everything and finds nothing else.
 
 /// A metric as it is emitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -7,18 +7,18 @@
 pub struct Metric {
     /// Its name.
     pub name: &'static str,
-    /// What it is made of.
+    /// The kind of its instrument.
     pub instrument: Instrument,
     /// The unit, in the notation of UCUM.
     pub unit: &'static str,
-    /// The attributes of its data points. All data points have all of them, but for `error.type`, which
-    /// only those of errors have, and for `server.address` and `server.port`, which only one server has.
+    /// The attributes of its data points. All data points have all of them, except that `error.type` is only on
+    /// errors, and `server.address` and `server.port` only where there is one server.
     pub attributes: &'static [Attribute],
-    /// What it tells.
+    /// What it means.
     pub meaning: &'static str,
 }
 
-/// What a [`Metric`] is made of.
+/// The kind of a [`Metric`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Instrument {
@@ -51,9 +51,9 @@ impl Instrument {
 pub struct Attribute {
     /// Its name.
     pub name: &'static str,
-    /// All values that it can have; none where the configuration says it.
+    /// All values that it can have. Empty if the configuration sets the value.
     pub values: &'static [&'static str],
-    /// What it tells.
+    /// What it means.
     pub meaning: &'static str,
 }
 

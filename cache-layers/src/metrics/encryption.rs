@@ -1,4 +1,4 @@
-//! What layers that encrypt did, and how their keyrings are, as metrics.
+//! Metrics of layers that encrypt, and of their keyrings.
 
 use std::sync::Arc;
 
@@ -9,9 +9,9 @@ use super::catalog::{self, Metric};
 use super::watch::Watch;
 use crate::encrypted::{Encrypted, EncryptedStats, Keyring, KeyringStats, Unreadable};
 
-/// One of the numbers of a layer.
+/// One counter of a layer.
 type Count = fn(&EncryptedStats) -> u64;
-/// One of the numbers of a keyring.
+/// One counter of a keyring.
 type Refreshes = fn(&KeyringStats) -> u64;
 
 /// Any number of layers and keyrings.

@@ -1,4 +1,4 @@
-//! What guards did, and what their circuits do at the moment, as metrics.
+//! Metrics of guards, and of the current state of their circuits.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use super::catalog::{self, Metric};
 use super::watch::Watch;
 use crate::guarded::{BreakerState, GuardStats, Guarded};
 
-/// One of the numbers of a guard.
+/// One counter of a guard.
 type Count = fn(&GuardStats) -> u64;
 
 /// Any number of guards.

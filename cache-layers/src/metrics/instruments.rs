@@ -1,4 +1,4 @@
-//! Instruments, made as the catalogue says.
+//! Creates instruments from the catalogue.
 
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{AsyncInstrument, Histogram, Meter};
@@ -6,7 +6,7 @@ use opentelemetry::metrics::{AsyncInstrument, Histogram, Meter};
 use super::catalog::{BUCKETS, Instrument, Metric};
 
 impl Metric {
-    /// The histogram; the caller keeps it.
+    /// Creates the histogram. The caller keeps it.
     pub(super) fn histogram(&self, meter: &Meter) -> Histogram<f64> {
         debug_assert_eq!(self.instrument, Instrument::Histogram);
         meter
@@ -17,7 +17,7 @@ impl Metric {
             .build()
     }
 
-    /// Has `observe` called whenever sums are collected, for as long as the meter's provider lives.
+    /// Calls `observe` whenever metrics are collected, for as long as the meter's provider exists.
     pub(super) fn observe(
         &self,
         meter: &Meter,
@@ -32,7 +32,7 @@ impl Metric {
             .build();
     }
 
-    /// As [`observe`](Self::observe), of a sum that shrinks, too.
+    /// As [`observe`](Self::observe), for a sum that can also shrink.
     pub(super) fn observe_level(
         &self,
         meter: &Meter,
@@ -49,7 +49,8 @@ impl Metric {
             .build();
     }
 
-    /// As [`observe`](Self::observe), of a time in seconds that is not added up; `None` where there is nothing to tell.
+    /// As [`observe`](Self::observe), for a time in seconds that is not added up. `None` if there is nothing to
+    /// report.
     #[cfg(feature = "encryption")]
     pub(super) fn observe_gauge(
         &self,

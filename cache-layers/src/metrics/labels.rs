@@ -1,16 +1,16 @@
-//! The words that a measurement is labelled with: who was asked, for what, and how it ended.
+//! The labels of measurements: where a call was measured, which operation it was, and how it ended.
 //!
-//! Closed lists, all of them, so that the number of time series has a bound that no caller can move.
+//! All of them are closed lists, so the number of time series has a bound that no caller can exceed.
 
 use cache_core::CacheError;
 
-/// Where in the stack calls are measured.
+/// The place in the stack where calls are measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Tier {
-    /// Above the near tier: what callers see.
+    /// Above the near cache: what callers see.
     Edge,
-    /// Below the near tier: what goes to the backend.
+    /// Below the near cache: what goes to the backend.
     Far,
 }
 
@@ -70,7 +70,7 @@ labels! {
 }
 
 labels! {
-    /// How a call ended. Those that are an error bear the name of its kind.
+    /// How a call ended. An error has the name of its kind.
     Outcome {
         Ok = "ok",
         Hit = "hit",
@@ -94,7 +94,7 @@ labels! {
 }
 
 labels! {
-    /// What can fail on its own, besides read-throughs.
+    /// The recipes other than read-throughs, whose failures are counted here.
     Recipe {
         Lock = "lock",
         Idempotency = "idempotency",
@@ -104,7 +104,7 @@ labels! {
 }
 
 labels! {
-    /// What became of a request for a lock.
+    /// The result of a request for a lock.
     LockResult {
         Acquired = "acquired",
         Taken = "taken",
@@ -113,7 +113,7 @@ labels! {
 }
 
 labels! {
-    /// How a lock ended that was held.
+    /// How a held lock ended.
     LockEnd {
         Released = "released",
         Expired = "expired",
@@ -122,7 +122,7 @@ labels! {
 }
 
 labels! {
-    /// What a request with an idempotency key was told.
+    /// The result of a request with an idempotency key.
     IdempotencyResult {
         Run = "run",
         Unprotected = "unprotected",
@@ -135,7 +135,7 @@ labels! {
 }
 
 labels! {
-    /// What a run with an idempotency key left.
+    /// The result of a run with an idempotency key.
     IdempotencyEnd {
         Stored = "stored",
         NotKept = "not_kept",
@@ -146,7 +146,7 @@ labels! {
 }
 
 labels! {
-    /// What a limiter decided about a call.
+    /// The decision of a limiter about a call.
     Decision {
         Allowed = "allowed",
         Denied = "denied",
@@ -181,7 +181,7 @@ impl Outcome {
         }
     }
 
-    /// What goes into `cache.outcome`.
+    /// The value of `cache.outcome`.
     pub(crate) const fn label(self) -> &'static str {
         match self.error_type() {
             Some(_) => "error",
@@ -189,7 +189,7 @@ impl Outcome {
         }
     }
 
-    /// What goes into `error.type`.
+    /// The value of `error.type`.
     pub(crate) const fn error_type(self) -> Option<&'static str> {
         match self {
             Self::Ok

@@ -1,9 +1,9 @@
-//! The metrics of a cache: one catalogue, and what measures.
+//! The metrics of a cache: one catalogue, and the instruments.
 //!
-//! This room reports on layers and is none itself. [`CacheMetrics`] holds the instruments of one meter
-//! provider; layers and read-throughs are handed a clone. Only the API crate of OpenTelemetry is used:
-//! without an SDK in the process all this measures nothing and costs little. What is measured is in the
-//! [`catalog`], and explained in `docs/metrics.md`.
+//! This module reports on layers and is not a layer itself. [`CacheMetrics`] holds the instruments of one meter
+//! provider; layers and read-throughs get a clone. Only the API crate of OpenTelemetry is used: without an SDK in the
+//! process nothing is measured, and that costs little. The [`catalog`] lists the metrics, and `docs/metrics.md`
+//! explains them.
 //!
 //! Not in here: exporters, and spans.
 
@@ -52,9 +52,10 @@ use self::operations::Tiers;
 use self::read_through::ReadThroughMetrics;
 use self::recipes::RecipeMetrics;
 
-/// The instruments of a cache. Cheap to clone; clones are the same instruments.
+/// The instruments of a cache. Cheap to clone. Clones are the same instruments.
 ///
-/// One per meter provider: instruments of the same name made twice would overwrite each other's sums.
+/// Create one per meter provider: if instruments of the same name are created twice, they overwrite each other's
+/// sums.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -86,7 +87,7 @@ struct Instruments {
     encryption: EncryptionMetrics,
 }
 
-/// What hears the events of recipes.
+/// Receives the events of recipes.
 #[derive(Debug)]
 struct Listeners {
     read_through: ReadThroughMetrics,
@@ -99,7 +100,7 @@ impl Listener<ReadThroughEvent> for Listeners {
     }
 }
 
-/// The other recipes are heard in one place.
+/// The other recipes share one receiver.
 macro_rules! heard_by_recipes {
     ($($event:ty),+) => {
         $(impl Listener<$event> for Listeners {
@@ -113,7 +114,7 @@ macro_rules! heard_by_recipes {
 heard_by_recipes!(LockEvent, IdempotencyEvent, RateLimiterEvent, GenerationsEvent);
 
 impl CacheMetrics {
-    /// Instruments of `meter`.
+    /// Creates the instruments of `meter`.
     #[must_use]
     pub fn new(meter: &Meter) -> Self {
         Self {
@@ -131,10 +132,11 @@ impl CacheMetrics {
         }
     }
 
-    /// Those of the process: of the meter provider that is the global one when this is first called.
+    /// Returns the instruments of the process, from the meter provider that is the global one when this is first
+    /// called.
     ///
-    /// So a service installs its exporter first, and then makes its cache. The other way round nothing is
-    /// measured, which OpenTelemetry offers no way to notice.
+    /// So install the exporter first, and then create the cache. In the other order nothing is measured, and
+    /// OpenTelemetry offers no way to notice that.
     #[must_use]
     pub fn global() -> Self {
         static GLOBAL: OnceLock<CacheMetrics> = OnceLock::new();
@@ -145,7 +147,8 @@ impl CacheMetrics {
         GLOBAL.get_or_init(make).clone()
     }
 
-    /// A listener that makes metrics of what read-throughs and the other recipes do: of each kind one for any number.
+    /// Returns a listener that makes metrics of the events of read-throughs and the other recipes. One per kind
+    /// serves any number.
     #[must_use]
     pub fn listener(
         &self,
@@ -160,21 +163,20 @@ impl CacheMetrics {
         Arc::clone(&self.inner.listeners)
     }
 
-    /// Tells from now on what `tier` does and holds. It is not kept alive by that. To be called once for
-    /// each.
+    /// Reports from now on what `tier` does and holds. This does not keep it alive. Call it once for each near cache.
     pub fn watch_near(&self, tier: &Arc<Tiered>) {
         let tier: Arc<dyn NearSource> = Arc::<Tiered>::clone(tier);
         self.inner.near.watch(&tier);
     }
 
-    /// Tells from now on what the near tier of `reads` does and holds, together with those of
-    /// [`watch_near`](Self::watch_near). It is not kept alive by that. To be called once for each.
+    /// Reports from now on what the near cache of `reads` does and holds, together with those of
+    /// [`watch_near`](Self::watch_near). This does not keep it alive. Call it once for each.
     pub fn watch_typed<T: Send + Sync + 'static>(&self, reads: &TypedReadThrough<T>) {
         self.inner.near.watch(&reads.near_source());
     }
 
-    /// Tells from now on what `guard` does and what its circuit's state is. It is not kept alive by that.
-    /// To be called once for each.
+    /// Reports from now on what `guard` does, and the state of its circuit. This does not keep it alive. Call it once
+    /// for each guard.
     pub fn watch_guard(&self, guard: &Arc<Guarded>) {
         self.inner.guards.watch(guard);
     }

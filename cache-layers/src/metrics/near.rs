@@ -1,4 +1,4 @@
-//! What near tiers did and hold, as metrics.
+//! Metrics of near caches.
 
 use std::sync::Arc;
 
@@ -9,13 +9,13 @@ use super::catalog::{self, Metric};
 use super::watch::Watch;
 use crate::near::{NearSource, NearStats, NearStatus};
 
-/// One of the numbers of a near tier.
+/// One counter of a near cache.
 type Count = fn(&NearStats) -> u64;
 
-/// A near tier of any kind.
+/// A near cache of any kind.
 type Source = dyn NearSource;
 
-/// Any number of near tiers.
+/// Any number of near caches.
 #[derive(Debug)]
 pub(super) struct NearMetrics {
     tiers: Arc<Watch<Source, NearStats>>,

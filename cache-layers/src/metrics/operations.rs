@@ -1,9 +1,8 @@
-//! The calls of one tier: counted all of them, timed as many as are worth it.
+//! Counts all calls of one tier, and times a sample of them.
 //!
-//! A histogram of the SDK costs 150 to 550 ns per value (a map behind a lock, and a lock behind that; the
-//! more threads, the dearer), which is more than a near hit. So calls are counted in counters of our own,
-//! exactly and for next to nothing, and their sums are handed out when somebody collects them; and only
-//! those of their durations go through the histogram that a sampler picks.
+//! A histogram of the SDK costs 150 to 550 ns per value (a map behind a lock, and a lock behind that; more with more
+//! threads), which is more than a near hit. So calls are counted exactly in our own counters, at almost no cost, and
+//! their sums are reported when metrics are collected. Only sampled durations go through the histogram.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -18,14 +17,14 @@ use super::tally::Tally;
 const SERIES: usize = Operation::COUNT * Outcome::COUNT;
 const KEYS_HIT: usize = SERIES;
 const KEYS_MISSED: usize = SERIES + 1;
-/// The calls with one result per key, each with the place of its failed keys.
+/// The calls with one result per key, each with the position of its count of failed keys.
 const FAILED_KEYS: [(Operation, usize); 3] = [
     (Operation::GetEach, SERIES + 2),
     (Operation::GetEntries, SERIES + 3),
     (Operation::SetEach, SERIES + 4),
 ];
 
-/// The calls with any number of keys, whose keys are counted, too, each at its own number behind this.
+/// The calls with any number of keys, whose keys are counted too, each at its own number after this.
 const BATCH_KEYS: usize = SERIES + 5;
 const BATCHES: [Operation; 7] = [
     Operation::GetMany,
@@ -37,7 +36,7 @@ const BATCHES: [Operation; 7] = [
     Operation::Exists,
 ];
 
-/// The tiers that were asked for so far, and what they measure with.
+/// The tiers created so far, and their instruments.
 #[derive(Debug)]
 pub(super) struct Tiers {
     known: Arc<Mutex<Vec<Arc<TierCalls>>>>,
@@ -75,7 +74,7 @@ impl Tiers {
         }
     }
 
-    /// The calls of `tier`; layers with the same labels count together.
+    /// Returns the calls of `tier`. Layers with the same labels share their counts.
     pub(super) fn calls(
         &self,
         tier: Tier,
@@ -98,17 +97,17 @@ impl Tiers {
     }
 }
 
-/// What is measured of the calls of one tier.
+/// The measurements of the calls of one tier.
 #[derive(Debug)]
 pub(crate) struct TierCalls {
     tier: Tier,
-    /// What the calls go to, where that is known.
+    /// The system that the calls go to, if it is known.
     system: Option<&'static str>,
-    /// The one server that they go to, where it is one.
+    /// The server that the calls go to, if there is only one.
     server: Option<(String, u16)>,
     counts: Tally<{ SERIES + 5 + Operation::COUNT }>,
     durations: Histogram<f64>,
-    /// What a duration is labelled with, made when it is first needed.
+    /// The labels of a duration, created on first use.
     labels: Box<[OnceLock<Box<[KeyValue]>>]>,
 }
 
@@ -137,7 +136,7 @@ impl TierCalls {
         self.system
     }
 
-    /// Notes that a call ended; how long it took, where that was measured.
+    /// Records that a call ended, and how long it took if that was measured.
     #[inline]
     pub(crate) fn ended(&self, operation: Operation, outcome: Outcome, took: Option<Duration>) {
         let series = series(operation, outcome);
@@ -158,20 +157,20 @@ impl TierCalls {
         }
     }
 
-    /// Notes how many keys a call with any number of keys has.
+    /// Records how many keys a call with any number of keys has.
     pub(crate) fn batch_begun(&self, operation: Operation, keys: usize) {
         if BATCHES.contains(&operation) {
             self.counts.add(BATCH_KEYS + operation as usize, keys as u64);
         }
     }
 
-    /// Notes how many keys of a batch held a value, and how many did not.
+    /// Records how many keys of a batch had a value, and how many did not.
     pub(crate) fn looked_up(&self, hits: u64, misses: u64) {
         self.counts.add(KEYS_HIT, hits);
         self.counts.add(KEYS_MISSED, misses);
     }
 
-    /// Notes how many keys of a call failed that answers each key on its own.
+    /// Records how many keys failed in a call with one result per key.
     pub(crate) fn keys_failed(&self, operation: Operation, keys: u64) {
         let place = FAILED_KEYS.iter().find(|(of, _)| *of == operation);
         if let Some((_, place)) = place {

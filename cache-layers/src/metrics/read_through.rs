@@ -1,4 +1,4 @@
-//! What a read-through does, as metrics: a listener for its events.
+//! Metrics of read-throughs: a listener for their events.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What locks, idempotent requests, rate limiters and generations do, as metrics: listeners for their events.
+//! Metrics of locks, idempotent requests, rate limiters and generations: listeners for their events.
 
 use std::time::Duration;
 
@@ -139,7 +139,7 @@ impl Listener<IdempotencyEvent> for RecipeMetrics {
                 Completion::Stored => IdempotencyEnd::Stored,
                 Completion::NotKept => IdempotencyEnd::NotKept,
                 Completion::Overtaken => IdempotencyEnd::Overtaken,
-                // Nothing is told of a run without protection.
+                // A run without protection is not reported here.
                 Completion::Unprotected => return,
             }),
             IdempotencyEvent::Released => end(IdempotencyEnd::Released),

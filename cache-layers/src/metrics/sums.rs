@@ -1,4 +1,4 @@
-//! Counts of a closed list of things, handed out as counters when somebody collects.
+//! Counts of a closed list of things, reported as counters when metrics are collected.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use super::catalog::{self, Attribute, Metric};
 use super::labels::Outcome;
 use super::tally::Tally;
 
-/// `N` counts, by the number of what is counted.
+/// `N` counts, by the number of the thing that is counted.
 #[derive(Debug)]
 pub(super) struct Sums<const N: usize>(Arc<Tally<N>>);
 
@@ -49,7 +49,7 @@ impl<const N: usize> Sums<N> {
     }
 }
 
-/// Failures of the cache, by their kind. Clones count together.
+/// Failures of the cache, by their kind. Clones share their counts.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Failures(Arc<Tally<{ Outcome::COUNT }>>);
 
@@ -58,7 +58,7 @@ impl Failures {
         self.0.add(Outcome::of_error(error) as usize, 1);
     }
 
-    /// Calls `observe` with each kind that there was, and how often.
+    /// Calls `observe` with each kind that occurred, and its count.
     pub(super) fn each(&self, mut observe: impl FnMut(u64, KeyValue)) {
         for &outcome in Outcome::ALL {
             let count = self.0.sum(outcome as usize);

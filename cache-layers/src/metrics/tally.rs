@@ -1,8 +1,7 @@
-//! Counters that many threads count at once without getting in each other's way.
+//! Counters that many threads can add to at the same time without contention.
 //!
-//! Each thread counts in a shard of its own (threads beyond the number of shards share them), whose cache
-//! lines no other shard touches. Reading adds the shards up. What is counted is never lost; a sum that is
-//! read meanwhile may or may not have it yet.
+//! Each thread counts in its own shard (threads beyond the number of shards share them), whose cache lines no other
+//! shard touches. Reading adds the shards up. No count is lost. A concurrent read may or may not include it yet.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -18,7 +17,7 @@ pub(crate) struct Tally<const N: usize> {
     shards: Box<[Shard<N>]>,
 }
 
-/// Two cache lines, since processors fetch them in pairs.
+/// Two cache lines, because processors fetch them in pairs.
 #[derive(Debug)]
 #[repr(align(128))]
 struct Shard<const N: usize>([AtomicU64; N]);
@@ -38,7 +37,7 @@ impl<const N: usize> Tally<N> {
         self.shards[here() & (self.shards.len() - 1)].0[counter].fetch_add(much, Ordering::Relaxed);
     }
 
-    /// Sets a counter to zero. What is counted meanwhile may be lost.
+    /// Sets a counter to zero. Concurrent counts may be lost.
     pub(crate) fn clear(&self, counter: usize) {
         for shard in &self.shards {
             shard.0[counter].store(0, Ordering::Relaxed);
@@ -51,7 +50,7 @@ impl<const N: usize> Tally<N> {
     }
 }
 
-/// Picks the calls whose duration is measured, by chance, so that no rhythm of the caller's can hide from it.
+/// Picks the calls whose duration is measured, at random, so that a rhythm of the caller does not distort the sample.
 #[derive(Debug)]
 pub(crate) struct Sampler {
     timing: Timing,
@@ -59,14 +58,14 @@ pub(crate) struct Sampler {
     shards: Box<[Pace]>,
 }
 
-/// How one shard picks.
+/// The state of one shard of the sampler.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Pace {
-    /// Calls to let pass before the next one is picked, and how many these are on average.
+    /// How many calls to skip before the next one is picked, and the average of that number.
     left: AtomicU32,
     gap: AtomicU32,
-    /// The second that the following counts are of.
+    /// The second that the following counts belong to.
     second: AtomicU64,
     picked: AtomicU32,
     passed: AtomicU32,
@@ -84,10 +83,10 @@ impl Sampler {
         }
     }
 
-    /// The present instant if this call is picked.
+    /// Returns the current time if this call is picked.
     #[inline]
     pub(crate) fn pick(&self) -> Option<Instant> {
-        // Threads that share a shard may step over each other here: a gap is a little longer then.
+        // Threads that share a shard may overwrite each other's update here. A gap is then a little longer.
         let pace = &self.shards[here() & (self.shards.len() - 1)];
         match pace.left.load(Ordering::Relaxed) {
             0 => Some(self.pick_now(pace)),
@@ -106,7 +105,7 @@ impl Sampler {
             Timing::UpTo(limit) => pace.gap(now.saturating_duration_since(self.origin).as_secs(), limit),
         };
         if gap > 0 {
-            // Anything from none to twice what it is on average.
+            // Anything from zero to twice the average.
             let gap = rand::random_range(0..=gap.saturating_mul(2));
             pace.left.store(gap, Ordering::Relaxed);
             pace.passed.fetch_add(gap, Ordering::Relaxed);
@@ -116,7 +115,8 @@ impl Sampler {
 }
 
 impl Pace {
-    /// The gap to keep at `second` so that about `limit` calls are picked in each: by what the last second was like.
+    /// Returns the gap at `second` with which about `limit` calls are picked per second, by the rate of the last
+    /// second.
     fn gap(&self, second: u64, limit: u32) -> u32 {
         let limit = limit.max(1);
         if self.second.swap(second, Ordering::Relaxed) != second {
@@ -150,7 +150,7 @@ fn here() -> usize {
     thread_local! {
         static NUMBER: Cell<usize> = const { Cell::new(usize::MAX) };
     }
-    // A thread that is coming to its end has no number any more, and may use any shard.
+    // A thread that is about to end has no number any more, and may use any shard.
     NUMBER
         .try_with(|number| {
             if number.get() == usize::MAX {
@@ -181,7 +181,7 @@ mod tests {
         let sampler = Sampler::new(Timing::OneIn(16));
         let picked: Vec<u32> = (0..160_000).filter(|_| sampler.pick().is_some()).collect();
         assert!((9_000..11_000).contains(&picked.len()), "{}", picked.len());
-        // Of a caller who alternates between two calls, both are seen alike.
+        // If a caller alternates between two calls, both are picked equally often.
         let even = picked.iter().filter(|&call| call % 2 == 0).count();
         assert!((4_000..6_000).contains(&even), "{even}");
         assert!((0..100).all(|_| Sampler::new(Timing::Every).pick().is_some()));

@@ -1,9 +1,9 @@
-//! Things that count for themselves, asked when somebody collects.
+//! Objects that keep their own counters, read when metrics are collected.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-/// Some `T`s, as long as they are in use, and what each of them said last. Keeps none of them alive.
+/// Some `T`s, as long as they are in use, and the last values of each. Keeps none of them alive.
 pub(super) struct Watch<T: ?Sized, S> {
     read: fn(&T) -> S,
     all: Mutex<Vec<(Weak<T>, S)>>,
@@ -21,8 +21,8 @@ impl<T: ?Sized, S> Watch<T, S> {
         self.lock().push((Arc::downgrade(one), (self.read)(one)));
     }
 
-    /// What all of them counted, also those that are gone: a sum that never shrinks. What one counted
-    /// between the last collection and its end is missing from it.
+    /// The sum over all of them, including those that no longer exist, so it never shrinks. It misses what one of
+    /// them counted between the last collection and its end.
     pub(super) fn total(&self, of: impl Fn(&S) -> u64) -> u64 {
         let mut all = self.lock();
         let each = all.iter_mut().map(|(one, last)| {
@@ -41,7 +41,7 @@ impl<T: ?Sized, S> Watch<T, S> {
         in_use.map(|one| of(&one)).sum()
     }
 
-    /// The greatest over those that are in use now.
+    /// The greatest value of those that are in use now.
     #[cfg(feature = "encryption")]
     pub(super) fn greatest<O: Ord>(&self, of: impl Fn(&T) -> O) -> Option<O> {
         let all = self.lock();

@@ -1,4 +1,4 @@
-//! How a near tier behaves: every choice, its default, and what cannot be.
+//! Configuration of a near cache: every setting, its default, and its limits.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use cache_core::CacheError;
 use crate::near::{Bounds, Lives};
 use crate::refuse::refuse;
 
-/// The choices of a near tier: of a [`Tiered`](crate::Tiered), or of a
+/// The configuration of a near cache: of a [`Tiered`](crate::Tiered), or of a
 /// [`TypedReadThrough`](crate::TypedReadThrough).
 ///
 /// ```
@@ -61,7 +61,7 @@ impl NearConfig {
     }
 }
 
-/// Makes a [`NearConfig`]. A setter never fails; [`build`](Self::build) says what is wrong.
+/// Builds a [`NearConfig`]. A setter never fails; [`build`](Self::build) reports what is wrong.
 #[derive(Clone, Debug, Default)]
 #[must_use]
 pub struct NearConfigBuilder {
@@ -69,38 +69,38 @@ pub struct NearConfigBuilder {
 }
 
 impl NearConfigBuilder {
-    /// How much is kept, in bytes: keys, values and book-keeping. A decoded value counts for what it takes
-    /// encoded, since nobody can say what it takes decoded. From 1 KiB on. Default: 64 MiB.
+    /// How much is kept, in bytes: keys, values and bookkeeping. A decoded value counts with its encoded size,
+    /// because its decoded size is not known. At least 1 KiB. Default: 64 MiB.
     pub const fn max_bytes(mut self, bytes: u64) -> Self {
         self.config.max_bytes = bytes;
         self
     }
 
-    /// How many entries are kept. From 1 on. Default: 1,000,000.
+    /// How many entries are kept. At least 1. Default: 1,000,000.
     pub const fn max_entries(mut self, entries: u64) -> Self {
         self.config.max_entries = entries;
         self
     }
 
-    /// How long an entry is kept at most, counted from the moment its read was sent; never beyond the far
-    /// entry's own life. From 1 ms to 365 days. Default: 1 minute.
+    /// The longest TTL of an entry, counted from when its read was sent. Never beyond the TTL of the far entry. From
+    /// 1 ms to 365 days. Default: 1 minute.
     pub const fn life(mut self, life: Duration) -> Self {
         self.config.life = life;
         self
     }
 
-    /// How long an entry is kept at most where nobody reports its changes: the worst staleness there.
-    /// Zero: such an entry is not kept. Default: 1 second.
+    /// The longest TTL of an entry whose changes are not reported. This is the worst staleness of such an entry.
+    /// Zero: it is not kept. Default: 1 second.
     pub const fn untracked_life(mut self, life: Duration) -> Self {
         self.config.untracked_life = life;
         self
     }
 
-    /// The configuration.
+    /// Builds the configuration.
     ///
     /// # Errors
     ///
-    /// [`CacheError::InvalidInput`] that names the first choice that cannot be, and what can.
+    /// [`CacheError::InvalidInput`], which names the first invalid setting and what it accepts.
     pub fn build(self) -> Result<NearConfig, CacheError> {
         let config = self.config;
         let wrong = [

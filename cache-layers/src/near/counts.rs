@@ -1,4 +1,4 @@
-//! Counters that many threads add to at once without meeting.
+//! Counters that many threads can add to at once without contention.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -7,27 +7,27 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 pub(crate) enum Count {
     /// A read that was answered near.
     Hit,
-    /// A read that went to the far tier.
+    /// A read that went to the remote cache.
     Miss,
     /// A read that was answered by the far read of another call.
     Joined,
-    /// An entry that had to go for another one.
+    /// An entry that was evicted to make room for another one.
     Eviction,
-    /// A key of which a change was reported.
+    /// A key with a reported change.
     Invalidation,
-    /// A far read that was not kept, because a change overtook it.
+    /// A far read that was not kept because a change overtook it.
     Poisoned,
 }
 
 const KINDS: usize = 6;
 const STRIPES: usize = 16;
 
-/// On a line of the processor's cache of its own, or two.
+/// Aligned to its own cache line of the processor, or two.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Stripe([AtomicU64; KINDS]);
 
-/// How often what happened.
+/// The counters.
 #[derive(Debug, Default)]
 pub(crate) struct Counts([Stripe; STRIPES]);
 
@@ -40,7 +40,7 @@ thread_local! {
 impl Counts {
     #[inline]
     pub(crate) fn add(&self, count: Count, many: usize) {
-        // A thread that is about to end has lost its number; any will do.
+        // A thread that is about to end has lost its number. Any number will do.
         let stripe = STRIPE.try_with(|stripe| *stripe).unwrap_or(0);
         let many = u64::try_from(many).unwrap_or(u64::MAX);
         self.0[stripe].0[place(count)].fetch_add(many, Ordering::Relaxed);

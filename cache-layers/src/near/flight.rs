@@ -1,8 +1,8 @@
-//! One far read for all who want the same key at once.
+//! The single-flight of a near cache: one far read for all callers that want the same key at once.
 //!
-//! All who want it hold the same future, and whichever of them is polled moves it on. So none of them depends on
-//! another being polled: neither on the one who began the read, nor on one who left. The last one to leave ends the
-//! read, and its mark goes with it. Not in here: who may join whose read; that is decided by the marks.
+//! All callers hold the same future, and any of them that is polled moves it on. So none depends on another being
+//! polled, neither on the caller that began the read nor on one that left. When the last one leaves, the read ends,
+//! and its mark is removed. Not in here: which read a caller may join. The marks decide that.
 
 use std::fmt;
 use std::pin::Pin;
@@ -17,23 +17,23 @@ use super::Found;
 /// How a far read ended.
 pub(crate) type Answer<V> = Result<Found<V>, CacheError>;
 
-/// A far read that nobody has joined yet. It holds the key's mark, and completes it before it ends.
+/// A far read that no caller has joined yet. It holds the key's mark, and completes it before it ends.
 pub(crate) type FarRead<V> = Pin<Box<dyn Future<Output = Answer<V>> + Send>>;
 
-/// What a caller found who wants a key that is not near.
+/// What a caller gets that wants a key which is not near.
 #[derive(Debug)]
 pub(crate) enum Boarding<V: Clone + Send + Sync + 'static> {
-    /// Everything was reset while the caller was on its way: it has to begin anew.
+    /// Everything was reset since the caller looked: it has to start again.
     Late,
-    /// It has come while the caller was on its way.
+    /// The value was stored since the caller looked.
     Hit(Found<V>),
     /// Another caller reads it.
     Joined(Read<V>),
-    /// The caller reads it.
+    /// This caller reads it.
     Led(Read<V>),
 }
 
-/// A far read, in the hands of one who wants its answer.
+/// A far read, held by a caller that wants its answer.
 #[derive(Clone)]
 pub(crate) struct Read<V: Clone + Send + Sync + 'static>(Shared<FarRead<V>>);
 
@@ -51,7 +51,7 @@ impl<V: Clone + Send + Sync + 'static> Read<V> {
 }
 
 impl<V: Clone + Send + Sync + 'static> Joinable<V> {
-    /// A part in the read, unless all have left it.
+    /// Joins the read, unless all its callers have left.
     pub(super) fn join(&self) -> Option<Read<V>> {
         self.0.as_ref()?.upgrade().map(Read)
     }

@@ -1,20 +1,20 @@
-//! How long what was read may be kept, and what that says of the tier.
+//! How long a value may be kept, and what that means for the status of the near cache.
 
 use std::time::Duration;
 
 use cache_core::{InvalidationSource, TrackingStatus};
 
-/// How a near tier is kept true at the moment.
+/// How a near cache is invalidated at the moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NearStatus {
-    /// Every change is reported, and takes the copy away. What was read untracked all the same (from a
-    /// replica, say) lives a short life.
+    /// Every change is reported, and removes the copy. A value that was read untracked all the same (from a replica,
+    /// for example) has a short TTL.
     Tracked,
-    /// Changes of the keys of some servers are not reported at the moment, because these are not connected to. Their
-    /// keys are read far each time; copies of all other keys are kept true as when all is well.
+    /// Changes of the keys of some servers are not reported at the moment, because these servers are not connected.
+    /// Their keys are read far each time. Copies of all other keys are invalidated as usual.
     PartlyTracked,
-    /// No change is reported: everything lives a short life only.
+    /// No change is reported, so every copy has a short TTL.
     #[non_exhaustive]
     ShortLived {
         /// Why changes are not reported.
@@ -28,24 +28,24 @@ pub enum NearStatus {
     },
 }
 
-/// How long copies live.
+/// The TTLs of copies.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Lives {
-    /// Where every change is reported.
+    /// If every change is reported.
     pub(crate) tracked: Duration,
-    /// Where it is not; zero is not kept.
+    /// If changes are not reported. Zero means that nothing is kept.
     pub(crate) untracked: Duration,
 }
 
 impl Lives {
-    /// How a tier with these lives over `source` is kept true.
+    /// How a near cache with these TTLs over `source` is invalidated.
     pub(crate) fn status(&self, source: Option<&dyn InvalidationSource>) -> NearStatus {
         let reason = match source.map(InvalidationSource::status) {
             Some(TrackingStatus::On) => return NearStatus::Tracked,
             Some(TrackingStatus::Partial) => return NearStatus::PartlyTracked,
             Some(TrackingStatus::Off(reason)) => reason,
             None => "the client below reports no changes".to_owned(),
-            // Also what is not known yet.
+            // Also for a status that is not known yet.
             Some(_) => {
                 return NearStatus::Bypassed {
                     reason: "the connection that reports changes is being made anew".to_owned(),
@@ -59,7 +59,7 @@ impl Lives {
         }
     }
 
-    /// How long a copy may be kept that was read `tracked` or not, in this state; `None` is not at all.
+    /// How long a copy may be kept in this state, if it was read `tracked` or not. `None` means not at all.
     pub(crate) fn of(&self, tracked: bool, status: &NearStatus) -> Option<Duration> {
         let life = match status {
             NearStatus::Tracked | NearStatus::PartlyTracked if tracked => self.tracked,

@@ -1,7 +1,7 @@
-//! The keys that are being read: a mark for each, in shards with a lock of their own.
+//! The keys that are being read: a mark for each, in shards with their own locks.
 //!
-//! Not in here: what is done with the marks. The lock of a key's shard is what makes storing a copy and
-//! taking it away happen one after the other; see the protocol in `mod.rs`.
+//! Not in here: what is done with the marks. The lock of a key's shard orders the storing and the removal of a copy;
+//! see the protocol in `mod.rs`.
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;
@@ -15,7 +15,7 @@ use quick_cache::DefaultHashBuilder;
 
 use super::flight::Joinable;
 
-/// The id of no mark.
+/// An id that no mark has.
 pub(super) const GONE: u64 = 0;
 
 /// The mark of one key.
@@ -24,16 +24,16 @@ pub(super) struct Pending<V: Clone + Send + Sync + 'static> {
     pub(super) id: u64,
     /// The number of the store that the copy is for.
     pub(super) store: u64,
-    /// Holds until trust is lost in what is not vouched for.
+    /// Valid until values without a vouch are given up.
     pub(super) own: Vouch,
     /// When the read began.
     pub(super) begun: Instant,
-    /// How others may take part in this read.
+    /// How other callers can join this read.
     pub(super) joinable: Option<Joinable<V>>,
 }
 
-/// How old a read may be for a later caller to rely on it. A slower one, or one that is not polled, may bring what
-/// was true too long ago, or bring nothing at all.
+/// How old a read may be for a later caller to join it. A slower read, or one that is not polled, may return a value
+/// that was current too long ago, or nothing at all.
 const RECENT: Duration = Duration::from_secs(1);
 
 impl<V: Clone + Send + Sync + 'static> Pending<V> {
@@ -42,7 +42,7 @@ impl<V: Clone + Send + Sync + 'static> Pending<V> {
         self.store == store && self.own.holds()
     }
 
-    /// Whether the read began so recently that a later caller may rely on it.
+    /// Whether the read began so recently that a later caller may join it.
     pub(super) fn is_recent(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.begun) < RECENT
     }
@@ -51,9 +51,9 @@ impl<V: Clone + Send + Sync + 'static> Pending<V> {
 /// The marks of one shard.
 pub(super) type Table<V> = HashMap<Arc<str>, Pending<V>, DefaultHashBuilder>;
 
-/// Into how many parts with a lock of their own what all threads use is cut: a power of two.
+/// The number of shards for data that all threads use: a power of two.
 pub(super) fn parts() -> usize {
-    // To ask how many cores there are reads files.
+    // Cached, because asking for the number of cores reads files.
     static PARTS: OnceLock<usize> = OnceLock::new();
     *PARTS.get_or_init(|| {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -82,10 +82,10 @@ impl<V: Clone + Send + Sync + 'static> Marks<V> {
 
     /// Locks the shard of `key`.
     pub(super) fn lock(&self, key: &str) -> MutexGuard<'_, Table<V>> {
-        // The table inside uses the lowest and the highest bits of the hash; these are from the middle.
+        // The table inside uses the lowest and the highest bits of the hash. These are from the middle.
         let [_, _, _, _, low, high, _, _] = self.hasher.hash_one(key).to_le_bytes();
         let number = usize::from(u16::from_le_bytes([low, high])) & (self.shards.len() - 1);
-        // Nothing under this lock runs foreign code, so a panic in there leaves nothing half done.
+        // No foreign code runs under this lock, so a panic leaves nothing half done.
         self.shards[number].lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -1,33 +1,33 @@
-//! A bounded store of what was read, near the caller, with the protocol that keeps it true.
+//! A bounded store of values near the caller, with the protocol that invalidates them.
 //!
-//! In here: [`Near`], generic over the value: the bytes of a layer, or a decoded value behind an `Arc`.
-//! What one lock guards is in `marks.rs`, the store and its bounds in `store.rs`, who shares whose read in
-//! `flight.rs`, how long what may be kept in `lives.rs`. Not in here: who reads, and from where.
+//! In here: [`Near`], generic over the value: the bytes of a layer, or a decoded value behind an `Arc`. The data
+//! under one lock is in `marks.rs`, the store and its bounds in `store.rs`, shared reads in `flight.rs`, TTLs in
+//! `lives.rs`. Not in here: who reads, and from where.
 //!
 //! # The protocol
 //!
-//! A copy is true as long as every change of its key is heard of and takes it away. The danger is the
-//! change that is reported between the reply and the moment at which the copy is stored. So:
+//! A copy is current as long as every change of its key is reported and removes it. The danger is a change that is
+//! reported between the reply and the moment at which the copy is stored. So:
 //!
-//! 1. **Mark.** [`begin`](Near::begin) (or [`board`](Near::board)) puts a mark for the key *before* the
-//!    read is sent. It does so only in the [`Period`] in which the caller saw that changes are reported: a change from
-//!    between two periods may be in no report.
+//! 1. **Mark.** [`begin`](Near::begin) (or [`board`](Near::board)) marks the key *before* the read is sent. It does
+//!    so only in the [`Period`] in which the caller saw that changes are reported: a change between two periods may
+//!    be in no report.
 //! 2. **Read**, by a call whose changes are reported.
 //! 3. **Complete.** [`Mark::complete`] stores the copy only if that same mark is still there.
 //!
-//! [`remove`](Near::remove), called for every reported change and after every write of one's own, takes
-//! both the mark and the copy away. Complete and remove run under the same lock of the key's shard, so one
-//! comes first: a change either finds the copy and takes it, or has taken the mark and the copy is never
-//! stored. Who comes after the change makes a mark of its own; nobody joins a read from before.
+//! [`remove`](Near::remove) removes both the mark and the copy. It is called for every reported change, and after
+//! every own write. Complete and remove run under the same lock of the key's shard, so one comes first. Either the
+//! change finds the copy and removes it, or it has removed the mark and the copy is never stored. A caller that comes
+//! after the change makes a new mark, and joins no earlier read.
 //!
-//! A value that was read with a vouch is given only while that holds: it ends with the connection over which the value
-//! was read, or when its slot moves. So the loss of a connection takes away what was read over it, and the rest stays.
-//! Values without a vouch, and reads that are under way, are all given up then. While the lease of a vouch has ended (the
-//! process was frozen, and nobody has looked at the connection since) the value is not given either.
+//! A value that was read with a vouch is served only while the vouch holds. It ends with the connection over which
+//! the value was read, or when its slot moves. So the loss of a connection removes what was read over it, and the
+//! rest stays. Values without a vouch, and reads in progress, are all given up then. The value is also not served
+//! while the lease of its vouch has ended: the process was frozen, and the connection has not been checked since.
 //!
-//! [`reset`](Near::reset) (everything changed, or nobody can say what did) puts an empty store in the place
-//! of the old one: one pointer, whatever it held. A mark belongs to the store of its time. So a read from
-//! before the reset has nowhere to put its copy, and the memory is given back on another thread.
+//! [`reset`](Near::reset) (everything changed, or the changes are not known) replaces the store by an empty one. That
+//! swaps one pointer, independent of the size of the store. A mark belongs to the store of its time. So a read from
+//! before the reset cannot store its copy. Another thread frees the memory.
 //!
 //! Reads of the store take none of these locks.
 
@@ -66,7 +66,7 @@ use self::flight::{Joinable, Read};
 use self::marks::{GONE, Marks, Pending, Table};
 use self::store::{Kept, Moment, Store};
 
-/// More entries than this are not given back on the task that hears of changes.
+/// More entries than this are not freed on the task that receives reports.
 const MANY: usize = 1_024;
 
 /// The near store of one process, or of one layer in it.
@@ -74,13 +74,13 @@ pub(crate) struct Near<V: Clone + Send + Sync + 'static> {
     marks: Marks<V>,
     current: ArcSwap<Store<V>>,
     bounds: Bounds,
-    /// What the deadlines of entries count from.
+    /// The start of the near clock, from which the deadlines of entries count.
     epoch: Instant,
     counts: Counts,
     resets: AtomicU64,
-    /// What copies without a vouch hang on.
+    /// The scope of copies without a vouch.
     place: Place,
-    /// The far tier vouches for each value.
+    /// Whether the remote cache vouches for each value.
     is_vouched: AtomicBool,
 }
 
@@ -88,25 +88,25 @@ pub(crate) struct Near<V: Clone + Send + Sync + 'static> {
 #[derive(Clone)]
 pub(crate) struct Found<V> {
     pub(crate) value: V,
-    /// What is left of the far entry's life.
+    /// The remaining TTL of the far entry.
     pub(crate) remaining: Ttl,
-    /// Whether every change of it will be heard of.
+    /// Whether every change of it will be reported.
     pub(crate) tracked: bool,
-    /// How long that holds, if the far tier says so for each value.
+    /// How long that holds, if the remote cache vouches for each value.
     pub(crate) vouch: Option<Vouch>,
 }
 
 /// What [`Mark::complete`] stores.
 pub(crate) struct Keep<V> {
-    /// The value and what the far tier said of it.
+    /// The value and what the remote cache reported with it.
     pub(crate) found: Found<V>,
-    /// What the value takes, in bytes. The key and the book-keeping are added.
+    /// The size of the value in bytes. The key and the bookkeeping are added.
     pub(crate) bytes: usize,
-    /// How long it may be kept, from the mark on; the far life limits it further.
+    /// How long it may be kept, counted from the mark. The far TTL limits it further.
     pub(crate) life: Duration,
 }
 
-/// The time in which nothing was given up.
+/// A time in which nothing was given up.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Period {
     store: u64,
@@ -120,7 +120,7 @@ impl Period {
     }
 }
 
-/// The sign that a key is being read. Dropping it without completing it takes it away.
+/// The mark of a key that is being read. Dropping it without completing it removes the mark.
 #[must_use = "a mark that is dropped at once lets nothing be stored"]
 pub(crate) struct Mark<V: Clone + Send + Sync + 'static> {
     near: Arc<Near<V>>,
@@ -128,12 +128,12 @@ pub(crate) struct Mark<V: Clone + Send + Sync + 'static> {
     key: Arc<str>,
     id: u64,
     begun: Instant,
-    /// Holds until trust is lost in what is not vouched for.
+    /// Valid until values without a vouch are given up.
     own: Vouch,
 }
 
 impl<V: Clone + Send + Sync + 'static> Near<V> {
-    /// An empty store.
+    /// Creates an empty store.
     pub(crate) fn new(bounds: Bounds) -> Arc<Self> {
         Arc::new(Self {
             marks: Marks::new(),
@@ -147,7 +147,7 @@ impl<V: Clone + Send + Sync + 'static> Near<V> {
         })
     }
 
-    /// The copy of `key`, if there is one that has not expired.
+    /// Returns the copy of `key`, if there is one that has not expired.
     #[inline]
     pub(crate) fn look(&self, key: &str) -> Option<Found<V>> {
         let store = self.current.load();
@@ -160,16 +160,16 @@ impl<V: Clone + Send + Sync + 'static> Near<V> {
         Some(kept.found(now.micros))
     }
 
-    /// Marks `key` as being read; to be called before the read is sent. An older mark of the key is taken away, and the
-    /// read that it belongs to is not stored.
+    /// Marks `key` as being read. Call it before the read is sent. An older mark of the key is removed, and its read
+    /// is not stored.
     ///
-    /// `None` if `period` is over, and so nothing that is read now may be stored: the caller has asked in that period
-    /// whether changes are reported ([`Lives::status`]), and since then they were not for a while.
+    /// Returns `None` if `period` is over, so that a value read now may not be stored. The caller asked in that
+    /// period whether changes are reported ([`Lives::status`]), and since then they were not for a while.
     pub(crate) fn begin(self: &Arc<Self>, key: &str, period: Period) -> Option<Mark<V>> {
         self.begin_unless(key, period, |_, _| false)
     }
 
-    /// As [`begin`](Self::begin); `None` as well if a recent read of `key` is under way, which will be stored.
+    /// As [`begin`](Self::begin). Also returns `None` if a recent read of `key` is in progress, which will be stored.
     pub(crate) fn begin_unless_begun(self: &Arc<Self>, key: &str, period: Period) -> Option<Mark<V>> {
         self.begin_unless(key, period, |pending, now| {
             pending.is_of(period.store) && pending.is_recent(now)
@@ -191,13 +191,13 @@ impl<V: Clone + Send + Sync + 'static> Near<V> {
         let (mark, pending) = self.mark(store, key, begun);
         let older = marks.insert(Arc::clone(&mark.key), pending);
         drop(marks);
-        // Only now: it may hold another caller's read, which runs foreign code when it goes.
+        // Dropped only now: it may hold another caller's read, whose drop runs foreign code.
         drop(older);
         Some(mark)
     }
 
-    /// The time between two resets that it is. Ask for it before you ask whether changes are reported, and give it to
-    /// [`board`](Near::board) or [`begin`](Near::begin).
+    /// Returns the current period between two resets. Call it before you ask whether changes are reported, and pass
+    /// it to [`board`](Near::board) or [`begin`](Near::begin).
     pub(crate) fn period(&self) -> Period {
         let own = self.own();
         Period {
@@ -210,11 +210,11 @@ impl<V: Clone + Send + Sync + 'static> Near<V> {
         Vouch::by(self.place, self.place)
     }
 
-    /// Joins the read of `key` that is under way, or begins the one that `read` makes. Callers that come at once
-    /// share one read.
+    /// Joins the read of `key` in progress, or begins the one that `read` makes. Callers that come at once share one
+    /// read.
     ///
-    /// Where there was a reset since `period`, neither: the caller may have been told before it that changes
-    /// are reported, and they are not.
+    /// After a reset since `period` it does neither: before the reset the caller may have been told that changes are
+    /// reported, and now they are not.
     pub(crate) fn board(
         self: &Arc<Self>,
         key: &str,
@@ -233,15 +233,15 @@ impl<V: Clone + Send + Sync + 'static> Near<V> {
         if let Some(read) = joinable.and_then(Joinable::join) {
             return Boarding::Joined(read);
         }
-        // A read that was completed since the caller looked took its mark away and stored its copy under
-        // this lock, as one step.
+        // A read that was completed since the caller looked removed its mark and stored its copy under this lock, as
+        // one step.
         let now = self.moment(begun);
         if let Some(kept) = store.get(key).filter(|kept| kept.is_good(now)) {
             return Boarding::Hit(kept.found(now.micros));
         }
         let (mark, mut pending) = self.mark(store, key, begun);
         let key = Arc::clone(&mark.key);
-        // Made under the lock and polled later.
+        // Created under the lock and polled later.
         let read = Read::new(read(mark));
         pending.joinable = Some(read.joinable());
         let older = marks.insert(key, pending);
@@ -270,45 +270,45 @@ impl<V: Clone + Send + Sync + 'static> Near<V> {
         (mark, pending)
     }
 
-    /// Takes the copy of `key` away, and its mark, so that no read that is under way is stored or joined.
+    /// Removes the copy of `key`, and its mark, so that no read in progress is stored or joined.
     pub(crate) fn remove(&self, key: &str) {
         let mut marks = self.marks.lock(key);
         let mark = marks.remove(key);
         let copy = self.current.load().remove(key);
         drop(marks);
-        // Only now: what a value does when it goes is not this lock's business.
+        // Dropped only now: dropping a value runs foreign code, which must not run under this lock.
         drop((mark, copy));
     }
 
-    /// Takes everything away, and lets no read that is under way be stored or joined. Its cost does not
-    /// hang on how much was kept.
+    /// Removes everything, and lets no read in progress be stored or joined. Its cost does not depend on how much was
+    /// kept.
     pub(crate) fn reset(&self) {
         let number = self.resets.fetch_add(1, Ordering::Relaxed) + 1;
         let old = self.current.swap(Arc::new(Store::new(self.bounds, number)));
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) if old.len() > MANY => {
-                // Emptied rather than dropped: a read that is under way may hold the store itself.
+                // Emptied rather than dropped, because a read in progress may hold the store itself.
                 drop(runtime.spawn_blocking(move || old.clear()));
             }
             _ => old.clear(),
         }
     }
 
-    /// Does what an event asks for.
+    /// Applies an event.
     pub(crate) fn apply(&self, event: &Invalidation) {
         match event {
             Invalidation::Keys(keys) => {
                 self.counts.add(Count::Invalidation, keys.len());
                 keys.iter().for_each(|key| self.remove(key));
             }
-            // Copies with a vouch know by themselves.
+            // Copies with a vouch find out by themselves.
             Invalidation::ConnectionLost | Invalidation::Revoked => {
                 self.place.revoke();
                 if !self.is_vouched.load(Ordering::Relaxed) {
                     self.reset();
                 }
             }
-            // Also what is not known yet.
+            // Also for events that are not known yet.
             _ => self.reset(),
         }
     }
@@ -318,27 +318,27 @@ impl<V: Clone + Send + Sync + 'static> Near<V> {
         self.current.load().takes(store::weight(key.len(), value_len))
     }
 
-    /// How many entries are held, those that expired and were not met since among them.
+    /// How many entries are stored, including expired ones that were not requested since.
     pub(crate) fn entries(&self) -> u64 {
         u64::try_from(self.current.load().len()).unwrap_or(u64::MAX)
     }
 
-    /// How many bytes are held: keys, values and book-keeping.
+    /// How many bytes are stored: keys, values and bookkeeping.
     pub(crate) fn bytes(&self) -> u64 {
         self.current.load().bytes()
     }
 
-    /// How often everything was taken away.
+    /// How often everything was removed.
     pub(crate) fn resets(&self) -> u64 {
         self.resets.load(Ordering::Relaxed)
     }
 
-    /// What happened how often. Whoever reads counts hits and misses; the rest is counted in here.
+    /// The counters. Callers count hits and misses, and this module counts the rest.
     pub(crate) fn counts(&self) -> &Counts {
         &self.counts
     }
 
-    /// How many reads are marked as under way.
+    /// How many reads are marked as in progress.
     #[cfg(test)]
     pub(crate) fn marks(&self) -> usize {
         self.marks.len()
@@ -362,15 +362,15 @@ impl<V: Clone + Send + Sync + 'static> Mark<V> {
         Arc::clone(&self.key)
     }
 
-    /// Stores a copy, if nothing took the mark away; whether it did. Nothing is stored either where the
-    /// copy's life is over by now, or where it is too large to be kept.
+    /// Stores a copy, if nothing has removed the mark. Returns whether it did. Nothing is stored either if the copy
+    /// has expired by now, or is too large.
     pub(crate) fn complete(mut self, keep: Keep<V>) -> bool {
         let now = clock::now();
         let Keep { found, bytes, life } = keep;
         let (begun, now) = (self.near.micros(self.begun), self.near.micros(now));
         let left = far_life(found.remaining);
         let kept = Kept {
-            // The far tier's word is older than its reply, and no older than the mark.
+            // The remote cache's TTL is older than its reply, and no older than the mark.
             until: begun.saturating_add(micros(life).min(left)),
             far_until: now.saturating_add(left),
             bytes: store::weight(self.key.len(), bytes),
@@ -404,12 +404,12 @@ impl<V: Clone + Send + Sync + 'static> Mark<V> {
         gone.stored()
     }
 
-    /// Whether an entry with such a value can be kept at all.
+    /// Whether an entry with a value of this length can be kept at all.
     pub(crate) fn takes(&self, value_len: usize) -> bool {
         self.near.takes(&self.key, value_len)
     }
 
-    /// Ends the read: keeps what is to be kept, if anything.
+    /// Ends the read, and keeps what is to be kept, if anything.
     pub(crate) fn land(self, keep: Option<Keep<V>>) {
         match keep {
             Some(keep) => _ = self.complete(keep),
@@ -417,7 +417,7 @@ impl<V: Clone + Send + Sync + 'static> Mark<V> {
         }
     }
 
-    /// Takes it out of the table, if it is there: it may have been taken away.
+    /// Removes the mark from the table, if it is there. It may have been removed.
     fn take(&self, marks: &mut Table<V>) -> Option<Pending<V>> {
         let is_it = marks.get(&*self.key)?.id == self.id;
         if is_it { marks.remove(&*self.key) } else { None }
@@ -466,7 +466,7 @@ impl<V: Clone + Send + Sync + 'static> fmt::Debug for Mark<V> {
     }
 }
 
-/// What is left, in microseconds; [`store::FOREVER`] is no limit.
+/// The remaining TTL in microseconds. [`store::FOREVER`] means no limit.
 fn far_life(remaining: Ttl) -> u64 {
     match remaining {
         Ttl::After(left) if !left.is_zero() => micros(left),

@@ -1,34 +1,34 @@
-//! What a near tier tells of itself.
+//! The counters of a near cache.
 //!
-//! Not in here: how it is counted (`counts.rs`).
+//! Not in here: how it counts (`counts.rs`).
 
 use super::{Count, Near, NearStatus};
 
-/// What a near tier did since it was made, and what it holds.
+/// What a near cache did since it was created, and what it holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NearStats {
-    /// Reads of a key that were answered near: with its value, or with the knowledge that it does not exist.
+    /// Reads of a key that were answered near: with its value, or with its absence.
     pub hits: u64,
     /// Reads of a key that were far reads.
     pub misses: u64,
     /// Reads of a key that were answered by the far read of another caller.
     pub joined: u64,
-    /// Entries that had to go for others.
+    /// Entries that were evicted to make room for others.
     pub evictions: u64,
-    /// Keys of which a change was reported, near or not.
+    /// Keys with a reported change, whether they were near or not.
     pub invalidations: u64,
-    /// Far reads that were not kept, because a change overtook them.
+    /// Far reads that were not kept because a change overtook them.
     pub poisoned: u64,
-    /// How often the tier was emptied as a whole.
+    /// How often the near cache was emptied as a whole.
     pub resets: u64,
-    /// Entries that are held, also those that have expired and were not asked for since.
+    /// Entries that are stored, including expired ones that were not requested since.
     pub entries: u64,
-    /// Bytes that are held: keys, values and book-keeping.
+    /// Bytes that are stored: keys, values and bookkeeping.
     pub bytes: u64,
 }
 
-/// A near tier, as far as it tells about itself.
+/// A near cache, for its metrics.
 pub(crate) trait NearSource: Send + Sync {
     fn stats(&self) -> NearStats;
 

@@ -1,7 +1,7 @@
 //! The copies themselves, within their bounds.
 //!
-//! In here: the engine (`quick_cache`; why, is in `docs/decisions/0010-near-tier.md`) and what an entry
-//! counts for. Not in here: when a copy may be stored and when it has to go.
+//! In here: the engine (`quick_cache`; for the reasons see `docs/decisions/0010-near-tier.md`) and the weight of an
+//! entry. Not in here: when a copy may be stored and when it has to be removed.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -14,28 +14,28 @@ use quick_cache::{DefaultHashBuilder, Lifecycle, OptionsBuilder, Weighter};
 use super::Found;
 use super::marks::parts;
 
-/// No limit, where a deadline or a life is a number of microseconds.
+/// No limit, for a deadline or a TTL in microseconds.
 pub(super) const FOREVER: u64 = u64::MAX;
 
-/// What an entry takes besides its key and its value, in bytes: its slot, its place in the index, and
-/// what the allocator adds. Measured by `cargo bench -p benches --bench near`, then rounded up.
+/// What an entry takes in addition to its key and its value, in bytes: its slot, its place in the index, and what the
+/// allocator adds. Measured by `cargo bench -p benches --bench near`, then rounded up.
 const OVERHEAD: usize = 160;
 
-/// What a key that is gone takes in the engine's memory of them, in bytes.
+/// What an evicted key takes in the engine's memory of such keys, in bytes.
 const GHOST: u64 = 96;
 
-/// How many keys that are gone the engine knows, as a part of the entries that there may be. It is what
-/// lets a key that comes back stay, when a scan goes through.
+/// How many evicted keys the engine remembers, as a part of the bound on entries. With them a key that comes back
+/// stays in the store while a scan goes through.
 const GHOSTS: f64 = 0.1;
 
-/// How much of the room is for what was read more than once.
+/// The part of the room for values that were read more than once.
 const HOT: f64 = 0.97;
 
-/// The bound on entries tells how many there may be, the bound on bytes cannot: for the engine's sizing
-/// an entry is taken for no smaller than this.
+/// The engine sizes itself by the number of entries, which the bound on bytes does not give. For that, an entry is
+/// assumed to have at least this size.
 const SMALL: u64 = 256;
 
-/// Fewer entries, or bytes, than this in a shard are not worth a lock of their own.
+/// With fewer entries, or bytes, than this, a shard is not worth its own lock.
 const MIN_SHARD_ENTRIES: u64 = 512;
 const MIN_SHARD_BYTES: u64 = 1024 * 1024;
 
@@ -58,26 +58,26 @@ pub(super) struct Moment {
 #[derive(Clone)]
 pub(super) struct Kept<V> {
     pub(super) value: V,
-    /// When it is no longer given, in microseconds of the near clock.
+    /// When it is no longer served, in microseconds of the near clock.
     pub(super) until: u64,
-    /// When the far entry expires, likewise.
+    /// When the far entry expires, by the same clock.
     pub(super) far_until: u64,
-    /// What it counts for.
+    /// Its weight.
     pub(super) bytes: u32,
     pub(super) tracked: bool,
-    /// The far tier's, or the near tier's own.
+    /// The remote cache's vouch, or the near cache's own.
     pub(super) vouch: Vouch,
     pub(super) is_vouched: bool,
 }
 
 impl<V> Kept<V> {
-    /// Whether it can be given at `now`.
+    /// Whether it may be served at `now`.
     #[inline]
     pub(super) fn is_good(&self, now: Moment) -> bool {
         now.micros < self.until && self.vouch.holds_at(now.instant)
     }
 
-    /// The value, and what is left of the far life at `now`, which is before `until`.
+    /// Returns the value, and the remaining TTL of the far entry at `now`, which is before `until`.
     #[inline]
     pub(super) fn found(self, now: u64) -> Found<V> {
         let remaining = match self.far_until {
@@ -93,7 +93,7 @@ impl<V> Kept<V> {
     }
 }
 
-/// What an entry counts for.
+/// The weight of an entry.
 pub(super) fn weight(key_len: usize, value_len: usize) -> u32 {
     u32::try_from(OVERHEAD.saturating_add(key_len).saturating_add(value_len)).unwrap_or(u32::MAX)
 }
@@ -103,11 +103,11 @@ pub(super) struct Store<V> {
     number: u64,
     engine: Cache<Box<str>, Kept<V>, Weigh, DefaultHashBuilder, Evict>,
     bytes: AtomicU64,
-    /// The heaviest entry that is taken.
+    /// The weight of the heaviest entry that is accepted.
     heaviest: u64,
 }
 
-/// An entry weighs at least as much as makes the bound on bytes reached when that on entries is.
+/// Gives entries a minimum weight, so that the bound on bytes is reached when the bound on entries is.
 #[derive(Clone, Debug)]
 struct Weigh {
     least: u64,
@@ -119,7 +119,7 @@ impl<V> Weighter<Box<str>, Kept<V>> for Weigh {
     }
 }
 
-/// Collects what has to go, so that it goes without a lock held.
+/// Collects evicted entries, so that they are dropped without a lock held.
 #[derive(Clone, Debug)]
 struct Evict;
 
@@ -131,7 +131,7 @@ impl<V> Lifecycle<Box<str>, Kept<V>> for Evict {
     }
 }
 
-/// What had to go.
+/// Evicted entries.
 struct Evicted<V>(Vec<(Box<str>, Kept<V>)>);
 
 impl<V> Default for Evicted<V> {
@@ -140,7 +140,7 @@ impl<V> Default for Evicted<V> {
     }
 }
 
-/// What an insertion did; dropping it drops what went.
+/// The result of an insertion. Dropping it drops the evicted entries.
 pub(super) struct Inserted<V> {
     stored: bool,
     evicted: Evicted<V>,
@@ -154,7 +154,7 @@ impl<V> Inserted<V> {
         self.stored
     }
 
-    /// How many entries had to go for it.
+    /// How many entries were evicted for it.
     pub(super) fn evicted(&self) -> usize {
         self.evicted.0.len()
     }
@@ -167,7 +167,7 @@ impl<V: Clone> Store<V> {
             max_entries,
         } = bounds;
         let estimate = max_entries.min(max_bytes / SMALL).max(1);
-        // What the engine remembers of keys that are gone is not weighed: its room is taken off first.
+        // The engine's memory of evicted keys has no weight, so its room is subtracted first.
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
@@ -178,7 +178,7 @@ impl<V: Clone> Store<V> {
         let room = max_bytes.saturating_sub(ghosts);
         let worth = (max_entries / MIN_SHARD_ENTRIES).min(max_bytes / MIN_SHARD_BYTES);
         let shards = usize::try_from(worth).unwrap_or(usize::MAX).clamp(1, parts());
-        // Rounded down to a power of two; each takes its part of the room, rounded down too.
+        // Rounded down to a power of two. Each shard gets its part of the room, rounded down too.
         let shards = 1_usize << shards.ilog2();
         let parts = u64::try_from(shards).unwrap_or(1);
         let room = room / parts * parts;
@@ -204,12 +204,12 @@ impl<V: Clone> Store<V> {
         }
     }
 
-    /// Which store it is, counted from 0 by resets.
+    /// The number of this store, counted from 0 by resets.
     pub(super) const fn number(&self) -> u64 {
         self.number
     }
 
-    /// Whether there is room for an entry that weighs so much.
+    /// Whether there is room for an entry of this weight.
     pub(super) fn takes(&self, weight: u32) -> bool {
         u64::from(weight) <= self.heaviest
     }
@@ -219,7 +219,7 @@ impl<V: Clone> Store<V> {
         self.engine.get(key)
     }
 
-    /// Stores an entry in the place of the key's older one.
+    /// Stores an entry in place of the key's older one.
     pub(super) fn insert(&self, key: &str, kept: Kept<V>) -> Inserted<V> {
         let replaced = self.remove(key);
         let mut evicted = Evicted::default();
@@ -237,12 +237,12 @@ impl<V: Clone> Store<V> {
         }
     }
 
-    /// Takes an entry out; it is to be dropped with no lock held.
+    /// Removes an entry and returns it. Drop it with no lock held.
     pub(super) fn remove(&self, key: &str) -> Option<(Box<str>, Kept<V>)> {
         self.note_removed(self.engine.remove(key))
     }
 
-    /// Takes an entry out that cannot be given at `now`.
+    /// Removes an entry if it may not be served at `now`.
     #[cold]
     pub(super) fn remove_bad(&self, key: &str, now: Moment) {
         drop(self.note_removed(self.engine.remove_if(key, |kept| !kept.is_good(now))));

@@ -1,4 +1,5 @@
-//! The protocol: in every order of its steps, and on many threads at once; the bounds and lives of entries.
+//! Tests of the protocol, in every order of its steps and on many threads at once, and of the bounds and TTLs of
+//! entries.
 
 mod bounds;
 mod exhaustive;

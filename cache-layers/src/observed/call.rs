@@ -1,4 +1,4 @@
-//! One call that is being observed: from its first poll to its answer, or to its being dropped.
+//! One observed call: from its first poll to its answer, or until it is dropped.
 
 use cache_core::clock::Instant;
 use tracing::Span;
@@ -6,7 +6,7 @@ use tracing::field::Empty;
 
 use crate::metrics::{Operation, Outcome, Sampler, TierCalls};
 
-/// Ends as cancelled where nobody says otherwise before it is dropped.
+/// Ends as cancelled if it is dropped before another end is recorded.
 pub(super) struct Call<'a> {
     calls: &'a TierCalls,
     operation: Operation,
@@ -27,7 +27,7 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// The span of the call, if anybody wants it.
+    /// The span of the call, if a subscriber wants it.
     pub(super) fn span(&self) -> Option<Span> {
         (!self.span.is_disabled()).then(|| self.span.clone())
     }
@@ -36,7 +36,7 @@ impl<'a> Call<'a> {
         self.outcome = outcome;
     }
 
-    /// As [`end`](Self::end), of a call of whose keys so many failed.
+    /// As [`end`](Self::end), for a call of which `failed` keys failed.
     pub(super) fn end_with_failed_keys(self, outcome: Outcome, failed: u64) {
         self.span.record("cache.failed_keys", failed);
         self.end(outcome);
@@ -60,7 +60,7 @@ impl Drop for Call<'_> {
     }
 }
 
-/// The span of a call. It names no key, and of an error the kind alone.
+/// The span of a call. It names no key, and only the kind of an error.
 fn span(calls: &TierCalls, operation: Operation, keys: usize) -> Span {
     let system = calls.system();
     tracing::debug_span!(

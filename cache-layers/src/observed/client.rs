@@ -1,4 +1,4 @@
-//! The contract, by the client inside.
+//! Implements the contract by the client inside.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use super::each::Ended;
 use crate::metrics::{Operation, Outcome};
 
 impl Observed {
-    /// Counts what the keys of a read found, and the outcome of the whole.
+    /// Counts what the keys of a read found, and returns the outcome of the whole call.
     fn looked_up(&self, ended: &Ended) -> Outcome {
         self.calls.looked_up(ended.done, ended.missed);
         match (ended.done, ended.missed) {

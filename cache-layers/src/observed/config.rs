@@ -1,11 +1,11 @@
-//! How a place in the stack is observed.
+//! Configuration of one place of observation in the stack.
 
 use cache_core::CacheError;
 
 use crate::metrics::{CacheMetrics, Tier};
 use crate::refuse::refuse;
 
-/// The choices of an [`Observed`](super::Observed).
+/// The configuration of an [`Observed`](super::Observed).
 ///
 /// ```
 /// use cache_layers::ObservedConfig;
@@ -25,17 +25,17 @@ pub struct ObservedConfig {
     pub(super) metrics: CacheMetrics,
 }
 
-/// Of which calls the duration is measured. All are counted either way.
+/// The calls whose duration is measured. All calls are counted in any case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Timing {
-    /// Of every call.
+    /// Every call.
     Every,
-    /// Of one call in this many, chosen by chance when it begins. So quantiles are those of all calls,
-    /// and the count of the histogram is that of the sample.
+    /// One call in this many, chosen at random when it begins. So quantiles are those of all calls, and the count of
+    /// the histogram is that of the sample.
     OneIn(u32),
-    /// Of every call while there are few, and of more about this many per second on each thread, chosen by chance. What a
-    /// measurement costs stays the same then, however busy the client is.
+    /// Every call while there are few. Of more calls about this many per second on each thread, chosen at random. So
+    /// the cost of measuring stays the same, however busy the client is.
     UpTo(u32),
 }
 
@@ -46,7 +46,7 @@ impl ObservedConfig {
     }
 }
 
-/// Makes an [`ObservedConfig`]. A setter never fails; [`build`](Self::build) says what is wrong.
+/// Builds an [`ObservedConfig`]. A setter never fails; [`build`](Self::build) reports what is wrong.
 #[derive(Clone, Debug, Default)]
 #[must_use]
 pub struct ObservedConfigBuilder {
@@ -58,29 +58,29 @@ pub struct ObservedConfigBuilder {
 }
 
 impl ObservedConfigBuilder {
-    /// Where in the stack it stands. Default: [`Tier::Edge`].
+    /// The place in the stack. Default: [`Tier::Edge`].
     pub fn tier(mut self, tier: Tier) -> Self {
         self.tier = Some(tier);
         self
     }
 
-    /// Which system the calls go to, as the database conventions call it (`db.system.name`): for the far tier,
-    /// and for the edge where no near tier is in between. What is timed is then
+    /// The system that the calls go to, by its name in the database conventions (`db.system.name`). For the far tier,
+    /// and for the edge if there is no near cache in between. Durations are then measured as
     /// `db.client.operation.duration`. Default: `_OTHER` in the far tier, none at the edge.
     pub fn system(mut self, name: &'static str) -> Self {
         self.system = Some(name);
         self
     }
 
-    /// The one server that the calls go to (`server.address`, `server.port`). Not to be set where there are several, such
-    /// as the nodes of a cluster. It is told where a [system](Self::system) is. Default: none.
+    /// The one server that the calls go to (`server.address`, `server.port`). Do not set it if there are several,
+    /// such as the nodes of a cluster. It is reported together with a [system](Self::system). Default: none.
     pub fn server(mut self, host: impl Into<String>, port: u16) -> Self {
         self.server = Some((host.into(), port));
         self
     }
 
-    /// Of which calls the duration is measured. Default: of calls to a [system](Self::system), up to 1,000 per second and
-    /// thread; at an edge without one, where a call may cost less than its measurement, one in 16.
+    /// The calls whose duration is measured. Default: up to 1,000 calls to a [system](Self::system) per second and
+    /// thread. At an edge without a system, one call in 16, because a call may cost less than its measurement.
     pub fn timing(mut self, timing: Timing) -> Self {
         self.timing = Some(timing);
         self
@@ -92,11 +92,11 @@ impl ObservedConfigBuilder {
         self
     }
 
-    /// The configuration.
+    /// Builds the configuration.
     ///
     /// # Errors
     ///
-    /// [`CacheError::InvalidInput`] that names the first choice that cannot be, and what can.
+    /// [`CacheError::InvalidInput`], which names the first invalid setting and what it accepts.
     pub fn build(self) -> Result<ObservedConfig, CacheError> {
         let tier = self.tier.unwrap_or(Tier::Edge);
         let system = self.system.or((tier == Tier::Far).then_some("_OTHER"));

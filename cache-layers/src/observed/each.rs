@@ -1,4 +1,4 @@
-//! Calls that answer each key on its own: one call, with its number of keys and of failed keys.
+//! Calls with one result per key: observed as one call, with its number of keys and of failed keys.
 
 use bytes::Bytes;
 use cache_core::{CacheError, Lookup};
@@ -17,7 +17,7 @@ pub(super) struct Ended {
     pub(super) failed: u64,
 }
 
-/// What a key can have for an answer.
+/// The answer of one key.
 pub(super) trait Answer {
     /// Whether it says that the key does not exist.
     fn is_absence(&self) -> bool {
@@ -53,7 +53,7 @@ impl Ended {
 }
 
 impl Observed {
-    /// Does `call` and notes how it ended. `answered` says what the answers of the keys that did not fail are.
+    /// Runs `call` and records how it ended. `answered` returns the outcome of the keys that did not fail.
     pub(super) async fn observe_each<T: Answer>(
         &self,
         operation: Operation,

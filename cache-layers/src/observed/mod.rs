@@ -1,29 +1,28 @@
-//! Every call counted, timed and traced.
+//! A layer that counts, times and traces every call.
 //!
-//! In here: [`Observed`], a layer that changes nothing about the calls that pass through it. What it
-//! measures is in the [catalogue](crate::metrics::catalog). Not in here: exporters.
+//! In here: [`Observed`], a layer that does not change the calls that pass through it. The
+//! [catalogue](crate::metrics::catalog) lists what it measures. Not in here: exporters.
 //!
 //! # Where it belongs
 //!
-//! Twice into the stack: `Prefixed > Observed("edge") > Tiered > Encrypted > Observed("far") > Guarded >
-//! client`.
+//! Twice in the stack: `Prefixed > Observed("edge") > Tiered > Encrypted > Observed("far") > Guarded > client`.
 //!
-//! - The edge sees what callers see: hits of the near tier among them. Without it a service cannot tell
-//!   how much the near tier saves it, and a hit costs no trace at all.
-//! - The far one sees what the backend is asked, after the near tier and before the guard. Above the near
-//!   tier its times would be those of a map in memory; below the guard, what the breaker turned away and
-//!   what the deadline cut off would be missing or counted as cancelled. Where the guard bypasses failures,
-//!   they are misses here: `cache.guard.bypassed` has them.
-//! - Without a near tier, the one place is the edge's, with the [system](ObservedConfigBuilder::system) that its
-//!   calls go to: they are what callers see, and what the backend is asked.
+//! - The edge sees what callers see, including hits of the near cache. Without it a service cannot tell how much the
+//!   near cache saves, and a hit leaves no trace at all.
+//! - The far one sees what the backend is asked, after the near cache and before the guard. Above the near cache it
+//!   would measure the times of a map in memory. Below the guard it would miss what the breaker shed, and count what
+//!   the deadline ended as cancelled. If the guard bypasses failures, they are misses here: `cache.guard.bypassed`
+//!   counts them.
+//! - Without a near cache, one is enough: the edge, with the [system](ObservedConfigBuilder::system) that its calls
+//!   go to. Its calls are both what callers see and what the backend is asked.
 //!
 //! # What it costs
 //!
-//! A call is counted exactly; that, the box that every layer's call costs and a span that is switched off
-//! are some 50 to 80 ns. A duration costs 200 to 600 ns with a real meter provider, most of it inside the
-//! SDK: more than a near hit, and as much as the client itself under load. So the edge measures one call in 16, and
-//! calls to a backend are measured up to about 1,000 per second and thread, both chosen by chance ([`Timing`]). Spans are at
-//! the level `debug`.
+//! Every call is counted exactly. Counting, the box that every layer's call costs, and a span that is switched off
+//! take some 50 to 80 ns. A duration costs 200 to 600 ns with a real meter provider, most of it inside the SDK. That
+//! is more than a near hit, and as much as the client itself under load. So the edge measures one call in 16, and
+//! calls to a backend are measured up to about 1,000 per second and thread. Both are sampled at random ([`Timing`]).
+//! Spans have the level `debug`.
 
 mod call;
 mod client;
@@ -47,11 +46,11 @@ use crate::metrics::{Operation, Outcome, Sampler, TierCalls};
 ///
 /// # Behaviour
 ///
-/// Answers, errors, deadlines and [`invalidations`](CacheClient::invalidations) are those of the client
-/// inside. A call whose future is dropped before it has an answer is counted as `cancelled`; one whose
-/// future was never polled was no call.
+/// Answers, errors, deadlines and [`invalidations`](CacheClient::invalidations) are those of the client inside. A
+/// call whose future is dropped before it has an answer is counted as `cancelled`. A future that was never polled
+/// does not count.
 ///
-/// No key, no value and no error text is in a label or a span: of an error, its
+/// No label and no span contains a key, a value or an error text. Of an error they contain the
 /// [`kind`](CacheError::kind).
 ///
 /// # Examples
@@ -75,7 +74,7 @@ pub struct Observed {
     sampler: Sampler,
 }
 
-/// One short line: what it stands on.
+/// One short line that names the client inside.
 impl fmt::Debug for Observed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Observed({:?})", self.inner)
@@ -83,7 +82,7 @@ impl fmt::Debug for Observed {
 }
 
 impl Observed {
-    /// `client`, observed.
+    /// Creates a layer that observes `client`.
     #[must_use]
     pub fn new(client: Arc<dyn CacheClient>, config: ObservedConfig) -> Self {
         let ObservedConfig {
@@ -100,13 +99,13 @@ impl Observed {
         }
     }
 
-    /// The client inside.
+    /// Returns the client inside.
     #[must_use]
     pub fn inner(&self) -> &Arc<dyn CacheClient> {
         &self.inner
     }
 
-    /// Does `call` and notes how it ended; `outcome` says what its answer is.
+    /// Runs `call` and records how it ended. `outcome` classifies its answer.
     #[inline]
     async fn observe<T>(
         &self,
@@ -116,7 +115,7 @@ impl Observed {
         outcome: impl FnOnce(&T) -> Outcome + Send,
     ) -> Result<T, CacheError> {
         let observed = Call::begin(&self.calls, &self.sampler, operation, keys);
-        // Without anybody who wants spans, entering one would only cost time.
+        // Without a subscriber, entering a span would only cost time.
         let result = match observed.span() {
             Some(span) => call.instrument(span).await,
             None => call.await,

@@ -1,4 +1,4 @@
-//! How a limiter behaves, whatever the quota.
+//! Configuration of a limiter. Quotas are separate.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::clock::{SystemClock, WallClock};
 use crate::listener::{Listener, MaybeListener};
 use crate::refuse::refuse;
 
-/// The choices of a [`RateLimiter`](super::RateLimiter).
+/// The configuration of a [`RateLimiter`](super::RateLimiter).
 ///
 /// ```
 /// use cache_layers::rate_limiter::{OnError, RateLimiterConfig};
@@ -32,14 +32,14 @@ pub struct RateLimiterConfig {
     pub(super) listener: MaybeListener<RateLimiterEvent>,
 }
 
-/// What becomes of a call when the cache cannot say what was used.
+/// What happens to a call if the cache cannot say what was used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OnError {
-    /// It is allowed, and counted in [`RateLimiterStats::uncounted`](super::RateLimiterStats::uncounted): a
-    /// limit that protects from overuse should not be what stops a service.
+    /// It is allowed, and counted in [`RateLimiterStats::uncounted`](super::RateLimiterStats::uncounted). A limit
+    /// that protects from overuse should not stop a service.
     Allow,
-    /// It is denied: for a limit that protects a secret, such as one on attempts to log in.
+    /// It is denied. For a limit that protects a secret, such as a limit on login attempts.
     Deny,
     /// The caller gets the error.
     Fail,
@@ -65,7 +65,7 @@ impl RateLimiterConfig {
     }
 }
 
-/// Makes a [`RateLimiterConfig`]. A setter never fails; [`build`](Self::build) says what is wrong.
+/// Builds a [`RateLimiterConfig`]. A setter never fails; [`build`](Self::build) reports what is wrong.
 #[derive(Clone, Debug, Default)]
 #[must_use]
 pub struct RateLimiterConfigBuilder {
@@ -73,53 +73,53 @@ pub struct RateLimiterConfigBuilder {
 }
 
 impl RateLimiterConfigBuilder {
-    /// What becomes of a call when the cache fails. Default: [`OnError::Allow`].
+    /// What happens to a call if the cache fails. Default: [`OnError::Allow`].
     pub const fn on_error(mut self, on_error: OnError) -> Self {
         self.config.on_error = on_error;
         self
     }
 
-    /// The key by whose life the server's clock is read. All limiters whose windows have to be the same
-    /// use the same; it may be shared by all services on a cache. Default: `rate-limiter:#clock`.
+    /// The key whose TTL gives the server's time. All limiters that need the same windows use the same key. All
+    /// services on a cache may share it. Default: `rate-limiter:#clock`.
     pub fn clock_key(mut self, key: impl Into<String>) -> Self {
         self.config.clock_key = key.into();
         self
     }
 
-    /// For how long after a denial this process denies calls of the same subject by what it saw then,
-    /// without asking. Zero: never. It can only be wrong where calls of different costs meet: a cheap one may be
-    /// denied for that long because a dearer one, denied elsewhere at that moment, had not given back
-    /// yet what it asked for. Default: 10 milliseconds.
+    /// How long this process remembers a denial and denies calls of the same subject by it, without asking. Zero:
+    /// never. A remembered denial can only be wrong if calls have different costs. A cheap one may be denied for that
+    /// long because an expensive one, denied elsewhere at that moment, had not taken its cost back yet. Default:
+    /// 10 milliseconds.
     pub const fn denial_memory(mut self, time: Duration) -> Self {
         self.config.denial_memory = time;
         self
     }
 
-    /// How long a call waits for the cache, all its round trips together; then [`on_error`](Self::on_error) decides.
+    /// How long a call waits for the cache, all its round trips together. Then [`on_error`](Self::on_error) decides.
     /// From 1 ms to 1 hour. Default: 500 milliseconds.
     pub const fn deadline(mut self, deadline: Duration) -> Self {
         self.config.deadline = deadline;
         self
     }
 
-    /// The time of day. It is asked by the process that makes the clock key, and by one that cannot read it so far.
-    /// Default: [`SystemClock`].
+    /// The time of day. Used by the process that creates the clock key, and by a process that could not read the key
+    /// so far. Default: [`SystemClock`].
     pub fn clock(mut self, clock: Arc<dyn WallClock>) -> Self {
         self.config.clock = clock;
         self
     }
 
-    /// What receives [what is decided](RateLimiterEvent) about calls. Default: nothing.
+    /// Receives the [decisions](RateLimiterEvent) about calls. Default: none.
     pub fn listener(mut self, listener: Arc<dyn Listener<RateLimiterEvent>>) -> Self {
         self.config.listener = MaybeListener::of(listener);
         self
     }
 
-    /// The configuration.
+    /// Builds the configuration.
     ///
     /// # Errors
     ///
-    /// [`CacheError::InvalidInput`] that names the first choice that cannot be, and what can.
+    /// [`CacheError::InvalidInput`], which names the first invalid setting and what it accepts.
     pub fn build(self) -> Result<RateLimiterConfig, CacheError> {
         check_key(&self.config.clock_key).map_err(|_| CacheError::InvalidInput {
             argument: "clock_key",

@@ -1,28 +1,27 @@
-//! What a limiter answers.
+//! The answer of a limiter.
 
 use std::time::Duration;
 
 use super::quota::{Frame, Quota, Used};
 
-/// Whether a call may go on, and what is left for the next.
+/// Whether a call may go on, and what is left for the next one.
 ///
 /// Times are counted from now, and are exact to the round trip that the answer took.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Decision {
-    /// Whether the call may go on. A call that may not has used nothing up.
+    /// Whether the call may go on. A denied call has used nothing up.
     pub allowed: bool,
     /// The limit of the quota.
     pub limit: u64,
     /// How much more is allowed at the moment.
     pub remaining: u64,
-    /// In what time all of the limit can be used again, if nothing more is used until then. Of a fixed
-    /// window, its end.
+    /// How long until the whole limit can be used again, if nothing more is used until then. For a fixed window, the
+    /// time to its end.
     pub reset_after: Duration,
-    /// Where the call may not go on: in what time it may, if nobody else uses anything up until then.
+    /// For a denied call: how long until it may go on, if nothing else is used up until then.
     pub retry_after: Option<Duration>,
-    /// Whether this was counted. It was not where the cache failed and
-    /// [`OnError`](super::OnError) decided.
+    /// Whether this call was counted. It was not if the cache failed and [`OnError`](super::OnError) decided.
     pub counted: bool,
 }
 
@@ -46,7 +45,7 @@ impl Decision {
         }
     }
 
-    /// Where the cache cannot say what was used.
+    /// The decision if the cache cannot say what was used.
     pub(super) fn uncounted(quota: &Quota, allowed: bool) -> Self {
         const SOON: Duration = Duration::from_secs(1);
         Self {

@@ -1,7 +1,6 @@
-//! What was denied a moment ago, so that a caller who is far over the limit does not cost the server two
-//! commands each time.
+//! Recent denials, so that a caller far over the limit does not cost the server two commands per call.
 //!
-//! Not in here: the decision. It is made from what is remembered just as from what the server says.
+//! Not in here: the decision. It is made from a remembered use in the same way as from the server's reply.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -13,13 +12,13 @@ use cache_core::clock::{self, Instant};
 
 use super::quota::Used;
 
-/// More are not remembered; that only costs round trips.
+/// More are not remembered. That only costs round trips.
 const MOST: usize = 4_096;
 
-/// What was used, by the key of the window.
+/// The use, by the key of the window.
 pub(super) struct Denials {
     memory: Duration,
-    /// How many there are, so that nobody takes the lock while nothing is denied.
+    /// How many there are, so that no call takes the lock while nothing is denied.
     count: AtomicUsize,
     entries: Mutex<HashMap<String, (Used, Instant)>>,
 }
@@ -33,7 +32,7 @@ impl Denials {
         }
     }
 
-    /// What was used in the window at `key` when a call was last denied, unless that is too long ago.
+    /// The use of the window at `key` when a call was last denied, unless that is too long ago.
     pub(super) fn recall(&self, key: &str) -> Option<Used> {
         if self.count.load(Ordering::Acquire) == 0 {
             return None;

@@ -1,40 +1,40 @@
-//! What a limiter reports about itself: events for who listens, counters for who asks.
+//! What a limiter reports: events for a listener, and counters.
 //!
-//! Not in here: metrics. Whoever makes them listens.
+//! Not in here: metrics. They are made by a listener.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use cache_core::CacheError;
 
-/// What a [`RateLimiter`](super::RateLimiter) decided about a call. No event names a subject.
+/// The decision of a [`RateLimiter`](super::RateLimiter) about a call. No event names a subject.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum RateLimiterEvent {
-    /// It was counted and allowed.
+    /// The call was counted and allowed.
     Allowed,
-    /// It was denied: the limit is used up.
+    /// The call was denied: the limit is used up.
     Denied {
-        /// Whether by what a call before it had found, without a round trip.
+        /// Whether an earlier denial decided, without a round trip.
         from_memory: bool,
     },
-    /// It could not be counted, because the cache failed; [`OnError`](super::OnError) decided.
+    /// The call could not be counted because the cache failed. [`OnError`](super::OnError) decided.
     Uncounted {
-        /// What the cache answered.
+        /// The error of the cache.
         error: CacheError,
     },
 }
 
-/// How often what happened, since the limiter was made.
+/// Counters of decisions since the limiter was created.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RateLimiterStats {
     /// Calls that were counted and allowed.
     pub allowed: u64,
-    /// Calls that were denied since the limit was used up.
+    /// Calls that were denied because the limit was used up.
     pub denied: u64,
-    /// Those of [`denied`](Self::denied) that cost no round trip.
+    /// The part of [`denied`](Self::denied) that cost no round trip.
     pub denied_near: u64,
-    /// Calls that [`OnError`](super::OnError) decided, since the cache failed.
+    /// Calls that [`OnError`](super::OnError) decided because the cache failed.
     pub uncounted: u64,
 }
 

@@ -1,58 +1,60 @@
-//! So much in such a time, for a whole fleet.
+//! Limits how much a subject may do in a window of time, across all processes on one cache.
 //!
-//! In here: [`RateLimiter`] and what it promises. The arithmetic of windows is in `quota.rs`, the clock that
-//! all processes share in `server_clock.rs`. Not in here: HTTP, and other layers. A limiter stands on top of
-//! any client.
+//! In here: [`RateLimiter`] and what it promises. The arithmetic of windows is in `quota.rs`, the clock that all
+//! processes share in `server_clock.rs`. Not in here: HTTP, and other layers. A limiter works on top of any client.
 //!
 //! # What is promised
 //!
-//! - **Never more than the limit in a window**, from however many processes at once: each call adds its cost
-//!   to the window's counter, atomically, and may go on only where the sum is within the limit.
-//! - **A denied call uses nothing up**: it takes its cost back, from the very window that it was added to,
-//!   before it is answered, also where its caller has left by then. While it does, calls that cost less
-//!   may find the limit used up; they look again and are denied only where it still is.
-//! - **The server's clock** says in which window a call is, not that of the process. A call whose answer
-//!   comes after the end of its window is tried again in the next.
-//! - **One round trip**, the counters of both windows asked at the same time; two where the call is denied,
-//!   and none where a call of the same subject was denied within the last
-//!   [`denial_memory`](RateLimiterConfigBuilder::denial_memory). Every ten seconds one more, which nobody waits for.
+//! - **Never more than the limit in a window**, however many processes call at once. Each call adds its cost to the
+//!   window's counter atomically, and may go on only if the sum is within the limit.
+//! - **A denied call uses nothing up.** It takes its cost back from the window that it was added to before it is
+//!   answered, even if its caller has left by then. Until then, calls that cost less may find the limit used up. They
+//!   look again, and are denied only if it still is.
+//! - **The server's clock** decides in which window a call is, not the clock of the process. A call that is answered
+//!   after the end of its window is tried again in the next one.
+//! - **One round trip**, which asks for the counters of both windows at the same time. Two if the call is denied.
+//!   None if a call of the same subject was denied within the last
+//!   [`denial_memory`](RateLimiterConfigBuilder::denial_memory). One more every ten seconds, which no call waits for.
+//! - **A deadline.** No call waits for the cache for longer than [`deadline`](RateLimiterConfigBuilder::deadline),
+//!   and no call waits for another one.
 //!
-//! - **A deadline**: no call waits for the cache for longer than [`deadline`](RateLimiterConfigBuilder::deadline),
-//!   and none waits for another call.
-//!
-//! What becomes of a call where the cache fails is said by [`OnError`]. A call that timed out, or whose future
-//! was dropped, may have been counted.
+//! [`OnError`] decides what happens to a call if the cache fails. A call that timed out, or whose future was dropped,
+//! may have been counted.
 //!
 //! # What is not
 //!
-//! Counters that were evicted, flushed, or lost by a failover begin anew: up to the limit more is then
-//! allowed in that window. A client that answers reads from replicas adds what these lag behind to what clocks
-//! differ. A process that could not read the server's clock yet goes by its own: while the one server that has the
-//! clock key is down, and keys of others are counted. On a near tier the counter of the window before may be read near: it does not change any more.
+//! - Counters that were evicted, flushed or lost by a failover start again. In that window up to the limit more is
+//!   then allowed.
+//! - If the client answers reads from replicas, the lag of these adds to the difference of clocks.
+//! - A process that could not read the server's clock yet goes by its own clock. That happens while the one server
+//!   with the clock key is down, and keys of others are counted.
+//! - On a near cache the counter of the window before may be read near. It does not change any more.
 //!
 //! # Sliding windows
 //!
-//! [`Quota::sliding`] is the sliding window counter: two counters per subject instead of a log of all
-//! calls, by Cloudflare's ["How we built rate limiting capable of scaling to millions of
-//! domains"](https://blog.cloudflare.com/counting-things-a-lot-of-different-things/), who measured 0.003 % of
-//! requests wrongly decided. It takes what the window before used as spread evenly over that window. So:
+//! [`Quota::sliding`] is the sliding window counter: two counters per subject instead of a log of all calls. It
+//! follows Cloudflare's ["How we built rate limiting capable of scaling to millions of
+//! domains"](https://blog.cloudflare.com/counting-things-a-lot-of-different-things/), which measured 0.003 % of
+//! requests wrongly decided. It assumes that the use of the window before was spread evenly over that window. So:
 //!
-//! - in a window never more than the limit;
-//! - in any time of `d` windows, `d` up to 1, wherever it begins, never more than `limit * (1 + d)`: at most
-//!   twice the limit in the time of a window, where all of it was used at the end of one and then as fast as
-//!   allowed; around an edge, where a fixed window allows twice the limit at once, nothing beyond the limit;
-//! - a call may be denied although less than the limit was used in the last window's time, where that
-//!   was used early in it.
+//! - In a window never more than the limit is used.
+//! - In any period of `d` windows, `d` up to 1, wherever it begins, never more than `limit * (1 + d)` is used. That
+//!   is at most twice the limit in the time of a window, if all of it was used at the end of one window and then as
+//!   fast as allowed. Around an edge, where a fixed window allows twice the limit at once, nothing beyond the limit
+//!   is allowed.
+//! - A call may be denied although less than the limit was used in the last window's time, if that was used early in
+//!   it.
 //!
-//! That holds up to what the processes' readings of the server's clock differ, at most half of a round trip each.
+//! These bounds hold up to the difference between the processes' readings of the server's clock: at most half of a
+//! round trip each.
 //!
 //! # In the cache
 //!
-//! Beside the subject, in its slot of a cluster, at `SUBJECT:#limit:WINDOW:INDEX` an integer that lives for two
-//! windows: the window's length in milliseconds and its number since 1970. Behind the name of a subject without a
-//! hash tag follow `:#` and three letters or digits that depend on all of it. So
-//! subjects with different windows never meet, those that differ in the limit only share. A pattern that
-//! covers the subject and ends in `*` covers them: to remove them is to forget what was used.
+//! An integer next to the subject, in its slot of a cluster, at `SUBJECT:#limit:WINDOW:INDEX`, with a TTL of two
+//! windows. The name holds the window's length in milliseconds and its number since 1970. If the subject has no hash
+//! tag, `:#` and three letters or digits follow that depend on the rest of the name. So different windows of a
+//! subject never share a counter, while quotas that differ only in the limit do. A pattern that covers the subject
+//! and ends in `*` covers the counters. Removing them forgets what was used.
 //!
 //! # Examples
 //!
@@ -102,17 +104,17 @@ use crate::beside::{beside, check_room};
 use crate::listener::MaybeListener;
 use crate::within::within;
 
-/// How often a call is tried whose window ended, or that others' costs on their way back got in the way of.
+/// How often a call is tried if its window ended, or if costs that others were taking back got in the way.
 const TRIES: u32 = 4;
-/// What the life of a counter is longer than it is needed: for clocks that differ, and late answers.
+/// How much longer than needed a counter is stored: for clocks that differ, and late answers.
 const SLACK: Duration = Duration::from_secs(10);
 /// `limit:`, two numbers and the colon between them.
 const ROOM: usize = 6 + 20 + 1 + 20;
 
 /// Allows so much in such a time. See the [module](self) for what is promised.
 ///
-/// Cheap to clone; clones are the same limiter. Several of them on one cache, in one process or in many,
-/// count together as long as they use the same subjects and windows.
+/// Cheap to clone. Clones are the same limiter. Several limiters on one cache, in one process or in many, count
+/// together if they use the same subjects and windows.
 #[derive(Clone, Debug)]
 pub struct RateLimiter {
     core: Arc<Core>,
@@ -130,7 +132,7 @@ struct Core {
 }
 
 impl RateLimiter {
-    /// A limiter on top of `client`.
+    /// Creates a limiter on top of `client`.
     #[must_use]
     pub fn new(client: Arc<dyn CacheClient>, config: RateLimiterConfig) -> Self {
         Self {
@@ -139,7 +141,7 @@ impl RateLimiter {
                     Arc::clone(&client),
                     config.clock_key,
                     config.clock,
-                    // So that a call has time left to count in.
+                    // Half, so that the call has time left to count.
                     config.deadline / 2,
                 )),
                 deadline: config.deadline,
@@ -152,20 +154,20 @@ impl RateLimiter {
         }
     }
 
-    /// The client that it stands on.
+    /// Returns the client that stores the counters.
     #[must_use]
     pub fn client(&self) -> &Arc<dyn CacheClient> {
         &self.core.client
     }
 
-    /// How often what happened.
+    /// Returns the counters of decisions.
     #[must_use]
     pub fn stats(&self) -> RateLimiterStats {
         self.core.counters.snapshot()
     }
 
-    /// Whether `subject` may do one more thing, which then counts. [`check_cost`](Self::check_cost) with a
-    /// cost of 1.
+    /// Decides whether `subject` may do one more thing, and counts it. The same as [`check_cost`](Self::check_cost)
+    /// with a cost of 1.
     ///
     /// # Errors
     ///
@@ -182,18 +184,19 @@ impl RateLimiter {
         self.check_cost(subject, quota, 1).await
     }
 
-    /// Whether `subject` may do something that costs `cost`, 1 up to the limit; all of it or nothing.
+    /// Decides whether `subject` may do something that costs `cost`, from 1 up to the limit. All of the cost counts,
+    /// or none.
     ///
-    /// `subject` is a key, best made by a [`Keyspace`](cache_core::Keyspace).
+    /// `subject` is a key, best built by a [`Keyspace`](cache_core::Keyspace).
     ///
     /// # Errors
     ///
-    /// [`CacheError::InvalidInput`] for a subject that is no key or leaves no room for what is beside it, a
-    /// quota that cannot be, a cost of 0 or beyond the limit. Where the cache fails, what [`OnError`] says.
+    /// [`CacheError::InvalidInput`] for an invalid subject or one that leaves no room for the counter's name, for an
+    /// invalid quota, and for a cost of 0 or beyond the limit. If the cache fails, [`OnError`] decides.
     ///
     /// # Cancel safety
     ///
-    /// Dropped, the call may or may not have been counted.
+    /// If the future is dropped, the call may or may not have been counted.
     ///
     /// # Panics
     ///
@@ -245,7 +248,7 @@ impl Core {
                 now: self.refund(&key, quota, cost, used.now).await,
                 ..used
             };
-            // Somebody else's cost that was on its way back, or a window that ended.
+            // Another call was taking its cost back, or the window ended.
             if tries > 0 && (over || frame.allows(with(used, cost))) {
                 continue;
             }
@@ -255,7 +258,7 @@ impl Core {
         }
     }
 
-    /// Adds `cost` to the counter of the window; what is used then.
+    /// Adds `cost` to the counter of the window. Returns the use after that.
     async fn charge(
         &self,
         key: &str,
@@ -286,15 +289,15 @@ impl Core {
         }
     }
 
-    /// Takes `cost` back from the counter of the window; what is used then. In a task of its own, so that
-    /// a caller who leaves does not keep it from being done. Where the cache fails, the window counts
-    /// more than was allowed, and ends with that.
+    /// Takes `cost` back from the counter of the window. Returns the use after that. It runs in a separate task, so
+    /// that a caller that leaves does not prevent it. If the cache fails, the window counts more than was allowed
+    /// until it ends.
     async fn refund(&self, key: &str, quota: &Quota, cost: u64, now: u64) -> u64 {
         let (client, key, life) = (Arc::clone(&self.client), key.to_owned(), life(quota));
         let refunding = tokio::spawn(async move {
             let left = client.incr_by(&key, -signed(cost), life).await?;
             if left < 0 {
-                // The counter had gone meanwhile, and with it what this takes back.
+                // The counter was lost in between, and with it the cost that this takes back.
                 return client.incr_by(&key, signed(cost), life).await;
             }
             Ok::<_, CacheError>(left)
@@ -326,7 +329,7 @@ fn signed(cost: u64) -> i64 {
     i64::try_from(cost).unwrap_or(i64::MAX)
 }
 
-/// What others take back may be in front of what they add, after a flush.
+/// After a flush, what others take back may arrive before what they add.
 fn unsigned(count: i64) -> u64 {
     u64::try_from(count).unwrap_or(0)
 }

@@ -1,4 +1,4 @@
-//! How much is allowed in which time, and the arithmetic of windows. No I/O, no clock.
+//! Quotas (how much is allowed in which time) and the arithmetic of windows. No I/O, no clock.
 
 use std::time::Duration;
 
@@ -30,19 +30,20 @@ enum Kind {
 }
 
 impl Quota {
-    /// The most that a limit can be: the largest integer of a structured field (RFC 9651), so that a response can
-    /// tell it.
+    /// The greatest limit: the largest integer of a structured field (RFC 9651), so that a response header can hold
+    /// it.
     pub const MAX_LIMIT: u64 = 999_999_999_999_999;
-    /// The shortest window. What is near the time of a round trip makes no sense.
+    /// The shortest window. A window as short as a round trip makes no sense.
     pub const MIN_WINDOW: Duration = Duration::from_millis(10);
     /// The longest window: 366 days.
     pub const MAX_WINDOW: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
-    /// At most `limit` in each window; windows follow one another, the first began at 1970-01-01 00:00 UTC.
+    /// Allows at most `limit` in each window. Windows follow one another, and the first began at 1970-01-01 00:00
+    /// UTC.
     ///
-    /// Cheap and plain, but twice the limit may be used within no time around the edge of a window.
-    /// A limit takes 1 to [`MAX_LIMIT`](Self::MAX_LIMIT), a window [`MIN_WINDOW`](Self::MIN_WINDOW) to
-    /// [`MAX_WINDOW`](Self::MAX_WINDOW) in whole milliseconds; others are refused where the quota is used.
+    /// Cheap and simple, but twice the limit may be used at once around the edge of a window. A limit is 1 to
+    /// [`MAX_LIMIT`](Self::MAX_LIMIT). A window is [`MIN_WINDOW`](Self::MIN_WINDOW) to
+    /// [`MAX_WINDOW`](Self::MAX_WINDOW), in whole milliseconds. Other values are refused when the quota is used.
     #[must_use]
     pub const fn fixed(limit: u64, window: Duration) -> Self {
         Self {
@@ -52,8 +53,9 @@ impl Quota {
         }
     }
 
-    /// At most about `limit` in any time as long as the window: what was used in the last whole window
-    /// counts by the part of it that is still within that time. Takes what [`fixed`](Self::fixed) takes.
+    /// Allows at most about `limit` in any period as long as the window. The use of the last whole window counts in
+    /// proportion to how much of that window is still within the period. Accepts the same values as
+    /// [`fixed`](Self::fixed).
     ///
     /// See [the bounds](super#sliding-windows) of the approximation.
     #[must_use]
@@ -105,12 +107,12 @@ impl Quota {
     }
 }
 
-/// A window at a moment, in microseconds.
+/// A window at one moment, in microseconds.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Frame {
     /// Its number, counted from 1970.
     pub(super) index: u64,
-    /// What is left of it; never 0.
+    /// How much time is left of it. Never 0.
     left: u64,
     window: u64,
     pub(super) sliding: bool,
@@ -125,14 +127,14 @@ pub(super) struct Used {
 }
 
 impl Frame {
-    /// How much of what was used counts now. Rounded up, so that rounding never allows more.
+    /// How much of the use counts now. Rounded up, so that rounding never allows more.
     fn counted(&self, used: Used) -> u64 {
         self.counted_before(used).saturating_add(used.now)
     }
 
     fn counted_before(&self, used: Used) -> u64 {
-        // More than the limit was never allowed in a window: what is beyond it was denied, and not given
-        // back since whoever asked died.
+        // A window never allowed more than the limit. Anything beyond it was denied, and not given back because the
+        // caller died.
         let before = used.before.min(self.limit);
         scaled(before, self.left, self.window, u128::div_ceil)
     }
@@ -146,7 +148,7 @@ impl Frame {
         self.limit.saturating_sub(self.counted(used))
     }
 
-    /// In what time all of the limit can be used again, if nothing more is used until then.
+    /// How long until the whole limit can be used again, if nothing more is used until then.
     pub(super) fn reset_after(&self, used: Used) -> Duration {
         Duration::from_micros(match used {
             _ if !self.sliding => self.left,
@@ -156,19 +158,18 @@ impl Frame {
         })
     }
 
-    /// In what time `cost` more will be allowed, if nothing more is used until then. `cost` is at most the
-    /// limit.
+    /// How long until `cost` more is allowed, if nothing more is used until then. `cost` is at most the limit.
     pub(super) fn retry_after(&self, used: Used, cost: u64) -> Duration {
         let room = self.limit - cost.min(self.limit);
         Duration::from_micros(if !self.sliding {
             self.left
         } else if used.now <= room {
-            // Within this window: when the part of the one before that still counts fits.
+            // Within this window: when the counted part of the window before has become small enough.
             let before = used.before.min(self.limit).max(1);
             let fitting = scaled(self.window, room - used.now, before, |a, b| a / b);
             self.left.saturating_sub(fitting)
         } else {
-            // In the next: when of this one no more counts than fits.
+            // In the next window: when the counted part of this one has become small enough.
             let now = used.now.min(self.limit);
             let fitting = scaled(self.window, room, now.max(1), |a, b| a / b);
             self.left + self.window.saturating_sub(fitting)
@@ -237,7 +238,7 @@ mod tests {
         assert_eq!(counted(15, 100, 0), 75);
         assert_eq!(counted(15, 99, 7), 75 + 7); // 74.25
         assert_eq!(counted(59, 100, 0), 2); // 1.67
-        // Nobody was allowed more than the limit.
+        // No call was allowed more than the limit.
         assert_eq!(counted(30, 10_000, 0), 50);
     }
 
@@ -254,7 +255,7 @@ mod tests {
     proptest::proptest! {
         #![proptest_config(proptest::prelude::ProptestConfig::with_cases(2_000))]
 
-        /// To the microsecond: then it is allowed, and not before.
+        /// Exact to the microsecond: allowed then, and not before.
         #[test]
         fn retry_after_is_the_first_moment_at_which_it_is_allowed(
             limit in 1_u64..2_000,

@@ -1,13 +1,13 @@
 //! A clock that all processes on one cache share: the server's.
 //!
-//! The contract has no call that asks a server for its time. But the life of a key is counted by the
-//! server's clock. So there is one key, the anchor, whose life ends at a moment that was agreed on beforehand,
-//! 200 years after 1970: what is left of its life says what time it is. Whoever finds none makes one by
-//! its own clock; from then on all go by the server's. It is asked for every 10 seconds; in between, and while the
-//! server does not answer, this process's monotonic clock goes on.
+//! The contract has no call that asks a server for its time, but the server's clock counts the TTL of a key. So there
+//! is one key, the anchor, whose TTL ends at an agreed moment, 200 years after 1970. What is left of its TTL gives
+//! the time. A process that finds no anchor creates one by its own clock. From then on all processes go by the
+//! server's clock. The anchor is read every 10 seconds. Between reads, and while the server does not answer, this
+//! process's monotonic clock goes on.
 //!
-//! Two processes differ by at most half of the round trips of their measurements, and by what their monotonic clocks
-//! drift apart while the anchor cannot be read: less than a second in an hour.
+//! Two processes differ by at most half of the round trips of their measurements, plus the drift of their monotonic
+//! clocks while the anchor cannot be read: less than a second in an hour.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -19,13 +19,13 @@ use crate::clock::WallClock;
 use crate::shared_task::{Joined, SharedTask};
 use crate::within::within;
 
-/// When the anchor's life ends, counted from 1970. A monotonic clock of 64 bits of nanoseconds holds it.
+/// When the anchor's TTL ends, counted from 1970. A monotonic clock of 64 bits of nanoseconds holds it.
 const END: Duration = Duration::from_secs(200 * 365 * 24 * 60 * 60);
-/// A measurement that is older is repeated, by the way.
+/// An older measurement is repeated in the background.
 const FRESH: Duration = Duration::from_secs(10);
-/// One that is older is replaced by a newer one, however good it was.
+/// An older measurement is replaced by a newer one, however good it was.
 const COMPARABLE: Duration = Duration::from_secs(60);
-/// How long nothing is measured after a measurement that failed.
+/// How long nothing is measured after a failed measurement.
 const REST: Duration = Duration::from_secs(1);
 /// How far, at most, two good clocks differ after a second.
 const DRIFT: f64 = 200e-6;
@@ -38,7 +38,7 @@ pub(super) struct ServerClock {
     /// How long a call waits for a measurement, and how long one may take.
     patience: Duration,
     last: Mutex<Option<Reading>>,
-    /// When the last measurement began that failed.
+    /// When the last failed measurement began.
     failed: Mutex<Option<Instant>>,
     measuring: SharedTask<Result<Reading, CacheError>>,
 }
@@ -66,11 +66,12 @@ impl Reading {
         self.error + self.age().mul_f64(DRIFT)
     }
 
-    /// The better of two; the newer where they contradict each other, since then the server's clock was set.
+    /// Returns the better of the two. If they contradict each other, the server's clock was set, so the newer one.
     fn or_newer(self, newer: Self) -> Self {
         let apart = self.now().abs_diff(newer.now());
         if self.error_now() < newer.error_now() && apart <= self.error_now() + newer.error_now() {
-            // Still the better one, and known to be; it is not asked for again at once.
+            // The old one is still better, and now confirmed. Dating it to now keeps it from being measured again at
+            // once.
             Self {
                 at: clock::now(),
                 shown: self.now(),
@@ -100,11 +101,11 @@ impl ServerClock {
         }
     }
 
-    /// The time. Only the first call waits for a measurement; a later one goes by the last reading, however old,
-    /// and has it measured again in a task.
+    /// Returns the time. Only the first call waits for a measurement. Later calls go by the last reading, however
+    /// old, and start a new measurement in a task.
     ///
-    /// While there is none, because the anchor's server does not answer, it is the time of this process: keys of other
-    /// servers are still counted. What the server does not take for an answer is an error.
+    /// If there is no reading yet because the anchor's server does not answer, this process's own time is used, so
+    /// that keys of other servers are still counted. An error that is not transient is returned.
     pub(super) async fn now(self: &Arc<Self>) -> Result<Duration, CacheError> {
         if let Some(last) = self.last() {
             if last.age() >= FRESH && !self.failed_a_moment_ago() {
@@ -164,13 +165,13 @@ impl ServerClock {
         failed.is_some_and(|at| clock::now().saturating_duration_since(at) < REST)
     }
 
-    /// The time by the last measurement, whatever its age; for those who have asked before.
+    /// The time by the last measurement, of any age. For callers that have asked before.
     pub(super) fn still(&self) -> Option<Duration> {
         self.last().map(|last| last.now())
     }
 
     async fn measure(&self) -> Result<Reading, CacheError> {
-        // Once to find none, once to read the one that was made, and once more in case it went at once.
+        // Once to find no anchor, once to read the new one, and once more in case it was deleted at once.
         for _ in 0..3 {
             let sent = clock::now();
             match self.client.ttl(&self.anchor).await {
@@ -179,7 +180,7 @@ impl ServerClock {
                     return Ok(Reading {
                         at: sent + took / 2,
                         shown: END - left,
-                        // Lives are told in whole milliseconds.
+                        // TTLs are reported in whole milliseconds.
                         error: took / 2 + Duration::from_millis(1),
                     });
                 }

@@ -1,6 +1,6 @@
-//! What the cache may cost one call: time, all operations together.
+//! The time budget of one call for all its cache operations together.
 //!
-//! The layers below hear of it: their deadlines count the operations of one call together, too.
+//! The layers below know it too: their deadlines count the operations of one call together.
 
 use std::iter::repeat_with;
 use std::time::Duration;
@@ -10,19 +10,19 @@ use cache_core::{CacheError, Outcome, Stage, clock};
 
 use crate::each::missing;
 
-/// How much earlier than a limit the results of many keys are wanted, at most: the way back takes time too.
+/// How much earlier than a limit the results of many keys are wanted, at most. The way back takes time too.
 const WAY_BACK: Duration = Duration::from_millis(25);
 
-/// What is left of the time that one call gives to the cache.
+/// The time that one call may still spend on the cache.
 #[derive(Clone, Debug)]
 pub(super) struct Budget {
     whole: Duration,
     left: Duration,
-    /// What ended it before its time.
+    /// The failure that ended it early.
     failure: Option<CacheError>,
-    /// What operations took so far.
+    /// How long operations took so far.
     taken: Duration,
-    /// What operations had taken when this part was lent.
+    /// How long operations had taken when this part was lent.
     taken_before: Duration,
 }
 
@@ -37,8 +37,8 @@ impl Budget {
         }
     }
 
-    /// Runs an operation within what is left. Once one has failed, those that follow are not even begun:
-    /// a cache that is down is asked once. Not so after one whose outcome is unknown, which can be asked.
+    /// Runs an operation within what is left. After one has failed, later operations do not begin: a cache that is
+    /// down is asked once. The exception is a failure with an unknown outcome, which a later operation can resolve.
     pub(super) async fn spend<T>(
         &mut self,
         operation: impl Future<Output = Result<T, CacheError>>,
@@ -46,8 +46,7 @@ impl Budget {
         self.run(self.left, operation).await
     }
 
-    /// As [`spend`](Self::spend), with half of what is left at most, so that an unknown outcome can be
-    /// resolved with the other half.
+    /// As [`spend`](Self::spend), with at most half of what is left. The other half can resolve an unknown outcome.
     pub(super) async fn spend_half<T>(
         &mut self,
         operation: impl Future<Output = Result<T, CacheError>>,
@@ -55,8 +54,8 @@ impl Budget {
         self.run(self.left / 2, operation).await
     }
 
-    /// Half of what is left, for operations whose failing says nothing about others. What they took is
-    /// [counted in](Self::repaid) afterwards.
+    /// Lends half of what is left to operations whose failure means nothing for others. [`repaid`](Self::repaid)
+    /// charges their time afterwards.
     pub(super) fn lend(&self) -> Self {
         Self {
             whole: self.whole,
@@ -67,13 +66,13 @@ impl Budget {
         }
     }
 
-    /// Counts in what `lent` took. That it failed is not counted.
+    /// Charges the time that `lent` took. Ignores its failure.
     pub(super) fn repaid(&mut self, lent: &Self) {
         self.charge(lent.taken);
     }
 
-    /// What one key of many has left after a step that took all of them `took`. What was `lent` to this key decides
-    /// about this key only: if it failed, the other keys go on.
+    /// Returns what one key of many has left after a step that took all of them `took`. The failure of `lent` affects
+    /// this key only, and the other keys go on.
     pub(super) fn of_one(&self, lent: &Self, took: Duration) -> Self {
         let mut own = self.clone();
         own.charge(took);
@@ -84,8 +83,8 @@ impl Budget {
         own
     }
 
-    /// Runs an operation with one result for each of `keys` keys, within half of what is left: the other half is for
-    /// the keys that have an answer while others wait for theirs. With each result comes what its key has left.
+    /// Runs an operation with one result for each of `keys` keys, within half of what is left. The other half is for
+    /// keys that have an answer while others still wait. Each result comes with the budget that its key has left.
     pub(super) async fn spend_each<T>(
         &self,
         keys: usize,
@@ -113,7 +112,7 @@ impl Budget {
         operation: impl Future<Output = Result<T, CacheError>>,
     ) -> Result<T, CacheError> {
         if limit.is_zero() {
-            // The cause again: a refusal is not to be counted as a timeout.
+            // Repeat the cause: a refusal must not be counted as a timeout.
             return Err(self.failure.clone().unwrap_or(CacheError::Timeout {
                 stage: Stage::Connect,
                 after: self.whole,
@@ -137,7 +136,7 @@ impl Budget {
         self.taken += took;
     }
 
-    /// After a failure that is certain nothing else is begun.
+    /// After a failure with a certain outcome, no more operations begin.
     fn note<T>(&mut self, result: &Result<T, CacheError>) {
         if let Err(error) = result
             && !error.is_miss()

@@ -1,6 +1,6 @@
-//! The way of one call: a look at the cache, and the wait for a load that it starts or joins.
+//! One call: a look at the cache, and the wait for a load that it starts or joins.
 //!
-//! Not in here: the load (`journey.rs`), which goes on whoever still waits.
+//! Not in here: the load (`journey.rs`), which does not depend on its waiters.
 
 use std::sync::Arc;
 
@@ -21,12 +21,12 @@ use super::loaded::{Answer, Freshness, Loaded};
 use super::source::{Loading, Source};
 use super::waits::Waiting;
 
-/// What a look at the cache came to.
+/// The result of a look at the cache.
 pub(super) enum Look<V> {
     Answer(Answer<V>),
-    /// An answer, and a value that should be loaded anew.
+    /// An answer, and a value whose refresh is due.
     Ripe(Answer<V>, Known<V>),
-    /// Nothing fresh; what could be given instead of an error.
+    /// Nothing fresh. Holds the value to return instead of an error, if there is one.
     Need(Option<Known<V>>),
 }
 
@@ -97,7 +97,7 @@ impl<V: Payload> Core<V> {
         read.map_or(Look::Need(None), |raw| self.judge_raw(key, raw))
     }
 
-    /// What is to be done about what was read.
+    /// Decides what to do with stored bytes.
     pub(super) fn judge_raw(&self, key: &str, raw: Bytes) -> Look<V> {
         match self.found(key, Entry::untracked(raw, Ttl::Forever)) {
             Found::Value(_, known) => self.judge(key, known),
@@ -105,7 +105,7 @@ impl<V: Payload> Core<V> {
         }
     }
 
-    /// What is to be done about what is known.
+    /// Decides what to do with a decoded value.
     pub(super) fn judge(&self, key: &str, known: Known<V>) -> Look<V> {
         match known.condition(&self.config) {
             Condition::Fresh => Look::Answer(self.hit(&known)),
@@ -128,7 +128,7 @@ impl<V: Payload> Core<V> {
         known.answer(Freshness::Stale)
     }
 
-    /// Begins to load anew what is still fresh, unless that is under way.
+    /// Starts to refresh a value that is still fresh, unless a refresh is in progress.
     pub(super) fn refresh(self: &Arc<Self>, key: &str, known: Known<V>, source: Source<V>) {
         if let Boarding::Led(flight, _) = self.flights.board(key, Purpose::Refresh, None) {
             let core = Arc::clone(self);
@@ -136,7 +136,7 @@ impl<V: Payload> Core<V> {
         }
     }
 
-    /// Waits for a load of `key`, and starts it where there is none.
+    /// Waits for a load of `key`, and starts one if there is none.
     pub(super) async fn fetch(
         self: &Arc<Self>,
         key: &str,
@@ -185,7 +185,7 @@ impl<V: Payload> Core<V> {
         self.wait(seat, stale, patience, false).await
     }
 
-    /// What a flight brings; `None` where it decided nothing for this caller, who may have led it.
+    /// Returns the result of a flight, or `None` if it decided nothing for this caller, which may have led it.
     pub(super) async fn wait(
         &self,
         mut seat: Seat<V>,
@@ -231,7 +231,7 @@ impl<V: Payload> Core<V> {
         }
     }
 
-    /// The stale value instead of an error, where it may still be given.
+    /// Returns the stale value instead of an error, if that is still allowed.
     pub(super) fn instead(&self, stale: Option<Known<V>>, error: ReadError) -> Result<Answer<V>, ReadError> {
         match stale.filter(|known| known.condition(&self.config) != Condition::Dead) {
             Some(known) => Ok(self.stale(&known)),

@@ -1,7 +1,7 @@
-//! What a load may count on, and what it does with it when it ends: keep the lease, store in place of
-//! exactly what was seen, clean up.
+//! The right to load, and what a load does with it at its end: keep the lease, store in place of exactly what was
+//! seen, clean up.
 //!
-//! Not in here: how it came to it (`prepare.rs`).
+//! Not in here: how a load gets it (`prepare.rs`).
 
 use bytes::Bytes;
 use cache_core::Ttl;
@@ -12,17 +12,17 @@ use super::events::ReadThroughEvent;
 use super::lease::{Lease, hold_key};
 use super::loaded::Loaded;
 
-/// What a load may count on.
+/// The right to load.
 pub(super) struct Claim {
     pub(super) lease: Option<Lease>,
     /// The lease is known to be ours.
     pub(super) held: bool,
     pub(super) base: Option<Base>,
-    /// A load of this key was not to be stored a moment ago: nobody queues for the lease.
+    /// A recent load of this key could not be stored, so processes do not queue for the lease.
     passing: bool,
 }
 
-/// What a failed load keeps the fleet from trying for a while.
+/// What a failed load holds back in the fleet for a while.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Hold {
     Nothing,
@@ -33,7 +33,7 @@ pub(super) enum Hold {
 /// The entry that the loaded value may replace.
 pub(super) struct Base {
     pub(super) raw: Bytes,
-    /// It was put there for this load, and goes with it.
+    /// It is the placeholder of this load, and is removed with it.
     pub(super) ours: bool,
 }
 
@@ -51,7 +51,7 @@ impl Claim {
         Self::of(None, false, None)
     }
 
-    /// The right to load what is most likely not stored, beside others who do.
+    /// The right to load a value that is most likely not stored, in parallel with other processes.
     pub(super) const fn passing(lease: Lease) -> Self {
         Self {
             lease: Some(lease),
@@ -61,7 +61,7 @@ impl Claim {
         }
     }
 
-    /// Renews the lease for as long as it is ours; never returns.
+    /// Renews the lease for as long as it is ours. Never returns.
     pub(super) async fn keep<V: Payload>(&self, core: &Core<V>) {
         if let Some(lease) = self.lease.as_ref().filter(|_| self.held) {
             let pause = core.config.lease().unwrap_or_default() / 3;
@@ -76,7 +76,7 @@ impl Claim {
         std::future::pending::<()>().await;
     }
 
-    /// Stores what was loaded in place of what was seen, if this is still the one to do so.
+    /// Stores the loaded value in place of the entry that was seen, if this load may still do so.
     pub(super) async fn store<V: Payload>(
         self,
         core: &Core<V>,
@@ -91,8 +91,8 @@ impl Claim {
         let entry = core.entry(key, loaded, created_ms);
         let storable = entry.is_some();
         if let (Some(base), Some((entry, life))) = (&self.base, entry) {
-            // A sign is a fence by itself: whoever took the lease meanwhile has replaced it before loading, or
-            // will find the value. A cache that cannot say leaves the decision to the comparison.
+            // A placeholder is a fence by itself: a process that took the lease has replaced it before loading, or
+            // will find the value. If the cache cannot say who has the lease, the comparison decides.
             let owner = match self.lease.as_ref().filter(|_| self.held && !base.ours) {
                 Some(lease) => {
                     let mut lent = budget.lend();
@@ -121,7 +121,7 @@ impl Claim {
         self.leave(core, storable, &mut core.budget()).await;
     }
 
-    /// Gives the lease back, or leaves behind in its place that nobody need queue for it.
+    /// Releases the lease, or replaces it by a sign that processes need not queue for it.
     async fn leave<V: Payload>(&self, core: &Core<V>, storable: bool, budget: &mut Budget) {
         let (Some(lease), life) = (&self.lease, core.config.hit_for_miss) else {
             return;
@@ -133,14 +133,14 @@ impl Claim {
             (false, false) if self.held => lease.leave_passing(client, budget, life).await,
             _ => return self.release(core, budget).await,
         };
-        // What cannot be left behind, or taken away, expires.
+        // What cannot be stored or deleted here expires.
         let _expires = core.noted(left);
     }
 
-    /// Ends a load that failed, or that nobody wanted any more.
+    /// Ends a load that failed or was abandoned.
     pub(super) async fn fail<V: Payload>(self, core: &Core<V>, key: &str, hold: Hold) {
         self.clean(core, key, &mut core.budget()).await;
-        // Whether the sign could be taken away says nothing about the lease.
+        // Whether the placeholder could be deleted means nothing for the lease.
         let mut budget = core.budget();
         let Some(lease) = &self.lease else { return };
         let time = core.config.failure_hold;
@@ -153,25 +153,25 @@ impl Claim {
         if hold == Hold::Refreshes && !time.is_zero() {
             let hold = hold_key(key);
             let held = core.client.set(&hold, "1 refresh".into(), Ttl::After(time));
-            // Without it other processes try, too.
+            // Without it other processes try too.
             let _unheld = core.noted(budget.spend(held).await);
         }
         self.release(core, &mut budget).await;
     }
 
-    /// Takes away the sign of this load, if it still stands.
+    /// Deletes the placeholder of this load, if it is still stored.
     async fn clean<V: Payload>(&self, core: &Core<V>, key: &str, budget: &mut Budget) {
         if let Some(base) = self.base.as_ref().filter(|base| base.ours) {
             let gone = budget.spend(core.client.compare_and_delete(key, &base.raw)).await;
-            // A sign that cannot be taken away expires.
+            // A placeholder that cannot be deleted expires.
             let _expires = core.noted(gone);
         }
     }
 
-    /// Gives the lease back; also one of which it is not known whether it is ours.
+    /// Releases the lease, also if it is not known whether it is ours.
     pub(super) async fn release<V: Payload>(&self, core: &Core<V>, budget: &mut Budget) {
         if let Some(lease) = &self.lease {
-            // A lease that cannot be given back expires.
+            // A lease that cannot be released expires.
             let _expires = core.noted(lease.release(&*core.client, budget).await);
         }
     }

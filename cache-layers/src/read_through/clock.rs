@@ -1,8 +1,7 @@
 //! The time of day of a read-through.
 //!
-//! An envelope's times are compared by other processes than the one that wrote them, so they are wall
-//! time. Machines whose clocks differ see a value expire by as much too early or too late; nothing else
-//! depends on their agreeing.
+//! Other processes than the writer compare an envelope's times, so these are wall time. If clocks differ, a value
+//! expires too early or too late by the difference. Nothing else depends on equal clocks.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! How values become bytes and back.
+//! Turns values into bytes and back.
 //!
 //! Not in here: what else is stored with them (`envelope.rs`).
 
@@ -13,23 +13,23 @@ use serde::de::DeserializeOwned;
 
 /// How values of type `T` are stored.
 ///
-/// Instances of a service that run at the same time share their entries. One that cannot decode what
-/// another has stored loads anew and replaces it; so where a new version of the service stores something
-/// else, put a version into the key.
+/// Instances of a service that run at the same time share their entries. An instance that cannot decode an entry of
+/// another one loads the value and replaces the entry. So if a new version of the service stores another form, put a
+/// version into the key.
 pub trait Codec<T>: Debug + Send + Sync + 'static {
-    /// The bytes to store.
+    /// Returns the bytes to store.
     ///
     /// # Errors
     ///
-    /// [`CacheError::InvalidInput`] where `value` has no such form. The text must not show the value.
+    /// [`CacheError::InvalidInput`] if `value` cannot be encoded. The text must not show the value.
     fn encode(&self, value: &T) -> Result<Bytes, CacheError>;
 
-    /// The value that was stored. It runs on the caller's task.
+    /// Returns the value that was stored. Runs on the caller's task.
     ///
     /// # Errors
     ///
-    /// [`CacheError::Corrupt`] where `stored` is not what [`encode`](Self::encode) makes. The text must not
-    /// show the value.
+    /// [`CacheError::Corrupt`] if `stored` is not a result of [`encode`](Self::encode). The text must not show the
+    /// value.
     fn decode(&self, stored: &Bytes) -> Result<T, CacheError>;
 }
 
@@ -48,7 +48,7 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for Json {
 
     fn decode(&self, stored: &Bytes) -> Result<T, CacheError> {
         serde_json::from_slice(stored).map_err(|error| CacheError::Corrupt {
-            // Not the error itself: its text may show some of the value.
+            // Not the error itself, because its text may show part of the value.
             detail: format!(
                 "the value is not the JSON of a {} (line {}, column {})",
                 type_name::<T>(),
@@ -61,7 +61,7 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for Json {
     }
 }
 
-/// What a read-through hands around in place of bytes, and how it is stored.
+/// What a read-through passes around in place of bytes, and how it is stored.
 pub(super) trait Form<V>: Debug + Send + Sync {
     fn encode(&self, value: &V) -> Result<Bytes, CacheError>;
     fn decode(&self, stored: Bytes) -> Result<V, CacheError>;

@@ -1,4 +1,4 @@
-//! How a read-through behaves: every choice, its default, and what does not go together.
+//! Configuration of a read-through: every setting, its default, and what does not go together.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use super::events::ReadThroughEvent;
 use crate::listener::{Listener, MaybeListener};
 use crate::refuse::refuse;
 
-/// The choices of a [`ReadThrough`](super::ReadThrough).
+/// The configuration of a [`ReadThrough`](super::ReadThrough).
 ///
 /// ```
 /// use std::time::Duration;
@@ -45,44 +45,44 @@ pub struct ReadThroughConfig {
     pub(super) listener: MaybeListener<ReadThroughEvent>,
 }
 
-/// When a value that is still fresh is loaded anew in the background. Only an access starts it: a value
-/// that nobody reads is not refreshed.
+/// When a value that is still fresh is refreshed in the background. Only an access starts a refresh, so a value that
+/// is never read is not refreshed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum RefreshAhead {
     /// Never.
     Never,
-    /// After this fraction of its life: above 0, below 1.
+    /// After this fraction of its TTL: above 0, below 1.
     AtFraction(f64),
-    /// This long before its expiry; a value that lives no longer than that is not refreshed.
+    /// This long before its expiry. A value whose TTL is not longer than that is not refreshed.
     Before(Duration),
 }
 
-/// Who agrees on who loads.
+/// Which callers share one load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Coordination {
     /// The callers of this process: one load per key and process.
     Process,
-    /// All processes on the same cache: one load per key, by a lease beside the value.
+    /// All processes on the same cache: one load per key, by a lease next to the value.
     Fleet {
-        /// How long the lease lives without its holder renewing it. The longest time that a killed holder
-        /// keeps the others waiting.
+        /// The TTL of the lease if its holder does not renew it. This is the longest time that a killed holder keeps
+        /// the others waiting.
         lease: Duration,
     },
 }
 
-/// What becomes of a load when all who waited for it have left.
+/// What happens to a load when all its waiters have left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Abandoned {
     /// It goes on, and its value is stored.
     Finish,
-    /// It is dropped, and the next call loads anew.
+    /// It is dropped, and the next call loads again.
     Cancel,
 }
 
-/// Lives that are longer count as this: about 100 years.
+/// Longer TTLs count as this: about 100 years.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 impl Default for ReadThroughConfig {
@@ -116,7 +116,7 @@ impl ReadThroughConfig {
         ReadThroughConfigBuilder::default()
     }
 
-    /// How long the lease lives, if there is one.
+    /// The TTL of the lease, if there is one.
     pub(super) const fn lease(&self) -> Option<Duration> {
         match self.coordination {
             Coordination::Process => None,
@@ -129,14 +129,14 @@ impl ReadThroughConfig {
         self.hard_timeout + self.cache_deadline * 2 + self.lease().unwrap_or_default()
     }
 
-    /// `promised`, less jitter, within what can be stored; zero stays zero.
+    /// Reduces `promised` by jitter, within what can be stored. Zero stays zero.
     pub(super) fn jittered(&self, promised: Duration, chance: f64) -> Duration {
         let promised = promised.min(LONGEST);
         promised.saturating_sub(promised.mul_f64((self.jitter * chance).clamp(0.0, 1.0)))
     }
 }
 
-/// Makes a [`ReadThroughConfig`]. A setter never fails; [`build`](Self::build) says what is wrong.
+/// Builds a [`ReadThroughConfig`]. A setter never fails; [`build`](Self::build) reports what is wrong.
 #[derive(Clone, Debug, Default)]
 #[must_use]
 pub struct ReadThroughConfigBuilder {
@@ -144,47 +144,47 @@ pub struct ReadThroughConfigBuilder {
 }
 
 impl ReadThroughConfigBuilder {
-    /// How long a value lives whose loader does not say. Default: 5 minutes.
+    /// The TTL of a value if the loader does not set one. Default: 5 minutes.
     pub const fn life(mut self, life: Duration) -> Self {
         self.config.life = life;
         self
     }
 
-    /// How long "there is none" lives where its loader does not say. Default: 10 seconds.
+    /// The TTL of "there is none" if the loader does not set one. Default: 10 seconds.
     pub const fn negative_life(mut self, life: Duration) -> Self {
         self.config.negative_life = life;
         self
     }
 
-    /// By which part of it a life may be shorter than promised, by chance, so that what was loaded
-    /// together does not expire together: 0 to 1. Never longer. Default: 0.1.
+    /// The part by which a TTL may be shorter than promised, at random, so that values that were loaded together do
+    /// not expire together: 0 to 1. Never longer. Default: 0.1.
     pub const fn jitter(mut self, part: f64) -> Self {
         self.config.jitter = part;
         self
     }
 
-    /// When a value is loaded anew ahead of its expiry. Default: [`RefreshAhead::AtFraction`] of 0.8.
+    /// When a value is refreshed ahead of its expiry. Default: [`RefreshAhead::AtFraction`] of 0.8.
     pub const fn refresh_ahead(mut self, refresh_ahead: RefreshAhead) -> Self {
         self.config.refresh_ahead = refresh_ahead;
         self
     }
 
-    /// How long beyond its life a value may be given where the load fails or takes too long. It is kept
-    /// that much longer. Default: zero, never.
+    /// How long after its expiry a value may be returned if the load fails or takes too long (stale-if-error). It is
+    /// stored that much longer. Default: zero, never.
     pub const fn stale_limit(mut self, limit: Duration) -> Self {
         self.config.stale_limit = limit;
         self
     }
 
-    /// How long this process does not try again after a failed load or refresh of a key whose old value
-    /// can be given. Default: 5 seconds.
+    /// How long this process does not try again after a failed load or refresh of a key whose old value can be
+    /// returned. Default: 5 seconds.
     pub const fn retry_after(mut self, time: Duration) -> Self {
         self.config.retry_after = time;
         self
     }
 
-    /// How long a call waits for a load when it has a stale value to give instead; the load goes on.
-    /// Default: none, it waits for the load.
+    /// How long a call waits for a load if it has a stale value to return instead. The load goes on. Default: none,
+    /// the call waits for the load.
     pub const fn soft_timeout(mut self, timeout: Duration) -> Self {
         self.config.soft_timeout = Some(timeout);
         self
@@ -196,43 +196,43 @@ impl ReadThroughConfigBuilder {
         self
     }
 
-    /// What the cache may cost a call, all its operations together. Default: 500 milliseconds.
+    /// The time that a call may spend on the cache, all its operations together. Default: 500 milliseconds.
     pub const fn cache_deadline(mut self, deadline: Duration) -> Self {
         self.config.cache_deadline = deadline;
         self
     }
 
-    /// Who agrees on who loads. Default: [`Coordination::Fleet`] with a lease of 10 seconds.
+    /// Which callers share one load. Default: [`Coordination::Fleet`] with a lease of 10 seconds.
     pub const fn coordination(mut self, coordination: Coordination) -> Self {
         self.config.coordination = coordination;
         self
     }
 
-    /// How long nobody in the fleet tries again after a failed load: callers get the stale value, or
-    /// [`ReadError::HeldBack`](super::ReadError::HeldBack). After a refresh ahead of expiry that failed, nobody
-    /// refreshes for that long, and loads are tried. Zero: the next call tries. Without a fleet it
-    /// has no meaning. Default: 10 seconds.
+    /// How long no process of the fleet tries again after a failed load. Callers get the stale value, or
+    /// [`ReadError::HeldBack`](super::ReadError::HeldBack). After a failed refresh ahead of expiry no process
+    /// refreshes for that long, but loads are tried. Zero: the next call tries. Has no meaning without a fleet.
+    /// Default: 10 seconds.
     pub const fn failure_hold(mut self, hold: Duration) -> Self {
         self.config.failure_hold = hold;
         self
     }
 
-    /// How long after a load whose result may not be stored (too large, [not
-    /// stored](super::Loaded::not_stored)) the processes of the fleet load the key without waiting for each other;
-    /// each such load begins the time anew. Zero: they always load one after the other. Without a fleet it has no
-    /// meaning. Default: 10 seconds.
+    /// How long the processes of the fleet load a key without waiting for each other, after a load whose result may
+    /// not be stored (too large, [not stored](super::Loaded::not_stored)). Each such load restarts the time. Zero:
+    /// they always load one after the other. Has no meaning without a fleet. Default: 10 seconds.
     pub const fn hit_for_miss(mut self, time: Duration) -> Self {
         self.config.hit_for_miss = time;
         self
     }
 
-    /// What becomes of a load that nobody waits for any more. Default: [`Abandoned::Finish`].
+    /// What happens to a load without waiters. Default: [`Abandoned::Finish`].
     pub const fn abandoned(mut self, policy: Abandoned) -> Self {
         self.config.abandoned = policy;
         self
     }
 
-    /// A larger value is returned and counted, and not stored; in bytes. Default: 1 MiB.
+    /// The largest value that is stored, in bytes. A larger one is returned and counted, but not stored. Default:
+    /// 1 MiB.
     pub const fn max_payload(mut self, bytes: usize) -> Self {
         self.config.max_payload = bytes;
         self
@@ -244,17 +244,17 @@ impl ReadThroughConfigBuilder {
         self
     }
 
-    /// Who hears what the read-through does. Default: nobody.
+    /// Receives the events of the read-through. Default: none.
     pub fn listener(mut self, listener: Arc<dyn Listener<ReadThroughEvent>>) -> Self {
         self.config.listener = MaybeListener::of(listener);
         self
     }
 
-    /// The configuration.
+    /// Builds the configuration.
     ///
     /// # Errors
     ///
-    /// [`CacheError::InvalidInput`] that names the first choice that cannot be, and what can.
+    /// [`CacheError::InvalidInput`], which names the first invalid setting and what it accepts.
     pub fn build(self) -> Result<ReadThroughConfig, CacheError> {
         let config = self.config;
         let spans = [

@@ -1,4 +1,4 @@
-//! What all calls and flights of one read-through share.
+//! The state that all calls and flights of one read-through share.
 
 use std::fmt;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use crate::beside::check_room;
 use crate::near::{Boarding, Count, FarRead, Found as NearFound, Mark, Period, kept_above};
 use crate::wakes::Wakes;
 
-/// What is handed around: bytes, or a value behind an `Arc`.
+/// What is passed around: bytes, or a value behind an `Arc`.
 pub(super) trait Payload: Clone + Send + Sync + 'static {}
 
 impl<V: Clone + Send + Sync + 'static> Payload for V {}
@@ -35,7 +35,7 @@ pub(super) struct Core<V: Payload> {
     pub(super) near: Option<Arc<NearTier<V>>>,
     pub(super) flights: Arc<Flights<V>>,
     pub(super) wakes: Wakes,
-    /// Keys whose stale value is given without another try.
+    /// Keys whose stale value is returned without another try.
     pub(super) load_holds: Holds,
     /// Keys whose fresh value is not refreshed for a while.
     pub(super) refresh_holds: Holds,
@@ -67,7 +67,7 @@ impl<V: Payload> Core<V> {
         self.config.listener.tell(event);
     }
 
-    /// The result, with a failure of the cache noted; a miss is none.
+    /// Returns the result, and reports a failure of the cache. A miss is not a failure.
     pub(super) fn noted<T>(&self, result: Result<T, CacheError>) -> Result<T, CacheError> {
         if let Err(error) = &result
             && !error.is_miss()
@@ -77,26 +77,27 @@ impl<V: Payload> Core<V> {
         result
     }
 
-    /// A budget that nothing was spent of.
+    /// A full budget.
     pub(super) fn budget(&self) -> Budget {
         Budget::new(self.config.cache_deadline)
     }
 
-    /// The near tier, where there is one and something read now may be kept in it, and the period in which that is so.
+    /// Returns the near cache and its current period, if there is a near cache and a value that is read now may be
+    /// kept.
     pub(super) fn open_near(&self) -> Option<(&Arc<NearTier<V>>, Period)> {
         let tier = self.near.as_ref()?;
-        // Before the status: the other way round, it could be a later period than that of the status.
+        // Before the status: in the other order it could be a later period than that of the status.
         let period = tier.near.period();
         tier.is_open().then_some((tier, period))
     }
 
-    /// To be held while one of `keys` is written.
+    /// Hold the result while one of `keys` is written.
     pub(super) fn writing<'a>(&'a self, keys: &'a [&'a str]) -> Option<Written<'a, V>> {
         self.near.as_deref().map(|tier| tier.writing(keys))
     }
 
-    /// What stands under `key`, tracked where the client tracks, and how long it will. Kept near where there
-    /// is a near tier.
+    /// Reads what is stored under `key`, and its remaining TTL. The read is tracked if the client tracks. The result
+    /// is kept near if there is a near cache.
     pub(super) async fn read_entry(&self, key: &str, budget: &mut Budget) -> Result<Found<V>, CacheError> {
         let near = self.open_near();
         let near = near.and_then(|(tier, period)| Some((tier, tier.near.begin(key, period)?)));
@@ -120,8 +121,9 @@ impl<V: Payload> Core<V> {
         Ok(found)
     }
 
-    /// The value under `key` by way of the near tier: one far read for all who want it now, which is kept.
-    /// What is no value is a miss. `None` where nothing may be kept, and the caller reads for itself.
+    /// Reads the value of `key` by way of the near cache: one far read, whose result is kept, for all callers that
+    /// want it now. Anything that is not a value is a miss. Returns `None` if nothing may be kept; the caller then
+    /// reads for itself.
     pub(super) async fn read_near(
         self: &Arc<Self>,
         tier: &Arc<NearTier<V>>,
@@ -130,7 +132,7 @@ impl<V: Payload> Core<V> {
     ) -> Result<Option<Known<V>>, CacheError> {
         let counts = tier.near.counts();
         loop {
-            // Asked first: who comes after a time in which changes were not reported joins no read of it.
+            // Read first, so that a caller after a period without reports joins no read of that period.
             let period = tier.near.period();
             if !tier.is_open() {
                 counts.add(Count::Miss, 1);
@@ -156,8 +158,8 @@ impl<V: Payload> Core<V> {
         }
     }
 
-    /// Reads the key of `mark`, and keeps what may be kept. It belongs to all who want the key; each of them waits
-    /// within a budget of its own.
+    /// Reads the key of `mark`, and keeps what may be kept. All callers that want the key share the read. Each of
+    /// them waits within its own budget.
     fn far_read(self: &Arc<Self>, tier: &Arc<NearTier<V>>, mark: Mark<Known<V>>) -> FarRead<Known<V>> {
         let (core, tier) = (Arc::clone(self), Arc::clone(tier));
         Box::pin(async move {
@@ -182,7 +184,7 @@ impl<V: Payload> Core<V> {
         })
     }
 
-    /// What an entry is.
+    /// Classifies an entry.
     pub(super) fn found(&self, key: &str, entry: Entry) -> Found<V> {
         let stored = Stored {
             raw: entry.value,
@@ -213,7 +215,7 @@ impl<V: Payload> Core<V> {
         Found::Value(stored, known)
     }
 
-    /// The entry for what was loaded, and how long it stays; `None` where it is not to be stored.
+    /// Returns the entry for a loaded value, and its TTL. Returns `None` if it is not to be stored.
     pub(super) fn entry(&self, key: &str, loaded: &Loaded<V>, created_ms: u64) -> Option<(Bytes, Ttl)> {
         match self.try_entry(key, loaded, created_ms) {
             Ok(entry) => entry,
@@ -228,7 +230,7 @@ impl<V: Payload> Core<V> {
         }
     }
 
-    /// As [`entry`](Self::entry); `Ok(None)` where it lives for no time.
+    /// As [`entry`](Self::entry). Returns `Ok(None)` if its TTL is zero.
     pub(super) fn try_entry(
         &self,
         key: &str,
@@ -261,7 +263,7 @@ impl<V: Payload> Core<V> {
         Ok(Some((entry, Ttl::After(stays))))
     }
 
-    /// Stores a value that the caller knows, whatever is there.
+    /// Stores a value that the caller knows, and replaces any entry.
     pub(super) async fn put(&self, key: &str, loaded: &Loaded<V>) -> Result<(), CacheError> {
         check(key)?;
         let created_ms = millis(self.config.clock.since_epoch());
@@ -287,9 +289,9 @@ impl<V: Payload> Core<V> {
         self.client.set(key, entry, life).await
     }
 
-    /// Deletes values, and then their leases: what failed before says nothing about what comes now.
+    /// Deletes values, and then their leases: an earlier failure means nothing for the next load.
     ///
-    /// The values decide about the result. A lease that cannot be deleted expires.
+    /// The values decide the result. A lease that cannot be deleted expires.
     pub(super) async fn invalidate(&self, keys: &[&str]) -> Result<(), CacheError> {
         keys.iter().try_for_each(|key| check(key))?;
         keys.iter().for_each(|key| self.forget(key));
@@ -297,7 +299,7 @@ impl<V: Payload> Core<V> {
         let leases: Vec<String> = leases.collect();
         let leases: Vec<&str> = leases.iter().map(String::as_str).collect();
         let _written = self.writing(keys);
-        // Asked for in this order, and without a round trip more than the values alone take.
+        // Sent in this order, and without a round trip more than the values alone take.
         let mut budget = self.budget();
         let leases = budget.spend(self.client.del(&leases));
         let (values, leases) = futures::join!(self.client.del(keys), leases);
@@ -305,7 +307,7 @@ impl<V: Payload> Core<V> {
         values.map(drop)
     }
 
-    /// What this process knows about a key is over.
+    /// Forgets what this process knows about a key.
     fn forget(&self, key: &str) {
         self.flights.detach(key);
         self.load_holds.release(key);
@@ -313,7 +315,7 @@ impl<V: Payload> Core<V> {
     }
 }
 
-/// A key that leaves room for its lease's.
+/// Checks that a key leaves room for the key of its lease.
 pub(super) fn check(key: &str) -> Result<(), CacheError> {
     check_room(key, WORD.len())
 }
@@ -321,7 +323,7 @@ pub(super) fn check(key: &str) -> Result<(), CacheError> {
 /// Why a value cannot be stored.
 pub(super) enum Unstorable {
     Encoding(CacheError),
-    /// It is so many bytes long.
+    /// It has this many bytes.
     Size(usize),
 }
 

@@ -1,6 +1,6 @@
 //! What a read-through stores: the value with its key and its times, byte by byte.
 //!
-//! Not in here: whether a value is still good. That is up to who reads it, see `found.rs`.
+//! Not in here: whether a value is still fresh. The reader decides that, see `found.rs`.
 //!
 //! # Layout
 //!
@@ -12,7 +12,7 @@ const MAGIC: [u8; 3] = [0xC5, 0x52, 0x54];
 const VERSION: u8 = 1;
 const HEADER: usize = 32;
 
-/// What an envelope holds.
+/// The content of an envelope.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Content {
     Value(Bytes),
@@ -20,7 +20,7 @@ pub(super) enum Content {
     UnderWay([u8; 16]),
 }
 
-/// A decoded envelope; its key is the one that it was asked for.
+/// A decoded envelope. Its key is the key that was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Envelope {
     pub(super) content: Content,
@@ -29,7 +29,7 @@ pub(super) struct Envelope {
 }
 
 impl Envelope {
-    /// The bytes to store under `key`; `None` where a length has no room in the layout.
+    /// Returns the bytes to store under `key`, or `None` if a length does not fit the layout.
     pub(super) fn encode(&self, key: &str) -> Option<Bytes> {
         let (kind, payload): (u8, &[u8]) = match &self.content {
             Content::Value(value) => (0, value),
@@ -52,7 +52,7 @@ impl Envelope {
         Some(bytes.freeze())
     }
 
-    /// Reads what is stored under `key`; `None` where it is no envelope of this version and key.
+    /// Decodes what is stored under `key`. Returns `None` if it is not an envelope of this version and key.
     pub(super) fn decode(key: &str, stored: &Bytes) -> Option<Self> {
         let head = EnvelopeHead::read(stored)?;
         let rest = stored.get(HEADER..)?;
@@ -81,12 +81,12 @@ pub enum EnvelopeKind {
     Value,
     /// It says that there is no value.
     Absent,
-    /// It says that a load is under way.
+    /// It says that a load is in progress.
     UnderWay,
 }
 
 /// The first bytes of an [envelope](super#envelope), for tools that look at stored entries. The key and the value
-/// follow it.
+/// follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EnvelopeHead {
@@ -103,12 +103,12 @@ pub struct EnvelopeHead {
 }
 
 impl EnvelopeHead {
-    /// How many bytes it takes. The key begins after them.
+    /// Its length in bytes. The key begins after it.
     pub const LEN: usize = HEADER;
 
-    /// Reads it from the start of stored bytes. `None` if that is not an envelope of this version.
+    /// Reads it from the start of stored bytes. Returns `None` if these are not an envelope of this version.
     ///
-    /// Whether the lengths and the key are those of the entry is for the caller to compare.
+    /// The caller compares whether the lengths and the key are those of the entry.
     #[must_use]
     pub fn read(start: &[u8]) -> Option<Self> {
         let header = start.first_chunk::<HEADER>()?;
@@ -214,7 +214,7 @@ mod tests {
         fn a_changed_head_is_none(envelope in envelopes(), at in 0_usize..8, to in any::<u8>()) {
             let mut stored = envelope.encode("key").unwrap().to_vec();
             let before = std::mem::replace(&mut stored[at], to);
-            // Byte 4 is the kind, of which there are several.
+            // Byte 4 is the kind, and has several valid values.
             if before != to && at != 4 {
                 prop_assert_eq!(Envelope::decode("key", &stored.into()), None);
             }

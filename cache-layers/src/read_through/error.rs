@@ -1,6 +1,6 @@
 //! Why a read-through has no answer.
 //!
-//! A cache that fails is not among the reasons: then the value is loaded without it.
+//! A failing cache is not a reason: the value is then loaded without it.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use cache_core::CacheError;
 
 use super::load_error::{Concerns, LoadError};
 
-/// A loader's own error, shared by all who waited for the load.
+/// A loader's own error, shared by all waiters of the load.
 pub type LoadFailure = Arc<dyn Error + Send + Sync + 'static>;
 
 /// Why there is no answer.
@@ -23,38 +23,38 @@ pub enum ReadError {
     #[error("the load failed")]
     Load(#[source] LoadFailure),
 
-    /// The loader panicked. Nothing is stuck: a later call loads again.
+    /// The loader panicked. Nothing is blocked: a later call loads again.
     #[error("the loader panicked")]
     Panicked,
 
-    /// A load failed a moment ago, here or in another process, and none is tried again for this long, so
-    /// that a sick upstream is not stormed.
+    /// A load failed recently, here or in another process. None is tried again for this long, so that a failing
+    /// upstream is not overloaded.
     #[error("a load failed a moment ago, the next is tried in {}", humantime::format_duration(*.remaining))]
     HeldBack {
-        /// What is left of the time in which nobody tries.
+        /// How long no load will be tried.
         remaining: Duration,
     },
 
-    /// The hard timeout passed. The load may go on and be stored.
+    /// The hard timeout passed. The load may go on, and its value may be stored.
     #[error("no value within {}", humantime::format_duration(*.after))]
     Timeout {
         /// The hard timeout.
         after: Duration,
     },
 
-    /// A loader asked for a key whose load waits for that loader: waiting would never end.
+    /// A loader asked for a key whose load waits for that loader. The wait would never end.
     #[error("the loader waits for its own key")]
     Reentered,
 
-    /// The batch loader left this key out.
+    /// The batch loader returned no answer for this key.
     #[error("the batch loader gave no answer for this key")]
     Unanswered,
 
-    /// The load was given up: all who waited for it left and the policy says so, or the runtime ended.
+    /// The load was given up: all its waiters left and the policy says so, or the runtime ended.
     #[error("the load was given up")]
     Aborted,
 
-    /// The key is one that no cache takes.
+    /// The key is not valid for any cache.
     #[error(transparent)]
     Input(#[from] CacheError),
 }
@@ -64,7 +64,7 @@ impl ReadError {
         Self::Load(LoadFailure::from(error.into()))
     }
 
-    /// The loader's own error, where it is an `E`; also inside a [`LoadError`].
+    /// Returns the loader's own error if it is an `E`, also inside a [`LoadError`].
     #[must_use]
     pub fn load_error<E: Error + 'static>(&self) -> Option<&E> {
         match self {
@@ -76,7 +76,7 @@ impl ReadError {
         }
     }
 
-    /// Whom it concerns.
+    /// Whom the error concerns.
     pub(super) fn concerns(&self) -> Concerns {
         let marked = match self {
             Self::Load(failure) => failure.downcast_ref::<LoadError>(),

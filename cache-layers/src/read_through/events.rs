@@ -1,27 +1,27 @@
-//! What a read-through tells about itself: events for who listens, counters for who asks.
+//! What a read-through reports: events for a listener, and counters.
 //!
-//! Not in here: metrics. Whoever makes them listens.
+//! Not in here: metrics. They are made by a listener.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use cache_core::CacheError;
 
-/// Something that a read-through did. No event names a key.
+/// An event of a read-through. No event names a key.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum ReadThroughEvent {
-    /// A call was answered by a fresh entry.
+    /// A fresh entry answered a call.
     Hit {
         /// Whether the entry says that there is no value.
         negative: bool,
     },
-    /// A call was answered by an entry beyond its life.
+    /// An expired entry answered a call.
     Stale,
-    /// A call that no entry could answer came to its end: with what was loaded for it, or with an error. Calls that end as
-    /// [`Hit`](Self::Hit), [`Stale`](Self::Stale) or `Missed` are all calls, but for those that their callers dropped.
+    /// A call that no entry could answer ended, with a loaded value or with an error. Every call ends as
+    /// [`Hit`](Self::Hit), [`Stale`](Self::Stale) or `Missed`, except for calls that their callers dropped.
     Missed,
-    /// A call found nothing fresh and waited for a load that was under way in this process.
+    /// A call found nothing fresh and joined a load in progress in this process.
     Joined,
     /// A loader was started for one key.
     LoadStarted {
@@ -37,36 +37,35 @@ pub enum ReadThroughEvent {
         /// How long the loader took.
         took: Duration,
     },
-    /// A load waited for the one of another process.
+    /// A load waited for the load of another process.
     LeaseWait {
-        /// How long.
+        /// How long it waited.
         took: Duration,
     },
-    /// A load went on without the lease, since the cache could not say whose it is.
+    /// A load went on without the lease because the cache could not say who has it.
     WithoutLease,
-    /// A load was not tried, since one failed a moment ago.
+    /// A load was not tried because one failed recently.
     HeldBack,
-    /// A loaded value was not stored: the entry was set or deleted meanwhile, or the lease went to
-    /// somebody else.
+    /// A loaded value was not stored: the entry was set or deleted during the load, or another process got the lease.
     Superseded,
-    /// A loaded value was not stored: it is larger than the limit.
+    /// A loaded value was not stored because it exceeds the limit.
     Oversize {
         /// Its size in bytes.
         bytes: usize,
     },
-    /// A loaded value was not stored: its [`Codec`](super::Codec) has no form for it.
+    /// A loaded value was not stored because its [`Codec`](super::Codec) cannot encode it.
     Unencodable {
-        /// What the codec answered.
+        /// The error of the codec.
         error: CacheError,
     },
-    /// A stored value was taken for a miss: its [`Codec`](super::Codec) cannot decode it.
+    /// A stored value was treated as a miss because its [`Codec`](super::Codec) cannot decode it.
     Undecodable {
-        /// What the codec answered.
+        /// The error of the codec.
         error: CacheError,
     },
-    /// The cache failed an operation; the call went on without.
+    /// An operation of the cache failed, and the call went on without it.
     CacheFailed {
-        /// What the cache answered.
+        /// The error of the cache.
         error: CacheError,
     },
 }
@@ -77,7 +76,7 @@ pub enum ReadThroughEvent {
 pub enum LoadOutcome {
     /// With a value.
     Value,
-    /// With the answer that there is none.
+    /// With the answer that there is no value.
     Absent,
     /// With an error.
     Failed,
@@ -85,13 +84,13 @@ pub enum LoadOutcome {
     Panicked,
     /// Not within the hard timeout.
     TimedOut,
-    /// All who waited for it left, and the policy is to give up then.
+    /// All its waiters left, and the policy is to give up then.
     GivenUp,
 }
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)+) => {
-        /// How often what happened, since the read-through was made.
+        /// Counters of events since the read-through was created.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         #[non_exhaustive]
         pub struct ReadThroughStats {
@@ -115,37 +114,37 @@ macro_rules! counters {
 }
 
 counters! {
-    /// Calls (keys, of a batch) that a fresh entry answered, negative ones included.
+    /// Calls that a fresh entry answered, negative ones included. In a batch each key counts.
     hits,
-    /// Those of [`hits`](Self::hits) that said that there is no value.
+    /// The part of [`hits`](Self::hits) that said that there is no value.
     negative_hits,
-    /// Calls that an entry beyond its life answered.
+    /// Calls that an expired entry answered.
     stale,
     /// Calls that no entry could answer.
     missed,
-    /// Calls that waited for a load that was already under way in this process.
+    /// Calls that joined a load in progress in this process.
     joined,
     /// Keys for which a loader was started, refreshes not counted.
     loads,
     /// Keys for which a loader was started ahead of expiry.
     refreshes,
-    /// Loads and refreshes that ended with anything but an answer.
+    /// Loads and refreshes that ended without an answer.
     load_failures,
     /// Loads that waited for another process.
     lease_waits,
     /// Loads that went on without the lease.
     without_lease,
-    /// Loads that were not tried, since one failed a moment ago.
+    /// Loads that were not tried because one failed recently.
     held_back,
-    /// Values that were not stored since the entry was changed meanwhile, or the lease was lost.
+    /// Values that were not stored because the entry changed during the load, or the lease was lost.
     superseded,
-    /// Values that were not stored since they are too large.
+    /// Values that were not stored because they are too large.
     oversize,
-    /// Values that were not stored since their codec has no form for them.
+    /// Values that were not stored because their codec cannot encode them.
     unencodable,
-    /// Stored values that were taken for a miss since their codec cannot decode them.
+    /// Stored values that were treated as a miss because their codec cannot decode them.
     undecodable,
-    /// Operations that the cache failed.
+    /// Operations of the cache that failed.
     cache_failures,
 }
 

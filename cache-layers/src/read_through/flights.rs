@@ -1,4 +1,4 @@
-//! What is being loaded in this process: at most one flight per key that a caller can join.
+//! The single-flight table of this process: at most one joinable flight per key.
 //!
 //! Not in here: what a flight does (`journey.rs`).
 
@@ -12,47 +12,48 @@ use super::error::ReadError;
 use super::found::Known;
 use super::loaded::Answer;
 
-/// Tells the flights of a process apart.
+/// Identifies a flight within the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct FlightId(u64);
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 
-/// What a flight is for.
+/// The purpose of a flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
     /// Callers wait for it.
     Load,
-    /// The value is fresh and is loaded anew; who finds it no longer fresh may wait for it.
+    /// The value is fresh and is loaded ahead of expiry. A caller that finds it no longer fresh may wait for this
+    /// flight.
     Refresh,
 }
 
-/// What those who wait for a flight can see of it.
+/// The part of a flight that its waiters can see.
 #[derive(Clone)]
 pub(super) struct Progress<V> {
-    /// What could be given instead of an error.
+    /// The value to return instead of an error, if there is one.
     pub(super) stale: Option<Known<V>>,
     pub(super) outcome: Option<Outcome<V>>,
 }
 
-/// How a flight ended for those who wait.
+/// How a flight ended for its waiters.
 #[derive(Clone)]
 pub(super) enum Outcome<V> {
     Answer(Result<Answer<V>, ReadError>),
-    /// It failed with an error that concerns only the caller who began it; others have to ask again.
+    /// It failed with an error that concerns only the caller that began it. The others have to ask again.
     Own(ReadError),
-    /// A fresh entry was found in the cache, nothing had to be loaded.
+    /// A fresh entry was found in the cache, so nothing was loaded.
     Hit(Known<V>),
-    /// Nothing was decided; who waits has to ask again.
+    /// Nothing was decided. Waiters have to ask again.
     Again,
 }
 
 /// The flights of one read-through.
 pub(super) struct Flights<V> {
     table: Mutex<Table<V>>,
-    /// How many the table holds, so that a hit does not queue for the table while nothing is loaded.
+    /// The number of flights in the table, so that a hit does not wait for the table's lock while nothing is loaded.
     joinable: AtomicUsize,
-    /// How many are under way, those that nobody can join any more included.
+    /// The number of flights in progress, including those that can no longer be joined.
     running: watch::Sender<usize>,
 }
 
@@ -64,8 +65,8 @@ struct Joinable<V> {
     progress: Arc<watch::Sender<Progress<V>>>,
 }
 
-/// A flight, in the hands of the task that makes it. Dropping it ends it, whatever the reason: then those
-/// who wait without an outcome are told that it was given up.
+/// A flight, held by the task that runs it. Dropping it ends it. Waiters without an outcome then learn that it was
+/// given up.
 pub(super) struct Flight<V> {
     flights: Arc<Flights<V>>,
     pub(super) key: Arc<str>,
@@ -74,19 +75,19 @@ pub(super) struct Flight<V> {
     progress: Arc<watch::Sender<Progress<V>>>,
 }
 
-/// A flight, in the hands of one who waits for it.
+/// A flight, held by a caller that waits for it.
 pub(super) struct Seat<V> {
     pub(super) id: FlightId,
     pub(super) progress: watch::Receiver<Progress<V>>,
 }
 
-/// What a caller found who wants a key loaded.
+/// What a caller gets that needs a key loaded.
 pub(super) enum Boarding<V> {
-    /// It is being loaded.
+    /// The key is being loaded.
     Joined(Seat<V>),
-    /// It has been loaded and is about to be stored: who comes now waits for the end, and looks again.
+    /// The key was loaded and is about to be stored. A new caller waits for the end, and looks again.
     Landing(Seat<V>),
-    /// Nobody loads it: the caller does.
+    /// No flight loads the key, so the caller does.
     Led(Flight<V>, Seat<V>),
 }
 
@@ -99,10 +100,10 @@ impl<V> Flights<V> {
         })
     }
 
-    /// A seat in the load of `key` that is under way, if callers wait for it already. A refresh is not
-    /// joined here: the value may be fresh.
+    /// Joins the load of `key`, if callers wait for it already. A refresh is not joined here, because the value may
+    /// be fresh.
     pub(super) fn join_load(&self, key: &str) -> Option<Seat<V>> {
-        // Who misses a flight that begins at this moment finds it after the look at the cache.
+        // A caller that misses a flight that begins at this moment finds it after the look at the cache.
         if self.joinable.load(Ordering::Acquire) == 0 {
             return None;
         }
@@ -113,7 +114,7 @@ impl<V> Flights<V> {
         under_way.then_some(seat)
     }
 
-    /// A seat in the flight of `key`, or a new flight.
+    /// Joins the flight of `key`, or creates one.
     pub(super) fn board(
         self: &Arc<Self>,
         key: &str,
@@ -151,8 +152,8 @@ impl<V> Flights<V> {
         Boarding::Led(flight, seat)
     }
 
-    /// From now on nobody joins the flight of `key`, if there is one: what it brings is too old for who
-    /// comes now. Those who wait already are served.
+    /// Makes the flight of `key`, if there is one, no longer joinable: its result is too old for new callers. Those
+    /// that wait already still get it.
     pub(super) fn detach(&self, key: &str) {
         self.remove(&mut self.table(), key);
     }
@@ -162,10 +163,10 @@ impl<V> Flights<V> {
         self.joinable.store(table.len(), Ordering::Release);
     }
 
-    /// Returns when no flight is under way.
+    /// Returns when no flight is in progress.
     pub(super) async fn settled(&self) {
         let mut running = self.running.subscribe();
-        // The sender is `self.running`: it cannot be gone.
+        // `self.running` is the sender, so it still exists.
         let _cannot_fail = running.wait_for(|running| *running == 0).await;
     }
 
@@ -184,12 +185,12 @@ impl<V> Joinable<V> {
 }
 
 impl<V> Flight<V> {
-    /// Tells those who wait what could be given instead of an error.
+    /// Tells waiters which value to return instead of an error.
     pub(super) fn offer(&self, stale: Known<V>) {
         self.progress.send_modify(|progress| progress.stale = Some(stale));
     }
 
-    /// Tells those who wait how it ended; the first word counts.
+    /// Tells waiters how the flight ended. Only the first outcome counts.
     pub(super) fn decide(&self, outcome: Outcome<V>) {
         self.progress.send_if_modified(|progress| {
             let first = progress.outcome.is_none();
@@ -200,7 +201,7 @@ impl<V> Flight<V> {
         });
     }
 
-    /// Returns when nobody waits any more, and from then on nobody can begin to.
+    /// Returns when no caller waits any more. From then on none can join.
     pub(super) async fn abandoned(&self) {
         loop {
             self.progress.closed().await;
@@ -212,7 +213,7 @@ impl<V> Flight<V> {
         }
     }
 
-    /// Takes the flight out of the table, if it is there: it may have been detached.
+    /// Removes the flight from the table, if it is there. It may have been detached.
     fn leave(&self, table: &mut Table<V>) {
         if table.get(&self.key).is_some_and(|flight| flight.id == self.id) {
             self.flights.remove(table, &self.key);

@@ -1,4 +1,4 @@
-//! What stands under a key, and how good it is now.
+//! What is stored under a key, and how fresh it is.
 
 use std::time::Duration;
 
@@ -9,23 +9,23 @@ use super::clock::millis;
 use super::config::{ReadThroughConfig, RefreshAhead};
 use super::loaded::{Answer, Freshness};
 
-/// What a read saw under a key.
+/// What a read found under a key.
 #[derive(Clone)]
 pub(super) enum Found<V> {
     Nothing,
-    /// Somebody's load is under way, or was when somebody was killed.
+    /// Another load is in progress, or its process was killed.
     UnderWay(Stored),
-    /// Bytes of another version, no envelope of this key, or no value that can be decoded.
+    /// Bytes of another version, an envelope of another key, or a value that cannot be decoded.
     Foreign(Stored),
     Value(Stored, Known<V>),
 }
 
-/// Bytes under a key, and how long they will stay there.
+/// Bytes under a key, and their remaining TTL.
 #[derive(Clone)]
 pub(super) struct Stored {
     pub(super) raw: Bytes,
     pub(super) remaining: Ttl,
-    /// Whether a change will be heard of.
+    /// Whether a change will be reported.
     pub(super) tracked: bool,
     pub(super) vouch: Option<Vouch>,
 }
@@ -36,30 +36,30 @@ pub(super) struct Known<V> {
     pub(super) value: Option<V>,
     pub(super) created_ms: u64,
     pub(super) expires_ms: u64,
-    /// How long its envelope is, in bytes.
+    /// The length of its envelope, in bytes.
     pub(super) size: usize,
 }
 
-/// How good a value is.
+/// How fresh a value is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Condition {
     Fresh,
-    /// Fresh, and at an age at which it should be loaded anew.
+    /// Fresh, but old enough for a refresh.
     Ripe,
-    /// Beyond its life, within the stale limit.
+    /// Expired, but within the stale limit.
     Stale,
     Dead,
 }
 
 impl<V> Found<V> {
-    /// The value, where it is fresh.
+    /// Returns the value if it is fresh.
     pub(super) fn fresh(&self, config: &ReadThroughConfig) -> Option<&Known<V>> {
         let is_fresh =
             |known: &&Known<V>| matches!(known.condition(config), Condition::Fresh | Condition::Ripe);
         self.known().filter(is_fresh)
     }
 
-    /// The value, where it is no longer fresh but could be given instead of an error.
+    /// Returns the value if it has expired but may be returned instead of an error.
     pub(super) fn stale(&self, config: &ReadThroughConfig) -> Option<&Known<V>> {
         self.known()
             .filter(|known| known.condition(config) == Condition::Stale)
@@ -78,7 +78,7 @@ impl<V> Found<V> {
         self.known().is_some_and(|known| marks(known) == marks(seen))
     }
 
-    /// Whether a change of what was seen will be heard of. Of nothing it is not known: a miss does not say.
+    /// Whether a change of what was found will be reported. `false` for a miss, which does not say.
     pub(super) const fn is_tracked(&self) -> bool {
         match self {
             Self::Nothing => false,
@@ -110,7 +110,7 @@ impl<V> Known<V> {
         }
     }
 
-    /// From when on it should be loaded anew.
+    /// When its refresh is due.
     fn ripe_ms(&self, refresh_ahead: RefreshAhead) -> u64 {
         let life = Duration::from_millis(self.expires_ms.saturating_sub(self.created_ms));
         match refresh_ahead {

@@ -1,6 +1,6 @@
-//! Which keys are not tried again for a while, since the last try failed and there is something to give.
+//! Keys that are not tried again for a while, because the last try failed and there is a value to return.
 //!
-//! Of this process only: what the fleet knows stands in the lease.
+//! For this process only. The lease holds what the fleet knows.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -15,7 +15,7 @@ pub(super) struct Holds(Mutex<Held>);
 #[derive(Debug, Default)]
 struct Held {
     until: HashMap<String, Instant>,
-    /// How many entries are worth looking for those that have expired.
+    /// From how many entries on a search for expired ones is worthwhile.
     sweep_at: usize,
 }
 

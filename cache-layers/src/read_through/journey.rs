@@ -1,7 +1,7 @@
-//! What a flight does, from the first look at the cache to the stored value, in a task of its own.
+//! What a flight does, from the first look at the cache to the stored value, in a separate task.
 //!
-//! The order: far read, lease, far read again (`prepare.rs`), load (here), owner check, store in place of
-//! exactly what was seen (`claim.rs`). Not in here: what callers do who wait for it (`mod.rs`).
+//! The order: far read, lease, far read again (`prepare.rs`), load (here), owner check, store in place of exactly
+//! what was seen (`claim.rs`). Not in here: what the waiting callers do (`call.rs`).
 
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
@@ -32,7 +32,7 @@ pub(super) struct Journey<V: Payload> {
 }
 
 impl<V: Payload> Journey<V> {
-    /// Loads what callers wait for.
+    /// Loads a value that callers wait for.
     pub(super) async fn load(mut self, mut budget: Budget) {
         let preparation = Preparation {
             core: &self.core,
@@ -43,7 +43,7 @@ impl<V: Payload> Journey<V> {
         }
     }
 
-    /// Loads anew what was seen and is still fresh, unless somebody else does.
+    /// Refreshes a value that was seen and is still fresh, unless another process does.
     pub(super) async fn refresh(self, seen: Known<V>) {
         let preparation = Preparation {
             core: &self.core,
@@ -54,7 +54,7 @@ impl<V: Payload> Journey<V> {
         }
     }
 
-    /// Loads, tells, stores.
+    /// Loads the value, tells the waiters, and stores it.
     async fn run(self, claim: Claim) {
         let Self { core, flight, source } = self;
         let refresh = flight.purpose == Purpose::Refresh;
@@ -79,10 +79,10 @@ impl<V: Payload> Journey<V> {
             Ok(loaded) => {
                 let answer = Answer::new(loaded.value.clone(), Freshness::Fresh, created_ms);
                 let storing = claim.store(&core, &flight.key, &loaded, created_ms);
-                // A codec that panics costs callers nothing, they have their value.
+                // A panic in the codec costs callers nothing: they have their value.
                 let mut storing = pin!(AssertUnwindSafe(storing).catch_unwind());
-                // The request goes out before the callers here are woken: those of other processes wait for it,
-                // and a crowd that is woken first takes the processor from it.
+                // The request is sent before the callers here are woken. Callers of other processes wait for it, and
+                // a crowd that is woken first would take the processor from it.
                 let stored = futures::poll!(storing.as_mut());
                 flight.decide(Outcome::Answer(Ok(answer)));
                 if stored.is_pending() {

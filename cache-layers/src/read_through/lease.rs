@@ -1,17 +1,21 @@
-//! The lease beside a value: who loads it, of all processes on the same cache.
+//! The lease next to a value: which of all processes on the same cache loads it.
 //!
-//! It is for cost, not for truth: a value is stored only in place of the very entry that its load saw,
-//! whoever holds the lease. So where the cache cannot say whose it is, the load goes on without.
+//! It saves loads, and correctness does not depend on it: a value is stored only in place of the very entry that its
+//! load saw, whichever process holds the lease. So if the cache cannot say who has the lease, the load goes on
+//! without it.
 //!
 //! # Layout
 //!
-//! The lease of `KEY` is beside it as `lease`, in the same slot of a cluster (see `beside.rs`): at `KEY:#lease` if
-//! the key has a hash tag, else at `KEY:#lease:#abc`. That is no key of a [`Keyspace`](cache_core::Keyspace). It is
-//! text: `1 loading ` or `1 failed ` and the 32 hex digits of its owner, or `1 passing`. "Failed" is a lease that its
-//! owner leaves behind, so that nobody tries again before it expires. "Passing" is left behind after a load whose
-//! result was not to be stored: until it expires all load at once, and none waits for another.
+//! The lease of `KEY` is next to it under the word `lease`, in the same slot of a cluster (see `beside.rs`): at
+//! `KEY:#lease` if the key has a hash tag, else at `KEY:#lease:#abc`. That is not a key of a
+//! [`Keyspace`](cache_core::Keyspace). Its value is text: `1 loading ` or `1 failed ` and the 32 hex digits of its
+//! owner, or `1 passing`.
 //!
-//! Beside it, as `hold`, is the sign that a refresh ahead of expiry failed: nobody refreshes before it expires. A
+//! - "Failed" is left behind by an owner whose load failed. No process tries again before it expires.
+//! - "Passing" is left behind after a load whose result could not be stored. Until it expires all processes load at
+//!   once, and none waits for another.
+//!
+//! The word `hold` next to the key marks a failed refresh ahead of expiry: no process refreshes before it expires. A
 //! load that callers wait for does not look at it.
 
 use std::fmt::Write as _;
@@ -26,9 +30,9 @@ use crate::beside::beside;
 const LOADING: &str = "1 loading ";
 const FAILED: &str = "1 failed ";
 const PASSING: &str = "1 passing";
-/// What the sign of a failed refresh is called beside the value.
+/// The word that marks a failed refresh next to the value.
 const HOLD: &str = "hold";
-/// What a lease is called beside its value.
+/// The word of a lease next to its value.
 pub(super) const WORD: &str = "lease";
 
 /// One flight's claim on a lease.
@@ -39,11 +43,11 @@ pub(super) struct Lease {
     life: Duration,
 }
 
-/// What came of an attempt to take a lease.
+/// The result of an attempt to acquire a lease.
 #[derive(Debug)]
 pub(super) enum Taken {
     Held,
-    /// Somebody else has it.
+    /// Another process has it.
     Lost,
     /// The cache cannot say.
     Unknown(CacheError),
@@ -53,15 +57,15 @@ pub(super) enum Taken {
 #[derive(Debug)]
 pub(super) enum Holder {
     Nobody,
-    /// Somebody who loads, unless it was killed; what is left of the lease, and whether a change of it will be
-    /// heard of.
+    /// A process that loads, unless it was killed. Holds what is left of the lease, and whether a change of it will
+    /// be reported.
     Loading {
         left: Duration,
         tracked: bool,
     },
-    /// Nobody, and nobody need have it: what is loaded is not stored.
+    /// No process, and none needs it: the loaded value cannot be stored.
     Passing,
-    /// Somebody who failed; what is left of the time in which nobody tries.
+    /// A process whose load failed. Holds how long no process tries.
     Failed(Duration),
 }
 
@@ -78,8 +82,7 @@ impl Lease {
         &self.key
     }
 
-    /// Tries once, without waiting for whoever has it. A reply that is lost is made up for by asking whose
-    /// the lease is.
+    /// Tries once, without waiting for another holder. After a lost reply it asks who has the lease.
     pub(super) async fn take(&self, client: &dyn CacheClient, budget: &mut Budget) -> Taken {
         let mine = self.text(LOADING);
         let mut unsure = false;
@@ -100,7 +103,7 @@ impl Lease {
                 Err(error) => return Taken::Unknown(error),
             }
         }
-        // Nobody has it, and it was not to be had twice: whoever looks again will see.
+        // It was free, but could not be acquired twice. The caller looks again.
         Taken::Lost
     }
 
@@ -115,7 +118,7 @@ impl Lease {
             Err(CacheError::Miss) => return Ok(Holder::Nobody),
             Err(error) => return Err(error),
         };
-        // A lease for ever is none of ours; it is believed for as long as one of ours would live.
+        // A lease without a TTL is not ours. It counts for as long as one of ours would last.
         let left = match entry.remaining {
             Ttl::After(left) => left,
             Ttl::Forever => self.life,
@@ -132,7 +135,7 @@ impl Lease {
         })
     }
 
-    /// Renews it; whether it is still, or again, ours.
+    /// Renews it. Returns whether it is still, or again, ours.
     pub(super) async fn renew(
         &self,
         client: &dyn CacheClient,
@@ -144,12 +147,12 @@ impl Lease {
         if budget.spend(renewed).await? {
             return Ok(true);
         }
-        // It expired: ours again, unless somebody was faster.
+        // It expired. It is ours again unless another process was faster.
         budget.spend(client.set_if_absent(&self.key, mine, life)).await
     }
 
-    /// Whether it is ours, and will be for half of its life. It is renewed only where it would not be: each
-    /// renewal is a change, which wakes all who wait.
+    /// Whether it is ours, and will be for half of its TTL. It is renewed only if it would not be, because each
+    /// renewal is a change that wakes all waiters.
     pub(super) async fn confirm(
         &self,
         client: &dyn CacheClient,
@@ -163,7 +166,7 @@ impl Lease {
         }
     }
 
-    /// Gives it back, if it is ours.
+    /// Releases it, if it is ours.
     pub(super) async fn release(
         &self,
         client: &dyn CacheClient,
@@ -189,7 +192,7 @@ impl Lease {
             .await
     }
 
-    /// Leaves behind, if it is ours, that nobody need wait for it.
+    /// Leaves it behind, if it is ours, as a sign that no process need wait for it.
     pub(super) async fn leave_passing(
         &self,
         client: &dyn CacheClient,
@@ -205,7 +208,7 @@ impl Lease {
             .await
     }
 
-    /// Lets it say for longer that nobody need wait for it.
+    /// Extends the sign that no process need wait for it.
     pub(super) async fn keep_passing(
         &self,
         client: &dyn CacheClient,
@@ -216,7 +219,7 @@ impl Lease {
         budget.spend(kept).await
     }
 
-    /// From now on the load of one is waited for again.
+    /// Removes the sign: from now on processes wait for one load again.
     pub(super) async fn end_passing(
         &self,
         client: &dyn CacheClient,
@@ -238,12 +241,12 @@ impl Lease {
     }
 }
 
-/// Where it says that a refresh of `key` failed.
+/// The key that marks a failed refresh of `key`.
 pub(super) fn hold_key(key: &str) -> String {
     beside(key, HOLD)
 }
 
-/// Where the lease of `key` is.
+/// The key of the lease of `key`.
 pub(super) fn lease_key(key: &str) -> String {
     beside(key, WORD)
 }

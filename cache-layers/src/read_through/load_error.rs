@@ -1,14 +1,15 @@
-//! What a loader can say about its error: whom it concerns, and whether it holds others back.
+//! What a loader can say about its error: whom it concerns, and whether it holds back other loads.
 //!
-//! Not in here: what callers get. That is `error.rs`.
+//! Not in here: the errors that callers get (`error.rs`).
 
 use std::error::Error;
 use std::fmt;
 
-/// A loader's error, with what it means for others. An error of any other type is that of the key: all who wait
-/// for the load get it, and nobody tries again for a while.
+/// A loader's error, with its meaning for others. An error of any other type concerns the key: all waiters of the
+/// load get it, and no caller tries again for a while.
 ///
-/// It shows itself as the error inside, and [`ReadError::load_error`](super::ReadError::load_error) finds that one.
+/// `Display` and `source` are those of the error inside, and [`ReadError::load_error`](super::ReadError::load_error)
+/// finds the error inside.
 ///
 /// ```
 /// use std::io;
@@ -31,20 +32,19 @@ pub struct LoadError {
     concerns: Concerns,
 }
 
-/// What an error says about later loads of the key.
+/// What an error means for later loads of the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Concerns {
-    /// The key: nobody tries again for a while.
+    /// It concerns the key: no caller tries again for a while.
     Key,
-    /// The key, and it passes.
+    /// It concerns the key, but is temporary.
     KeyNow,
-    /// The caller whose loader it was.
+    /// It concerns only the caller whose loader it was.
     Caller,
 }
 
 impl LoadError {
-    /// An error that any caller would have met, as that of an upstream that is down. As an error of any other
-    /// type.
+    /// An error that any caller would get, such as an upstream that is down. The same as an error of any other type.
     pub fn of_key(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
             error: error.into(),
@@ -52,8 +52,8 @@ impl LoadError {
         }
     }
 
-    /// An error that concerns only the caller whose loader it was, such as a token that is not allowed to see the
-    /// value. Others who wait for this load then load by themselves, here and in other processes.
+    /// An error that concerns only the caller whose loader it was, such as a token that may not see the value. Other
+    /// waiters of this load then load by themselves, in this and in other processes.
     pub fn of_caller(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
             error: error.into(),
@@ -61,7 +61,7 @@ impl LoadError {
         }
     }
 
-    /// Holds nobody back: those who wait get the error, and the next caller tries again at once.
+    /// Holds back no later load: waiters get the error, and the next caller tries again at once.
     #[must_use]
     pub fn without_hold(mut self) -> Self {
         if self.concerns == Concerns::Key {
@@ -74,7 +74,7 @@ impl LoadError {
         self.concerns
     }
 
-    /// The error inside, where it is an `E`.
+    /// Returns the error inside if it is an `E`.
     pub(super) fn inner<E: Error + 'static>(&self) -> Option<&E> {
         self.error.downcast_ref()
     }

@@ -1,4 +1,4 @@
-//! What a loader answers, and what its callers get.
+//! What a loader returns, and what its callers get.
 //!
 //! Not in here: how it is stored (`envelope.rs`).
 
@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
-/// What a loader found, and for how long it is good.
+/// What a loader found, and for how long it may be used.
 ///
 /// ```
 /// use std::time::Duration;
@@ -34,14 +34,14 @@ pub(super) enum Life {
 }
 
 impl Loaded {
-    /// Bytes, which live as long as the configuration says unless it is told otherwise here.
+    /// Bytes with the configured TTL, unless another one is set.
     pub fn new(value: impl Into<Bytes>) -> Self {
         Self::of(value.into())
     }
 }
 
 impl<V> Loaded<V> {
-    /// As [`new`](Loaded::new), of any type: what a [`TypedReadThrough`](super::TypedReadThrough) loads.
+    /// As [`new`](Loaded::new), for any type: what a [`TypedReadThrough`](super::TypedReadThrough) loads.
     pub const fn of(value: V) -> Self {
         Self {
             value: Some(value),
@@ -49,8 +49,8 @@ impl<V> Loaded<V> {
         }
     }
 
-    /// There is nothing: stored too, with the short life of negative answers, so that asking again does
-    /// not load again.
+    /// There is no value. Stored too, with the short TTL of negative answers, so that the next call does not load
+    /// again.
     pub const fn absent() -> Self {
         Self {
             value: None,
@@ -58,21 +58,21 @@ impl<V> Loaded<V> {
         }
     }
 
-    /// It lives this long, counted from the end of the load. Jitter may make it less, never more. Zero is
+    /// Sets the TTL, counted from the end of the load. Jitter may make it shorter, never longer. Zero means
     /// [`not_stored`](Self::not_stored).
     pub const fn living(mut self, life: Duration) -> Self {
         self.life = Life::For(life);
         self
     }
 
-    /// It lives until then. Jitter may make it less, never more. A time that has passed is
+    /// Sets the time of expiry. Jitter may make it earlier, never later. A time in the past means
     /// [`not_stored`](Self::not_stored).
     pub const fn until(mut self, then: SystemTime) -> Self {
         self.life = Life::Until(then);
         self
     }
 
-    /// For those who wait for it now and nobody else: it is not stored.
+    /// For the current waiters only: it is not stored.
     pub const fn not_stored(mut self) -> Self {
         self.life = Life::NotStored;
         self
@@ -85,8 +85,7 @@ impl<V> Loaded<V> {
         }
     }
 
-    /// How long it lives from `now` on, in a process that gives `of_value` or `of_absent` to what says
-    /// nothing itself; zero where it is not to be stored.
+    /// Its TTL from `now` on, with the defaults `of_value` and `of_absent`. Zero if it is not to be stored.
     pub(super) fn life(&self, now: Duration, of_value: Duration, of_absent: Duration) -> Duration {
         match self.life {
             Life::OfItsKind if self.value.is_some() => of_value,
@@ -111,25 +110,25 @@ impl<V> fmt::Debug for Loaded<V> {
     }
 }
 
-/// What a read-through answers.
+/// The answer of a read-through.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Answer<V = Bytes> {
-    /// The value; `None` where the loader said that there is none.
+    /// The value, or `None` if the loader said that there is none.
     pub value: Option<V>,
-    /// Whether it is within its life.
+    /// Whether it has expired.
     pub freshness: Freshness,
     /// When the load that made it began, by the clock of the process that loaded it.
     pub created: SystemTime,
 }
 
-/// Whether an [`Answer`] is within its life.
+/// Whether an [`Answer`] has expired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Freshness {
-    /// Within its life.
+    /// Not expired.
     Fresh,
-    /// Beyond its life, and given because the load failed, was held back, or took too long.
+    /// Expired, and returned because the load failed, was held back, or took too long.
     Stale,
 }
 
@@ -143,7 +142,7 @@ impl<V> Answer<V> {
         }
     }
 
-    /// Whether the value is beyond its life.
+    /// Whether the value has expired.
     #[must_use]
     pub fn is_stale(&self) -> bool {
         self.freshness == Freshness::Stale

@@ -1,7 +1,7 @@
-//! Many keys in one call: one read for all, one load for those that are missing.
+//! Many keys in one call: one read for all, one load for the missing ones.
 //!
-//! Not in here: what is different about loading together (`source.rs`). Each missing key has a flight of
-//! its own, so that all that is promised for one key holds for each of many.
+//! Not in here: the load of a batch (`source.rs`). Each missing key has its own flight, so every promise for one key
+//! also holds for each of many.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::error::Error;
@@ -52,7 +52,7 @@ impl<V: Payload> Core<V> {
                 Look::Need(stale) => needed.push((key, stale, budget)),
             }
         }
-        // Two gatherings, so that nobody waits for a refresh.
+        // Two gatherings, so that no caller waits for a refresh.
         let tickets = gathering.again().tickets(ripe.len());
         for ((key, known), ticket) in ripe.into_iter().zip(tickets) {
             self.refresh(key, known, Source::Many(ticket));
@@ -69,12 +69,12 @@ impl<V: Payload> Core<V> {
             .collect()
     }
 
-    /// A look at each of the keys, all at once, and what each key has left of its budget. A key whose shard is down
-    /// fails alone.
+    /// Looks at all keys at once, and returns what each key has left of its budget. A key whose shard is down fails
+    /// alone.
     async fn look_many(self: &Arc<Self>, keys: &[&str]) -> Vec<(Look<V>, Budget)> {
         let budget = self.budget();
         if let Some((tier, _)) = self.open_near() {
-            // One by one, since only such reads can be kept: the client sends them together.
+            // One by one, because only such reads can be kept. The client sends them together.
             let begun = clock::now();
             let looks = keys.iter().map(|key| {
                 let mut lent = budget.lend();
@@ -97,7 +97,7 @@ impl<V: Payload> Core<V> {
             _ => None,
         });
         if let Some(error) = failure {
-            // Once: it was one call.
+            // Once, because it was one call.
             self.note(&ReadThroughEvent::CacheFailed { error });
         }
         let look = |(key, (result, own)): (&&str, (Result<Bytes, CacheError>, Budget))| {
@@ -108,7 +108,7 @@ impl<V: Payload> Core<V> {
     }
 }
 
-/// The answers of a batch's loader, in the form in which they are handed on.
+/// Converts the answers of a batch's loader into the form that is passed on.
 pub(super) fn answers<T, V, Fut, E>(
     loading: Fut,
     form: fn(T) -> V,

@@ -1,57 +1,57 @@
-//! A cache in front of whatever is slow or dear: one load per key, for one process or for a whole fleet.
+//! A cache in front of slow or expensive sources: one load per key, for one process or for a fleet.
 //!
-//! In here: [`ReadThrough`] and what it promises, and [`TypedReadThrough`], the same of decoded values that are
-//! kept near. The way of a call is in `call.rs`, that of a load in `journey.rs`. Not in here: other layers. A
-//! read-through stands on top of any client.
+//! In here: [`ReadThrough`] and what it promises, and [`TypedReadThrough`], which does the same for decoded values
+//! that are kept near. A call is in `call.rs`, a load in `journey.rs`. Not in here: other layers. A read-through
+//! works on top of any client.
 //!
-//! # The way of a call
+//! # How a call proceeds
 //!
-//! 1. A load of the key that is under way in this process is joined.
-//! 2. The cache is read. A fresh value is the answer; where it is ripe, one background refresh begins.
-//! 3. Otherwise a flight begins, in a task of its own: far read, lease, far read again, load, store.
-//!    The caller, and those who come meanwhile, wait for it. Who stops waiting harms nobody.
+//! 1. If a load of the key is in progress in this process, the call joins it.
+//! 2. Otherwise the cache is read. A fresh value is the answer. If its refresh is due, one background refresh starts.
+//! 3. Without a fresh value a flight starts in a separate task: far read, lease, far read again, load, store. The
+//!    caller waits for it, and so do callers that come later. A caller that stops waiting harms no other.
 //!
 //! # What is promised
 //!
-//! - **One load.** Per key and process always, but for one that an invalidation has overtaken; per key and
-//!   fleet with [`Coordination::Fleet`], as long as the cache works. Where the cache fails, values are
-//!   loaded without it.
-//! - **The newest wins.** A loaded value replaces exactly the entry that its load saw, or nothing. What is
-//!   set or deleted meanwhile, here or elsewhere, by this type or by a bare client, stays as it is.
-//! - **The cache costs no more than its deadline**: [`cache_deadline`](ReadThroughConfigBuilder::cache_deadline)
-//!   for all operations before a load. Storing costs callers the encoding and no round trip: they have their
-//!   answer while the request is on its way.
-//! - **Stale is bounded**: by [`stale_limit`](ReadThroughConfigBuilder::stale_limit), and each
-//!   [`Answer`] says whether it is stale.
-//! - **Errors are not cached**, but after one nobody in the fleet tries again for
-//!   [`failure_hold`](ReadThroughConfigBuilder::failure_hold). A loader that knows better says so by a
-//!   [`LoadError`]. A refresh ahead of expiry that fails holds back refreshes, and no load that callers wait for.
-//! - **What may not be stored is not waited for.** After such a load the others in the fleet load at once and side by
-//!   side, for [`hit_for_miss`](ReadThroughConfigBuilder::hit_for_miss).
+//! - **One load.** Per key and process always, except for a load that an invalidation has overtaken. Per key and
+//!   fleet with [`Coordination::Fleet`], as long as the cache works. If the cache fails, values are loaded without
+//!   it.
+//! - **The newest wins.** A loaded value replaces exactly the entry that its load saw, or nothing. If the entry is
+//!   set or deleted during the load, here or elsewhere, by this type or by a bare client, that change stays.
+//! - **The cache costs no more than its deadline**: [`cache_deadline`](ReadThroughConfigBuilder::cache_deadline) for
+//!   all operations before a load. Storing costs callers the encoding but no round trip: they have their answer while
+//!   the request is on its way.
+//! - **Stale is bounded** by [`stale_limit`](ReadThroughConfigBuilder::stale_limit), and each [`Answer`] says whether
+//!   it is stale.
+//! - **Errors are not cached**, but after one no process of the fleet tries again for
+//!   [`failure_hold`](ReadThroughConfigBuilder::failure_hold). A loader can change that with a [`LoadError`]. A
+//!   failed refresh ahead of expiry holds back refreshes, but no load that callers wait for.
+//! - **No queue for values that may not be stored.** After such a load the other processes of the fleet load at once
+//!   and in parallel, for [`hit_for_miss`](ReadThroughConfigBuilder::hit_for_miss).
 //!
 //! # What is not
 //!
-//! A caller may join a load that began before the caller changed the truth behind it. Say so with
-//! [`invalidate`](ReadThrough::invalidate) or [`put`](ReadThrough::put) of the same `ReadThrough`: then no
-//! later call joins it. A load of another process that such a call overtakes is not stored, but its own
-//! callers get it.
+//! A caller may join a load that began before the caller changed the source of the value. To prevent that, call
+//! [`invalidate`](ReadThrough::invalidate) or [`put`](ReadThrough::put) of the same `ReadThrough`: then no later call
+//! joins the load. A load of another process that such a call overtakes is not stored, but its own callers get its
+//! value.
 //!
 //! # Across processes
 //!
-//! Who loads has a lease; the others wait, and are woken by the cache's own report that the value, or the lease,
-//! has changed: after about as long as two calls of the cache take. Where the cache reports no changes, or
-//! none of what they read, they look again after 5 ms, and then less and less often, every 250 ms in the end.
+//! The process that loads holds a lease, and the others wait. The cache's report that the value or the lease has
+//! changed wakes them, after about as long as two calls of the cache take. If the cache reports no changes, or none
+//! of what they read, they look again after 5 ms, and then less and less often, in the end every 250 ms.
 //!
 //! # In the cache
 //!
-//! Under the key stands an [envelope](self#envelope); while a missing value is loaded, a sign that says so.
-//! Beside it, in the same slot of a cluster, the lease: at `KEY:#lease` if the key has a hash tag, else at
-//! `KEY:#lease:#abc` with three letters or digits that depend on the key. A pattern that covers the key and ends in
-//! `*` covers both.
+//! The key holds an [envelope](self#envelope). While a missing value is loaded, it holds a placeholder.
 //!
-//! So a key depends on one primary only. Where that one fails, its values are loaded without the cache; all other
-//! keys are read, loaded and stored as before, also those of the same
-//! [`get_or_load_many`](ReadThrough::get_or_load_many).
+//! The lease is next to the key, in the same slot of a cluster. Its key is `KEY:#lease` if the key has a hash tag,
+//! else `KEY:#lease:#abc` with three letters or digits that depend on the key. A pattern that covers the key and ends
+//! in `*` covers both.
+//!
+//! So a key depends on one primary only. If that one fails, its values are loaded without the cache. All other keys
+//! are read, loaded and stored as before, also those of the same [`get_or_load_many`](ReadThrough::get_or_load_many).
 //!
 //! ## Envelope
 //!
@@ -130,17 +130,17 @@ pub use crate::near::{NearConfig, NearConfigBuilder, NearStats, NearStatus};
 use self::codec::Plain;
 use self::core::Core;
 
-/// Answers from a cache, and loads what is not in it, once. See the [module](self) for what is promised.
+/// Answers from a cache, and loads what is missing, once. See the [module](self) for what is promised.
 ///
-/// Cheap to clone; clones are the same read-through. Several of them over one cache, in one process or in
-/// many, agree with each other as long as they use the same keys for the same things.
+/// Cheap to clone. Clones are the same read-through. Several read-throughs over one cache, in one process or in many,
+/// work together if they use the same keys for the same things.
 #[derive(Clone, Debug)]
 pub struct ReadThrough {
     core: Arc<Core<Bytes>>,
 }
 
 impl ReadThrough {
-    /// A read-through on top of `client`.
+    /// Creates a read-through on top of `client`.
     #[must_use]
     pub fn new(client: Arc<dyn CacheClient>, config: ReadThroughConfig) -> Self {
         Self {
@@ -148,36 +148,35 @@ impl ReadThrough {
         }
     }
 
-    /// The client that it stands on.
+    /// Returns the client that stores the entries.
     #[must_use]
     pub fn client(&self) -> &Arc<dyn CacheClient> {
         &self.core.client
     }
 
-    /// How often what happened.
+    /// Returns the counters of events.
     #[must_use]
     pub fn stats(&self) -> ReadThroughStats {
         self.core.counters.snapshot()
     }
 
-    /// The value of `key`, from the cache or from `load`.
+    /// Returns the value of `key`, from the cache or from `load`.
     ///
     /// # Behaviour
     ///
-    /// `load` runs at most once, in a task of its own, and not at all where the value is fresh or another
-    /// caller or process loads it. It may ask this or another `ReadThrough` for other keys; that it waits for
-    /// its own is found out at once, unless it does so in a task that it spawned: then the hard timeout
-    /// ends it.
+    /// `load` runs at most once, in a separate task. It does not run if the value is fresh or another caller or
+    /// process loads it. It may ask this or another `ReadThrough` for other keys. If it waits for its own key, that
+    /// is detected at once. If it does so in a task that it spawned, only the hard timeout ends it.
     ///
     /// # Errors
     ///
-    /// See [`ReadError`]. A failing cache is no error. With a stale value within the limit there is none
-    /// but [`ReadError::Input`] and [`ReadError::Reentered`].
+    /// See [`ReadError`]. A failing cache is no error. With a stale value within the limit the only errors are
+    /// [`ReadError::Input`] and [`ReadError::Reentered`].
     ///
     /// # Cancel safety
     ///
-    /// Dropping the call harms nobody: others who wait are served, and whether the load goes on when
-    /// nobody waits is up to [`Abandoned`].
+    /// Dropping the call harms no other caller: the other waiters get their answer. [`Abandoned`] decides whether the
+    /// load goes on without waiters.
     ///
     /// # Panics
     ///
@@ -193,18 +192,18 @@ impl ReadThrough {
             .await
     }
 
-    /// The values of many keys, each from the cache or from `load`, in the order of `keys`.
+    /// Returns the values of many keys, each from the cache or from `load`, in the order of `keys`.
     ///
     /// # Behaviour
     ///
-    /// `load` is given the keys that are missing, each once, in their order, and answers one result per
-    /// key in that order; an error for all of them otherwise. It is called once for what is missing, and
-    /// again only for what another process was to load and did not, and for refreshes in the background.
-    /// Keys that another caller or process loads are waited for, not loaded.
+    /// `load` gets the missing keys, each once, in their order. It returns one result per key in that order, or one
+    /// error for all of them. It is called once for the missing keys. It is called again only for keys that another
+    /// process was to load and did not, and for refreshes in the background. Keys that another caller or process
+    /// loads are not loaded here; the call waits for them.
     ///
-    /// A part of the cache that fails affects its own keys only: they are loaded without the cache. The other keys are
-    /// answered from the cache, or loaded and stored. The first read takes half of the cache deadline at most, so that a
-    /// part that does not answer leaves the other keys the other half.
+    /// If a part of the cache fails, only its own keys are affected: they are loaded without the cache. The other
+    /// keys are answered from the cache, or loaded and stored. The first read takes at most half of the cache
+    /// deadline. So a part that does not answer leaves the other half to the other keys.
     ///
     /// # Errors
     ///
@@ -252,38 +251,37 @@ impl ReadThrough {
         self.core.get_or_load_many(keys, Arc::new(load)).await
     }
 
-    /// Stores a value that the caller knows, whatever is there. It wins over loads that are under way.
+    /// Stores a value that the caller knows, and replaces any entry. It wins over loads in progress.
     ///
     /// # Errors
     ///
-    /// As [`set`](CacheClient::set); a value over the limit is [`CacheError::InvalidInput`].
+    /// As [`set`](CacheClient::set). A value over the limit is [`CacheError::InvalidInput`].
     ///
     /// # Cancel safety
     ///
-    /// Dropped, the value may or may not have been stored.
+    /// If the future is dropped, the value may or may not have been stored.
     pub async fn put(&self, key: &str, value: Loaded) -> Result<(), CacheError> {
         self.core.put(key, &value).await
     }
 
-    /// Deletes values. Loads that are under way anywhere are not stored, and later calls do not join them.
+    /// Deletes values. Loads in progress anywhere are not stored, and later calls do not join them.
     ///
     /// # Errors
     ///
-    /// As [`del`](CacheClient::del); then some of the values may still be there.
+    /// As [`del`](CacheClient::del). After an error some of the values may still be stored.
     ///
     /// # Cancel safety
     ///
-    /// Dropped, the values may or may not have been deleted.
+    /// If the future is dropped, the values may or may not have been deleted.
     pub async fn invalidate(&self, keys: &[&str]) -> Result<(), CacheError> {
         self.core.invalidate(keys).await
     }
 
-    /// Returns when no load is under way, and all that were loaded have been stored: for an orderly end of
-    /// the process.
+    /// Returns when no load is in progress and all loaded values have been stored. For an orderly end of the process.
     ///
     /// # Cancel safety
     ///
-    /// Safe; it only waits.
+    /// Safe: it only waits.
     pub async fn settled(&self) {
         self.core.flights.settled().await;
     }

@@ -1,6 +1,6 @@
-//! The near tier of a typed read-through: decoded values, kept true by the protocol of `crate::near`.
+//! The near cache of a typed read-through: decoded values, invalidated by the protocol of `crate::near`.
 //!
-//! Not in here: what a value is good for (`found.rs`), and when a caller looks here (`call.rs`).
+//! Not in here: how fresh a value is (`found.rs`), and when a caller looks here (`call.rs`).
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use super::core::Payload;
 use super::found::{Known, Stored};
 use crate::near::{Count, Found, Keep, Lives, Near, NearConfig, NearSource, NearStats, NearStatus};
 
-/// Decoded values, and the ear on the client that takes them away.
+/// Decoded values, and the subscription that invalidates them.
 pub(super) struct NearTier<V: Payload> {
     pub(super) near: Arc<Near<Known<V>>>,
     lives: Lives,
@@ -18,7 +18,7 @@ pub(super) struct NearTier<V: Payload> {
     _subscription: Option<Subscription>,
 }
 
-/// Takes the copies of keys away when it is dropped: when a write has answered, or is given up.
+/// Drops the copies of keys when it is dropped: after a write has been answered, or was given up.
 pub(super) struct Written<'a, V: Payload> {
     tier: &'a NearTier<V>,
     keys: &'a [&'a str],
@@ -44,7 +44,7 @@ impl<V: Payload> NearTier<V> {
         self.lives.status(self.source.as_deref())
     }
 
-    /// Whether something read now may be kept.
+    /// Whether a value that is read now may be kept.
     pub(super) fn is_open(&self) -> bool {
         !matches!(self.status(), NearStatus::Bypassed { .. })
     }
@@ -70,7 +70,7 @@ impl<V: Payload> NearTier<V> {
         })
     }
 
-    /// To be held while one of `keys` is written.
+    /// Hold the result while one of `keys` is written.
     pub(super) fn writing<'a>(&'a self, keys: &'a [&'a str]) -> Written<'a, V> {
         Written { tier: self, keys }
     }

@@ -1,4 +1,4 @@
-//! How a flight comes to its load: the looks at the cache, the lease, the wait for whoever has it.
+//! What a flight does before its load: reads of the cache, the lease, and the wait for another holder.
 //!
 //! Not in here: the load itself (`journey.rs`), and what comes after it (`claim.rs`).
 
@@ -19,13 +19,13 @@ use super::found::{Found, Known};
 use super::lease::{Holder, Lease, Taken, hold_key};
 use super::source::Source;
 
-/// After this a waiter looks again where changes of what it read are not reported, and then less and less often.
+/// The first pause of a waiter if changes of what it read are not reported. Later pauses are longer.
 const FIRST_POLL: Duration = Duration::from_millis(5);
 const LAST_POLL: Duration = Duration::from_millis(250);
-/// How often a waiter looks where changes of what it read are reported, in case a report is lost.
+/// The first pause of a waiter if changes of what it read are reported. It looks in case a report is lost.
 const FIRST_CHECK: Duration = Duration::from_millis(250);
 const LAST_CHECK: Duration = Duration::from_secs(1);
-/// How often the entry may change under a load that is about to begin before it is loaded without.
+/// How often the entry may change before a load. After that the load goes on without it.
 const TRIES: usize = 4;
 
 /// A flight before its load.
@@ -34,14 +34,14 @@ pub(super) struct Preparation<'a, V: Payload> {
     pub(super) flight: &'a Flight<V>,
 }
 
-/// What came of preparing a load.
+/// The result of preparing a load.
 enum Placed<V> {
     Fresh(Known<V>),
     On(Option<Base>),
 }
 
 impl<V: Payload> Preparation<'_, V> {
-    /// The right to load, or `None` where that is decided without.
+    /// Returns the right to load, or `None` if the flight was decided without a load.
     pub(super) async fn claim(&self, source: &mut Source<V>, budget: &mut Budget) -> Option<Claim> {
         let core = self.core;
         let Some(lease) = self.lease(rand::random()) else {
@@ -102,7 +102,7 @@ impl<V: Payload> Preparation<'_, V> {
                 if clock::now() - begun < core.config.hard_timeout {
                     source.step_aside();
                     waited = true;
-                    // What this very waiter read has to be tracked: that others are, or were, says nothing.
+                    // What this waiter itself read must be tracked. That other keys are tracked means nothing here.
                     let again = if tracked && found.is_tracked() && core.wakes.are_on() {
                         next(&mut check, LAST_CHECK)
                     } else {
@@ -120,7 +120,8 @@ impl<V: Payload> Preparation<'_, V> {
                         () = owner.next() => {}
                         () = tokio::time::sleep(again.min(left)) => {}
                     }
-                    // Waiting for another process is no cost of the cache: what follows is a new look at it.
+                    // Waiting for another process does not count as time of the cache. What follows is a new look at
+                    // it.
                     *budget = core.budget();
                     continue;
                 }
@@ -133,7 +134,8 @@ impl<V: Payload> Preparation<'_, V> {
         }
     }
 
-    /// The right to load anew what was seen, or `None` where somebody else does, or it has changed.
+    /// Returns the right to refresh the value that was seen, or `None` if another process does, or the value has
+    /// changed.
     pub(super) async fn claim_refresh(&self, seen: &Known<V>) -> Option<Claim> {
         let (core, key) = (self.core, &*self.flight.key);
         let mut budget = core.budget();
@@ -146,12 +148,12 @@ impl<V: Payload> Preparation<'_, V> {
         let held = match &lease {
             None => false,
             Some(lease) => match self.take(lease, &mut budget).await {
-                // Its last holder may have failed since we looked: what holds refreshes back is set before the lease is
-                // released.
+                // Its last holder may have failed since we looked. It sets the hold on refreshes before it releases
+                // the lease.
                 Taken::Held if self.is_held_back(&mut budget).await => {
                     core.refresh_holds.hold(key, core.config.retry_after);
                     self.flight.decide(Outcome::Again);
-                    // A lease that cannot be given back expires.
+                    // A lease that cannot be released expires.
                     let _expires = core.noted(lease.release(&*core.client, &mut budget).await);
                     return None;
                 }
@@ -178,13 +180,13 @@ impl<V: Payload> Preparation<'_, V> {
             }
             _ => {}
         }
-        // It was set, deleted or refreshed in between, or the cache cannot say.
+        // The entry was set, deleted or refreshed in between, or the cache cannot say.
         self.flight.decide(Outcome::Again);
         claim(None).release(core, &mut budget).await;
         None
     }
 
-    /// Whether a refresh failed a moment ago, in whichever process.
+    /// Whether a refresh failed recently, in any process.
     async fn is_held_back(&self, budget: &mut Budget) -> bool {
         if self.core.config.failure_hold.is_zero() {
             return false;
@@ -198,7 +200,7 @@ impl<V: Payload> Preparation<'_, V> {
         matches!(held, Ok(1))
     }
 
-    /// Tries to take the lease. A lease that fails costs the value half of the budget at most.
+    /// Tries to acquire the lease. If that fails, it has used at most half of the budget.
     async fn take(&self, lease: &Lease, budget: &mut Budget) -> Taken {
         let mut lent = budget.lend();
         let taken = lease.take(&*self.core.client, &mut lent).await;
@@ -218,7 +220,7 @@ impl<V: Payload> Preparation<'_, V> {
         }
     }
 
-    /// Looks again, under the lease or without one, and prepares the entry that the value will replace.
+    /// Looks again, with or without the lease, and prepares the entry that the value will replace.
     async fn claim_without(&self, lease: Option<Lease>, held: bool, budget: &mut Budget) -> Option<Claim> {
         match self.place(budget).await {
             Placed::On(base) => Some(Claim::of(lease, held, base)),
@@ -245,11 +247,11 @@ impl<V: Payload> Preparation<'_, V> {
         Placed::On(None)
     }
 
-    /// Makes sure that what was found, or a sign of this load in its place, outlives the load. `None` where
-    /// it has changed meanwhile.
+    /// Makes sure that the entry that was found, or a placeholder of this load, outlasts the load. Returns `None` if
+    /// the entry has changed.
     ///
-    /// Always by a write, which is also the proof that the entry is still there: a near tier below may have
-    /// answered the read with a copy of what another process has replaced since.
+    /// This always takes a write, which also proves that the entry is still there. A near cache below may have
+    /// answered the read with a copy of an entry that another process has replaced since.
     async fn place_on(&self, found: &Found<V>, budget: &mut Budget) -> Option<Option<Base>> {
         let (core, key) = (self.core, &*self.flight.key);
         let span = core.config.load_span();
@@ -292,7 +294,7 @@ impl<V: Payload> Preparation<'_, V> {
     }
 }
 
-/// The pause to make now; the next one is longer, up to `last`.
+/// Returns the pause to make now. The next one is longer, up to `last`.
 fn next(pause: &mut Duration, last: Duration) -> Duration {
     let now = *pause;
     *pause = now.mul_f64(1.5).min(last);

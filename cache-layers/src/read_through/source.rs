@@ -15,27 +15,27 @@ use super::flights::FlightId;
 use super::loaded::Loaded;
 use super::waits::LOADING;
 
-/// A loader at work.
+/// A running loader.
 pub(super) type Loading<T> = Pin<Box<dyn Future<Output = Result<T, ReadError>> + Send>>;
 
-/// What loads one key.
+/// Loads one key.
 pub(super) enum Source<V: Send + 'static> {
     One(Box<dyn FnOnce() -> Loading<Loaded<V>> + Send>),
     Many(Ticket<V>),
 }
 
 impl<V: Send + 'static> Source<V> {
-    /// Says that this flight is going to wait for something other than its load: a batch goes without it.
+    /// Announces that this flight will wait for something other than its load. A batch then goes on without it.
     pub(super) fn step_aside(&mut self) {
         if let Self::Many(ticket) = self {
             ticket.leave();
         }
     }
 
-    /// Loads. A panic is an error.
+    /// Loads the value. A panic becomes an error.
     pub(super) async fn load(self, key: &str, flight: FlightId) -> Result<Loaded<V>, ReadError> {
         match self {
-            // Made inside, so that a loader that panics before its future exists is caught too.
+            // Created inside, so that a loader that panics before it returns a future is caught too.
             Self::One(load) => {
                 LOADING
                     .scope(vec![flight], caught(async move { load().await }))
@@ -53,12 +53,11 @@ async fn caught<T>(loading: impl Future<Output = Result<T, ReadError>>) -> Resul
         .unwrap_or(Err(ReadError::Panicked))
 }
 
-/// A batch's loader: the keys in, one answer per key out, in their order.
+/// The loader of a batch. It takes keys and returns one answer per key, in the same order.
 pub(super) type LoadMany<V> =
     dyn Fn(Vec<String>) -> Loading<VecDeque<Result<Loaded<V>, ReadError>>> + Send + Sync;
 
-/// Gathers the keys of a batch that have to be loaded, and loads them by one call once it is known of
-/// each key of the batch whether it has to be.
+/// Gathers the keys of a batch that have to be loaded. Loads them by one call once each key of the batch is decided.
 pub(super) struct Gathering<V> {
     load: Arc<LoadMany<V>>,
     hard_timeout: Duration,
@@ -76,7 +75,7 @@ struct Wanted<V> {
     answer: oneshot::Sender<Result<Loaded<V>, ReadError>>,
 }
 
-/// One key's part in a gathering. Dropped, it leaves.
+/// One key's part in a gathering. Dropping it leaves the gathering.
 pub(super) struct Ticket<V: Send + 'static> {
     gathering: Arc<Gathering<V>>,
     undecided: bool,
@@ -100,7 +99,7 @@ impl<V: Send + 'static> Gathering<V> {
         Self::new(Arc::clone(&self.load), self.hard_timeout)
     }
 
-    /// As many tickets as there are keys; all have to be made before the first is used.
+    /// Creates `count` tickets, one per key. Create all of them before the first is used.
     pub(super) fn tickets(self: &Arc<Self>, count: usize) -> Vec<Ticket<V>> {
         self.state().undecided += count;
         let ticket = || Ticket {
@@ -110,7 +109,7 @@ impl<V: Send + 'static> Gathering<V> {
         std::iter::repeat_with(ticket).take(count).collect()
     }
 
-    /// One less has to be waited for; the last starts the load.
+    /// Records that one more key is decided. The last one starts the load.
     fn decided(self: &Arc<Self>) {
         let mut state = self.state();
         state.undecided -= 1;
@@ -126,7 +125,7 @@ impl<V: Send + 'static> Gathering<V> {
         let keys = wanted.iter().map(|wanted| wanted.key.clone()).collect();
         let flights = wanted.iter().map(|wanted| wanted.flight).collect();
         let loading = LOADING.scope(flights, caught(async { (self.load)(keys).await }));
-        // Those who wait have limits of their own; this one is for a loader that nobody waits for.
+        // Waiters have their own limits. This one is for a loader that no caller waits for.
         let Ok(answers) = tokio::time::timeout(self.hard_timeout, loading).await else {
             return;
         };
@@ -136,7 +135,7 @@ impl<V: Send + 'static> Gathering<V> {
         };
         for wanted in wanted {
             let answer = answers.pop_front().unwrap_or_else(|| Err(failure.clone()));
-            // Who is no longer there needs no answer.
+            // A waiter that has left needs no answer.
             let _gone = wanted.answer.send(answer);
         }
     }
@@ -153,7 +152,7 @@ impl<V: Send + 'static> Ticket<V> {
         }
     }
 
-    /// Loads with the others of the batch, or alone if this one has left them.
+    /// Loads with the others of the batch, or alone if this key has left it.
     async fn load(&mut self, key: &str, flight: FlightId) -> Result<Loaded<V>, ReadError> {
         let (answer, answered) = oneshot::channel();
         let wanted = Wanted {

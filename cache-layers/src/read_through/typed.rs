@@ -1,7 +1,7 @@
-//! The read-through of decoded values: `Arc<T>`, decoded once and kept near.
+//! The read-through of decoded values: an `Arc<T>`, decoded once and kept near.
 //!
-//! Not in here: anything that would be different about it. All of it is the same code, which hands around an
-//! `Arc<T>` in place of bytes; what keeps copies true is `crate::near`.
+//! Not in here: any other behaviour. The code is the same as for bytes, with an `Arc<T>` in their place.
+//! `crate::near` invalidates the copies.
 
 use std::error::Error;
 use std::fmt;
@@ -19,27 +19,28 @@ use super::many::answers;
 use super::near::NearTier;
 use crate::near::{NearConfig, NearSource, NearStats, NearStatus};
 
-/// A [`ReadThrough`](super::ReadThrough) of values of type `T`, with a near tier of its own: each entry is
-/// decoded once per process, and a hit is a look-up and the clone of an `Arc`.
+/// A [`ReadThrough`](super::ReadThrough) of values of type `T`, with its own near cache.
 ///
-/// All that is promised of a [`ReadThrough`](super::ReadThrough) holds: freshness and refresh-ahead by the
-/// entry's own times, stale values, negative answers, one load. And:
+/// Each entry is decoded once per process. A hit is a look-up and the clone of an `Arc`.
 ///
-/// - **A copy is as true as the near tier of a client is**: the cache's report of a change takes it away,
-///   and a read that the report overtakes is not kept. A lost connection empties the tier. Where nobody
-///   reports changes, a copy lives for [`untracked_life`](crate::near::NearConfigBuilder::untracked_life).
-///   [`near_status`](Self::near_status) says which of it holds.
-/// - **Own [`put`](Self::put)s, [`invalidate`](Self::invalidate)s and loads are seen at once**, in either
-///   case. Those of another read-through, though in the same process, are as those of another process.
-/// - **What cannot be decoded is taken for foreign**: loaded anew and replaced by what was loaded, never
+/// Everything that [`ReadThrough`](super::ReadThrough) promises holds: freshness and refresh-ahead by the entry's own
+/// times, stale values, negative answers, one load. In addition:
+///
+/// - **A copy is as current as in the near cache of a client.** The cache's report of a change removes it, and a read
+///   that the report overtakes is not kept. A lost connection empties the near cache. If changes are not reported, a
+///   copy is kept for [`untracked_life`](crate::near::NearConfigBuilder::untracked_life).
+///   [`near_status`](Self::near_status) says which of the two holds.
+/// - **Own [`put`](Self::put)s, [`invalidate`](Self::invalidate)s and loads are seen at once** in either case. Those
+///   of another read-through count as those of another process, even in the same process.
+/// - **An entry that cannot be decoded is treated as foreign**: the value is loaded and replaces it. It is never
 ///   deleted beforehand.
 ///
-/// It takes the place of a near tier of bytes: one below it, as `CACHE_L1_MAX_BYTES` makes, keeps no copy of what this one
-/// reads, and goes on serving those who read its client themselves.
-/// [`get_or_load_many`](Self::get_or_load_many) reads what is not near key by key, all at once, since only
+/// This replaces a near cache of bytes. A near cache below it, as `CACHE_L1_MAX_BYTES` creates, keeps no copy of what
+/// this one reads, and goes on serving callers that use its client directly.
+/// [`get_or_load_many`](Self::get_or_load_many) reads keys that are not near key by key, all at once, because only
 /// such reads can be kept.
 ///
-/// Cheap to clone; clones are the same read-through.
+/// Cheap to clone. Clones are the same read-through.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -69,7 +70,7 @@ pub struct TypedReadThrough<T: Send + Sync + 'static> {
 }
 
 impl<T: Send + Sync + 'static> TypedReadThrough<T> {
-    /// A read-through on top of `client`, whose values are stored by `codec`.
+    /// Creates a read-through on top of `client`, whose values are stored by `codec`.
     #[must_use]
     #[expect(
         clippy::needless_pass_by_value,
@@ -88,25 +89,25 @@ impl<T: Send + Sync + 'static> TypedReadThrough<T> {
         }
     }
 
-    /// The client that it stands on.
+    /// Returns the client that stores the entries.
     #[must_use]
     pub fn client(&self) -> &Arc<dyn CacheClient> {
         &self.core.client
     }
 
-    /// How often what happened.
+    /// Returns the counters of events.
     #[must_use]
     pub fn stats(&self) -> ReadThroughStats {
         self.core.counters.snapshot()
     }
 
-    /// How the copies are kept true at the moment.
+    /// How copies are invalidated at the moment.
     #[must_use]
     pub fn near_status(&self) -> NearStatus {
         self.near.status()
     }
 
-    /// What the near tier did and what it holds.
+    /// What the near cache did and what it holds.
     #[must_use]
     pub fn near_stats(&self) -> NearStats {
         self.near.near.stats()
@@ -116,12 +117,12 @@ impl<T: Send + Sync + 'static> TypedReadThrough<T> {
         Arc::clone(&self.near) as Arc<dyn NearSource>
     }
 
-    /// The value of `key`: near, from the cache, or from `load`.
+    /// Returns the value of `key`: near, from the cache, or from `load`.
     ///
     /// # Behaviour
     ///
-    /// As [`ReadThrough::get_or_load`](super::ReadThrough::get_or_load). A loaded value that the codec has no
-    /// form for is returned and counted, and not stored.
+    /// As [`ReadThrough::get_or_load`](super::ReadThrough::get_or_load). A loaded value that the codec cannot encode
+    /// is returned and counted, but not stored.
     ///
     /// # Errors
     ///
@@ -147,7 +148,7 @@ impl<T: Send + Sync + 'static> TypedReadThrough<T> {
         self.core.get_or_load(key, load).await
     }
 
-    /// The values of many keys, each near, from the cache or from `load`, in the order of `keys`.
+    /// Returns the values of many keys, each near, from the cache or from `load`, in the order of `keys`.
     ///
     /// # Behaviour
     ///
@@ -178,40 +179,39 @@ impl<T: Send + Sync + 'static> TypedReadThrough<T> {
         self.core.get_or_load_many(keys, Arc::new(load)).await
     }
 
-    /// Stores a value that the caller knows, whatever is there. It wins over loads that are under way, and
-    /// later calls see it.
+    /// Stores a value that the caller knows, and replaces any entry. It wins over loads in progress, and later calls
+    /// see it.
     ///
     /// # Errors
     ///
-    /// As [`set`](CacheClient::set); a value over the limit, or that the codec has no form for, is
+    /// As [`set`](CacheClient::set). A value over the limit, or one that the codec cannot encode, is
     /// [`CacheError::InvalidInput`].
     ///
     /// # Cancel safety
     ///
-    /// Dropped, the value may or may not have been stored.
+    /// If the future is dropped, the value may or may not have been stored.
     pub async fn put(&self, key: &str, value: Loaded<T>) -> Result<(), CacheError> {
         self.core.put(key, &value.map(Arc::new)).await
     }
 
-    /// Deletes values. Loads that are under way anywhere are not stored, and later calls do not join them.
+    /// Deletes values. Loads in progress anywhere are not stored, and later calls do not join them.
     ///
     /// # Errors
     ///
-    /// As [`del`](CacheClient::del); then some of the values may still be there.
+    /// As [`del`](CacheClient::del). After an error some of the values may still be stored.
     ///
     /// # Cancel safety
     ///
-    /// Dropped, the values may or may not have been deleted.
+    /// If the future is dropped, the values may or may not have been deleted.
     pub async fn invalidate(&self, keys: &[&str]) -> Result<(), CacheError> {
         self.core.invalidate(keys).await
     }
 
-    /// Returns when no load is under way, and all that were loaded have been stored: for an orderly end of
-    /// the process.
+    /// Returns when no load is in progress and all loaded values have been stored. For an orderly end of the process.
     ///
     /// # Cancel safety
     ///
-    /// Safe; it only waits.
+    /// Safe: it only waits.
     pub async fn settled(&self) {
         self.core.flights.settled().await;
     }

@@ -1,7 +1,7 @@
-//! Who waits for whom: finds the loader that, over however many others, waits for itself.
+//! The wait graph: finds a loader that waits for itself, over however many others.
 //!
-//! Not in here: waiting. And not found: a loader that spawns a task, waits for it, and has that task ask
-//! for the loader's own key. The hard timeout ends that.
+//! Not in here: waiting. Not found: a loader that spawns a task, waits for it, and lets that task ask for the
+//! loader's own key. The hard timeout ends that.
 
 use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
@@ -9,27 +9,27 @@ use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use super::flights::FlightId;
 
 tokio::task_local! {
-    /// The flights whose loader the task runs: one, or those of a batch.
+    /// The flights whose loader this task runs: one, or those of a batch.
     pub(super) static LOADING: Vec<FlightId>;
 }
 
-/// From a flight to those that its loader waits for now. For all read-throughs of the process, since a
+/// From a flight to those that its loader waits for now. One graph for all read-throughs of the process, because a
 /// loader may use several.
 static GRAPH: LazyLock<Mutex<HashMap<FlightId, Vec<FlightId>>>> = LazyLock::new(Mutex::default);
 
-/// That the task's loader waits for a flight, until this is dropped.
+/// Records that the task's loader waits for a flight, until this is dropped.
 #[derive(Debug)]
 pub(super) struct Waiting {
     from: Vec<FlightId>,
     to: FlightId,
 }
 
-/// The loader of the present task waited for itself.
+/// The loader of the current task waited for itself.
 #[derive(Debug)]
 pub(super) struct Cycle;
 
 impl Waiting {
-    /// Notes that the present task is going to wait for `to`; not needed outside of a loader.
+    /// Records that the current task will wait for `to`. Not needed outside of a loader.
     pub(super) fn for_flight(to: FlightId) -> Result<Option<Self>, Cycle> {
         let Ok(from) = LOADING.try_with(Clone::clone) else {
             return Ok(None);

@@ -1,4 +1,4 @@
-//! The contract, as a near tier keeps it over the client inside.
+//! Implements the contract: a near cache in front of the client inside.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,7 +12,7 @@ use super::{NearStatus, Tiered};
 use crate::each;
 use crate::near::{Boarding, Count, FarRead, Found, Keep, Lives, Mark, Near, is_kept_above};
 
-/// Takes the copies of keys away when it is dropped: when a write has answered, or is given up.
+/// Drops the copies of keys when it is dropped: after a write has been answered, or was given up.
 struct Written<'a, 'k> {
     near: &'a Near<Option<Bytes>>,
     keys: &'a [&'k str],
@@ -25,7 +25,7 @@ impl Drop for Written<'_, '_> {
 }
 
 impl Tiered {
-    /// To be held while one of `keys` is written.
+    /// Hold the result while one of `keys` is written.
     fn writing<'a, 'k>(&'a self, keys: &'a [&'k str]) -> Written<'a, 'k> {
         Written {
             near: &self.near,
@@ -33,7 +33,7 @@ impl Tiered {
         }
     }
 
-    /// What is known near of `key`: its value, or that there is none.
+    /// Returns what is known near of `key`: its value, or that there is none.
     #[inline]
     fn look(&self, key: &str) -> Result<Option<KeyState>, CacheError> {
         self.check_open()?;
@@ -44,13 +44,13 @@ impl Tiered {
         Ok(found)
     }
 
-    /// Reads `key`, which is not near, as one far read for all who want it now; `None` where the tier is
-    /// bypassed, and the caller reads for itself.
+    /// Reads `key`, which is not near, by one far read for all callers that want it now. Returns `None` if the near
+    /// cache is bypassed; the caller then reads for itself.
     async fn fetch(&self, key: &str) -> Result<Option<KeyState>, CacheError> {
         let counts = self.near.counts();
         loop {
-            // Asked before the status: who was told that changes are reported, and comes after they were
-            // not for a while, must not lead or join a read from within that while.
+            // Read before the status. A caller that was told that changes are reported may come after a time in which
+            // they were not. It must not lead or join a read from within that time.
             let period = self.near.period();
             if matches!(self.status(), NearStatus::Bypassed { .. }) {
                 counts.add(Count::Miss, 1);
@@ -75,8 +75,8 @@ impl Tiered {
         }
     }
 
-    /// Reads the key of `mark`, and keeps what may be kept. It belongs to all who want the key, so it borrows
-    /// nothing from the one who begins it.
+    /// Reads the key of `mark`, and keeps what may be kept. All callers that want the key share the read, so it
+    /// borrows nothing from the caller that begins it.
     fn far_read(&self, mark: Mark<Option<Bytes>>) -> FarRead<Option<Bytes>> {
         let (inner, source, lives) = (Arc::clone(&self.inner), self.source.clone(), self.lives);
         Box::pin(async move {
@@ -92,8 +92,8 @@ impl Tiered {
         })
     }
 
-    /// Reads keys that are not near by one far call, and keeps what may be kept. Nobody joins such a read, and a key
-    /// that somebody reads at the moment is kept by that read.
+    /// Reads keys that are not near by one far call, and keeps what may be kept. Other callers do not join such a
+    /// read. If another caller reads one of the keys at the moment, that read keeps it.
     async fn fetch_each(&self, keys: &[&str]) -> Vec<Result<KeyState, CacheError>> {
         // Before the status: see `fetch`.
         let period = self.near.period();
@@ -104,7 +104,7 @@ impl Tiered {
         };
         let marks: Vec<_> = keys.iter().map(begin).collect();
         let lookups = self.inner.get_entries(keys).await;
-        // Asked once more: what was read while changes were not reported is not kept as if they were.
+        // Asked again: a value read while changes were not reported must not be kept as if they were.
         let status = self.status();
         let mut lookups = lookups.into_iter();
         let mut answers = Vec::with_capacity(keys.len());
@@ -122,7 +122,7 @@ impl Tiered {
         answers
     }
 
-    /// What is known near of each key, and the keys that have to be read far.
+    /// Returns what is known near of each key, and the keys that need a far read.
     async fn look_each<'a>(&self, keys: &[&'a str]) -> (each::Known<KeyState>, Vec<&'a str>) {
         let mut known = Vec::with_capacity(keys.len());
         let mut far = Vec::new();
@@ -143,7 +143,7 @@ impl Tiered {
         (known, far)
     }
 
-    /// The state of each key: from the near cache where it is there, else by one far call.
+    /// Returns the state of each key: from the near cache if it is there, else by one far call.
     async fn read_each(&self, keys: &[&str]) -> impl Iterator<Item = Result<KeyState, CacheError>> {
         let (known, far) = self.look_each(keys).await;
         let read = if far.is_empty() {
@@ -155,7 +155,7 @@ impl Tiered {
     }
 }
 
-/// What a near or far read says about a key: its value, or that there is none.
+/// The state of a key by a near or far read: its value, or that there is none.
 type KeyState = Found<Option<Bytes>>;
 
 /// What is kept of a far read, if anything.
@@ -165,7 +165,7 @@ fn keep(
     lives: Lives,
     status: &NearStatus,
 ) -> Option<Keep<Option<Bytes>>> {
-    // That there is no value is kept only if somebody says when there is one.
+    // The absence of a value is kept only if its creation will be reported.
     if found.value.is_none() && !found.tracked {
         return None;
     }
@@ -195,7 +195,7 @@ impl CacheClient for Tiered {
         if let Some(found) = self.look(key)? {
             return found.value.ok_or(CacheError::Miss);
         }
-        // Boxed, so that a hit makes room for its own few variables only.
+        // Boxed, so that a hit reserves room only for its own few variables.
         match Box::pin(self.fetch(key)).await? {
             Some(found) => found.value.ok_or(CacheError::Miss),
             None => self.inner.get(key).await,
@@ -306,7 +306,7 @@ impl CacheClient for Tiered {
         if far.is_empty() {
             return Ok(existing);
         }
-        // How many of them exist does not say which, so nothing is kept.
+        // The count of existing keys does not say which exist, so nothing is kept.
         Ok(existing + self.inner.exists(&far).await?)
     }
 
@@ -348,10 +348,10 @@ impl CacheClient for Tiered {
     }
 }
 
-/// After so many keys of one call the task's budget is asked again.
+/// After this many keys of one call, the task's cooperative budget is checked again.
 const KEYS_PER_BUDGET: usize = 32;
 
-/// A lookup, as what is known near.
+/// Converts a lookup into the near cache's form.
 fn found(lookup: Lookup) -> KeyState {
     match lookup {
         Lookup::Found(entry) => Found {
@@ -369,7 +369,7 @@ fn found(lookup: Lookup) -> KeyState {
     }
 }
 
-/// What is known near, as a lookup.
+/// Converts the near cache's form into a lookup.
 fn lookup(found: KeyState) -> Lookup {
     let lookup = match (found.value, found.tracked) {
         (Some(value), true) => Lookup::Found(Entry::tracked(value, found.remaining)),

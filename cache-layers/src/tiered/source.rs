@@ -1,7 +1,7 @@
-//! What changed, told on to those above the tier: only after the tier itself has dropped it.
+//! Passes reports of changes on to listeners above the near cache, after it has dropped the copies itself.
 //!
-//! Were they told by the far tier directly, one of them could drop its copy, read the tier's old one, and
-//! keep that for good.
+//! If the remote cache told a listener directly, the listener could drop its own copy, read the near cache's old one,
+//! and keep that for good.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,7 +12,7 @@ use cache_core::{Invalidation, InvalidationListener, InvalidationSource, Subscri
 
 use crate::near::Near;
 
-/// The tier's copies, and who is told after them.
+/// The near cache's copies, and the listeners that are told after them.
 #[derive(Debug)]
 pub(super) struct Changes {
     near: Arc<Near<Option<Bytes>>>,
@@ -28,7 +28,7 @@ struct Listeners {
 impl InvalidationListener for Changes {
     fn on_invalidation(&self, event: &Invalidation) {
         self.near.apply(event);
-        // Called on a copy of the list: one of them may end its subscription.
+        // Called on a copy of the list, because a listener may end its subscription.
         let list = self
             .listeners
             .list
@@ -41,7 +41,7 @@ impl InvalidationListener for Changes {
     }
 }
 
-/// The [`InvalidationSource`] of a tier. The tier hears of changes as long as it lives, or as this does.
+/// The [`InvalidationSource`] of a near cache. The near cache gets reports as long as it or this exists.
 #[derive(Debug)]
 pub(super) struct Source {
     far: Arc<dyn InvalidationSource>,
@@ -50,7 +50,7 @@ pub(super) struct Source {
 }
 
 impl Source {
-    /// Listens to `far`, drops from `near` what it reports, and tells on.
+    /// Listens to `far`, drops from `near` what it reports, and passes the report on.
     pub(super) fn over(far: Arc<dyn InvalidationSource>, near: &Arc<Near<Option<Bytes>>>) -> Self {
         let listeners = Arc::<Listeners>::default();
         let subscription = far.subscribe(Arc::new(Changes {
@@ -81,7 +81,7 @@ impl InvalidationSource for Source {
             let at = list.iter().position(|(other, _)| *other == id);
             let ended = at.map(|at| list.remove(at));
             drop(list);
-            // Only now: a listener that goes may end a subscription of its own, which takes the lock.
+            // Dropped only now: dropping a listener may end another subscription, which takes the lock.
             drop(ended);
         })
     }

@@ -1,4 +1,4 @@
-//! How a keyring behaves: every choice, its default, and what is refused.
+//! Configuration of a keyring: every setting, its default, and what is refused.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use cache_core::CacheError;
 
 use crate::refuse::refuse;
 
-/// The choices of a [`Keyring`](super::Keyring).
+/// The configuration of a [`Keyring`](super::Keyring).
 ///
 /// ```
 /// use std::time::Duration;
@@ -45,7 +45,7 @@ impl KeyringConfig {
     }
 }
 
-/// Makes a [`KeyringConfig`]. A setter never fails; [`build`](Self::build) says what is wrong.
+/// Builds a [`KeyringConfig`]. A setter never fails; [`build`](Self::build) reports what is wrong.
 #[derive(Clone, Debug, Default)]
 #[must_use]
 pub struct KeyringConfigBuilder {
@@ -53,22 +53,22 @@ pub struct KeyringConfigBuilder {
 }
 
 impl KeyringConfigBuilder {
-    /// How long after a refresh the next one begins, at most; the steps of a rotation count on it. From 10 ms to
-    /// 24 hours. Default: 15 minutes.
+    /// The longest time from one refresh to the next. The steps of a rotation rely on it. From 10 ms to 24 hours.
+    /// Default: 15 minutes.
     pub const fn refresh_every(mut self, time: Duration) -> Self {
         self.config.refresh_every = time;
         self
     }
 
-    /// By how much of that time a refresh may come earlier, by chance, so that instances that started together do
-    /// not refresh together. From 0 to 0.5. Default: 0.1.
+    /// The part of that time by which a refresh may come earlier, at random, so that instances that started together
+    /// do not refresh together. From 0 to 0.5. Default: 0.1.
     pub const fn jitter(mut self, share: f64) -> Self {
         self.config.jitter = share;
         self
     }
 
-    /// The time between a refresh and the next one that is not due: because a value names an unknown key, or
-    /// because the last one failed (then it doubles with each failure). From 1 ms to 1 hour. Default: 30 seconds.
+    /// The time between a refresh and the next one that is not due: because a value names an unknown key, or because
+    /// the last one failed (it then doubles with each failure). From 1 ms to 1 hour. Default: 30 seconds.
     pub const fn least_gap(mut self, time: Duration) -> Self {
         self.config.least_gap = time;
         self
@@ -80,18 +80,18 @@ impl KeyringConfigBuilder {
         self
     }
 
-    /// How long a call that reads a value of an unknown key waits for the refresh that this starts. Where no refresh
-    /// may start yet ([`least_gap`](Self::least_gap)), it does not wait. Zero to 10 seconds. Default: 250 ms.
+    /// How long a call that reads a value of an unknown key waits for the refresh that this starts. If no refresh may
+    /// start yet ([`least_gap`](Self::least_gap)), it does not wait. Zero to 10 seconds. Default: 250 ms.
     pub const fn unknown_key_wait(mut self, time: Duration) -> Self {
         self.config.unknown_key_wait = time;
         self
     }
 
-    /// The configuration.
+    /// Builds the configuration.
     ///
     /// # Errors
     ///
-    /// [`CacheError::InvalidInput`] that names the first choice that is refused, and what it takes.
+    /// [`CacheError::InvalidInput`], which names the first refused setting and what it accepts.
     pub fn build(self) -> Result<KeyringConfig, CacheError> {
         let config = self.config;
         if !REFRESHES.contains(&config.refresh_every) {

@@ -1,7 +1,7 @@
 //! The keyset that a process encrypts with, kept up to date.
 //!
-//! In here: [`Keyring`] and what it promises. When it refreshes is in `schedule.rs`, how in `refresh.rs`. Not in here:
-//! what a keyset is (`crate::keyset`), and where one is kept (`cache_core::keyset`).
+//! In here: [`Keyring`] and what it promises. When it refreshes is in `schedule.rs`, how in `refresh.rs`. Not in
+//! here: what a keyset is (`crate::keyset`), and where it is stored (`cache_core::keyset`).
 
 mod config;
 mod refresh;
@@ -30,21 +30,22 @@ use crate::keyset::Keyset;
 ///
 /// # Behaviour
 ///
-/// - [`load`](Self::load) reads the keyset, opens it, and seals and opens something with it. If any of this fails there
-///   is no keyring, and the error says what to check.
-/// - A task of the keyring's own reads it again: when [`refresh_every`](KeyringConfigBuilder::refresh_every) is over, a
-///   little earlier by chance; and at once when a value names a key that the keyset does not have, but not within
-///   [`least_gap`](KeyringConfigBuilder::least_gap) of the last refresh. No caller's future does it. A caller whose value
-///   names an unknown key waits for that refresh, at most
-///   [`unknown_key_wait`](KeyringConfigBuilder::unknown_key_wait): a rotation whose steps come too early costs a short
-///   wait once, not a miss for every reader.
-/// - If a refresh fails the old keyset stays in use. There is one warning when refreshes begin to fail, and one line
-///   when they succeed again. It is tried again after `least_gap`, then after twice that, and so on up to the interval.
-/// - If the runtime of the task is gone, the next call starts it in the runtime that the call is made in.
-/// - [`close`](Self::close), and dropping the keyring, stop a refresh that is under way at once. The keyset can be used
-///   after that; it is not refreshed any more.
+/// - [`load`](Self::load) reads the keyset, decrypts it, and seals and opens a text with it. If any of this fails
+///   there is no keyring, and the error says what to check.
+/// - The keyring's own task reads it again when [`refresh_every`](KeyringConfigBuilder::refresh_every) is over, or a
+///   little earlier at random. It also reads it at once when a value names a key that the keyset does not have, but
+///   not within [`least_gap`](KeyringConfigBuilder::least_gap) of the last refresh. No caller's future does it.
+/// - A caller whose value names an unknown key waits for that refresh, for at most
+///   [`unknown_key_wait`](KeyringConfigBuilder::unknown_key_wait). So a rotation whose steps come too early costs one
+///   short wait, not a miss for every reader.
+/// - If a refresh fails, the old keyset stays in use. There is one warning when refreshes begin to fail, and one line
+///   when they succeed again. The retry comes after `least_gap`, then after twice that, and so on up to the interval
+///   (exponential back-off).
+/// - If the runtime of the task is gone, the next call starts it in that call's runtime.
+/// - [`close`](Self::close), and dropping the keyring, stop a refresh in progress at once. The keyset can still be
+///   used, but is not refreshed any more.
 ///
-/// Key material is wiped when the last user of a keyset is done with it, and is never shown.
+/// Key material is wiped when the last user of a keyset has finished with it, and is never shown.
 ///
 /// # Examples
 ///
@@ -65,7 +66,7 @@ pub struct Keyring {
     config: KeyringConfig,
     keyset: ArcSwap<Keyset>,
     schedule: Mutex<Schedule>,
-    /// Wakes the task; shared with it so that it can wait without keeping the keyring alive.
+    /// Wakes the task. Shared with it, so that the task can wait without keeping the keyring alive.
     wake: Arc<Notify>,
     /// How many refreshes have ended.
     ended: watch::Sender<u64>,
@@ -109,7 +110,7 @@ impl Keyring {
         Ok(keyring)
     }
 
-    /// Where the keyset comes from, what is in use, and what came of the last refresh.
+    /// Returns where the keyset comes from, what is in use, and how the last refresh ended.
     #[must_use]
     pub fn status(&self) -> KeyringStatus {
         let keyset = self.keyset.load();
@@ -128,13 +129,13 @@ impl Keyring {
         }
     }
 
-    /// How often refreshes ended how.
+    /// Returns the counters of refreshes.
     #[must_use]
     pub fn stats(&self) -> KeyringStats {
         self.counters.stats()
     }
 
-    /// Asks for a refresh now, and waits for its end. If one is under way, this waits for that one.
+    /// Asks for a refresh now, and waits for its end. If one is in progress, this waits for that one.
     ///
     /// # Errors
     ///
@@ -156,7 +157,7 @@ impl Keyring {
         }
     }
 
-    /// Stops refreshing, also a refresh that is under way. The keyset stays in use as it is.
+    /// Stops refreshing, including a refresh in progress. The current keyset stays in use.
     pub fn close(&self) {
         self.closed.send_replace(true);
     }
@@ -168,8 +169,8 @@ impl Keyring {
         self.keyset.load()
     }
 
-    /// A value names the key `id`, which the keyset in use did not have: asks for a refresh and waits for it a little.
-    /// Whether the keyset in use has the key now.
+    /// A value names the key `id`, which the keyset in use did not have. Asks for a refresh and waits for it briefly.
+    /// Returns whether the keyset in use has the key now.
     pub(super) async fn learn(self: &Arc<Self>, id: u32) -> bool {
         let knows = || self.keyset.load().key_ids().any(|known| known == id);
         if knows() {
@@ -178,18 +179,18 @@ impl Keyring {
         if *self.closed.borrow() {
             return false;
         }
-        // Before asking, so that an end right after it is seen.
+        // Before the request, so that an end right after it is seen.
         let mut ended = self.ended.subscribe();
         let begins = self.ask();
         if !begins || self.config.unknown_key_wait.is_zero() {
             return false;
         }
-        // Too late or closed: then it is a miss.
+        // If it came too late, or the keyring is closed, the value is a miss.
         let _ = tokio::time::timeout(self.config.unknown_key_wait, ended.changed()).await;
         knows()
     }
 
-    /// Asks for a refresh as soon as one may begin. Whether one is under way, or begins now.
+    /// Asks for a refresh as soon as one may begin. Returns whether one is in progress, or begins now.
     pub(super) fn ask(self: &Arc<Self>) -> bool {
         let begins = self.schedule().ask(clock::now());
         self.wake.notify_one();
@@ -197,12 +198,12 @@ impl Keyring {
         begins
     }
 
-    /// One more layer uses the keyring.
+    /// Records that one more layer uses the keyring.
     pub(super) fn attach(&self) {
         self.users.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// A layer does not use it any more; whether it was the last one.
+    /// Records that a layer no longer uses it. Returns whether that was the last one.
     pub(super) fn detach(&self) -> bool {
         self.users.fetch_sub(1, Ordering::AcqRel) == 1
     }

@@ -1,6 +1,6 @@
-//! The task that refreshes the keyset: when it is due, and when somebody asks.
+//! The background task that refreshes the keyset: when a refresh is due, and on request.
 //!
-//! No caller's future refreshes. Not in here: when that is (`schedule.rs`).
+//! No caller's future refreshes. Not in here: when a refresh is due (`schedule.rs`).
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
@@ -13,8 +13,8 @@ use super::Keyring;
 use crate::keyset::Keyset;
 
 impl Keyring {
-    /// Starts the task if it is not running, for example because its runtime is gone. Without a runtime the next
-    /// call starts it.
+    /// Starts the task if it is not running, for example because its runtime is gone. Without a runtime the next call
+    /// starts it.
     #[cold]
     pub(super) fn start(self: &Arc<Self>) {
         if *self.closed.borrow() {
@@ -24,7 +24,7 @@ impl Keyring {
             return;
         };
         if !self.kept.swap(true, Ordering::AcqRel) {
-            // Made here and not in the task, so that it also counts if the task never begins.
+            // Created here and not in the task, so that it also takes effect if the task never begins.
             let end = End(Arc::downgrade(self));
             runtime.spawn(keep(end, self.closed.subscribe()));
         }
@@ -57,7 +57,7 @@ impl Keyring {
             self.counters.unchanged.fetch_add(1, Ordering::Relaxed);
             "unchanged".to_owned()
         };
-        // Also if the ids are the same: a keyset that was replaced may use them again.
+        // Also if the ids are the same: a replaced keyset may use them again.
         self.keyset.store(Arc::new(keyset));
         let failures = {
             let mut schedule = self.schedule();
@@ -100,7 +100,7 @@ async fn keep(end: End, mut closed: watch::Receiver<bool>) {
         if clock::now() < due {
             tokio::select! {
                 biased;
-                // An error is a keyring that was dropped.
+                // An error means that the keyring was dropped.
                 _ = closed.wait_for(|closed| *closed) => return,
                 () = wake.notified() => {}
                 () = tokio::time::sleep_until(due) => {}
@@ -110,7 +110,7 @@ async fn keep(end: End, mut closed: watch::Receiver<bool>) {
         let Some(()) = end.0.upgrade().map(|keyring| keyring.begin()) else {
             return;
         };
-        // The keyring is not held here, so that dropping it stops this, too.
+        // The keyring is not held here, so that dropping it also stops this.
         let fetched = tokio::select! {
             biased;
             _ = closed.wait_for(|closed| *closed) => return,
@@ -122,8 +122,8 @@ async fn keep(end: End, mut closed: watch::Receiver<bool>) {
     }
 }
 
-/// Lets the next call start another task if this one ends before its time: it runs code that is not ours (stores,
-/// key services), which may panic, on a runtime that may be shut down.
+/// Lets the next call start another task if this one ends early. It runs foreign code (stores, key services), which
+/// may panic, on a runtime that may be shut down.
 struct End(Weak<Keyring>);
 
 impl Drop for End {

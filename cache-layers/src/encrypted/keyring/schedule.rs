@@ -1,4 +1,4 @@
-//! When the next refresh is: due, asked for, or held back. No I/O and no clock.
+//! When the next refresh begins: due, requested, or held back. No I/O and no clock.
 
 use std::time::Duration;
 
@@ -6,14 +6,14 @@ use cache_core::clock::Instant;
 
 use super::config::KeyringConfig;
 
-/// When the next refresh begins, and what came of the last one.
+/// When the next refresh begins, and how the last one ended.
 #[derive(Debug)]
 pub(super) struct Schedule {
     /// When the next refresh is due.
     pub(super) next: Instant,
-    /// Before this, no refresh begins that is not due.
+    /// Before this time, only a refresh that is due begins.
     not_before: Instant,
-    /// A refresh is wanted before it is due.
+    /// Whether a refresh was requested before it is due.
     asked: bool,
     pub(super) in_flight: bool,
     /// When the keyset was last read.
@@ -24,7 +24,7 @@ pub(super) struct Schedule {
 }
 
 impl Schedule {
-    /// Of a keyset that was loaded just now.
+    /// The schedule of a keyset that was loaded just now.
     pub(super) fn new(config: &KeyringConfig, now: Instant) -> Self {
         Self {
             next: now + early(config.refresh_every, config),
@@ -37,7 +37,7 @@ impl Schedule {
         }
     }
 
-    /// When to look again; at or before `now`: begin.
+    /// When to look again. If that is at or before `now`, begin a refresh.
     pub(super) fn due(&self) -> Instant {
         if self.asked {
             self.next.min(self.not_before)
@@ -46,7 +46,7 @@ impl Schedule {
         }
     }
 
-    /// Asks for a refresh before it is due. Whether one is under way, or begins at once.
+    /// Requests a refresh before it is due. Returns whether one is in progress, or begins at once.
     pub(super) fn ask(&mut self, now: Instant) -> bool {
         if self.in_flight {
             return true;
@@ -55,14 +55,15 @@ impl Schedule {
         self.due() <= now
     }
 
-    /// As [`ask`](Self::ask), and nothing holds it back.
+    /// As [`ask`](Self::ask), but nothing holds it back.
     pub(super) fn ask_now(&mut self, now: Instant) {
         if !self.in_flight {
             self.next = self.next.min(now);
         }
     }
 
-    /// A refresh begins. If it never ends, because its task panics or is dropped, the next one is after a gap.
+    /// Records that a refresh begins. If it never ends, because its task panics or is dropped, the next one comes
+    /// after a gap.
     pub(super) fn begin(&mut self, config: &KeyringConfig, now: Instant) {
         self.asked = false;
         self.in_flight = true;
@@ -90,7 +91,7 @@ impl Schedule {
     }
 }
 
-/// `time`, or less by chance.
+/// Returns `time`, or less at random.
 fn early(time: Duration, config: &KeyringConfig) -> Duration {
     time.mul_f64(1.0 - config.jitter * rand::random::<f64>())
 }

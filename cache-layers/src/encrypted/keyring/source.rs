@@ -1,4 +1,4 @@
-//! Where the keyset comes from, and what an error on the way is explained with.
+//! Where the keyset comes from, and the explanation of errors on the way.
 //!
 //! Not in here: when it is fetched (`refresh.rs`).
 
@@ -12,7 +12,7 @@ use cache_core::{CacheError, ConfigError, Outcome, Unavailability};
 
 use crate::keyset::{Keyset, load};
 
-/// A store, and the key that opens what it holds.
+/// A store, and the key that decrypts what it holds.
 #[derive(Debug)]
 pub(super) struct Source {
     store: Arc<dyn KeysetStore>,
@@ -37,7 +37,7 @@ impl Source {
         self.key.as_ref().map(|key| key.name())
     }
 
-    /// Reads, opens and proves the keyset, within the time limit.
+    /// Reads, decrypts and proves the keyset, within the time limit.
     pub(super) async fn fetch(&self) -> Result<Keyset, CacheError> {
         let fetched = async {
             let stored = self.store.read().await?;
@@ -63,7 +63,7 @@ impl Source {
         }
     }
 
-    /// The keyset by its location and its key's name, for messages.
+    /// The keyset's location and the name of its key, for messages.
     fn place(&self) -> String {
         match self.encrypted_under() {
             Some(key) => format!("the keyset at {} (encrypted under {key})", self.location()),
@@ -71,7 +71,7 @@ impl Source {
         }
     }
 
-    /// The same error with what an operator has to look at.
+    /// Adds to an error what an operator has to check.
     fn explain(&self, error: CacheError) -> CacheError {
         let place = self.place();
         let at = |detail: &Cow<'static, str>, check: &str| -> Cow<'static, str> {

@@ -1,4 +1,4 @@
-//! What a keyring says about itself.
+//! What a keyring reports about itself.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,7 +20,7 @@ pub struct KeyringStatus {
     pub key_ids: Vec<u32>,
     /// The time since the keyset was last read from its store.
     pub age: Duration,
-    /// What came of the last refresh, in words.
+    /// How the last refresh ended, in words.
     pub outcome: String,
     /// How many refreshes in a row have failed.
     pub failures: u32,
@@ -48,7 +48,7 @@ impl fmt::Display for KeyringStatus {
     }
 }
 
-/// How often refreshes ended how, since the keyring was loaded. The load itself is not among them.
+/// Counters of refreshes since the keyring was loaded. The load itself is not counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KeyringStats {
@@ -56,7 +56,7 @@ pub struct KeyringStats {
     pub changed: u64,
     /// Refreshes that brought the same keyset.
     pub unchanged: u64,
-    /// Refreshes that failed; the old keyset stayed.
+    /// Refreshes that failed. The old keyset stayed in use.
     pub failed: u64,
 }
 

@@ -25,7 +25,7 @@ impl Run {
         }
     }
 
-    /// One more bad or slow call: how many there are now, and for how long.
+    /// Adds one bad or slow call. Returns how many there are now, and for how long.
     pub(super) fn add(&self, begun: Instant, now: Instant) -> (u64, Duration) {
         let calls = self.calls.fetch_add(1, Ordering::AcqRel) + 1;
         let since = if calls == 1 {
@@ -39,10 +39,10 @@ impl Run {
         (calls, now.saturating_duration_since(since))
     }
 
-    /// A good call.
+    /// Records a good call.
     #[inline]
     pub(super) fn end(&self) {
-        // Looked at first: calls that are all good only read.
+        // Read first, so that good calls in a row never write.
         if self.calls.load(Ordering::Relaxed) != 0 {
             self.calls.store(0, Ordering::Release);
         }

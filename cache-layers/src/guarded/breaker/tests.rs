@@ -1,5 +1,5 @@
-//! The breaker beside a model of it that keeps a list of calls and counts them anew each time: through
-//! every order of a few events, through long random ones, and from many threads.
+//! Compares the breaker with a model that keeps a list of calls and counts them again each time: through every order
+//! of a few events, through long random ones, and from many threads.
 
 use cache_core::clock;
 use proptest::prelude::*;
@@ -46,7 +46,7 @@ struct Setting {
     probes: u32,
 }
 
-/// The breaker in as few words as it takes.
+/// A model of the breaker in as few words as possible.
 #[derive(Debug)]
 struct Model {
     setting: Setting,
@@ -68,7 +68,7 @@ impl Model {
         self.changes += 1;
     }
 
-    /// The ticket: the number of changes before, whether it is a probe's, and when it was handed out.
+    /// The ticket: the number of changes before it, whether it is a probe's, and when it was issued.
     fn admit(&mut self, now: Duration) -> Option<(u64, bool, Duration)> {
         if self.state == BreakerState::Closed {
             return Some((self.changes, false, now));
@@ -159,7 +159,7 @@ fn error() -> CacheError {
     }
 }
 
-/// Plays `events` to both, and fails where they disagree.
+/// Plays `events` to both, and fails if they disagree.
 fn play(setting: Setting, events: &[Event]) {
     let origin = clock::now();
     let breaker = breaker(setting, origin);
@@ -265,7 +265,7 @@ fn every_order_of_a_few_events_is_as_the_model_says() {
             return;
         }
         for event in EVENTS {
-            // Whether a call was let through is not known here; that one was begun is needed at least.
+            // Whether a call was let through is not known here. An end needs at least one call that began.
             let (begins, ends) = match event {
                 Event::Begin => (1, 0),
                 Event::End { .. } => (0, 1),

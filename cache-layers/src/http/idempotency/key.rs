@@ -3,17 +3,17 @@
 use http::{HeaderMap, HeaderName};
 
 pub(super) const HEADER: HeaderName = HeaderName::from_static("idempotency-key");
-/// The longest key, as the field's APIs take it.
+/// The longest key, as in other APIs with this field.
 const MAX_LEN: usize = 255;
 
-/// The field is there, and is no key.
+/// The field is present, but is not a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Malformed;
 
-/// The key of a request; `None` where it has none.
+/// Returns the key of a request, or `None` if it has none.
 ///
-/// A string of a structured field (RFC 8941), as the draft has it: `"8e03978e"`, its parameters are ignored.
-/// Or bare, as most clients send it: `8e03978e`. Both are the same key.
+/// The key is a string of a structured field (RFC 8941), as in the draft: `"8e03978e"`. Its parameters are ignored.
+/// Or it is bare, as most clients send it: `8e03978e`. Both are the same key.
 pub(super) fn of(headers: &HeaderMap) -> Result<Option<String>, Malformed> {
     let mut fields = headers.get_all(HEADER).iter();
     let Some(field) = fields.next() else {
@@ -34,12 +34,12 @@ pub(super) fn of(headers: &HeaderMap) -> Result<Option<String>, Malformed> {
     Ok(Some(key))
 }
 
-/// What a bare key is made of: what is visible, but for what separates or quotes.
+/// Whether a bare key may contain `byte`: visible characters, except separators and quotes.
 const fn is_bare(byte: u8) -> bool {
     byte.is_ascii_graphic() && !matches!(byte, b'"' | b',' | b';' | b'\\')
 }
 
-/// The string whose opening quote has been read.
+/// Reads a string whose opening quote has been read.
 fn unquoted(text: &str) -> Result<String, Malformed> {
     let mut key = String::with_capacity(text.len());
     let mut characters = text.chars();

@@ -1,4 +1,4 @@
-//! Why a request with a key is not run: the codes and their texts.
+//! Why a request with a key does not run: the codes and their texts.
 
 use http::StatusCode;
 

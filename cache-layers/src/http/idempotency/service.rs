@@ -1,4 +1,4 @@
-//! The way of a request through the middleware.
+//! Handles a request in the middleware.
 
 use std::panic::resume_unwind;
 use std::sync::Arc;
@@ -76,14 +76,14 @@ where
             }
         };
         let clone = self.inner.clone();
-        // The one that is ready goes, the clone stays.
+        // The service that is ready is used, and the clone stays.
         let ready = std::mem::replace(&mut self.inner, clone);
         let run = run(ready, request, key, self.recipe.clone(), Arc::clone(choices));
         ResponseFuture::boxed(Box::pin(run))
     }
 }
 
-/// A request with a key, from here to its response.
+/// Handles a request with a key, up to its response.
 async fn run<S, B, R>(
     mut inner: S,
     request: Request<B>,
@@ -127,7 +127,7 @@ where
         let answered = inner.call(request).await;
         finish(answered, claim, recipe.max_response(), &choices).await
     };
-    // In a task of its own, so that a client that leaves does not cancel what may be half done.
+    // In a separate task, so that a client that leaves does not cancel work that may be half done.
     match tokio::spawn(answered.in_current_span()).await {
         Ok(response) => response,
         Err(failed) => match failed.try_into_panic() {
@@ -138,7 +138,7 @@ where
     }
 }
 
-/// Leaves behind what the service's answer asks for, and passes it on.
+/// Stores what the service's answer asks for, and passes the answer on.
 async fn finish<R, E>(
     answered: Result<Response<R>, E>,
     claim: Claim,
@@ -151,7 +151,7 @@ where
     let (mut parts, body) = match answered {
         Ok(response) => response.into_parts(),
         Err(error) => {
-            // Failing that, it is tried again in the background.
+            // If that fails, it is tried again in the background.
             let _released = claim.release().await;
             return Err(error);
         }
@@ -162,7 +162,7 @@ where
     } else if is_stream(&parts) {
         Read::NotKept(ResponseBody::untouched(body))
     } else {
-        // A head that has no room itself leaves none for the body, be it empty.
+        // A head that does not fit leaves no room for the body, even an empty one.
         match max_response.checked_sub(stored.head_len()) {
             Some(room) => read_response(body, room).await,
             None => Read::NotKept(ResponseBody::untouched(body)),
@@ -189,8 +189,8 @@ where
 }
 
 async fn complete(claim: Claim, stored: &Stored) -> IdempotencyOutcome {
-    // A head beyond the layout's numbers is none of a server's; then the recipe keeps an empty answer, which
-    // a retry cannot read and is told so.
+    // No server sends a head that exceeds the layout's numbers. If one did, the recipe would store an empty response.
+    // A retry cannot read that, and learns that it cannot be replayed.
     let bytes = stored.encode().unwrap_or_default();
     match claim.complete(bytes).await {
         Ok(Completion::Stored) if stored.body.is_some() => IdempotencyOutcome::Stored,
@@ -201,7 +201,7 @@ async fn complete(claim: Claim, stored: &Stored) -> IdempotencyOutcome {
     }
 }
 
-/// What is known to have no end that could be waited for.
+/// Whether the response is known to have no end that could be waited for.
 fn is_stream(parts: &http::response::Parts) -> bool {
     parts.extensions.get::<NotKept>().is_some()
         || parts
@@ -218,10 +218,10 @@ fn problem_of(acquired: &Acquired, choices: &Choices) -> Problem {
     }
 }
 
-/// The response of a request that has run.
+/// Returns the response of a request that has run.
 fn replay<R: Body>(choices: &Choices, stored: Bytes) -> Response<ResponseBody<R>> {
     let Some(stored) = Stored::decode(stored) else {
-        // Of another version: it has run, and that is all that can be said.
+        // Stored by another version: it has run, and nothing else is known.
         return refusal(choices, problems::not_replayable());
     };
     let Some(body) = stored.body else {

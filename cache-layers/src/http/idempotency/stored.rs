@@ -1,4 +1,4 @@
-//! A response as it is kept: status, chosen header lines, body, byte by byte.
+//! The stored form of a response: status, chosen header lines and body, byte by byte.
 //!
 //! # Layout
 //!
@@ -11,17 +11,17 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 const VERSION: u8 = 1;
 const START: usize = 6;
 
-/// A response that was kept.
+/// A stored response.
 #[derive(Clone, PartialEq, Eq)]
 #[cfg_attr(test, derive(Debug))]
 pub(super) struct Stored {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
-    /// None where it was too large, or a stream.
+    /// `None` if it was too large, or a stream.
     pub(super) body: Option<Bytes>,
 }
 
-/// The header lines of `from` that are kept.
+/// Returns the header lines of `from` that are stored.
 pub(super) fn chosen(from: &HeaderMap, names: &[HeaderName]) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for name in names {
@@ -42,13 +42,13 @@ impl Stored {
         }
     }
 
-    /// How many bytes it takes without a body.
+    /// The number of bytes it takes without a body.
     pub(super) fn head_len(&self) -> usize {
         let line = |(name, value): (&HeaderName, &HeaderValue)| 6 + name.as_str().len() + value.len();
         START + self.headers.iter().map(line).sum::<usize>()
     }
 
-    /// The bytes to keep; `None` where a length has no room in the layout.
+    /// Returns the bytes to store, or `None` if a length does not fit the layout.
     pub(super) fn encode(&self) -> Option<Bytes> {
         let body = self.body.as_deref().unwrap_or_default();
         let mut bytes = BytesMut::with_capacity(self.head_len() + body.len());
@@ -66,7 +66,7 @@ impl Stored {
         Some(bytes.freeze())
     }
 
-    /// Reads what was kept; `None` where it is no response of this version.
+    /// Decodes stored bytes. Returns `None` if they are not a response of this version.
     pub(super) fn decode(mut bytes: Bytes) -> Option<Self> {
         if bytes.try_get_u8().ok()? != VERSION {
             return None;

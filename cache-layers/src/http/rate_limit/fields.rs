@@ -1,4 +1,4 @@
-//! `RateLimit` and `RateLimit-Policy`, and the responses to what is not let through.
+//! `RateLimit` and `RateLimit-Policy`, and the responses to requests that are not let through.
 
 use std::time::Duration;
 
@@ -10,13 +10,13 @@ use crate::Decision;
 
 const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
-/// As the draft registers it.
+/// The type that the draft registers.
 const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-types#quota-exceeded";
 
-/// Adds the fields. Other policies' are kept: both fields are lists.
+/// Adds the fields. Those of other policies are kept, because both fields are lists.
 pub(super) fn add(headers: &mut HeaderMap, policy: &RateLimitPolicy, decision: Option<&Decision>) {
     append(headers, POLICY, &policy_item(policy));
-    // Of what was not counted nothing is known.
+    // Nothing is known about a request that was not counted.
     if let Some(decision) = decision.filter(|decision| decision.counted) {
         append(headers, LIMIT, &limit_item(policy, decision));
     }
@@ -46,12 +46,12 @@ fn limit_item(policy: &RateLimitPolicy, decision: &Decision) -> String {
     format!("{name};r={};t={}", decision.remaining, whole_seconds(time))
 }
 
-/// A string of a structured field.
+/// Formats a string of a structured field.
 fn string(name: &str) -> String {
     format!("\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
-/// 429, or 503 where it was not counted.
+/// 429, or 503 if the request was not counted.
 pub(super) fn denied(policy: &RateLimitPolicy, decision: &Decision) -> Problem {
     let retry_after = decision.retry_after.unwrap_or(decision.reset_after);
     if !decision.counted {

@@ -1,7 +1,7 @@
-//! Limits how much a caller may ask of a service, and tells it what is left.
+//! Limits how much a caller may ask of a service, and reports what is left.
 //!
-//! In here: [`RateLimitLayer`] and its choices. The way of a request is in `service.rs`, the fields of a
-//! response in `fields.rs`. Not in here: counting, which is the recipe's.
+//! In here: [`RateLimitLayer`] and its configuration. The handling of a request is in `service.rs`, the header fields
+//! of a response in `fields.rs`. Not in here: counting. The recipe does that.
 
 mod fields;
 mod service;
@@ -19,13 +19,13 @@ use super::Reads;
 use crate::refuse::refuse;
 use crate::{Quota, RateLimiter};
 
-/// Middleware that lets a request through where its subject's quota allows it.
+/// Middleware that lets a request through if its subject's quota allows it.
 ///
-/// Its fields are those of draft-ietf-httpapi-ratelimit-headers (RateLimit header fields for HTTP): each
-/// response of a limited request has `RateLimit-Policy: "default";q=100;w=60` and, where the request was
-/// counted, `RateLimit: "default";r=99;t=60`. `t` is the time until all of the quota is there again; of a
-/// request that was denied, until it would be allowed, which is also what its `Retry-After` says. Times are
-/// whole seconds, rounded up; a window that is not whole seconds has no `w`.
+/// Its header fields are those of draft-ietf-httpapi-ratelimit-headers (RateLimit header fields for HTTP). Each
+/// response to a limited request has `RateLimit-Policy: "default";q=100;w=60`. If the request was counted, it also
+/// has `RateLimit: "default";r=99;t=60`. `t` is the time until the whole quota is available again. For a denied
+/// request it is the time until the request would be allowed, which is also its `Retry-After`. Times are whole
+/// seconds, rounded up. A window that is not whole seconds has no `w`.
 ///
 /// # What a client sees
 ///
@@ -33,13 +33,13 @@ use crate::{Quota, RateLimiter};
 /// |---|---|
 /// | within the quota | the service's response, with the fields |
 /// | beyond it | 429, code `quota-exceeded`, type and `violated-policies` as the draft has them, `Retry-After` |
-/// | not to be counted, as the cache is down | by the limiter's [`OnError`](crate::rate_limiter::OnError): the service's response, or 503, code `rate-limit-unavailable`, `Retry-After` |
+/// | not counted because the cache is down | by the limiter's [`OnError`](crate::rate_limiter::OnError): the service's response, or 503, code `rate-limit-unavailable`, `Retry-After` |
 ///
 /// # The right place
 ///
-/// Inside of authentication, which tells who asks; outside of
-/// [`IdempotencyLayer`](super::IdempotencyLayer), so that a request that is denied does not take its key. Of
-/// several of these layers all have to allow a request; the outer one counts it also where the inner one denies it.
+/// Inside authentication, which identifies the caller. Outside [`IdempotencyLayer`](super::IdempotencyLayer), so that
+/// a denied request does not claim its key. With several of these layers, all have to allow a request. The outer one
+/// counts it even if the inner one denies it.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -79,7 +79,7 @@ struct Choices {
     policy: Reads<RateLimitPolicy>,
 }
 
-/// A quota and the name by which clients know it. Cheap to clone.
+/// A quota and the name under which clients know it. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RateLimitPolicy {
     name: Arc<str>,
@@ -87,12 +87,12 @@ pub struct RateLimitPolicy {
 }
 
 impl RateLimitPolicy {
-    /// The policy `name`. Two policies with different names count by themselves.
+    /// Creates the policy `name`. Policies with different names count separately.
     ///
     /// # Errors
     ///
-    /// [`CacheError::InvalidInput`] for a name that is not 1 to 64 printable ASCII characters, or a quota
-    /// that cannot be.
+    /// [`CacheError::InvalidInput`] for a name that is not 1 to 64 printable ASCII characters, or for an invalid
+    /// quota.
     pub fn new(name: &str, quota: Quota) -> Result<Self, CacheError> {
         if !(1..=64).contains(&name.len()) || !name.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
             return refuse("name", "takes 1 to 64 printable ASCII characters");
@@ -104,13 +104,13 @@ impl RateLimitPolicy {
         })
     }
 
-    /// Its name.
+    /// Returns its name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Its quota.
+    /// Returns its quota.
     #[must_use]
     pub const fn quota(&self) -> &Quota {
         &self.quota
@@ -118,7 +118,7 @@ impl RateLimitPolicy {
 }
 
 impl RateLimitLayer {
-    /// The middleware over `limiter`, with `policy` for all; it counts under
+    /// Creates the middleware over `limiter`, with `policy` for all requests. It counts under
     /// `KEYSPACE:rate-limit:POLICY:SUBJECT`.
     pub fn new(limiter: RateLimiter, keyspace: Keyspace, policy: RateLimitPolicy) -> Self {
         Self {
@@ -132,13 +132,13 @@ impl RateLimitLayer {
         }
     }
 
-    /// Whose request it is: a tenant, an API key, an address. `None` lets it through without counting.
-    /// Default: all requests are of one subject.
+    /// Sets the subject of a request: a tenant, an API key, an address. `None` lets the request through without
+    /// counting. Default: all requests have one subject.
     pub fn subject(self, of: impl Fn(&Parts) -> Option<String> + Send + Sync + 'static) -> Self {
         self.with(|choices| choices.subject = Arc::new(of))
     }
 
-    /// Which policy is for the request, for example by the tier of its tenant; `None` is the one given first.
+    /// Sets the policy of a request, for example by the tier of its tenant. `None` means the policy given to `new`.
     /// Default: that one for all.
     pub fn policy(self, of: impl Fn(&Parts) -> Option<RateLimitPolicy> + Send + Sync + 'static) -> Self {
         self.with(|choices| choices.policy = Arc::new(of))

@@ -1,4 +1,4 @@
-//! The way of a request through the middleware.
+//! Handles a request in the middleware.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -16,7 +16,7 @@ use crate::RateLimiter;
 
 /// The first part of every key.
 const PART: &str = "rate-limit";
-/// What `Retry-After` says where the limiter failed.
+/// The `Retry-After` if the limiter failed.
 const SOON: Duration = Duration::from_secs(1);
 
 /// A service behind a [`RateLimitLayer`](super::RateLimitLayer).
@@ -68,7 +68,7 @@ where
         let policy = policy.unwrap_or_else(|| self.choices.usual.clone());
         let key = self.choices.keyspace.key([PART, &policy.name, &subject]);
         let clone = self.inner.clone();
-        // The one that is ready goes, the clone stays.
+        // The service that is ready is used, and the clone stays.
         let ready = std::mem::replace(&mut self.inner, clone);
         ResponseFuture::boxed(Box::pin(run(ready, request, key, policy, self.limiter.clone())))
     }

@@ -1,4 +1,4 @@
-//! Reading and replacing the two files of a keyset. Everything in here blocks.
+//! Reads and replaces the two files of a keyset. Everything in here blocks.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -12,15 +12,15 @@ use cache_core::{CacheError, Outcome, Secret, Unavailability};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
-/// Keysets have a few hundred bytes a key.
+/// Keysets have a few hundred bytes per key.
 const LARGEST: usize = 1 << 20;
 
 type Notes = BTreeMap<String, String>;
 
-/// What became of a write that did not fail.
+/// The result of a write that did not fail.
 pub(super) enum Written {
     Done,
-    /// Another process writes; nothing was done.
+    /// Another process is writing, so nothing was done.
     Locked,
 }
 
@@ -57,7 +57,7 @@ pub(super) fn read(path: &Path) -> Result<StoredKeyset, CacheError> {
     ))
 }
 
-/// Replaces both files, if what is there is what was expected: a version, or nothing.
+/// Replaces both files, if their current state is the expected one: a version, or nothing.
 pub(super) fn write(
     path: &Path,
     keyset: &Secret<Vec<u8>>,
@@ -92,8 +92,8 @@ pub(super) fn write(
     }
 
     replace(&target, keyset.expose()).map_err(|error| failed("write", &target, error))?;
-    // The keyset first: if this is the end, the times of its keys are unknown, which is safe. Times of changes that
-    // did not happen would not be.
+    // The keyset first. If only that is written, the times of its keys are unknown, which is safe. Times of changes
+    // that did not happen would not be.
     let beside = notes_path(path);
     if found.map(|stored| stored.notes).unwrap_or_default() != *notes {
         let text =
@@ -123,7 +123,8 @@ fn notes_path(path: &Path) -> PathBuf {
 fn contents(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     let file = File::open(path)?;
     let len = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
-    // A pipe has no length: as much as a keyset with many keys has. With room left, reading does not move the buffer.
+    // A pipe has no length, so this reserves as much as a keyset with many keys has. With room left, reading does not
+    // move the buffer.
     let capacity = if len == 0 { 1 << 16 } else { len.min(LARGEST) };
     let mut bytes = Zeroizing::new(Vec::with_capacity(capacity + 64));
     let limit = u64::try_from(LARGEST).unwrap_or(u64::MAX) + 1;
@@ -175,7 +176,7 @@ fn write_new(temporary: &Path, bytes: &[u8], old: &Path) -> io::Result<()> {
     file.sync_all()
 }
 
-/// The same users can read the new file as the old one, and no others.
+/// Gives the new file the same access as the old one: the same users can read it, and no others.
 #[cfg(unix)]
 fn keep_access(new: &File, old: &fs::Metadata) -> io::Result<()> {
     use std::os::unix::fs::MetadataExt as _;
@@ -225,7 +226,7 @@ impl FolderLock {
         }
     }
 
-    /// A rename lasts through a power failure only if the folder is on the disk. Not every file system can do it.
+    /// A rename survives a power failure only if the folder is on the disk. Not every file system can do that.
     fn sync(&self) {
         let _ = self.folder.sync_all();
     }

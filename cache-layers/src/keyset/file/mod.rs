@@ -15,16 +15,16 @@ use cache_core::{CacheError, Outcome, Secret, Stage, Unavailability};
 
 use disk::Written;
 
-/// A call that takes longer has failed; a file system over a network may not answer at all.
+/// A call that takes longer fails. A network file system may not answer at all.
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// How long to wait before asking again for a folder that another process has locked.
 const LOCK_RETRY: Duration = Duration::from_millis(20);
 
-/// Keeps a keyset in a file.
+/// Stores a keyset in a file.
 ///
-/// A write replaces the file as a whole: a reader sees the old keyset or the new one. A new file has the mode 0600 on
-/// Unix; a replaced one keeps its mode and owner. The notes are in `<path>.notes.json`. The version is a digest of
+/// A write replaces the file as a whole, so a reader sees the old keyset or the new one. A new file has the mode 0600
+/// on Unix. A replaced one keeps its mode and owner. The notes are in `<path>.notes.json`. The version is a digest of
 /// both files, so any change by any tool makes a [`write`](KeysetStore::write) that expects an older version fail.
 ///
 /// Processes that use this type take turns by a lock on the folder (`flock`, on Unix). A tool that does not take the

@@ -12,7 +12,7 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
-/// Decodes standard or URL-safe base64, padded or not; white space is skipped. `None` if it is something else.
+/// Decodes standard or URL-safe base64, padded or not. White space is skipped. `None` if `text` is not base64.
 pub(super) fn decode(text: &str) -> Option<Zeroizing<Vec<u8>>> {
     let mut standard = Zeroizing::new(Vec::with_capacity(text.len()));
     standard.extend(

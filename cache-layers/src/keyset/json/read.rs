@@ -43,7 +43,7 @@ pub(in super::super) enum Read {
     Encrypted(EncryptedKeyset),
 }
 
-/// Reads a keyset, in clear or encrypted: the fields' names tell.
+/// Reads a keyset, in clear or encrypted. The names of its fields show which it is.
 pub(in super::super) fn read(bytes: &[u8]) -> Result<Read, Invalid> {
     let document = Value::document(bytes)?;
     if document.has_any(&[ENCRYPTED_KEYSET, KEYSET_INFO]) {

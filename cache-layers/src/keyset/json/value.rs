@@ -1,7 +1,7 @@
 //! Single values of a keyset's JSON, by the rules of protocol buffers' JSON.
 //!
-//! Values are taken from the raw text, so that key material never passes through a buffer of the parser, and so that
-//! no message of the parser can quote it.
+//! Values are taken from the raw text. So key material never passes through a buffer of the parser, and no message of
+//! the parser can quote it.
 
 use std::fmt;
 
@@ -16,7 +16,7 @@ use super::base64;
 /// A field's two names: in camelCase and in `snake_case`.
 pub(super) type Name = (&'static str, &'static str);
 
-/// A value that is not null, and where it stands.
+/// A value that is not null, and its position.
 #[derive(Clone)]
 pub(super) struct Value<'a> {
     at: String,
@@ -31,7 +31,7 @@ impl<'a> Value<'a> {
     pub(super) fn document(bytes: &'a [u8]) -> Result<Self, Invalid> {
         let text = std::str::from_utf8(bytes).map_err(|_| Invalid::new("it is neither UTF-8 nor binary"))?;
         let raw: &RawValue = serde_json::from_str(text).map_err(|error| {
-            // Not the parser's own words: they may quote what it read.
+            // Not the parser's own words, because they may quote what it read.
             let (line, column) = (error.line(), error.column());
             Invalid::new(format!("it is not valid JSON at line {line}, column {column}"))
         })?;
@@ -92,7 +92,7 @@ impl<'a> Value<'a> {
         Ok(items.into_iter().enumerate().map(item).collect())
     }
 
-    /// A text, its escapes resolved.
+    /// Returns a text with its escapes resolved.
     pub(super) fn text(&self) -> Result<Zeroizing<String>, Invalid> {
         let quoted = self
             .raw
@@ -164,7 +164,7 @@ fn integer(text: &str) -> Option<i64> {
 fn unknown(name: &str, names: &[Name]) -> String {
     let known: Vec<_> = names.iter().map(|(camel, _)| *camel).collect();
     let known = known.join(", ");
-    // A long or odd name is perhaps no name but something that must not be shown.
+    // A long or odd name may be a secret that must not be shown, not a name.
     let is_name = name.len() <= 20
         && name
             .bytes()
@@ -190,7 +190,7 @@ fn unescape(quoted: &str) -> Option<Zeroizing<String>> {
             'f' => text.push('\u{c}'),
             'u' => {
                 let code = escape.as_str().get(..4)?;
-                // Half of a pair is no character of its own. Nothing in a keyset needs characters that take two.
+                // Half of a surrogate pair is not a character. Nothing in a keyset needs characters that take two.
                 text.push(char::from_u32(u32::from_str_radix(code, 16).ok()?)?);
                 escape = escape.as_str()[4..].chars();
             }

@@ -1,7 +1,7 @@
 //! The writers of JSON keysets, in the layout of Tink's own.
 //!
-//! The text is built by hand in a buffer of sufficient size: a serializer would leave copies of the key material
-//! where its buffer grew.
+//! The text is built by hand in a buffer that is large enough. A serializer would leave copies of the key material
+//! wherever its buffer grew.
 
 use cache_core::Secret;
 use zeroize::Zeroizing;
@@ -10,7 +10,7 @@ use super::super::info::{KeyStatus, OutputPrefix};
 use super::super::proto::{EncryptedKeyset, Keyset, KeysetInfo};
 use super::base64;
 
-/// More than a key takes without its texts of variable length.
+/// An upper bound for a key without its texts of variable length.
 const PER_KEY: usize = 512;
 
 /// A keyset in clear.

@@ -143,7 +143,7 @@ async fn the_memory_of_what_is_gone_comes_back() {
         assert!(waited < 1_000_000, "{} are left", alive.load(Ordering::SeqCst));
         tokio::task::yield_now().await;
     }
-    // Of few, on the spot; and where there is no runtime.
+    // A few are dropped at once, also without a runtime.
     put(&near, KEY, Counted::new(&alive), 100);
     near.reset();
     assert_eq!(alive.load(Ordering::SeqCst), 0);

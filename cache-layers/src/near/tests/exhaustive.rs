@@ -2,12 +2,12 @@
 
 use super::world::{Cast, Step, World};
 
-/// A path through the orders: at each step which choice was made, of how many.
+/// A path through the orders: which choice was made at each step, and of how many.
 #[derive(Debug, Default)]
 struct Path(Vec<(usize, usize)>);
 
 impl Path {
-    /// On to the next order; whether there is one.
+    /// Moves on to the next order. Returns whether there is one.
     fn next(&mut self) -> bool {
         while let Some((choice, of)) = self.0.pop() {
             if choice + 1 < of {
@@ -19,7 +19,7 @@ impl Path {
     }
 }
 
-/// Runs all orders; how many there are, and in how many of them something was kept.
+/// Runs all orders. Returns how many there are, and in how many of them something was kept.
 fn all(cast: Cast) -> (u64, u64) {
     let (mut path, mut orders, mut kept) = (Path::default(), 0, 0);
     loop {
@@ -49,7 +49,8 @@ fn all(cast: Cast) -> (u64, u64) {
     }
 }
 
-/// Something must have been kept, or nothing was tried; in many orders, or they were not all.
+/// Something must have been kept, otherwise nothing was tested. There must be many orders, otherwise some are
+/// missing.
 fn none_leaves_anything_stale(cast: Cast, at_least: u64) {
     let (orders, kept) = all(cast);
     assert!(orders >= at_least, "{orders} orders");

@@ -1,5 +1,5 @@
-//! Threads that read, write and flush at once: whatever the interleaving, no writer finds anything older
-//! than what it wrote.
+//! Threads that read, write and flush at once. In every interleaving, no writer finds anything older than what it
+//! wrote.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,7 +14,7 @@ use super::{found, lasting, near};
 
 const WRITES: u64 = 500_000;
 
-/// One key, what is true of it, and its name.
+/// One key, its true value, and its name.
 struct Far {
     truth: AtomicU64,
     key: String,
@@ -25,7 +25,7 @@ fn read(near: &Arc<Near<u64>>, far: &Far) {
         return;
     }
     let value = || far.truth.load(Ordering::SeqCst);
-    // What is read is read when the future is polled, and not before.
+    // The value is read when the future is polled, not before.
     let (reply, replied) = oneshot::channel();
     let read = |mark: Mark<u64>| {
         async move {
@@ -41,7 +41,7 @@ fn read(near: &Arc<Near<u64>>, far: &Far) {
             drop(read.now_or_never());
         }
         Boarding::Joined(_) => {
-            // As one does who has a single-flight of its own.
+            // As a caller does that has its own single-flight.
             let mark = near.begin(&far.key, near.period());
             let value = value();
             if let Some(mark) = mark {
@@ -54,7 +54,7 @@ fn read(near: &Arc<Near<u64>>, far: &Far) {
 
 #[test]
 fn a_million_foreign_writes_against_cold_reads_leave_nothing_stale() {
-    // Room for a few of the keys only: eviction takes part too.
+    // Room for only a few of the keys, so that eviction takes part too.
     let near = near::<u64>(1 << 20, 4);
     let fars: Arc<[Far]> = (0..8)
         .map(|number| Far {
@@ -70,7 +70,7 @@ fn a_million_foreign_writes_against_cold_reads_leave_nothing_stale() {
                 let (near, fars, checked) = (&near, &fars, &checked);
                 scope.spawn(move || {
                     for number in 1..=WRITES {
-                        // Each key has one writer, so what it wrote last is the truth.
+                        // Each key has one writer, so the last value it wrote is the true one.
                         let far = &fars[writer * 4 + usize::try_from(number % 4).unwrap()];
                         far.truth.store(number, Ordering::SeqCst);
                         if number % 10_000 == 0 {

@@ -1,5 +1,5 @@
-//! A model of all who take part in the protocol, one step at a time: a backend with one key, the connection
-//! that carries replies and reports in their order, readers, and writers.
+//! A model of all participants of the protocol, one step at a time: a backend with one key, the connection that
+//! carries replies and reports in their order, readers, and writers.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,20 +12,20 @@ use super::super::flight::Read;
 use super::super::{Boarding, Mark, Near};
 use super::{KEY, found, lasting, near};
 
-/// What a run is made of.
+/// The participants and events of a run.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Cast {
     /// Readers that join each other.
     pub(super) readers: usize,
-    /// Readers that only mark, as one does who has a single-flight of its own.
+    /// Readers that only mark, as a caller does that has its own single-flight.
     pub(super) markers: usize,
     /// Writes of others, one after the other.
     pub(super) foreign: u64,
-    /// Writes through the tier, one after the other.
+    /// Writes through the near cache, one after the other.
     pub(super) own: u64,
     /// How often the connection breaks.
     pub(super) cuts: u64,
-    /// How many readers go away at some point.
+    /// How many readers are dropped at some point.
     pub(super) drops: usize,
 }
 
@@ -46,7 +46,7 @@ pub(super) enum Step {
 enum Message {
     /// To a reader that only marked.
     Reply(usize, u64),
-    /// To all who take part in a far read.
+    /// To all participants of a far read.
     Answer(usize, u64),
     Changed,
     Written,
@@ -65,13 +65,13 @@ enum Reader {
     Gone,
 }
 
-/// How far a far read is that readers share.
+/// The progress of a far read that readers share.
 #[derive(Debug)]
 enum Far {
-    /// Nobody has polled it yet; here its reply goes in.
+    /// Not polled yet. Its reply is sent in here.
     Begun(oneshot::Sender<Option<u64>>),
     Sent(oneshot::Sender<Option<u64>>),
-    /// Its reply is there, for whoever is polled first.
+    /// Its reply has arrived, for the first reader that is polled.
     Replied,
 }
 
@@ -87,14 +87,15 @@ pub(super) struct World {
     lost: bool,
     wire: VecDeque<Message>,
     readers: Vec<Reader>,
-    /// What a reader must not be older than: what was answered to a writer of the same process before.
+    /// What a reader's value must not be older than: the newest value that was answered to a writer of the same
+    /// process before.
     floors: Vec<u64>,
     written: Own,
     /// The newest value whose writer, in the same process, has its answer.
     answered: u64,
 }
 
-/// A write through the tier.
+/// A write through the near cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Own {
     None,
@@ -126,7 +127,7 @@ impl World {
         let mut steps = Vec::new();
         for (number, reader) in self.readers.iter().enumerate() {
             match reader {
-                // It waits for the reply, as all do who take part.
+                // It waits for the reply, as all participants do.
                 Reader::Reads(read, _) if matches!(self.reads[*read], Far::Sent(_)) => {}
                 Reader::Sent(_) | Reader::Done(_) | Reader::Gone => {}
                 _ => steps.push(Step::Reader(number)),
@@ -157,7 +158,7 @@ impl World {
         steps
     }
 
-    /// Lets a step happen, and checks what must hold after each.
+    /// Takes one step, and checks what must hold after each.
     pub(super) fn take(&mut self, step: Step) {
         match step {
             Step::Reader(number) => self.read(number),
@@ -287,7 +288,7 @@ impl World {
             Boarding::Late => unreachable!("nothing happens in between"),
             Boarding::Hit(found) => Reader::Done(Some(found.value)),
             Boarding::Joined(read) => {
-                // Of reads that can be joined there is one: the newest.
+                // Only one read can be joined: the newest.
                 Reader::Reads(self.reads.len() - 1, read)
             }
             Boarding::Led(read) => {
@@ -297,7 +298,7 @@ impl World {
         }
     }
 
-    /// The first who is polled sends the read.
+    /// The first reader that is polled sends the read.
     fn send(&mut self, number: usize) {
         if let Far::Begun(reply) = std::mem::replace(&mut self.reads[number], Far::Replied) {
             if self.connected {
@@ -314,7 +315,7 @@ impl World {
         if matches!(self.reads[number], Far::Sent(_))
             && let Far::Sent(reply) = std::mem::replace(&mut self.reads[number], Far::Replied)
         {
-            // All who took part may have left.
+            // All participants may have left.
             let _gone = reply.send(value);
         }
     }
@@ -352,7 +353,7 @@ impl World {
         }
     }
 
-    /// The loss is seen: what is on its way is lost, and a new connection is made.
+    /// The loss is detected: everything in flight is lost, and a new connection is made.
     fn detect(&mut self) {
         self.wire.clear();
         self.near.apply(&Invalidation::ConnectionLost);
@@ -363,7 +364,7 @@ impl World {
             self.answer(number, None);
         }
         if let Own::Sent(value) = self.written {
-            // Its outcome is unknown to the writer; the copy goes all the same.
+            // The writer does not know its outcome. The copy is removed all the same.
             self.written = Own::Replied(value);
         }
         (self.connected, self.lost) = (true, true);
