@@ -73,3 +73,8 @@ pub use overview::{
 pub use pulse::{Beat, PrimaryBeat, Pulse, Reading, SlowLine};
 pub use slots::SlotSet;
 pub use valkey::ValkeyKeys;
+
+/// The code in the cookbook is compiled and run here, because this crate sees all that it uses.
+#[cfg(all(doctest, feature = "cli"))]
+#[doc = include_str!("../../docs/cookbook.md")]
+struct Cookbook;
