@@ -15,7 +15,9 @@ use std::sync::Arc;
 use cache_core::{CacheClient as _, MemoryCache, Ttl};
 use cache_layers::metrics::catalog::{Instrument, METRICS};
 use cache_layers::observed::Tier;
-use cache_layers::{CacheMetrics, Guarded, GuardedConfig, NearConfig, Observed, ObservedConfig, Tiered};
+use cache_layers::{
+    CacheMetrics, Guarded, GuardedConfig, Lock, LockConfig, NearConfig, Observed, ObservedConfig, Tiered,
+};
 use cache_stack::telemetry::Telemetry;
 
 #[tokio::test]
@@ -41,6 +43,14 @@ async fn scrape_contains_all_metrics_in_valid_form() {
         cache.get("key").await.unwrap();
     }
     cache.get("other").await.unwrap_err();
+    let config = LockConfig::builder()
+        .listener(metrics.listener())
+        .build()
+        .unwrap();
+    let held = Lock::new(Arc::new(MemoryCache::default()), config)
+        .try_acquire("lock")
+        .await;
+    assert!(held.unwrap().unwrap().release().await.unwrap());
 
     let text = telemetry.scrape().unwrap();
     let scrape = Scrape::read(&text);
@@ -79,12 +89,13 @@ async fn scrape_contains_all_metrics_in_valid_form() {
         let name = format!("{}{end}", metric.name.replace('.', "_"));
         match scrape.types.get(&name) {
             Some(found) => assert_eq!(found, kind, "{name}"),
-            // What a read-through times is not there before it did so, nor are keys that failed by themselves, and this
-            // stack does not encrypt.
+            // What a read-through times is not there before it did so, nor are keys and recipes that failed by
+            // themselves, and this stack does not encrypt.
             None => {
                 let absent = [
                     "read_through",
                     "failed_keys",
+                    "cache.recipe.failures",
                     "cache.encryption.",
                     "cache.keyring.",
                 ];

@@ -24,6 +24,10 @@ use crate::reply::{Reply, ServerError};
 /// The most keys of one slot per `UNLINK`, which delays other clients by about 0.1 ms.
 const GROUP: usize = 128;
 
+/// How much longer than its deadline a call waits for an attempt to connect to fail. The timeout of the attempt is often the
+/// same, and its error says what is wrong.
+const DIAL_GRACE: Duration = Duration::from_millis(100);
+
 /// One primary, for separate work. Keys are bytes here, because a server may hold keys that are not text.
 #[derive(Clone)]
 pub struct Primary {
@@ -271,19 +275,20 @@ impl Primary {
 
     pub(super) async fn ask(&self, commands: &[&Command<'_>]) -> Result<Vec<Reply>, CacheError> {
         let deadline = Deadline::after(self.timeout);
-        let mut loan = None;
+        let connecting = self.pools.get(&self.address, &self.expected);
+        let connected = tokio::time::timeout_at(deadline.at() + DIAL_GRACE, connecting).await;
+        let mut loan = connected.map_err(|_| deadline.passed(Stage::Connect))??;
         let asked = deadline
             .limit(Stage::Reply, async {
-                let pooled = loan.insert(self.pools.get(&self.address, &self.expected).await?);
                 if let Some(cache) = &self.bound {
-                    pooled.is_of(cache, self, deadline).await?;
+                    loan.is_of(cache, self, deadline).await?;
                 }
-                let replies = pooled.connection.send_batch(commands, deadline).await?;
-                pooled.note_refusals(&replies);
+                let replies = loan.connection.send_batch(commands, deadline).await?;
+                loan.note_refusals(&replies);
                 Ok(replies)
             })
             .await;
-        if let (Err(_), Some(loan)) = (&asked, loan) {
+        if asked.is_err() {
             // With an error in it, the connection must not go back to the pool.
             drop(Loan::take(loan));
         }
