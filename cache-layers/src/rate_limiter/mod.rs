@@ -89,7 +89,8 @@ mod server_clock;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache_core::{CacheClient, CacheError, Ttl};
+use cache_core::deadline::counted_from;
+use cache_core::{CacheClient, CacheError, Ttl, clock};
 
 pub use self::config::{OnError, RateLimiterConfig, RateLimiterConfigBuilder};
 pub use self::decision::Decision;
@@ -102,7 +103,7 @@ use self::quota::{Frame, Used};
 use self::server_clock::ServerClock;
 use crate::beside::{beside, check_room};
 use crate::listener::MaybeListener;
-use crate::within::within;
+use crate::within::ended_after;
 
 /// How often a call is tried if its window ended, or if costs that others were taking back got in the way.
 const TRIES: u32 = 4;
@@ -204,7 +205,7 @@ impl RateLimiter {
     pub async fn check_cost(&self, subject: &str, quota: &Quota, cost: u64) -> Result<Decision, CacheError> {
         quota.check(cost)?;
         check_room(subject, ROOM)?;
-        match within(self.core.deadline, self.core.decide(subject, quota, cost)).await {
+        match ended_after(self.core.deadline, self.core.decide(subject, quota, cost)).await {
             Ok(decision) => Ok(decision),
             Err(error) => {
                 let event = RateLimiterEvent::Uncounted { error: error.clone() };
@@ -226,10 +227,12 @@ impl Core {
     }
 
     async fn decide(&self, subject: &str, quota: &Quota, cost: u64) -> Result<Decision, CacheError> {
-        let mut tries = TRIES;
+        let (mut tries, mut begun) = (TRIES, None);
         loop {
             tries -= 1;
             let frame = quota.frame(self.clock.now().await?);
+            // Not before: the clock may be on a server that does not answer, and the subject on one that does.
+            let begun = *begun.get_or_insert_with(clock::now);
             let key = window_key(subject, quota, frame.index);
             if let Some(used) = self.denials.recall(&key)
                 && !frame.allows(with(used, cost))
@@ -237,7 +240,8 @@ impl Core {
                 self.note(&RateLimiterEvent::Denied { from_memory: true });
                 return Ok(Decision::denied(&frame, quota, used, cost));
             }
-            let used = self.charge(&key, subject, &frame, quota, cost).await?;
+            let charge = self.charge(&key, subject, &frame, quota, cost);
+            let used = counted_from(begun, charge).await?;
             let over = self.clock.still().map(|now| quota.frame(now));
             let over = over.is_some_and(|now| now.index != frame.index);
             if frame.allows(used) && (!over || tries == 0) {

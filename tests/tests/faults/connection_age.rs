@@ -459,10 +459,11 @@ async fn an_old_connection_to_the_primary_stays_while_its_address_leads_to_a_rep
         anyhow::ensure!(started.elapsed() < LIMIT, "no try to replace the connection");
         client.incr("count").await?;
     }
-    proxy.set_target(primary.address());
+    // Before new tries may reach the primary.
     let mut steering = primary.connect().await?;
     let first = connections(&mut steering).await?;
     assert_eq!(first.len(), 1, "{first:?}");
+    proxy.set_target(primary.address());
     until(LIMIT, "another connection to the primary", || async {
         client.incr("count").await?;
         let now = connections(&mut primary.connect().await?).await?;

@@ -17,8 +17,11 @@ const PACKAGES: &[&str] = &["schemathesis==4.32.5"];
 /// other, that a number is not above another one, or that a removal of everything asks first.
 const UNCHECKED: &str = "positive_data_acceptance";
 
-/// Requests for each route, and chains of them.
+/// Requests for each route.
 const EXAMPLES: &str = "10";
+
+/// Chains of requests. With few of them, which links are followed changes with every word of the description.
+const CHAINS: &str = "50";
 
 /// Where a chain of requests begins with a wrong token again and again, the service hears no more of them for a while,
 /// which the program takes for an answer to the token. The other ways make sure that tokens count.
@@ -85,7 +88,7 @@ impl Schemathesis {
             .arg(format!("{}/openapi.json", service.url))
             .args(["--header", &format!("Authorization: Bearer {}", service.token)])
             .args(["--checks", "all", "--exclude-checks", &way.unchecked()])
-            .args(["--phases", way.phase(), "--max-examples", EXAMPLES])
+            .args(["--phases", way.phase(), "--max-examples", way.examples()])
             // The same requests each time.
             .args([
                 "--generation-deterministic",
@@ -109,7 +112,7 @@ impl Schemathesis {
         // A run without requests would pass as well.
         ensure!(
             way.was_gone(&report) || !output.status.success(),
-            "not every route was asked: {report}\n{errors}"
+            "not every route was asked, or too few links were followed: {report}\n{errors}"
         );
         Ok(Ran {
             passed: output.status.success(),
@@ -125,6 +128,13 @@ impl Way {
             Self::LimitsOfPatterns | Self::OtherLimits => "coverage",
             Self::Random => "fuzzing",
             Self::Chains => "stateful",
+        }
+    }
+
+    const fn examples(self) -> &'static str {
+        match self {
+            Self::Chains => CHAINS,
+            Self::LimitsOfPatterns | Self::OtherLimits | Self::Random => EXAMPLES,
         }
     }
 
