@@ -21,7 +21,7 @@ const UNCHECKED: &str = "positive_data_acceptance";
 const EXAMPLES: &str = "10";
 
 /// Chains of requests. With few of them, which links are followed changes with every word of the description.
-const CHAINS: &str = "50";
+const CHAINS: &str = "200";
 
 /// Where a chain of requests begins with a wrong token again and again, the service hears no more of them for a while,
 /// which the program takes for an answer to the token. The other ways make sure that tokens count.
