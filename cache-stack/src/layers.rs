@@ -205,14 +205,11 @@ const fn system(backend: &Backend) -> &'static str {
 
 /// The server, where it is one: who answers in a cluster or behind sentinels changes.
 fn server(backend: &Backend) -> Option<&Address> {
-    match backend {
-        Backend::Valkey(valkey) => match &valkey.topology {
-            Topology::Single { addresses, .. } => match &addresses[..] {
-                [only] => Some(only),
-                _ => None,
-            },
-            _ => None,
-        },
+    let Backend::Valkey(valkey) = backend else {
+        return None;
+    };
+    match &valkey.topology {
+        Topology::Single { addresses, .. } if addresses.len() == 1 => addresses.first(),
         _ => None,
     }
 }
@@ -273,6 +270,29 @@ mod tests {
             outlined(CacheConfig::builder().key_prefix("")),
             "Observed(client)"
         );
+    }
+
+    #[test]
+    fn metrics_name_the_server_only_if_there_is_one() {
+        let address: Address = "cache.internal:6380".parse().unwrap();
+        let named = |topology| {
+            let backend = Backend::Valkey(ValkeyConfig::new(topology));
+            Ground::of(&backend).server.cloned()
+        };
+        assert_eq!(named(Topology::single(address.clone())), Some(address.clone()));
+        let several = Topology::Single {
+            addresses: vec![address.clone(), address.clone()],
+            db: 0,
+        };
+        assert_eq!(named(several), None);
+        assert_eq!(
+            named(Topology::Cluster {
+                seeds: vec![address],
+                db: 0
+            }),
+            None
+        );
+        assert_eq!(Ground::of(&Backend::default()).server, None);
     }
 
     #[test]

@@ -162,25 +162,28 @@ async fn keep(
         never = extend_on_time(&claim, &standing) => match never {},
         never = listen(&claim, &standing, &wakes) => match never {},
     };
-    let lost = |loss, held| claim.config.listener.tell(&LockEvent::Lost { loss, held });
+    let report = |loss: Option<Loss>| {
+        let held = clock::now() - begun;
+        claim.config.listener.tell(&match loss {
+            Some(loss) => LockEvent::Lost { loss, held },
+            None => LockEvent::Released { held },
+        });
+    };
     let is_reported = ended.is_err();
-    let (reply, loss) = match ended {
-        Ok(reply) => (reply, standing.now().err()),
+    let reply = match ended {
+        Ok(reply) => reply,
         Err(loss) => {
-            // Reported at once, even if the holder goes on for a while.
-            lost(loss, clock::now() - begun);
-            (end.await, None)
+            // At once, even if the holder goes on for a while.
+            report(Some(loss));
+            end.await
         }
     };
     // A lost lock is not released before the holder says that it is done. Until the lease runs out, no other holder
     // can acquire it.
-    let held = clock::now() - begun;
+    let loss = standing.now().err();
     let released = claim.release().await;
     if !is_reported {
-        match loss.or(matches!(released, Ok(false)).then_some(Loss::Gone)) {
-            Some(loss) => lost(loss, held),
-            None => claim.config.listener.tell(&LockEvent::Released { held }),
-        }
+        report(loss.or(matches!(released, Ok(false)).then_some(Loss::Gone)));
     }
     if let Ok(reply) = reply {
         let _nobody_waits = reply.send(released);

@@ -49,7 +49,6 @@ use self::encryption::EncryptionMetrics;
 use self::guard::GuardMetrics;
 use self::near::NearMetrics;
 use self::operations::Tiers;
-use self::read_through::ReadThroughMetrics;
 use self::recipes::RecipeMetrics;
 
 /// The instruments of a cache. Cheap to clone. Clones are the same instruments.
@@ -80,38 +79,12 @@ pub struct CacheMetrics {
 
 struct Instruments {
     tiers: Tiers,
-    listeners: Arc<Listeners>,
+    recipes: Arc<RecipeMetrics>,
     near: NearMetrics,
     guards: GuardMetrics,
     #[cfg(feature = "encryption")]
     encryption: EncryptionMetrics,
 }
-
-/// Receives the events of recipes.
-#[derive(Debug)]
-struct Listeners {
-    read_through: ReadThroughMetrics,
-    recipes: RecipeMetrics,
-}
-
-impl Listener<ReadThroughEvent> for Listeners {
-    fn on_event(&self, event: &ReadThroughEvent) {
-        self.read_through.on_event(event);
-    }
-}
-
-/// The other recipes share one receiver.
-macro_rules! heard_by_recipes {
-    ($($event:ty),+) => {
-        $(impl Listener<$event> for Listeners {
-            fn on_event(&self, event: &$event) {
-                self.recipes.on_event(event);
-            }
-        })+
-    };
-}
-
-heard_by_recipes!(LockEvent, IdempotencyEvent, RateLimiterEvent, GenerationsEvent);
 
 impl CacheMetrics {
     /// Creates the instruments of `meter`.
@@ -120,10 +93,7 @@ impl CacheMetrics {
         Self {
             inner: Arc::new(Instruments {
                 tiers: Tiers::new(meter),
-                listeners: Arc::new(Listeners {
-                    read_through: ReadThroughMetrics::new(meter),
-                    recipes: RecipeMetrics::new(meter),
-                }),
+                recipes: Arc::new(RecipeMetrics::new(meter)),
                 near: NearMetrics::new(meter),
                 guards: GuardMetrics::new(meter),
                 #[cfg(feature = "encryption")]
@@ -147,8 +117,8 @@ impl CacheMetrics {
         GLOBAL.get_or_init(make).clone()
     }
 
-    /// Returns a listener that makes metrics of the events of read-throughs and the other recipes. One per kind
-    /// serves any number.
+    /// Returns a listener that makes metrics of the events of read-throughs and the other recipes. It serves any number
+    /// of them.
     #[must_use]
     pub fn listener(
         &self,
@@ -160,7 +130,7 @@ impl CacheMetrics {
         + Listener<GenerationsEvent>
         + use<>,
     > {
-        Arc::clone(&self.inner.listeners)
+        Arc::clone(&self.inner.recipes)
     }
 
     /// Reports from now on what `tier` does and holds. This does not keep it alive. Call it once for each near cache.

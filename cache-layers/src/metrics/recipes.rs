@@ -1,4 +1,6 @@
-//! Metrics of locks, idempotent requests, rate limiters and generations: listeners for their events.
+//! Metrics of recipes: one listener for the events of all of them.
+//!
+//! Not in here: what is counted of read-throughs, see `read_through.rs`.
 
 use std::time::Duration;
 
@@ -10,16 +12,19 @@ use super::catalog;
 use super::labels::{
     Decision, GenerationSource, IdempotencyEnd, IdempotencyResult, LockEnd, LockResult, Recipe,
 };
+use super::read_through::ReadThroughMetrics;
 use super::sums::{Failures, Sums};
 use crate::generations::GenerationsEvent;
 use crate::idempotency::{Completion, IdempotencyEvent};
 use crate::listener::Listener;
 use crate::lock::{LockEvent, Loss};
 use crate::rate_limiter::RateLimiterEvent;
+use crate::read_through::ReadThroughEvent;
 
 /// Counts and times the events of any number of each of them.
 #[derive(Debug)]
 pub(super) struct RecipeMetrics {
+    read_through: ReadThroughMetrics,
     lock_results: Sums<{ LockResult::COUNT }>,
     lock_waits: Histogram<f64>,
     lock_ends: Sums<{ LockEnd::COUNT }>,
@@ -45,6 +50,7 @@ macro_rules! report_all {
 impl RecipeMetrics {
     pub(super) fn new(meter: &Meter) -> Self {
         let metrics = Self {
+            read_through: ReadThroughMetrics::new(meter),
             lock_results: Sums::default(),
             lock_waits: catalog::LOCK_WAIT.histogram(meter),
             lock_ends: Sums::default(),
@@ -93,6 +99,12 @@ impl RecipeMetrics {
         self.lock_ends.count(end as usize);
         let labels = [KeyValue::new(catalog::LOCK_END.name, end.name())];
         self.locks_held.record(held.as_secs_f64(), &labels);
+    }
+}
+
+impl Listener<ReadThroughEvent> for RecipeMetrics {
+    fn on_event(&self, event: &ReadThroughEvent) {
+        self.read_through.on_event(event);
     }
 }
 

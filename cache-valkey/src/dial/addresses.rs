@@ -11,7 +11,7 @@ use cache_core::config::{Address, AddressMap};
 use cache_core::{CacheError, Unavailability};
 
 use super::Dialer;
-use super::failure::unreachable;
+use super::failure::{reworded, unreachable};
 
 /// The most announced addresses that are remembered: a cluster has at most 1,000 nodes.
 const REMEMBERED: usize = 4096;
@@ -115,20 +115,10 @@ impl Dialer {
         error: CacheError,
     ) -> CacheError {
         let origin = self.origins.origin_note(address, reachable);
-        match error {
-            CacheError::Unavailable {
-                reason,
-                detail,
-                outcome,
-                source,
-            } if !origin.is_empty() && reason != Unavailability::NotReady => CacheError::Unavailable {
-                reason,
-                detail: format!("{detail}{origin}").into(),
-                outcome,
-                source,
-            },
-            other => other,
-        }
+        reworded(error, |reason, detail| match reason {
+            Unavailability::NotReady => detail.to_owned(),
+            _ => format!("{detail}{origin}"),
+        })
     }
 
     pub(super) async fn reread_certificates(&self) -> bool {

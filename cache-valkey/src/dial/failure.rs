@@ -34,7 +34,7 @@ impl Dialer {
                     detail: format!("{address}: {detail}").into(),
                     source,
                 },
-                other if other.is_transient() => named(address, other),
+                other if other.is_transient() => reworded(other, |_, detail| format!("{address}: {detail}")),
                 other if error.code == "ERR" || error.code == "NOPROTO" => {
                     too_old(address, &other.to_string())
                 }
@@ -75,22 +75,15 @@ impl Dialer {
     }
 }
 
-/// Adds the server's address to an error that lacks it.
-fn named(address: &Address, error: CacheError) -> CacheError {
-    match error {
-        CacheError::Unavailable {
-            reason,
-            detail,
-            outcome,
-            source,
-        } => CacheError::Unavailable {
-            reason,
-            detail: format!("{address}: {detail}").into(),
-            outcome,
-            source,
-        },
-        other => other,
+/// Rewrites the detail of an error that says that a server is not available.
+pub(super) fn reworded(
+    mut error: CacheError,
+    reword: impl FnOnce(Unavailability, &str) -> String,
+) -> CacheError {
+    if let CacheError::Unavailable { reason, detail, .. } = &mut error {
+        *detail = reword(*reason, detail).into();
     }
+    error
 }
 
 fn too_old(address: &Address, why: &str) -> CacheError {
